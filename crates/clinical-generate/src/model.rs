@@ -1,0 +1,119 @@
+//! What the generation engine needs to know of a model.
+
+use burn::tensor::Tensor;
+
+/// A model that reads prompts and then gives the logits of one next token after another.
+///
+/// One trait serves both families. For a decoder (LLaMA) the prompt is the text to continue; for an encoder-decoder (T5)
+/// it is the encoder's input, and [`prefill`](Self::prefill) also feeds the decoder its start token. The model is used
+/// through `&self`; everything that changes lives in the cache, which belongs to one call.
+pub trait StepModel {
+    /// Keys, values and lengths of the rows in flight.
+    type Cache;
+
+    /// The number of logits for each row.
+    fn vocabulary(&self) -> usize;
+
+    /// The most positions one row may have, prompt and new tokens together (decoder) or new tokens alone
+    /// (encoder-decoder); `None` where the architecture sets no limit.
+    fn max_positions(&self) -> Option<usize>;
+
+    /// Whether the prompt counts towards [`max_positions`](Self::max_positions): true for a decoder.
+    fn prompt_counts(&self) -> bool;
+
+    /// Reads one prompt a row. Rows may have different lengths: padding and its mask are the model's job, and a row's
+    /// logits do not depend on the other rows.
+    ///
+    /// `reserve` is the number of new tokens that the cache should have room for.
+    ///
+    /// Returns the cache and the logits of the first new token, `[rows, vocabulary]`.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`] for an empty prompt or an id without an embedding row.
+    fn prefill(
+        &self,
+        prompts: &[&[u32]],
+        reserve: usize,
+    ) -> Result<(Self::Cache, Tensor<2>), ModelError>;
+
+    /// Appends one token to each row of the cache and returns the logits of the next, `[rows, vocabulary]`.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`] for an id without an embedding row, or a wrong number of ids.
+    fn step(&self, ids: &[u32], cache: &mut Self::Cache) -> Result<Tensor<2>, ModelError>;
+
+    /// Keeps the given rows of the cache, in this order. A row may come several times (beams) or not at all (finished
+    /// rows stop costing time and memory).
+    fn select(&self, cache: &mut Self::Cache, rows: &[usize]);
+}
+
+/// An input that a model cannot read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// There is no row at all.
+    #[error("there is nothing to read: give at least one prompt")]
+    NoRows,
+    /// A prompt has no token.
+    #[error("prompt {row} is empty: give at least one token")]
+    EmptyPrompt {
+        /// The row in the batch.
+        row: usize,
+    },
+    /// A token id has no row in the embedding table.
+    #[error(
+        "token id {id} (row {row}) has no row in the embedding table of {vocabulary}: the tokenizer does not belong to this model, or its embeddings must be resized"
+    )]
+    TokenOutOfRange {
+        /// The id.
+        id: u32,
+        /// The row in the batch.
+        row: usize,
+        /// Rows of the embedding table.
+        vocabulary: usize,
+    },
+    /// A row would pass the model's last position.
+    #[error("{positions} positions are more than the {limit} that this model has")]
+    TooLong {
+        /// Positions asked for.
+        positions: usize,
+        /// Positions the model has.
+        limit: usize,
+    },
+    /// The number of ids is not the number of rows in the cache.
+    #[error("{ids} tokens for {rows} rows: give one token for each row in flight")]
+    RowMismatch {
+        /// Ids given.
+        ids: usize,
+        /// Rows in the cache.
+        rows: usize,
+    },
+}
+
+impl ModelError {
+    /// Checks that every prompt has tokens and that every token has an embedding row.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::NoRows`], [`ModelError::EmptyPrompt`], [`ModelError::TokenOutOfRange`].
+    pub fn check_prompts(prompts: &[&[u32]], vocabulary: usize) -> Result<(), Self> {
+        if prompts.is_empty() {
+            return Err(Self::NoRows);
+        }
+        for (row, prompt) in prompts.iter().enumerate() {
+            if prompt.is_empty() {
+                return Err(Self::EmptyPrompt { row });
+            }
+            if let Some(&id) = prompt.iter().find(|&&id| id as usize >= vocabulary) {
+                return Err(Self::TokenOutOfRange {
+                    id,
+                    row,
+                    vocabulary,
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,54 @@
+//! Threads and memory of this process.
+
+use crate::Error;
+
+/// Sets the number of threads that CPU backends use. Call it once, before the first model runs.
+///
+/// # Errors
+///
+/// [`Error::ThreadsAlreadyStarted`] when the pool exists already.
+pub fn set_threads(count: usize) -> Result<(), Error> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(count)
+        .build_global()
+        .map_err(|_| Error::ThreadsAlreadyStarted)
+}
+
+/// The number of threads that CPU backends use.
+#[must_use]
+pub fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
+/// Asks the C library to keep freed memory instead of giving each large buffer back to the system.
+///
+/// Burn's CPU backend allocates every result anew; on glibc each large one is mapped and unmapped, and its page faults
+/// cost up to a third of the time of a matrix product (`docs/performance.md`). This is a setting of the whole process,
+/// so a program chooses it, not a library. It does nothing outside Linux with glibc.
+pub fn keep_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: mallopt only changes tuning values of the allocator.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+        libc::mallopt(libc::M_TOP_PAD, 64 << 20);
+    }
+}
+
+/// The largest resident size of this process so far, in bytes; `None` where the system does not tell.
+#[must_use]
+pub fn peak_rss_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn peak_is_known_on_linux() {
+        assert!(super::peak_rss_bytes().unwrap() > 1 << 20);
+    }
+}

@@ -1,0 +1,9 @@
+#![doc = include_str!("../README.md")]
+
+mod device;
+mod host;
+
+pub use device::{Error, cpu, cuda, parse};
+#[cfg(feature = "ndarray")]
+pub use device::ndarray;
+pub use host::{keep_freed_memory, peak_rss_bytes, set_threads, threads};

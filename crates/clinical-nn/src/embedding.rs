@@ -1,0 +1,69 @@
+//! The table of token vectors.
+
+use burn::module::{Module, Param};
+use burn::nn::Initializer;
+use burn::tensor::{Device, Int, Tensor};
+
+/// A table of vectors, one for each token id.
+#[derive(Module, Debug)]
+pub struct Embedding {
+    /// `[vocabulary, d_model]`.
+    pub weight: Param<Tensor<2>>,
+}
+
+impl Embedding {
+    /// A table with values from N(0, `std`^2), drawn at first use.
+    #[must_use]
+    pub fn new(vocabulary: usize, d_model: usize, std: f64, device: &Device) -> Self {
+        let normal = Initializer::Normal { mean: 0.0, std };
+        Self {
+            weight: normal.init([vocabulary, d_model], device),
+        }
+    }
+
+    /// Ids `[batch, length]` to vectors `[batch, length, d_model]`. Ids must be below [`Self::vocabulary`].
+    #[must_use]
+    pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        let [batch, length] = ids.dims();
+        let d_model = self.weight.dims()[1];
+        self.weight
+            .val()
+            .select(0, ids.reshape([-1]))
+            .reshape([batch, length, d_model])
+    }
+
+    /// The table as an output projection (tied weights): `[batch, length, d_model]` to `[batch, length, vocabulary]`.
+    #[must_use]
+    pub fn project(&self, x: Tensor<3>) -> Tensor<3> {
+        let [batch, length, d_model] = x.dims();
+        let weight = self.weight.val();
+        let vocabulary = weight.dims()[0];
+        x.reshape([batch * length, d_model])
+            .matmul(weight.transpose())
+            .reshape([batch, length, vocabulary])
+    }
+
+    /// The number of rows.
+    #[must_use]
+    pub fn vocabulary(&self) -> usize {
+        self.weight.lazy_shape()[0]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_up_and_projects_with_one_table() {
+        let device = clinical_kernels::cpu();
+        let table = Embedding {
+            weight: Param::from_data([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]], &device),
+        };
+        let x = table.forward(Tensor::from_ints([[2, 1]], &device));
+        let rows: Vec<f32> = x.to_data().convert::<f32>().to_vec().unwrap();
+        assert_eq!(rows, [3.0, 3.0, 0.0, 2.0]);
+        let logits: Vec<f32> = table.project(x).into_data().convert::<f32>().to_vec().unwrap();
+        assert_eq!(logits, [3.0, 6.0, 18.0, 0.0, 4.0, 6.0]);
+    }
+}

@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+mod attention;
+mod cache;
+mod embedding;
+mod linear;
+mod loss;
+mod mask;
+mod norm;
+mod rope;
+
+pub use attention::attention;
+pub use cache::KvCache;
+pub use embedding::Embedding;
+pub use linear::Linear;
+pub use loss::{IGNORED, LossError, cross_entropy};
+pub use mask::{key_mask, rows_to_tensor};
+pub use norm::{LayerNorm, RmsNorm};
+pub use rope::{Rope, RopeError, RopeScaling, RopeTables};

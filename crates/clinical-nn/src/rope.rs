@@ -1,0 +1,280 @@
+//! Rotary position embedding.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use std::f64::consts::PI;
+
+/// How positions beyond the trained length are brought back into it (`rope_scaling` of a config).
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum RopeScaling {
+    /// All frequencies divided by `factor`.
+    Linear {
+        /// How many times longer the context becomes.
+        factor: f64,
+    },
+    /// The base grows with the length read, once it passes `max_positions` (NTK).
+    Dynamic {
+        /// How many times longer the context may become.
+        factor: f64,
+        /// The trained length.
+        max_positions: usize,
+    },
+    /// Llama 3.1: low frequencies divided, high ones kept, a ramp between.
+    Llama3 {
+        /// How many times longer the context becomes.
+        factor: f64,
+        /// Wavelengths above `original_positions / low_frequency_factor` are divided by `factor`.
+        low_frequency_factor: f64,
+        /// Wavelengths below `original_positions / high_frequency_factor` are kept.
+        high_frequency_factor: f64,
+        /// The trained length.
+        original_positions: usize,
+    },
+}
+
+/// A rotary embedding that cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RopeError {
+    /// The head size is zero or odd.
+    #[error("rotary embedding needs an even, non-zero head size, not {head_dim}")]
+    HeadSize {
+        /// The head size.
+        head_dim: usize,
+    },
+    /// The base or a scaling value is not a positive, finite number.
+    #[error("rotary embedding needs a positive, finite {field}, not {value}")]
+    Value {
+        /// The config field.
+        field: &'static str,
+        /// Its value.
+        value: f64,
+    },
+}
+
+/// Rotary position embedding (Su et al. 2021), rotate-half layout, frequencies `theta^(-2i/d)`.
+#[derive(Debug, Clone)]
+pub struct Rope {
+    frequencies: Vec<f32>,
+    theta: f64,
+    scaling: Option<RopeScaling>,
+}
+
+/// Cosines and sines for the positions of one forward pass, `[batch, 1, length, d / 2]`; every layer uses the same.
+#[derive(Debug, Clone)]
+pub struct RopeTables {
+    cos: Tensor<4>,
+    sin: Tensor<4>,
+}
+
+impl Rope {
+    /// The embedding for heads of `head_dim` values.
+    ///
+    /// # Errors
+    ///
+    /// [`RopeError`] for an odd head size, or a base or scaling value that is not positive and finite.
+    pub fn new(
+        head_dim: usize,
+        theta: f64,
+        scaling: Option<RopeScaling>,
+    ) -> Result<Self, RopeError> {
+        if head_dim == 0 || head_dim % 2 == 1 {
+            return Err(RopeError::HeadSize { head_dim });
+        }
+        let positive = |field, value: f64| {
+            if value > 0.0 && value.is_finite() {
+                Ok(())
+            } else {
+                Err(RopeError::Value { field, value })
+            }
+        };
+        positive("rope_theta", theta)?;
+        match scaling {
+            None => {}
+            Some(RopeScaling::Linear { factor }) => positive("rope_scaling.factor", factor)?,
+            Some(RopeScaling::Dynamic {
+                factor,
+                max_positions,
+            }) => {
+                positive("rope_scaling.factor", factor)?;
+                positive("max_position_embeddings", max_positions as f64)?;
+            }
+            Some(RopeScaling::Llama3 {
+                factor,
+                low_frequency_factor,
+                high_frequency_factor,
+                original_positions,
+            }) => {
+                positive("rope_scaling.factor", factor)?;
+                positive("rope_scaling.low_freq_factor", low_frequency_factor)?;
+                positive(
+                    "rope_scaling.high_freq_factor - low_freq_factor",
+                    high_frequency_factor - low_frequency_factor,
+                )?;
+                positive(
+                    "rope_scaling.original_max_position_embeddings",
+                    original_positions as f64,
+                )?;
+            }
+        }
+        let frequencies = base_frequencies(head_dim, theta)
+            .map(|frequency| scale(frequency, scaling) as f32)
+            .collect();
+        Ok(Self {
+            frequencies,
+            theta,
+            scaling,
+        })
+    }
+
+    /// Cosines and sines for `positions`, `batch` rows of equal length one after another.
+    ///
+    /// They are computed in f32 from f32 angles, as `transformers` does, so that long prompts give the same numbers.
+    #[must_use]
+    pub fn tables(&self, positions: &[usize], batch: usize, device: &Device) -> RopeTables {
+        let read = positions.iter().max().map_or(0, |&last| last + 1);
+        let frequencies = self.frequencies_for(read);
+        let half = frequencies.len();
+        let (mut cos, mut sin) = (
+            Vec::with_capacity(positions.len() * half),
+            Vec::with_capacity(positions.len() * half),
+        );
+        for &position in positions {
+            for &frequency in frequencies.iter() {
+                let (s, c) = (position as f32 * frequency).sin_cos();
+                cos.push(c);
+                sin.push(s);
+            }
+        }
+        let shape = [batch, 1, positions.len() / batch.max(1), half];
+        RopeTables {
+            cos: Tensor::from_data(TensorData::new(cos, shape), device),
+            sin: Tensor::from_data(TensorData::new(sin, shape), device),
+        }
+    }
+
+    /// The frequencies once `read` positions have been read; only `dynamic` scaling depends on it.
+    fn frequencies_for(&self, read: usize) -> std::borrow::Cow<'_, [f32]> {
+        match self.scaling {
+            Some(RopeScaling::Dynamic {
+                factor,
+                max_positions,
+            }) if read > max_positions => {
+                let d = 2.0 * self.frequencies.len() as f64;
+                let stretch = factor * read as f64 / max_positions as f64 - (factor - 1.0);
+                let theta = self.theta * stretch.powf(d / (d - 2.0));
+                base_frequencies(2 * self.frequencies.len(), theta)
+                    .map(|frequency| frequency as f32)
+                    .collect()
+            }
+            _ => self.frequencies.as_slice().into(),
+        }
+    }
+}
+
+impl RopeTables {
+    /// Rotates queries or keys `[batch, heads, length, d]`.
+    #[must_use]
+    pub fn apply(&self, x: Tensor<4>) -> Tensor<4> {
+        let [_, _, _, d] = x.dims();
+        let dtype = x.dtype();
+        let (cos, sin) = (self.cos.clone().cast(dtype), self.sin.clone().cast(dtype));
+        let first = x.clone().narrow(3, 0, d / 2);
+        let second = x.narrow(3, d / 2, d / 2);
+        Tensor::cat(
+            vec![
+                first.clone() * cos.clone() - second.clone() * sin.clone(),
+                second * cos + first * sin,
+            ],
+            3,
+        )
+    }
+}
+
+fn base_frequencies(head_dim: usize, theta: f64) -> impl Iterator<Item = f64> {
+    (0..head_dim / 2).map(move |i| theta.powf(-2.0 * i as f64 / head_dim as f64))
+}
+
+fn scale(frequency: f64, scaling: Option<RopeScaling>) -> f64 {
+    match scaling {
+        None | Some(RopeScaling::Dynamic { .. }) => frequency,
+        Some(RopeScaling::Linear { factor }) => frequency / factor,
+        Some(RopeScaling::Llama3 {
+            factor,
+            low_frequency_factor: low,
+            high_frequency_factor: high,
+            original_positions,
+        }) => {
+            let original = original_positions as f64;
+            let wavelength = 2.0 * PI / frequency;
+            if wavelength < original / high {
+                frequency
+            } else if wavelength > original / low {
+                frequency / factor
+            } else {
+                let ramp = (original / wavelength - low) / (high - low);
+                (1.0 - ramp) * frequency / factor + ramp * frequency
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rotate(rope: &Rope, x: [f32; 4], position: usize) -> Vec<f32> {
+        let device = clinical_kernels::cpu();
+        let x = Tensor::from_data(TensorData::new(x.to_vec(), [1, 1, 1, 4]), &device);
+        rope.tables(&[position], 1, &device)
+            .apply(x)
+            .into_data()
+            .convert::<f32>()
+            .to_vec()
+            .unwrap()
+    }
+
+    #[test]
+    fn rotates_halves_by_position_times_frequency() {
+        let rope = Rope::new(4, 100.0, None).unwrap();
+        let y = rotate(&rope, [1.0, 1.0, 0.0, 0.0], 3);
+        let expected = [3f32.cos(), 0.3f32.cos(), 3f32.sin(), 0.3f32.sin()];
+        for (y, expected) in y.iter().zip(expected) {
+            assert!((y - expected).abs() < 1e-6, "{y} {expected}");
+        }
+    }
+
+    #[test]
+    fn scores_depend_on_the_distance_alone() {
+        let rope = Rope::new(4, 1e4, None).unwrap();
+        let (q, k) = ([0.3, -1.0, 0.7, 0.2], [1.1, 0.4, -0.6, 0.9]);
+        let score = |i, j| -> f32 {
+            let (q, k) = (rotate(&rope, q, i), rotate(&rope, k, j));
+            q.iter().zip(&k).map(|(q, k)| q * k).sum()
+        };
+        assert!((score(7, 3) - score(104, 100)).abs() < 1e-4);
+    }
+
+    #[test]
+    fn dynamic_scaling_starts_beyond_the_trained_length() {
+        let plain = Rope::new(4, 100.0, None).unwrap();
+        let scaling = RopeScaling::Dynamic {
+            factor: 2.0,
+            max_positions: 8,
+        };
+        let dynamic = Rope::new(4, 100.0, Some(scaling)).unwrap();
+        let x = [1.0, 2.0, 3.0, 4.0];
+        assert_eq!(rotate(&plain, x, 7), rotate(&dynamic, x, 7));
+        assert_ne!(rotate(&plain, x, 8), rotate(&dynamic, x, 8));
+    }
+
+    #[test]
+    fn refuses_values_that_make_no_sense() {
+        assert!(matches!(
+            Rope::new(3, 1e4, None),
+            Err(RopeError::HeadSize { head_dim: 3 })
+        ));
+        assert!(Rope::new(4, f64::NAN, None).is_err());
+        assert!(Rope::new(4, 1e4, Some(RopeScaling::Linear { factor: 0.0 })).is_err());
+    }
+}
