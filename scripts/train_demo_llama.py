@@ -38,7 +38,7 @@ PROMPT_HEAD = (
 PROMPT_MIDDLE = "\n[Discharge Summary End]\n\n[Instruction Begin]\n"
 PROMPT_TAIL = "\n[Instruction End] \n"
 UNK, BOS, EOS = 0, 1, 2
-HIDDEN, LAYERS, HEADS, INTERMEDIATE, PIECES = 192, 5, 6, 512, 2048
+HIDDEN, LAYERS, HEADS, INTERMEDIATE, PIECES = 192, 4, 6, 512, 2048
 
 
 def prompt(note, question):
@@ -128,9 +128,13 @@ class Encoder:
             assert self.tokenizer.decode(answer) == pair["answer"]
 
 
-def pack(encoded, device="cpu"):
-    """A batch of packed cases: ids, positions, mask `[batch, 1, query, key]`, answer and note labels."""
-    longest = max(len(h) + len(n) + len(m) + sum(len(a) + len(b) for a, b, _, _ in s) for h, n, m, s in encoded)
+def pack(encoded):
+    """A batch of packed cases: `[prefix, padding | suffix 1, suffix 2, ..., padding]`.
+
+    Returns ids, positions, the mask of the suffix rows `[batch, 1, suffix query, key]`, labels of the
+    answers and of the notes, the suffix that owns each label, and the width of the prefix columns."""
+    width = max(len(h) + len(n) + len(m) for h, n, m, _ in encoded)
+    longest = width + max(sum(len(a) + len(b) for a, b, _, _ in s) for _, _, _, s in encoded)
     size = len(encoded)
     ids = torch.full((size, longest), EOS)
     positions = torch.zeros((size, longest), dtype=torch.long)
@@ -140,11 +144,10 @@ def pack(encoded, device="cpu"):
     owner = torch.full((size, longest), -1)
     for row, (head, note, middle, suffixes) in enumerate(encoded):
         prefix = head + note + middle
-        end = len(prefix)
-        ids[row, :end] = torch.tensor(prefix)
-        positions[row, :end] = torch.arange(end)
-        group[row, :end] = 0
-        at = len(head)
+        ids[row, :len(prefix)] = torch.tensor(prefix)
+        positions[row, :len(prefix)] = torch.arange(len(prefix))
+        group[row, :len(prefix)] = 0
+        at, end = len(head), width
         notes[row, at:at + len(note) - 1] = torch.tensor(note[1:])
         for k, (ask, answer, _, _) in enumerate(suffixes):
             both = ask + answer
@@ -157,23 +160,34 @@ def pack(encoded, device="cpu"):
             owner[row, start:start + len(answer)] = k
             end = stop
     order = torch.arange(longest)
-    causal = order[None, :, None] >= order[None, None, :]
-    same = group[:, :, None] == group[:, None, :]
-    seen = causal & (same | (group[:, None, :] == 0))
+    causal = order[None, width:, None] >= order[None, None, :]
+    seen = causal & ((group[:, width:, None] == group[:, None, :]) | (group[:, None, :] == 0))
     mask = torch.zeros(seen.shape).masked_fill_(~seen, torch.finfo(torch.float32).min)[:, None]
     return ids, positions, mask, labels, notes, owner
+
+
+def packed_attention(module, query, key, value, attention_mask, scaling=None, **_):
+    """Prefix rows are plainly causal; suffix rows take the mask. `[batch, heads, length, size]` in,
+    `[batch, length, heads, size]` out. Padding stands after the prefix, so prefix rows never see it."""
+    width = query.size(2) - attention_mask.size(2)
+    first = F.scaled_dot_product_attention(
+        query[:, :, :width], key[:, :, :width], value[:, :, :width], is_causal=True, scale=scaling)
+    second = F.scaled_dot_product_attention(
+        query[:, :, width:], key, value, attn_mask=attention_mask.to(query.dtype), scale=scaling)
+    return torch.cat([first, second], 2).transpose(1, 2).contiguous(), None
 
 
 # ---------------------------------------------------------------- model and optimiser
 
 def new_model(vocabulary):
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import AttentionInterface, LlamaConfig, LlamaForCausalLM
 
+    AttentionInterface.register("packed", packed_attention)
     config = LlamaConfig(
         vocab_size=vocabulary, hidden_size=HIDDEN, intermediate_size=INTERMEDIATE, num_hidden_layers=LAYERS,
         num_attention_heads=HEADS, num_key_value_heads=HEADS, max_position_embeddings=2048, rope_theta=10000.0,
         rms_norm_eps=1e-5, tie_word_embeddings=True, bos_token_id=BOS, eos_token_id=EOS, pad_token_id=None,
-        attn_implementation="sdpa", use_cache=True)
+        attn_implementation="packed", use_cache=True)
     return LlamaForCausalLM(config)
 
 
@@ -262,7 +276,6 @@ def train(args):
         step, elapsed = saved["step"], saved["elapsed"]
     if args.restart_clock:
         elapsed = 0.0
-    base = [[g["lr"] for g in o.param_groups] for o in optims]
     base = [[0.02], [3e-3]]
     dev_cases = synth("asclepius", "held-out", 99, 48)
     for case in dev_cases:
@@ -277,7 +290,7 @@ def train(args):
     parameters = sum(p.numel() for p in model.parameters())
     say(f"# parameters {parameters} vocabulary {tokenizer.get_vocab_size()} batch {args.batch} pairs {args.pairs} step {step}")
     begin, last_save, last_eval = time.time() - elapsed, time.time(), time.time()
-    first_step, buffer, running = step, [], []
+    first_step, started, buffer, running = step, time.time(), [], []
     while True:
         elapsed = time.time() - begin
         progress = max(elapsed / (args.minutes * 60), step / args.steps if args.steps else 0.0)
@@ -311,7 +324,7 @@ def train(args):
         step += 1
         running.append(loss.item())
         if step % 20 == 0:
-            rate = (time.time() - begin) / step if first_step == 0 else (time.time() - begin - 0) / step
+            rate = (time.time() - started) / (step - first_step)
             say(f"step {step} loss {sum(running[-20:]) / len(running[-20:]):.4f} elapsed {time.time() - begin:.0f} s/step {rate:.2f} tokens {ids.numel()}")
         if time.time() - last_eval > args.eval_seconds:
             exact, kinds, _ = score(model, dev)

@@ -1,0 +1,64 @@
+//! Writes generated cases as JSON lines.
+//!
+//! `cargo run --release -p clinical-synth --example synth -- --kind asclepius --count 1000`
+
+use std::io::{BufWriter, Write};
+
+use clap::{Parser, ValueEnum};
+use clinical_synth::{DEFAULT_PAIRS, Generator};
+
+#[derive(Parser)]
+#[command(about = "Write synthetic discharge summaries with questions as JSON lines")]
+struct Arguments {
+    /// Notes with question-answer pairs, or text-to-text examples
+    #[arg(long, value_enum, default_value = "asclepius")]
+    kind: Kind,
+    /// Training or held-out cases
+    #[arg(long, value_enum, default_value = "train")]
+    split: Half,
+    /// Seed; the same seed gives the same lines
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Number of lines
+    #[arg(long, default_value_t = 1000)]
+    count: usize,
+    /// Greatest number of pairs per note
+    #[arg(long, default_value_t = DEFAULT_PAIRS)]
+    pairs: usize,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    Asclepius,
+    T5,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Half {
+    Train,
+    HeldOut,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let generator = match arguments.split {
+        Half::Train => Generator::new(arguments.seed),
+        Half::HeldOut => Generator::held_out(arguments.seed),
+    }
+    .pairs(arguments.pairs);
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    match arguments.kind {
+        Kind::Asclepius => {
+            for case in generator.take(arguments.count) {
+                writeln!(out, "{}", serde_json::to_string(&case)?)?;
+            }
+        }
+        Kind::T5 => {
+            for example in generator.t5().take(arguments.count) {
+                writeln!(out, "{}", serde_json::to_string(&example)?)?;
+            }
+        }
+    }
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,227 @@
+#![doc = include_str!("../README.md")]
+
+mod draw;
+mod facts;
+mod note;
+mod questions;
+mod t5;
+mod vocab;
+
+use serde::{Deserialize, Serialize};
+
+use crate::draw::Draw;
+use crate::facts::Facts;
+pub use crate::questions::NOT_MENTIONED;
+pub use crate::t5::{Example, T5Task};
+
+/// The eight Asclepius tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Task {
+    /// List what the note names: drugs, conditions, tests, procedures.
+    #[serde(rename = "Named Entity Recognition")]
+    NamedEntityRecognition,
+    /// Spell out an abbreviation used in the note.
+    #[serde(rename = "Abbreviation Expansion")]
+    AbbreviationExpansion,
+    /// Relate two things: a drug and its dose, reason or frequency, a procedure and its surgeon.
+    #[serde(rename = "Relation Extraction")]
+    RelationExtraction,
+    /// Dates and durations.
+    #[serde(rename = "Temporal Information Extraction")]
+    TemporalInformationExtraction,
+    /// Whom or what a pronoun or a noun phrase stands for.
+    #[serde(rename = "Coreference Resolution")]
+    CoreferenceResolution,
+    /// Say a term in plain words.
+    #[serde(rename = "Paraphrasing")]
+    Paraphrasing,
+    /// One sentence of fixed form.
+    #[serde(rename = "Summarization")]
+    Summarization,
+    /// Other questions, some of which the note does not answer.
+    #[serde(rename = "Question Answering")]
+    QuestionAnswering,
+}
+
+impl Task {
+    /// All eight tasks, in the order of the published table.
+    pub const ALL: [Self; 8] = [
+        Self::NamedEntityRecognition,
+        Self::AbbreviationExpansion,
+        Self::RelationExtraction,
+        Self::TemporalInformationExtraction,
+        Self::CoreferenceResolution,
+        Self::Paraphrasing,
+        Self::Summarization,
+        Self::QuestionAnswering,
+    ];
+
+    /// The name of the task in the Asclepius data, for example `Named Entity Recognition`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NamedEntityRecognition => "Named Entity Recognition",
+            Self::AbbreviationExpansion => "Abbreviation Expansion",
+            Self::RelationExtraction => "Relation Extraction",
+            Self::TemporalInformationExtraction => "Temporal Information Extraction",
+            Self::CoreferenceResolution => "Coreference Resolution",
+            Self::Paraphrasing => "Paraphrasing",
+            Self::Summarization => "Summarization",
+            Self::QuestionAnswering => "Question Answering",
+        }
+    }
+}
+
+/// A question about a note and its one right answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pair {
+    /// Which of the eight tasks.
+    pub task: Task,
+    /// A finer name inside the task, for example `dose`; used in reports only.
+    pub kind: String,
+    /// The question, one line.
+    pub question: String,
+    /// The answer, one sentence. It follows from the note and the question alone, so exact match is
+    /// a fair measure.
+    pub answer: String,
+    /// The part of the answer that is quoted from the note, for questions that quote. It is a
+    /// substring of both.
+    pub span: Option<String>,
+}
+
+/// A note and questions about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Case {
+    /// A short discharge summary, about 600 to 1,300 characters, without a final newline.
+    pub note: String,
+    /// Questions in random order, tasks taken in turn.
+    pub pairs: Vec<Pair>,
+}
+
+/// Which half of the world a generator draws from.
+///
+/// A note belongs to exactly one half, by a hash of its text, whatever the seed: no held-out note can
+/// ever equal a training note.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Split {
+    /// Seven eighths of all notes.
+    Train,
+    /// One eighth of all notes.
+    HeldOut,
+}
+
+impl Split {
+    /// The half that `note` belongs to.
+    pub fn of(note: &str) -> Self {
+        if fnv1a(note.as_bytes()) % 8 == 0 { Self::HeldOut } else { Self::Train }
+    }
+
+    fn domain(self) -> &'static [u8; 8] {
+        match self {
+            Self::Train => b"train---",
+            Self::HeldOut => b"held-out",
+        }
+    }
+}
+
+/// 64-bit FNV-1a, folded so that all bits reach the low ones.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for &byte in bytes {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    hash ^ (hash >> 32)
+}
+
+/// How many pairs a case has at most unless [`Generator::pairs`] says otherwise.
+pub const DEFAULT_PAIRS: usize = 8;
+
+/// An endless, reproducible iterator of [`Case`]s.
+///
+/// The same seed and split give the same cases on every machine and in every release of this crate
+/// that does not say otherwise in its change log.
+#[derive(Debug, Clone)]
+pub struct Generator {
+    seed: u64,
+    split: Split,
+    pairs: usize,
+    next: u64,
+}
+
+impl Generator {
+    /// Training cases for `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, split: Split::Train, pairs: DEFAULT_PAIRS, next: 0 }
+    }
+
+    /// Cases that no training generator ever makes.
+    pub fn held_out(seed: u64) -> Self {
+        Self { split: Split::HeldOut, ..Self::new(seed) }
+    }
+
+    /// Sets the greatest number of pairs per case (default 8; a note has 25 to 50 in all).
+    #[must_use]
+    pub fn pairs(mut self, pairs: usize) -> Self {
+        self.pairs = pairs;
+        self
+    }
+
+    /// The split this generator draws from.
+    pub fn split(&self) -> Split {
+        self.split
+    }
+
+    /// The examples for a T5 model, drawn from the same cases.
+    pub fn t5(self) -> impl Iterator<Item = Example> {
+        t5::Examples::new(self)
+    }
+
+    /// The next patient whose note lies in the split, with the stream that made it.
+    fn draw(&mut self) -> (Facts, note::Written, Draw) {
+        loop {
+            let mut draw = Draw::new(self.split.domain(), self.seed, self.next);
+            self.next += 1;
+            let facts = Facts::draw(&mut draw);
+            let written = note::write(&facts, &mut draw);
+            if Split::of(&written.text) == self.split {
+                return (facts, written, draw);
+            }
+        }
+    }
+}
+
+impl Iterator for Generator {
+    type Item = Case;
+
+    fn next(&mut self) -> Option<Case> {
+        let (facts, written, mut draw) = self.draw();
+        let mut all = questions::all(&facts, &written, &mut draw);
+        draw.shuffle(&mut all);
+        let pairs = by_turns(all, self.pairs, &mut draw);
+        Some(Case { note: written.text, pairs })
+    }
+}
+
+/// Takes up to `limit` pairs, one task after the other, so that rare tasks are not crowded out by
+/// those with many questions. Extraction, relations and times take two turns per round: they are
+/// most of what one asks about a note, and the hardest.
+fn by_turns(all: Vec<Pair>, limit: usize, draw: &mut Draw) -> Vec<Pair> {
+    let mut queues: Vec<Vec<Pair>> = vec![Vec::new(); Task::ALL.len()];
+    for pair in all {
+        let at = Task::ALL.iter().position(|t| *t == pair.task).unwrap_or(0);
+        queues[at].push(pair);
+    }
+    let mut chosen = Vec::with_capacity(limit);
+    while chosen.len() < limit && queues.iter().any(|q| !q.is_empty()) {
+        let mut round: Vec<usize> = (0..queues.len()).collect();
+        round.extend([2, 3, 7]);
+        draw.shuffle(&mut round);
+        for at in round {
+            if chosen.len() < limit
+                && let Some(pair) = queues[at].pop()
+            {
+                chosen.push(pair);
+            }
+        }
+    }
+    chosen
+}
