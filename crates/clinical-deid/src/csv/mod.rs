@@ -1,0 +1,325 @@
+//! Converting the notes of a CSV file, such as `NOTEEVENTS.csv` or `discharge.csv`, as a stream.
+//!
+//! One row is held at a time, so memory does not grow with the file. Only the notes that hold tags are
+//! written anew: every other byte of the file, quotes, line ends and blank lines included, is copied as
+//! it is.
+//!
+//! ```
+//! use clinical_deid::Normalizer;
+//! use clinical_deid::csv::{Options, convert};
+//!
+//! let input = "ROW_ID,\"TEXT\"\r\n1,\"Seen by\n[**First Name 4**], \"\"well\"\"\"\r\n";
+//! let mut output = Vec::new();
+//! let summary =
+//!     convert(input.as_bytes(), &mut output, &Normalizer::mimic_iii(), &Options::new("TEXT"), |_| ())?;
+//! assert_eq!(summary.tags, 1);
+//! assert_eq!(output, b"ROW_ID,\"TEXT\"\r\n1,\"Seen by\n [Name] , \"\"well\"\"\"\r\n");
+//! # Ok::<(), clinical_deid::Error>(())
+//! ```
+
+mod records;
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use records::{Broken, Records, Step};
+
+use crate::{Error, Normalizer, Place, Tag};
+
+/// Default of [`Options::max_row_bytes`]: 64 MiB, some hundred times the longest MIMIC note, and small
+/// enough to find an unclosed quote before it fills the memory.
+pub const MAX_ROW_BYTES: usize = 64 << 20;
+
+/// Size of the read and write buffers.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// How to convert a CSV file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// Name of the column that holds the notes: `TEXT` in MIMIC-III, `text` in MIMIC-IV. Case counts;
+    /// the first column of that name is taken.
+    pub column: String,
+    /// The longest row that is read, in bytes. Default [`MAX_ROW_BYTES`].
+    pub max_row_bytes: usize,
+}
+
+impl Options {
+    /// Converts the column of this name, with the defaults for the rest.
+    pub fn new(column: impl Into<String>) -> Self {
+        Self {
+            column: column.into(),
+            max_row_bytes: MAX_ROW_BYTES,
+        }
+    }
+}
+
+/// What a conversion did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Rows, without the header.
+    pub rows: u64,
+    /// Tags that were replaced.
+    pub tags: u64,
+    /// How many of them were kept or written as `[MISC]`: the unknown ones, and in MIMIC-IV, where a
+    /// file gives no types, all of them.
+    pub untyped: u64,
+}
+
+/// Converts the notes of `input` and writes the file to `output`.
+///
+/// `progress` is called after each row with the number of bytes read so far. Both ends are buffered
+/// here; `output` is flushed at the end.
+///
+/// # Errors
+///
+/// Those of [`Normalizer::normalize`], naming the row, and those of reading CSV, all of [`Error`]. What
+/// was written until then stays written: use [`convert_file`] where that matters.
+pub fn convert(
+    input: impl Read,
+    output: impl Write,
+    normalizer: &Normalizer,
+    options: &Options,
+    mut progress: impl FnMut(u64),
+) -> Result<Summary, Error> {
+    let read_error = |cause| Error::Read {
+        path: "the input".into(),
+        cause,
+    };
+    let write_error = |cause| Error::Write {
+        path: "the output".into(),
+        cause,
+    };
+
+    let mut output = BufWriter::with_capacity(BUFFER_BYTES, output);
+    let mut input = BufReader::with_capacity(BUFFER_BYTES, input);
+    let start = start_of(&mut input).map_err(read_error)?;
+    let (bom, start) = without_bom(&start)?;
+    output.write_all(bom).map_err(write_error)?;
+    let mut records = Records::new(start.chain(input), options.max_row_bytes);
+
+    let mut summary = Summary::default();
+    let mut header: Option<Header> = None;
+    let mut encoded = Vec::new();
+    loop {
+        // The number of the row that is being read; 0 for the header.
+        let row = header.as_ref().map_or(0, |_| summary.rows + 1);
+        let step = records.read().map_err(|broken| match broken {
+            Broken::Io(cause) => read_error(cause),
+            Broken::TooLong => Error::RowTooLong {
+                row,
+                limit: options.max_row_bytes,
+            },
+            Broken::UnclosedQuote => Error::UnclosedQuote { row },
+        })?;
+        match (step, &header) {
+            (Step::End, _) => break,
+            (Step::BlankLine, _) => output.write_all(records.raw()).map_err(write_error)?,
+            (Step::Record, None) => {
+                header = Some(Header::find(&records, &options.column)?);
+                output.write_all(records.raw()).map_err(write_error)?;
+            }
+            (Step::Record, Some(header)) => {
+                encoded.clear();
+                convert_row(
+                    &records,
+                    header,
+                    normalizer,
+                    row,
+                    &mut summary,
+                    &mut encoded,
+                )?;
+                output.write_all(&encoded).map_err(write_error)?;
+                summary.rows = row;
+                progress(bom.len() as u64 + records.consumed());
+            }
+        }
+    }
+    if header.is_none() {
+        return Err(Error::NoHeader);
+    }
+    output.flush().map_err(write_error)?;
+    Ok(summary)
+}
+
+/// Converts a file into another one, which appears only when all of it is written.
+///
+/// The new file is written beside its place under another name, then renamed. On an error the file that
+/// `output` named before, if any, is as it was, and the unfinished one is removed. `input` and `output`
+/// may be the same file.
+///
+/// # Errors
+///
+/// Those of [`convert`]; [`Error::Read`] and [`Error::Write`] name the path.
+pub fn convert_file(
+    input: &Path,
+    output: &Path,
+    normalizer: &Normalizer,
+    options: &Options,
+    progress: impl FnMut(u64),
+) -> Result<Summary, Error> {
+    let read_error = |cause| Error::Read {
+        path: input.display().to_string(),
+        cause,
+    };
+    let write_error = |cause| Error::Write {
+        path: output.display().to_string(),
+        cause,
+    };
+
+    let file = File::open(input).map_err(read_error)?;
+    let (target, permissions) = target_of(output)?;
+    let folder = match target.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut unfinished = temporary(folder).map_err(|cause| Error::Write {
+        path: format!("into the folder {}", folder.display()),
+        cause,
+    })?;
+
+    // Dropping `unfinished` removes it, on every way out but the last.
+    let summary = convert(file, &mut unfinished, normalizer, options, progress).map_err(
+        |error| match error {
+            Error::Read { cause, .. } => read_error(cause),
+            Error::Write { cause, .. } => write_error(cause),
+            other => other,
+        },
+    )?;
+    // A file that only its owner may read must not become readable to others by being replaced.
+    if let Some(permissions) = permissions {
+        unfinished
+            .as_file()
+            .set_permissions(permissions)
+            .map_err(write_error)?;
+    }
+    unfinished.as_file().sync_all().map_err(write_error)?;
+    unfinished
+        .persist(&target)
+        .map_err(|error| write_error(error.error))?;
+    Ok(summary)
+}
+
+/// The header's column of notes and number of columns.
+struct Header {
+    notes: usize,
+    columns: usize,
+}
+
+impl Header {
+    fn find<R: BufRead>(records: &Records<R>, column: &str) -> Result<Self, Error> {
+        let names: Vec<_> = records
+            .fields()
+            .iter()
+            .map(|field| field.value(records.raw()))
+            .collect();
+        let columns = names.len();
+        if let Some(notes) = names.iter().position(|name| **name == *column.as_bytes()) {
+            return Ok(Self { notes, columns });
+        }
+        // A file without a header has a note here, so no other name is shown.
+        let similar = names
+            .iter()
+            .find(|name| name.eq_ignore_ascii_case(column.as_bytes()))
+            .map(|name| String::from_utf8_lossy(name).into_owned());
+        Err(Error::NoColumn {
+            column: column.to_owned(),
+            columns,
+            similar,
+        })
+    }
+}
+
+/// Appends the row with its note converted.
+fn convert_row<R: BufRead>(
+    records: &Records<R>,
+    header: &Header,
+    normalizer: &Normalizer,
+    row: u64,
+    summary: &mut Summary,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let (raw, fields) = (records.raw(), records.fields());
+    if fields.len() != header.columns {
+        return Err(Error::RowWidth {
+            row,
+            found: fields.len(),
+            expected: header.columns,
+        });
+    }
+    let field = &fields[header.notes];
+    let value = field.value(raw);
+    let note = str::from_utf8(&value).map_err(|error| Error::NotUtf8 {
+        row,
+        offset: error.valid_up_to(),
+    })?;
+    let normalized = normalizer.normalize_at(note, Place::Row(row))?;
+    if normalized.spans.is_empty() {
+        out.extend_from_slice(raw);
+        return Ok(());
+    }
+    out.extend_from_slice(&raw[..field.raw.start]);
+    field.encode(&normalized.text, out);
+    out.extend_from_slice(&raw[field.raw.end..]);
+    for span in &normalized.spans {
+        summary.tags += 1;
+        summary.untyped += u64::from(matches!(span.tag, Tag::Misc | Tag::Unknown));
+    }
+    Ok(())
+}
+
+/// The first four bytes, or all if there are fewer.
+fn start_of(input: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut start = Vec::with_capacity(4);
+    input.take(4).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+/// Splits a UTF-8 byte order mark from the first bytes of a file, and refuses what cannot be UTF-8 CSV.
+fn without_bom(start: &[u8]) -> Result<(&[u8], &[u8]), Error> {
+    let (found, remedy) = match start {
+        [0xEF, 0xBB, 0xBF, ..] => return Ok(start.split_at(3)),
+        [0x1F, 0x8B, ..] => ("compressed with gzip", "unpack it with gunzip first"),
+        [b'P', b'K', 3, 4] => (
+            "a zip archive or a spreadsheet",
+            "unpack or export it first",
+        ),
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => ("UTF-16 text", "convert it to UTF-8 first"),
+        _ => return Ok(start.split_at(0)),
+    };
+    Err(Error::NotCsv { found, remedy })
+}
+
+/// The file that the new one replaces, with its permissions: links are followed, anything but a file is
+/// refused.
+fn target_of(output: &Path) -> Result<(PathBuf, Option<Permissions>), Error> {
+    match fs::metadata(output) {
+        Ok(found) if found.is_file() => match fs::canonicalize(output) {
+            Ok(target) => Ok((target, Some(found.permissions()))),
+            Err(cause) => Err(Error::Write {
+                path: output.display().to_string(),
+                cause,
+            }),
+        },
+        Ok(_) => Err(Error::OutputNotAFile {
+            path: output.display().to_string(),
+        }),
+        // What is not there yet, or cannot be seen, is left to the creation of the file.
+        Err(_) => Ok((output.to_owned(), None)),
+    }
+}
+
+/// A file that removes itself, with the permissions of any new file.
+fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".clinical-deid-").suffix(".unfinished");
+    #[cfg(unix)]
+    let builder = {
+        use std::os::unix::fs::PermissionsExt;
+        // Less the process's umask.
+        builder.permissions(Permissions::from_mode(0o666))
+    };
+    builder.tempfile_in(folder)
+}

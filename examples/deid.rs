@@ -1,0 +1,92 @@
+//! Replaces the de-identification tags of MIMIC notes with the tokens of Clinical-T5.
+//!
+//! A CSV file:  `cargo run --release --example deid -- --input NOTEEVENTS.csv --output out.csv`
+//! One note:    `cargo run --release --example deid -- --text "Seen by [**First Name 5**]"`, or on stdin
+
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use clinical_deid::csv::{Options, convert_file};
+use clinical_deid::{Normalizer, UnknownTag};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Replace the de-identification tags of MIMIC notes with the tokens of Clinical-T5.
+#[derive(Parser)]
+struct Args {
+    /// A CSV file of notes; without it, one note is read from --text or stdin and printed
+    #[arg(long, requires = "output")]
+    input: Option<PathBuf>,
+    /// The CSV file to write; it appears only when it is complete
+    #[arg(long, requires = "input")]
+    output: Option<PathBuf>,
+    /// One note
+    #[arg(long, conflicts_with = "input")]
+    text: Option<String>,
+    /// Where the notes come from
+    #[arg(long = "type", value_parser = ["mimic-iii", "mimic-iv"], default_value = "mimic-iii")]
+    source: String,
+    /// The column of the notes [default: TEXT for mimic-iii, text for mimic-iv]
+    #[arg(long, requires = "input")]
+    column: Option<String>,
+    /// For a tag that the published converter does not know: stop, keep its text, or write [MISC]
+    #[arg(long, value_parser = ["error", "keep", "misc"], default_value = "error")]
+    unknown: String,
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> Result<()> {
+    let (normalizer, column) = match args.source.as_str() {
+        "mimic-iv" => (Normalizer::mimic_iv(), "text"),
+        _ => (Normalizer::mimic_iii(), "TEXT"),
+    };
+    let normalizer = normalizer.with_unknown(match args.unknown.as_str() {
+        "keep" => UnknownTag::Keep,
+        "misc" => UnknownTag::Misc,
+        _ => UnknownTag::Error,
+    });
+    if let (Some(input), Some(output)) = (&args.input, &args.output) {
+        let options = Options::new(args.column.as_deref().unwrap_or(column));
+        return convert(input, output, &normalizer, &options);
+    }
+    let note = normalizer.normalize(&args.text.map_or_else(read_stdin, Ok)?)?;
+    let end = if io::stdout().is_terminal() { "\n" } else { "" };
+    write!(io::stdout(), "{note}{end}").context("cannot write to stdout")
+}
+
+fn convert(input: &Path, output: &Path, normalizer: &Normalizer, options: &Options) -> Result<()> {
+    let bar = ProgressBar::new(input.metadata().map_or(0, |found| found.len()));
+    let style = "{bar:40} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
+    bar.set_style(ProgressStyle::with_template(style)?);
+    let progress = |bytes| bar.set_position(bytes);
+    let summary = convert_file(input, output, normalizer, options, progress);
+    bar.finish_and_clear();
+    let summary = summary?;
+    let (rows, tags, untyped) = (summary.rows, summary.tags, summary.untyped);
+    eprintln!("{rows} rows, {tags} tags replaced, {untyped} of them unknown or without a type");
+    Ok(())
+}
+
+fn read_stdin() -> Result<String> {
+    if io::stdin().is_terminal() {
+        eprintln!("reading one note; end it with Ctrl-D (Windows: Ctrl-Z)");
+    }
+    let mut note = Vec::new();
+    io::stdin()
+        .read_to_end(&mut note)
+        .context("cannot read stdin")?;
+    String::from_utf8(note)
+        .ok()
+        .context("the note is not UTF-8: convert it to UTF-8 first")
+}
