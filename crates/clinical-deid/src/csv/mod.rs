@@ -175,9 +175,10 @@ pub fn convert_file(
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let mut unfinished = temporary(folder).map_err(|cause| Error::Write {
+    let mut unfinished = temporary(folder).map_err(|error| Error::Write {
         path: format!("into the folder {}", folder.display()),
-        cause,
+        // The error itself would add the temporary file's name.
+        cause: error.kind().into(),
     })?;
 
     // Dropping `unfinished` removes it, on every way out but the last.
