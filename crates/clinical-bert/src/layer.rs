@@ -1,0 +1,161 @@
+//! One encoder layer: self-attention and feed-forward, post-norm or pre-norm.
+
+use burn::module::Module;
+use burn::tensor::activation::{gelu, gelu_approximate, relu, silu};
+use burn::tensor::{Bool, Device, Tensor};
+use clinical_nn::{LayerNorm, Linear, attention};
+
+use crate::config::{BertConfig, ConfigError, Family};
+
+/// Standard deviation of freshly drawn weights (`initializer_range`).
+pub(crate) const STD: f64 = 0.02;
+
+/// The activation of the feed-forward layer and of the heads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Activation {
+    /// `x * Phi(x)`, exact.
+    Gelu,
+    /// The tanh form of GELU.
+    GeluTanh,
+    /// `max(x, 0)`.
+    Relu,
+    /// `x * sigmoid(x)`.
+    Silu,
+}
+
+impl Activation {
+    /// The activation that a config names.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Activation`] for a name that no published BERT uses.
+    pub fn from_name(name: &str) -> Result<Self, ConfigError> {
+        Ok(match name {
+            "gelu" => Self::Gelu,
+            "gelu_new" | "gelu_pytorch_tanh" => Self::GeluTanh,
+            "relu" => Self::Relu,
+            "silu" | "swish" => Self::Silu,
+            _ => {
+                return Err(ConfigError::Activation {
+                    found: name.to_owned(),
+                });
+            }
+        })
+    }
+
+    pub(crate) fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Gelu => gelu(x),
+            Self::GeluTanh => gelu_approximate(x),
+            Self::Relu => relu(x),
+            Self::Silu => silu(x),
+        }
+    }
+}
+
+/// Multi-head self-attention: `softmax(q k^T / sqrt(d)) v`, then an output layer.
+#[derive(Module, Debug)]
+pub struct SelfAttention {
+    /// `[hidden, hidden]`.
+    pub query: Linear,
+    /// `[hidden, hidden]`.
+    pub key: Linear,
+    /// `[hidden, hidden]`.
+    pub value: Linear,
+    /// `attention.output.dense`: `[hidden, hidden]`.
+    pub output: Linear,
+    /// Behind the residual sum (post-norm: `attention.output.LayerNorm`) or before the attention (pre-norm: `attention.ln`).
+    pub norm: LayerNorm,
+    /// Number of heads.
+    pub heads: usize,
+}
+
+impl SelfAttention {
+    fn new(config: &BertConfig, device: &Device) -> Self {
+        let width = config.hidden_size;
+        let dense = || Linear::new(width, width, true, STD, device);
+        Self {
+            query: dense(),
+            key: dense(),
+            value: dense(),
+            output: dense(),
+            norm: LayerNorm::new(width, config.layer_norm_eps, device),
+            heads: config.num_attention_heads,
+        }
+    }
+
+    fn attend(&self, x: Tensor<3>, hidden: Option<Tensor<4, Bool>>) -> Tensor<3> {
+        let [batch, length, width] = x.dims();
+        let d = width / self.heads;
+        let split = |x: Tensor<3>| x.reshape([batch, length, self.heads, d]).swap_dims(1, 2);
+        let context = attention(
+            split(self.query.forward(x.clone())),
+            split(self.key.forward(x.clone())),
+            split(self.value.forward(x)),
+            hidden,
+            None,
+            false,
+            (d as f64).powf(-0.5),
+        );
+        self.output
+            .forward(context.swap_dims(1, 2).reshape([batch, length, width]))
+    }
+}
+
+/// The feed-forward part: `W2 act(W1 x)`.
+#[derive(Module, Debug)]
+pub struct FeedForward {
+    /// `intermediate.dense`: `[hidden, intermediate]`.
+    pub intermediate: Linear,
+    /// `output.dense`: `[intermediate, hidden]`.
+    pub output: Linear,
+    /// Behind the residual sum (post-norm: `output.LayerNorm`) or before the part (pre-norm: `ln`).
+    pub norm: LayerNorm,
+}
+
+/// One layer. Post-norm (BERT, RoBERTa): `x = norm(x + f(x))`; pre-norm (Megatron): `x = x + f(norm(x))`.
+#[derive(Module, Debug)]
+pub struct Layer {
+    /// Self-attention.
+    pub attention: SelfAttention,
+    /// Feed-forward.
+    pub feed_forward: FeedForward,
+    /// Where the norms stand.
+    pub pre_norm: bool,
+}
+
+impl Layer {
+    pub(crate) fn new(config: &BertConfig, device: &Device) -> Self {
+        let (width, inner) = (config.hidden_size, config.intermediate_size);
+        Self {
+            attention: SelfAttention::new(config, device),
+            feed_forward: FeedForward {
+                intermediate: Linear::new(width, inner, true, STD, device),
+                output: Linear::new(inner, width, true, STD, device),
+                norm: LayerNorm::new(width, config.layer_norm_eps, device),
+            },
+            pre_norm: config.family == Family::MegatronBert,
+        }
+    }
+
+    /// `[batch, length, hidden]` to the same shape; `hidden` is the mask `[batch, 1, 1, length]` of padding keys.
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<3>,
+        hidden: Option<Tensor<4, Bool>>,
+        activation: Activation,
+    ) -> Tensor<3> {
+        let mlp = |x: Tensor<3>| {
+            let inner = activation.apply(self.feed_forward.intermediate.forward(x));
+            self.feed_forward.output.forward(inner)
+        };
+        if self.pre_norm {
+            let x = x.clone() + self.attention.attend(self.attention.norm.forward(x), hidden);
+            x.clone() + mlp(self.feed_forward.norm.forward(x))
+        } else {
+            let x = self.attention.norm.forward(x.clone() + self.attention.attend(x, hidden));
+            self.feed_forward.norm.forward(x.clone() + mlp(x))
+        }
+    }
+}
