@@ -100,6 +100,19 @@ def train_tokenizer(cases):
     return tokenizer
 
 
+def with_echoes(encoded, rng, count=2, length=24, given=3):
+    """Adds suffixes that repeat a piece of the note: its first tokens are given, the rest is learnt.
+    Copying what followed an earlier occurrence is the skill that all quoting answers need, and it is
+    learnt sooner from these."""
+    head, note, middle, suffixes = encoded
+    echoes = []
+    for _ in range(count):
+        at = rng.randrange(max(1, len(note) - length))
+        piece = note[at:at + length]
+        echoes.append((piece[:given], piece[given:], "echo", "echo"))
+    return head, note, middle, suffixes + echoes
+
+
 class Encoder:
     """Token ids of the parts of a prompt. All parts end at a line feed, which never merges."""
 
@@ -299,10 +312,12 @@ def train(args):
         if not buffer:
             # Fresh notes all the time: each chunk has its own seed, none is seen twice.
             cases = synth("asclepius", "train", 1000 + step, args.batch * 50, args.pairs)
-            buffer = [encoder.case(c) for c in cases]
+            rng = random.Random(step)
+            echo = 2 if progress < args.echo_until else 0
+            buffer = [with_echoes(encoder.case(c), rng, echo) for c in cases]
             buffer.sort(key=lambda e: len(e[1]) + sum(len(a) + len(b) for a, b, _, _ in e[3]))
             buffer = [buffer[i:i + args.batch] for i in range(0, len(buffer), args.batch)]
-            random.Random(step).shuffle(buffer)
+            rng.shuffle(buffer)
         scale = min(1.0, (step + 1) / 60) * min(1.0, (1.0 - progress) / args.decay)
         for optim, rates in zip(optims, base):
             for group, rate in zip(optim.param_groups, rates):
@@ -415,6 +430,7 @@ def main():
     p.add_argument("--batch", type=int, default=16, help="notes per step")
     p.add_argument("--pairs", type=int, default=8, help="questions per note")
     p.add_argument("--note-steps", type=int, default=300, help="steps with a language-model loss on the note")
+    p.add_argument("--echo-until", type=float, default=0.5, help="part of the run with echoes of the note")
     p.add_argument("--lr", type=float, default=1.0, help="factor on both learning rates")
     p.add_argument("--decay", type=float, default=0.5, help="last part of the run in which the rate falls")
     p.add_argument("--bf16", action="store_true")

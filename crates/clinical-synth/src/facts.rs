@@ -187,7 +187,11 @@ impl Facts {
 
     /// `Mr.` or `Ms.` with the surname.
     pub fn title(&self) -> String {
-        format!("{} {}", if self.female { "Ms." } else { "Mr." }, self.surname)
+        format!(
+            "{} {}",
+            if self.female { "Ms." } else { "Mr." },
+            self.surname
+        )
     }
 
     /// `man` or `woman`.
@@ -220,7 +224,11 @@ fn draw_history(draw: &mut Draw, female: bool) -> Vec<History> {
     for &condition in order.iter().take(count) {
         let entry = &CONDITIONS[condition];
         let short = !entry.abbreviation.is_empty() && draw.chance(65);
-        let written = if short { entry.abbreviation } else { entry.full };
+        let written = if short {
+            entry.abbreviation
+        } else {
+            entry.full
+        };
         history.push(History { condition, written });
     }
     history
@@ -243,14 +251,25 @@ fn draw_medications(draw: &mut Draw, history: &[History]) -> Vec<Medication> {
         let mut reasons: Vec<usize> = drug.indications.to_vec();
         reasons.retain(|r| !used.contains(r));
         reasons.sort_by_key(|r| usize::from(!history.iter().any(|h| h.condition == *r)));
-        let Some(&reason) = reasons.first() else { continue };
+        let Some(&reason) = reasons.first() else {
+            continue;
+        };
         used.push(reason);
         let written = history.iter().find(|h| h.condition == reason).map_or_else(
             || CONDITIONS[reason].full,
-            |h| if draw.chance(50) { h.written } else { CONDITIONS[reason].full },
+            |h| {
+                if draw.chance(50) {
+                    h.written
+                } else {
+                    CONDITIONS[reason].full
+                }
+            },
         );
-        let amount =
-            if drug.unit == "mg" && draw.chance(50) { draw.pick(ANY_DOSE) } else { draw.pick(drug.doses) };
+        let amount = if drug.unit == "mg" && draw.chance(50) {
+            draw.pick(ANY_DOSE)
+        } else {
+            draw.pick(drug.doses)
+        };
         let frequency = if draw.chance(50) {
             drug.frequencies[draw.below(drug.frequencies.len())]
         } else {

@@ -112,7 +112,11 @@ pub enum Split {
 impl Split {
     /// The half that `note` belongs to.
     pub fn of(note: &str) -> Self {
-        if fnv1a(note.as_bytes()) % 8 == 0 { Self::HeldOut } else { Self::Train }
+        if fnv1a(note.as_bytes()).is_multiple_of(8) {
+            Self::HeldOut
+        } else {
+            Self::Train
+        }
     }
 
     fn domain(self) -> &'static [u8; 8] {
@@ -150,12 +154,20 @@ pub struct Generator {
 impl Generator {
     /// Training cases for `seed`.
     pub fn new(seed: u64) -> Self {
-        Self { seed, split: Split::Train, pairs: DEFAULT_PAIRS, next: 0 }
+        Self {
+            seed,
+            split: Split::Train,
+            pairs: DEFAULT_PAIRS,
+            next: 0,
+        }
     }
 
     /// Cases that no training generator ever makes.
     pub fn held_out(seed: u64) -> Self {
-        Self { split: Split::HeldOut, ..Self::new(seed) }
+        Self {
+            split: Split::HeldOut,
+            ..Self::new(seed)
+        }
     }
 
     /// Sets the greatest number of pairs per case (default 8; a note has 25 to 50 in all).
@@ -197,7 +209,10 @@ impl Iterator for Generator {
         let mut all = questions::all(&facts, &written, &mut draw);
         draw.shuffle(&mut all);
         let pairs = by_turns(all, self.pairs, &mut draw);
-        Some(Case { note: written.text, pairs })
+        Some(Case {
+            note: written.text,
+            pairs,
+        })
     }
 }
 
@@ -205,6 +220,7 @@ impl Iterator for Generator {
 /// those with many questions. Extraction, relations and times take two turns per round: they are
 /// most of what one asks about a note, and the hardest.
 fn by_turns(all: Vec<Pair>, limit: usize, draw: &mut Draw) -> Vec<Pair> {
+    let limit = limit.min(all.len());
     let mut queues: Vec<Vec<Pair>> = vec![Vec::new(); Task::ALL.len()];
     for pair in all {
         let at = Task::ALL.iter().position(|t| *t == pair.task).unwrap_or(0);

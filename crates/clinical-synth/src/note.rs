@@ -57,19 +57,32 @@ pub(crate) fn write(facts: &Facts, draw: &mut Draw) -> Written {
     sections.append(&mut closing);
     let heading = draw.pick(&["Follow-up", "Follow up", "Appointments"]);
     let wording = draw.pick(&["Dr. {d} in {t}", "see Dr. {d} in {t}", "PCP Dr. {d} in {t}"]);
-    let follow_up =
-        wording.replace("{d}", facts.follow_up_doctor).replace("{t}", &facts.follow_up);
+    let follow_up = wording
+        .replace("{d}", facts.follow_up_doctor)
+        .replace("{t}", &facts.follow_up);
     sections.push(format!("{heading}: {follow_up}"));
 
     let text = format!("{}\n{}", header(facts, draw), sections.join("\n"));
-    Written { text, course, labs, presentation, tolerated }
+    Written {
+        text,
+        course,
+        labs,
+        presentation,
+        tolerated,
+    }
 }
 
 fn header(facts: &Facts, draw: &mut Draw) -> String {
     let gap = if draw.chance(50) { " " } else { "\n" };
-    let (a, b) = draw_pair(draw, ("Admission Date", "Discharge Date"), ("Admitted", "Discharged"));
-    let mut lines =
-        vec![format!("{a}: {}{gap}{b}: {}", facts.admitted, facts.discharged)];
+    let (a, b) = draw_pair(
+        draw,
+        ("Admission Date", "Discharge Date"),
+        ("Admitted", "Discharged"),
+    );
+    let mut lines = vec![format!(
+        "{a}: {}{gap}{b}: {}",
+        facts.admitted, facts.discharged
+    )];
     let mut rest = vec![format!("Service: {}", facts.service)];
     let heading = draw.pick(&["Attending", "Attending Physician"]);
     rest.push(format!("{heading}: Dr. {}", facts.attending));
@@ -91,19 +104,33 @@ fn presentation(facts: &Facts, draw: &mut Draw) -> String {
     let (age, noun) = (facts.age, facts.noun());
     let (complaint, days) = (facts.complaint, facts.complaint_days);
     match draw.below(4) {
-        0 => format!("{who} is a {age} year old {noun} who presented with {complaint} for {days} days."),
-        1 => format!("{who} is a {age} year old {noun} who came to the ED with {complaint} for {days} days."),
-        2 => format!("{age} year old {noun} with {complaint} for {days} days. {who} came in from home."),
-        _ => format!("This {age} year old {noun}, {who}, was admitted with {complaint} for {days} days."),
+        0 => format!(
+            "{who} is a {age} year old {noun} who presented with {complaint} for {days} days."
+        ),
+        1 => format!(
+            "{who} is a {age} year old {noun} who came to the ED with {complaint} for {days} days."
+        ),
+        2 => format!(
+            "{age} year old {noun} with {complaint} for {days} days. {who} came in from home."
+        ),
+        _ => format!(
+            "This {age} year old {noun}, {who}, was admitted with {complaint} for {days} days."
+        ),
     }
 }
 
 fn course(facts: &Facts, draw: &mut Draw) -> (String, Option<&'static str>) {
     let he = facts.pronoun();
-    let subject = if draw.chance(50) { facts.title() } else { "The patient".to_owned() };
+    let subject = if draw.chance(50) {
+        facts.title()
+    } else {
+        "The patient".to_owned()
+    };
     let (dx, drug, days) = (facts.diagnosis.name, facts.treatment, facts.treatment_days);
     let mut parts = vec![match draw.below(3) {
-        0 => format!("{subject} was found to have {dx} and was treated with {drug} for {days} days."),
+        0 => {
+            format!("{subject} was found to have {dx} and was treated with {drug} for {days} days.")
+        }
         1 => format!("Work-up showed {dx}. {subject} was treated with {drug} for {days} days."),
         _ => format!("{subject} received {drug} for {dx}, for {days} days."),
     }];
@@ -111,7 +138,10 @@ fn course(facts: &Facts, draw: &mut Draw) -> (String, Option<&'static str>) {
     if let Some(p) = &facts.procedure {
         let (name, date, surgeon) = (p.name, &p.date, p.surgeon);
         parts.push(match draw.below(3) {
-            0 => format!("On {date} {} underwent {name} by Dr. {surgeon}.", he.to_lowercase()),
+            0 => format!(
+                "On {date} {} underwent {name} by Dr. {surgeon}.",
+                he.to_lowercase()
+            ),
             1 => format!("Dr. {surgeon} performed {name} on {date}."),
             _ => format!("{he} had {name} on {date}, done by Dr. {surgeon}."),
         });
@@ -128,7 +158,10 @@ fn course(facts: &Facts, draw: &mut Draw) -> (String, Option<&'static str>) {
     }
     if let Some(c) = &facts.consult {
         let mut part = String::new();
-        let lead = draw.pick(&["Dr. {d} from {s} was consulted.", "Dr. {d} ({s}) was consulted."]);
+        let lead = draw.pick(&[
+            "Dr. {d} from {s} was consulted.",
+            "Dr. {d} ({s}) was consulted.",
+        ]);
         part.push_str(&lead.replace("{d}", c.doctor).replace("{s}", c.specialty));
         let _ = write!(part, " {} advised {}.", c.pronoun, c.advice);
         parts.push(part);
@@ -136,7 +169,10 @@ fn course(facts: &Facts, draw: &mut Draw) -> (String, Option<&'static str>) {
     parts.push(match draw.below(3) {
         0 => format!("{he} was discharged after {} days.", facts.stay),
         1 => format!("{he} improved and left after {} days.", facts.stay),
-        _ => format!("{he} went to {} after {} days.", facts.disposition, facts.stay),
+        _ => format!(
+            "{he} went to {} after {} days.",
+            facts.disposition, facts.stay
+        ),
     });
     (parts.join(" "), tolerated)
 }
@@ -164,13 +200,24 @@ fn medications(facts: &Facts, draw: &mut Draw) -> String {
             _ => text.push_str(if row == 0 { " " } else { "; " }),
         }
         let (dotted_form, capital_form, _) = FREQUENCIES[m.frequency];
-        let (route, frequency) =
-            if dotted { ("p.o.", dotted_form) } else { ("PO", capital_form) };
+        let (route, frequency) = if dotted {
+            ("p.o.", dotted_form)
+        } else {
+            ("PO", capital_form)
+        };
         // Only tablets counted in mg get a route, so that its place is not fixed.
-        let route = if m.dose.ends_with("mg") { format!(" {route}") } else { String::new() };
+        let route = if m.dose.ends_with("mg") {
+            format!(" {route}")
+        } else {
+            String::new()
+        };
         let _ = write!(text, "{} {}{route} {frequency}", m.name, m.dose);
         if let Some(reason) = m.reason {
-            let _ = if bracket { write!(text, " ({reason})") } else { write!(text, " for {reason}") };
+            let _ = if bracket {
+                write!(text, " ({reason})")
+            } else {
+                write!(text, " for {reason}")
+            };
         }
     }
     text

@@ -3,9 +3,7 @@
 use crate::draw::Draw;
 use crate::facts::{Facts, join};
 use crate::note::Written;
-use crate::vocab::{
-    CONDITIONS, DRUGS, FREQUENCIES, LABS, OTHER_ABBREVIATIONS, PROCEDURES,
-};
+use crate::vocab::{CONDITIONS, DRUGS, FREQUENCIES, LABS, OTHER_ABBREVIATIONS, PROCEDURES};
 use crate::{Pair, Task};
 
 /// The answer to every question that the note does not answer.
@@ -21,7 +19,12 @@ struct Asker<'a> {
 
 /// All pairs that can be asked about this note, in a fixed order.
 pub(crate) fn all(facts: &Facts, note: &Written, draw: &mut Draw) -> Vec<Pair> {
-    let mut asker = Asker { facts, note, draw, pairs: Vec::new() };
+    let mut asker = Asker {
+        facts,
+        note,
+        draw,
+        pairs: Vec::new(),
+    };
     asker.entities();
     asker.abbreviations();
     asker.relations();
@@ -38,7 +41,13 @@ impl Asker<'_> {
     /// Adds a pair. `answer` holds `{}` where `span`, quoted from the note, goes.
     fn span(&mut self, task: Task, kind: &'static str, asks: &[&str], answer: &str, span: &str) {
         let question = self.draw.pick(asks).to_owned();
-        self.add(task, kind, question, answer.replace("{}", span), Some(span.to_owned()));
+        self.add(
+            task,
+            kind,
+            question,
+            answer.replace("{}", span),
+            Some(span.to_owned()),
+        );
     }
 
     /// Like [`Asker::span`], with `{x}` in the question replaced by `about`.
@@ -51,7 +60,13 @@ impl Asker<'_> {
         span: &str,
     ) {
         let question = self.draw.pick(asks).replace("{x}", about);
-        self.add(task, kind, question, answer.replace("{}", span), Some(span.to_owned()));
+        self.add(
+            task,
+            kind,
+            question,
+            answer.replace("{}", span),
+            Some(span.to_owned()),
+        );
     }
 
     fn add(
@@ -62,7 +77,13 @@ impl Asker<'_> {
         answer: String,
         span: Option<String>,
     ) {
-        self.pairs.push(Pair { task, kind: kind.to_owned(), question, answer, span });
+        self.pairs.push(Pair {
+            task,
+            kind: kind.to_owned(),
+            question,
+            answer,
+            span,
+        });
     }
 
     fn entities(&mut self) {
@@ -75,9 +96,21 @@ impl Asker<'_> {
         self.span(task, "history", ASK_HISTORY, answer, &facts.history_list());
         let ask = self.draw.pick(ASK_LABS).to_owned();
         let names = join(facts.labs.iter().map(|(k, _)| LABS[*k].short));
-        self.add(task, "tests", ask, format!("The reported tests are {names}."), None);
+        self.add(
+            task,
+            "tests",
+            ask,
+            format!("The reported tests are {names}."),
+            None,
+        );
         if let Some(p) = &facts.procedure {
-            self.span(task, "procedure", ASK_PROCEDURE, "The patient underwent {}.", p.name);
+            self.span(
+                task,
+                "procedure",
+                ASK_PROCEDURE,
+                "The patient underwent {}.",
+                p.name,
+            );
         }
     }
 
@@ -88,14 +121,25 @@ impl Asker<'_> {
             .map(|c| (c.abbreviation, c.full))
             .chain(OTHER_ABBREVIATIONS.iter().copied())
             .chain(LABS.iter().map(|l| (l.short, l.full)))
-            .chain(FREQUENCIES[1..7].iter().flat_map(|f| [(f.0, f.2), (f.1, f.2)]));
-        let mut found: Vec<(&str, &str)> =
-            known.filter(|(short, _)| contains_word(text, short)).collect();
+            .chain(
+                FREQUENCIES[1..7]
+                    .iter()
+                    .flat_map(|f| [(f.0, f.2), (f.1, f.2)]),
+            );
+        let mut found: Vec<(&str, &str)> = known
+            .filter(|(short, _)| contains_word(text, short))
+            .collect();
         self.draw.shuffle(&mut found);
         for (short, full) in found.into_iter().take(3) {
             let ask = self.draw.pick(ASK_ABBREVIATION).replace("{x}", short);
             let task = Task::AbbreviationExpansion;
-            self.add(task, "abbreviation", ask, format!("It stands for {full}."), None);
+            self.add(
+                task,
+                "abbreviation",
+                ask,
+                format!("It stands for {full}."),
+                None,
+            );
         }
     }
 
@@ -108,17 +152,41 @@ impl Asker<'_> {
             let answer = format!("It is taken {}.", FREQUENCIES[m.frequency].2);
             self.add(task, "frequency", ask, answer, None);
             let Some(reason) = m.reason else { continue };
-            self.about((task, "reason"), ASK_REASON, m.name, "It is prescribed for {}.", reason);
-            self.about((task, "drug"), ASK_DRUG, reason, "The medication is {}.", m.name);
+            self.about(
+                (task, "reason"),
+                ASK_REASON,
+                m.name,
+                "It is prescribed for {}.",
+                reason,
+            );
+            self.about(
+                (task, "drug"),
+                ASK_DRUG,
+                reason,
+                "The medication is {}.",
+                m.name,
+            );
         }
         let (name, drug) = (facts.diagnosis.name, facts.treatment);
-        self.about((task, "treatment"), ASK_TREATMENT, name, "It was treated with {}.", drug);
+        self.about(
+            (task, "treatment"),
+            ASK_TREATMENT,
+            name,
+            "It was treated with {}.",
+            drug,
+        );
         if let Some(p) = &facts.procedure {
             let answer = "It was performed by Dr. {}.";
             self.about((task, "surgeon"), ASK_SURGEON, p.name, answer, p.surgeon);
         }
         if let Some(c) = &facts.consult {
-            self.about((task, "advice"), ASK_ADVICE, c.doctor, "Dr. {n} advised {}.", c.advice);
+            self.about(
+                (task, "advice"),
+                ASK_ADVICE,
+                c.doctor,
+                "Dr. {n} advised {}.",
+                c.advice,
+            );
             // The name is part of the question, so only the advice is the extracted span.
             if let Some(last) = self.pairs.last_mut() {
                 last.answer = last.answer.replace("{n}", c.doctor);
@@ -130,22 +198,58 @@ impl Asker<'_> {
         let task = Task::TemporalInformationExtraction;
         let facts = self.facts;
         let span = &facts.admitted;
-        self.span(task, "admitted", ASK_ADMITTED, "The admission date is {}.", span);
+        self.span(
+            task,
+            "admitted",
+            ASK_ADMITTED,
+            "The admission date is {}.",
+            span,
+        );
         let span = &facts.discharged;
-        self.span(task, "discharged", ASK_DISCHARGED, "The discharge date is {}.", span);
+        self.span(
+            task,
+            "discharged",
+            ASK_DISCHARGED,
+            "The discharge date is {}.",
+            span,
+        );
         let days = format!("{} days", facts.stay);
         self.span(task, "stay", ASK_STAY, "The stay lasted {}.", &days);
         let days = format!("{} days", facts.complaint_days);
         let about = facts.complaint;
-        self.about((task, "onset"), ASK_ONSET, about, "The symptoms lasted {}.", &days);
+        self.about(
+            (task, "onset"),
+            ASK_ONSET,
+            about,
+            "The symptoms lasted {}.",
+            &days,
+        );
         let days = format!("{} days", facts.treatment_days);
         let about = facts.treatment;
-        self.about((task, "course"), ASK_COURSE, about, "The treatment lasted {}.", &days);
+        self.about(
+            (task, "course"),
+            ASK_COURSE,
+            about,
+            "The treatment lasted {}.",
+            &days,
+        );
         let span = &facts.follow_up;
-        self.span(task, "follow-up", ASK_FOLLOW_UP, "The follow-up is in {}.", span);
+        self.span(
+            task,
+            "follow-up",
+            ASK_FOLLOW_UP,
+            "The follow-up is in {}.",
+            span,
+        );
         if let Some(p) = &facts.procedure {
             let answer = "It was performed on {}.";
-            self.about((task, "procedure date"), ASK_PROCEDURE_DATE, p.name, answer, &p.date);
+            self.about(
+                (task, "procedure date"),
+                ASK_PROCEDURE_DATE,
+                p.name,
+                answer,
+                &p.date,
+            );
         }
     }
 
@@ -163,11 +267,23 @@ impl Asker<'_> {
         }
         if let Some(c) = &facts.consult {
             let sentence = format!("{} advised {}", c.pronoun, c.advice);
-            self.about((task, "consultant"), ASK_WHO, &sentence, "It refers to Dr. {}.", c.doctor);
+            self.about(
+                (task, "consultant"),
+                ASK_WHO,
+                &sentence,
+                "It refers to Dr. {}.",
+                c.doctor,
+            );
         }
         if let (Some(p), Some(sentence)) = (&facts.procedure, self.note.tolerated) {
             let sentence = sentence.trim_end_matches('.');
-            self.about((task, "the procedure"), ASK_WHAT, sentence, "It refers to {}.", p.name);
+            self.about(
+                (task, "the procedure"),
+                ASK_WHAT,
+                sentence,
+                "It refers to {}.",
+                p.name,
+            );
         }
     }
 
@@ -180,18 +296,54 @@ impl Asker<'_> {
             self.about((task, "lab"), ASK_LAB, lab, &answer, value);
         }
         let span = facts.disposition;
-        self.span(task, "disposition", ASK_DISPOSITION, "The patient went to {}.", span);
+        self.span(
+            task,
+            "disposition",
+            ASK_DISPOSITION,
+            "The patient went to {}.",
+            span,
+        );
         let span = facts.complaint;
-        self.span(task, "complaint", ASK_COMPLAINT, "The chief complaint was {}.", span);
+        self.span(
+            task,
+            "complaint",
+            ASK_COMPLAINT,
+            "The chief complaint was {}.",
+            span,
+        );
         let age = facts.age.to_string();
         self.span(task, "age", ASK_AGE, "The patient is {} years old.", &age);
-        self.span(task, "service", ASK_SERVICE, "The service was {}.", facts.service);
+        self.span(
+            task,
+            "service",
+            ASK_SERVICE,
+            "The service was {}.",
+            facts.service,
+        );
         let span = facts.attending;
-        self.span(task, "attending", ASK_ATTENDING, "The attending is Dr. {}.", span);
+        self.span(
+            task,
+            "attending",
+            ASK_ATTENDING,
+            "The attending is Dr. {}.",
+            span,
+        );
         let span = facts.follow_up_doctor;
-        self.span(task, "follow-up doctor", ASK_FOLLOW_UP_DOCTOR, "It is with Dr. {}.", span);
+        self.span(
+            task,
+            "follow-up doctor",
+            ASK_FOLLOW_UP_DOCTOR,
+            "It is with Dr. {}.",
+            span,
+        );
         let span = facts.diagnosis.name;
-        self.span(task, "diagnosis", ASK_DIAGNOSIS, "The diagnosis was {}.", span);
+        self.span(
+            task,
+            "diagnosis",
+            ASK_DIAGNOSIS,
+            "The diagnosis was {}.",
+            span,
+        );
         match facts.allergy {
             Some("NKDA") => {
                 let ask = self.draw.pick(ASK_ALLERGY).to_owned();
@@ -212,7 +364,10 @@ impl Asker<'_> {
         let mut asks: Vec<(&'static str, String)> = Vec::new();
         let lab = self.draw.below(LABS.len());
         if !facts.labs.iter().any(|(k, _)| *k == lab) {
-            asks.push(("no lab", self.draw.pick(ASK_LAB).replace("{x}", LABS[lab].full)));
+            asks.push((
+                "no lab",
+                self.draw.pick(ASK_LAB).replace("{x}", LABS[lab].full),
+            ));
         }
         let drug = DRUGS[self.draw.below(DRUGS.len())].name;
         if !self.note.text.contains(drug) {
@@ -232,8 +387,11 @@ impl Asker<'_> {
 
     fn plain_words(&mut self) {
         let facts = self.facts;
-        let mut terms: Vec<(&str, &str)> =
-            facts.history.iter().map(|h| (h.written, CONDITIONS[h.condition].plain)).collect();
+        let mut terms: Vec<(&str, &str)> = facts
+            .history
+            .iter()
+            .map(|h| (h.written, CONDITIONS[h.condition].plain))
+            .collect();
         terms.push((facts.diagnosis.name, facts.diagnosis.plain));
         if let Some(p) = &facts.procedure {
             terms.push((p.name, PROCEDURES[p.index].1));
@@ -402,8 +560,11 @@ const ASK_COMPLAINT: &[&str] = &[
     "Why did the patient come to the hospital?",
     "What symptom led to the admission?",
 ];
-const ASK_AGE: &[&str] =
-    &["How old is the patient?", "What is the age of the patient?", "State the patient's age."];
+const ASK_AGE: &[&str] = &[
+    "How old is the patient?",
+    "What is the age of the patient?",
+    "State the patient's age.",
+];
 const ASK_SERVICE: &[&str] = &[
     "Which service cared for the patient?",
     "What was the hospital service?",
