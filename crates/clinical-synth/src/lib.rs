@@ -3,6 +3,7 @@
 mod draw;
 mod facts;
 mod note;
+mod phrases;
 mod questions;
 mod t5;
 mod vocab;
