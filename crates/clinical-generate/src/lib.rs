@@ -1,5 +1,21 @@
 #![doc = include_str!("../README.md")]
 
+mod config;
+mod constraint;
+mod decode;
+mod error;
+mod math;
 mod model;
+mod output;
+mod processors;
+mod row;
+mod sampler;
+mod text;
 
+pub use config::{CancelFlag, EarlyStopping, Generation, Processor};
+pub use constraint::{Allowed, Constraint, Matcher, TokenMask};
+pub use decode::generate;
+pub use error::GenerateError;
 pub use model::{ModelError, StepModel};
+pub use output::{Cancel, Generated, Step, StopReason};
+pub use text::{EndTokens, TextDecoder, TextStream};

@@ -21,6 +21,12 @@ pub trait StepModel {
     /// Whether the prompt counts towards [`max_positions`](Self::max_positions): true for a decoder.
     fn prompt_counts(&self) -> bool;
 
+    /// The token that an encoder-decoder's answer starts from, which repetition penalty and n-gram blocking count as part
+    /// of the answer, as in `transformers`. `None` for a decoder.
+    fn decoder_start(&self) -> Option<u32> {
+        None
+    }
+
     /// Reads one prompt a row. Rows may have different lengths: padding and its mask are the model's job, and a row's
     /// logits do not depend on the other rows.
     ///
@@ -47,6 +53,12 @@ pub trait StepModel {
     /// Keeps the given rows of the cache, in this order. A row may come several times (beams) or not at all (finished
     /// rows stop costing time and memory).
     fn select(&self, cache: &mut Self::Cache, rows: &[usize]);
+
+    /// [`select`](Self::select) for beam search: the number of rows stays, and each row takes the place of one that read
+    /// the same prompt. What depends on the prompt alone (an encoder-decoder's cross-attention) need not move.
+    fn reorder(&self, cache: &mut Self::Cache, rows: &[usize]) {
+        self.select(cache, rows);
+    }
 }
 
 /// An input that a model cannot read.

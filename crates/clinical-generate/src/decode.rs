@@ -1,0 +1,286 @@
+//! Greedy decoding and sampling: the rows in flight, one token at a time.
+
+use std::ops::ControlFlow;
+
+use burn::tensor::Tensor;
+
+use crate::processors::{Place, Processors};
+use crate::row::{Row, StopRules};
+use crate::sampler::Sampler;
+use crate::text::Tail;
+use crate::{
+    Cancel, EndTokens, GenerateError, Generated, Generation, Step, StepModel, StopReason, math,
+};
+
+/// The cache is given room for this many new tokens at first; it grows when an answer is longer.
+const RESERVE: usize = 256;
+
+/// Continues each prompt as `options` say.
+///
+/// `on_token` gets every new token as it is chosen and may cancel its sequence or everything; to ignore it give
+/// `|_| ControlFlow::Continue(())`.
+///
+/// Returns `num_return_sequences` results for each prompt, in the order of the prompts, the best first. A cancelled or
+/// timed-out call returns what was chosen until then.
+///
+/// # Errors
+///
+/// An option that breaks a rule ([`Generation::validate`]), a prompt that is empty or too long, an id without an
+/// embedding row, a logit that is not finite, or options that leave no token to choose.
+pub fn generate<M: StepModel>(
+    model: &M,
+    prompts: &[&[u32]],
+    end: &EndTokens<'_>,
+    options: &Generation,
+    on_token: impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
+) -> Result<Vec<Generated>, GenerateError> {
+    options.check(end, model.vocabulary())?;
+    let span = tracing::debug_span!("generate", rows = prompts.len(), beams = options.beams);
+    let _entered = span.enter();
+    let mut decoder = Decoder::new(model, end, options, on_token);
+    let rows: Vec<usize> = (0..prompts.len()).collect();
+    decoder.admit(&rows, prompts)?;
+    while decoder.advance()? {}
+    Ok(decoder.into_results())
+}
+
+/// The rows in flight, and the model's cache for them.
+pub(crate) struct Decoder<'a, M: StepModel, F> {
+    model: &'a M,
+    end: &'a EndTokens<'a>,
+    rules: StopRules<'a>,
+    chooser: Chooser,
+    on_token: F,
+    cache: Option<M::Cache>,
+    live: Vec<Row<'a>>,
+    done: Vec<Generated>,
+    cancelled: bool,
+}
+
+impl<'a, M, F> Decoder<'a, M, F>
+where
+    M: StepModel,
+    F: FnMut(Step<'_>) -> ControlFlow<Cancel>,
+{
+    pub(crate) fn new(
+        model: &'a M,
+        end: &'a EndTokens<'a>,
+        options: &'a Generation,
+        on_token: F,
+    ) -> Self {
+        Self {
+            model,
+            end,
+            rules: StopRules {
+                options,
+                end: &end.ids,
+            },
+            chooser: Chooser::new(options, &end.ids, model.vocabulary()),
+            on_token,
+            cache: None,
+            live: Vec::new(),
+            done: Vec::new(),
+            cancelled: false,
+        }
+    }
+
+    /// Reads prompts and chooses the first token of each. `rows[i]` is the caller's number of `prompts[i]`.
+    pub(crate) fn admit(
+        &mut self,
+        rows: &[usize],
+        prompts: &[&[u32]],
+    ) -> Result<(), GenerateError> {
+        let options = self.rules.options;
+        let copies = options.num_return_sequences;
+        let mut fresh = Vec::with_capacity(prompts.len() * copies);
+        for (&row, prompt) in rows.iter().zip(prompts) {
+            for sequence in 0..copies {
+                fresh.push(Row::new(
+                    self.model, row, sequence, prompt, self.end, options,
+                )?);
+            }
+        }
+        let reserve = fresh.iter().map(|row| row.budget.tokens).max().unwrap_or(0);
+        let (mut cache, logits) = self.model.prefill(prompts, reserve.min(RESERVE))?;
+        let vocabulary = self.model.vocabulary();
+        let mut logits = host(logits, prompts.len(), vocabulary)?;
+        if copies > 1 {
+            logits = logits
+                .chunks_exact(vocabulary)
+                .flat_map(|row| std::iter::repeat_n(row, copies).flatten().copied())
+                .collect();
+        }
+        let count = fresh.len();
+        let (fresh, kept) = self.choose(fresh, &mut logits)?;
+        if !fresh.is_empty() {
+            if copies > 1 || kept.len() < count {
+                let parents: Vec<usize> = kept.iter().map(|at| at / copies).collect();
+                self.model.select(&mut cache, &parents);
+            }
+            self.cache = Some(cache);
+            self.live = fresh;
+        }
+        Ok(())
+    }
+
+    /// One more token for every row in flight. False when none is left.
+    pub(crate) fn advance(&mut self) -> Result<bool, GenerateError> {
+        let Some(cache) = &mut self.cache else {
+            return Ok(false);
+        };
+        let ids: Vec<u32> = self
+            .live
+            .iter()
+            .filter_map(|row| row.history.last().copied())
+            .collect();
+        let logits = self.model.step(&ids, cache)?;
+        let mut logits = host(logits, ids.len(), self.model.vocabulary())?;
+        let live = std::mem::take(&mut self.live);
+        let (live, kept) = self.choose(live, &mut logits)?;
+        if live.is_empty() {
+            self.cache = None;
+        } else if let (Some(cache), true) = (&mut self.cache, live.len() < ids.len()) {
+            self.model.select(cache, &kept);
+        }
+        self.live = live;
+        Ok(!self.live.is_empty())
+    }
+
+    /// Chooses a token for each row. Returns the rows that go on and their places among `rows`.
+    fn choose(
+        &mut self,
+        rows: Vec<Row<'a>>,
+        logits: &mut [f32],
+    ) -> Result<(Vec<Row<'a>>, Vec<usize>), GenerateError> {
+        let mut live = Vec::with_capacity(rows.len());
+        let mut kept = Vec::with_capacity(rows.len());
+        let scores = logits.chunks_exact_mut(self.model.vocabulary().max(1));
+        for (at, (mut row, scores)) in rows.into_iter().zip(scores).enumerate() {
+            if self.cancelled {
+                self.done
+                    .push(row.finish(StopReason::Cancelled, &self.rules));
+                continue;
+            }
+            let (id, log_prob) = self.chooser.choose(&mut row, scores)?;
+            row.log_probs.extend(log_prob);
+            let mark = row.tail.as_ref().map_or(0, Tail::mark);
+            let stop = row.push(id, &self.rules);
+            let step = Step {
+                row: row.row,
+                sequence: row.sequence,
+                index: row.len() - 1,
+                id,
+                text: row.tail.as_ref().map_or("", |tail| tail.since(mark)),
+                log_prob,
+                stop,
+            };
+            let stop = match (self.on_token)(step) {
+                ControlFlow::Continue(()) => stop,
+                ControlFlow::Break(cancel) => {
+                    self.cancelled = cancel == Cancel::All;
+                    stop.or(Some(StopReason::Cancelled))
+                }
+            };
+            match stop {
+                Some(reason) => self.done.push(row.finish(reason, &self.rules)),
+                None => {
+                    live.push(row);
+                    kept.push(at);
+                }
+            }
+        }
+        if self.cancelled {
+            kept.clear();
+            for row in live.drain(..) {
+                self.done
+                    .push(row.finish(StopReason::Cancelled, &self.rules));
+            }
+        }
+        Ok((live, kept))
+    }
+
+    pub(crate) fn into_results(mut self) -> Vec<Generated> {
+        self.done
+            .sort_by_key(|result| (result.row, result.sequence));
+        self.done
+    }
+}
+
+/// Chooses one token from one row of logits.
+struct Chooser {
+    processors: Processors,
+    /// No processor changes anything: the logits need no copy and no second scan.
+    plain: bool,
+    sampler: Option<Sampler>,
+    log_probs: bool,
+    /// The model's own logits, kept where processors change them and their log-probabilities are asked for.
+    raw: Vec<f32>,
+}
+
+impl Chooser {
+    fn new(options: &Generation, end: &[u32], vocabulary: usize) -> Self {
+        let processors = Processors::new(options, end, vocabulary);
+        Self {
+            plain: processors.are_off(),
+            processors,
+            sampler: options.sample.then(|| Sampler::new(options, 1)),
+            log_probs: options.log_probs,
+            raw: Vec::new(),
+        }
+    }
+
+    /// The token, and its log-probability if asked for.
+    fn choose(
+        &mut self,
+        row: &mut Row<'_>,
+        scores: &mut [f32],
+    ) -> Result<(u32, Option<f32>), GenerateError> {
+        let step = row.len() + 1;
+        let number = row.row;
+        let mut max =
+            math::max_if_finite(scores).ok_or(GenerateError::NonFinite { row: number, step })?;
+        let normaliser = self.log_probs.then(|| math::log_sum_exp(scores, max));
+        if !self.plain {
+            if self.log_probs {
+                self.raw.clear();
+                self.raw.extend_from_slice(scores);
+            }
+            let place = Place {
+                history: &row.history,
+                start: row.start,
+                last: step >= row.budget.tokens,
+            };
+            self.processors
+                .apply(&place, row.matcher.as_deref_mut(), scores);
+            max = math::max(scores);
+        }
+        let chosen = match &mut self.sampler {
+            _ if max == f32::NEG_INFINITY => None,
+            None => math::position(scores, max).map(|at| at as u32),
+            Some(sampler) => {
+                sampler.filter(scores);
+                sampler.draw(&mut row.draws)
+            }
+        };
+        let id = chosen.ok_or(GenerateError::NothingAllowed { row: number, step })?;
+        let raw = if self.plain { &*scores } else { &self.raw };
+        let log_prob = normaliser.map(|normaliser| raw[id as usize] - normaliser);
+        Ok((id, log_prob))
+    }
+}
+
+/// The logits in the host's memory, `rows * vocabulary` numbers.
+pub(crate) fn host(
+    logits: Tensor<2>,
+    rows: usize,
+    vocabulary: usize,
+) -> Result<Vec<f32>, GenerateError> {
+    let logits = logits.try_into_vec_as::<f32>()?;
+    if logits.len() != rows * vocabulary {
+        return Err(GenerateError::LogitShape {
+            got: logits.len(),
+            expected: rows * vocabulary,
+        });
+    }
+    Ok(logits)
+}

@@ -1,0 +1,117 @@
+//! Why a generation could not run, or had to stop.
+
+use burn::tensor::TensorReadError;
+
+use crate::ModelError;
+
+/// Why tokens could not be chosen. Messages never quote a prompt or an answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GenerateError {
+    /// The model refused an input.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A prompt leaves no room for one new token.
+    #[error(
+        "prompt {row} has {tokens} tokens and this model reads at most {limit} with the answer included: shorten it to {} tokens or fewer",
+        limit.saturating_sub(1)
+    )]
+    PromptTooLong {
+        /// The row in the batch.
+        row: usize,
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// Positions that the model has.
+        limit: usize,
+    },
+    /// A logit is infinite or not a number.
+    #[error(
+        "the output layer gave a logit that is not a finite number for row {row} at new token {step}: the weights are damaged or their precision is too low for this model (try f32 or bf16)"
+    )]
+    NonFinite {
+        /// The row in the batch.
+        row: usize,
+        /// Which new token was to be chosen, counted from 1.
+        step: usize,
+    },
+    /// The options leave no token to choose from.
+    #[error(
+        "the options forbid every token for row {row} at new token {step}: loosen the constraint, the forbidden tokens or min_new_tokens"
+    )]
+    NothingAllowed {
+        /// The row in the batch.
+        row: usize,
+        /// Which new token was to be chosen, counted from 1.
+        step: usize,
+    },
+    /// A number in the options is outside its range.
+    #[error("{field} is {value}: it must be {range}")]
+    OutOfRange {
+        /// The field of [`Generation`](crate::Generation).
+        field: &'static str,
+        /// What it was set to.
+        value: f64,
+        /// What it may be.
+        range: &'static str,
+    },
+    /// An option works with sampling only.
+    #[error(
+        "{field} has an effect on sampling only: use Generation::sample(), or leave it as it is"
+    )]
+    NeedsSampling {
+        /// The field of [`Generation`](crate::Generation).
+        field: &'static str,
+    },
+    /// `min_new_tokens` is above `max_new_tokens`.
+    #[error(
+        "min_new_tokens is {min} and max_new_tokens is {max}: the minimum must not be above the maximum"
+    )]
+    MinAboveMax {
+        /// `min_new_tokens`.
+        min: usize,
+        /// `max_new_tokens`.
+        max: usize,
+    },
+    /// More sequences are asked for than the search can give.
+    #[error(
+        "num_return_sequences is {asked} and this search gives at most {limit}: raise the number of beams, or sample"
+    )]
+    TooManySequences {
+        /// `num_return_sequences`.
+        asked: usize,
+        /// What the strategy can give: the number of beams.
+        limit: usize,
+    },
+    /// A list in the options, or one of its entries, is empty.
+    #[error("{field} has an empty entry: give each entry at least one token or character")]
+    EmptyEntry {
+        /// The field of [`Generation`](crate::Generation).
+        field: &'static str,
+    },
+    /// A token id in the options is not in the model's vocabulary.
+    #[error("{field} names token id {id}, and the model's vocabulary has {vocabulary} tokens")]
+    UnknownToken {
+        /// The field of [`Generation`](crate::Generation), or `end tokens`.
+        field: &'static str,
+        /// The id.
+        id: u32,
+        /// Logits for each row.
+        vocabulary: usize,
+    },
+    /// Stop strings were given without a way to turn ids into text.
+    #[error("stop_strings needs a text decoder: give one with EndTokens::with_text")]
+    StopStringsNeedText,
+    /// The model's logits do not have one row for each sequence in flight.
+    #[error(
+        "the model gave {got} logits where {expected} were due: its StepModel implementation is wrong"
+    )]
+    LogitShape {
+        /// Numbers that came.
+        got: usize,
+        /// Rows times vocabulary.
+        expected: usize,
+    },
+    /// The device could not give the logits back.
+    #[error("the logits could not be read from the device: {0}")]
+    Device(#[from] TensorReadError),
+}

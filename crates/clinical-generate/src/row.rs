@@ -1,0 +1,202 @@
+//! One sequence in flight.
+
+use std::time::Instant;
+
+use crate::constraint::Matcher;
+use crate::sampler::Draws;
+use crate::text::Tail;
+use crate::{EndTokens, GenerateError, Generated, Generation, StepModel, StopReason};
+
+/// How many new tokens a row may have, and what sets that limit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    pub(crate) tokens: usize,
+    pub(crate) reason: StopReason,
+}
+
+impl Budget {
+    pub(crate) fn new<M: StepModel>(
+        model: &M,
+        row: usize,
+        prompt: &[u32],
+        options: &Generation,
+    ) -> Result<Self, GenerateError> {
+        let mut budget = Self {
+            tokens: options.max_new_tokens,
+            reason: StopReason::MaxNewTokens,
+        };
+        if let Some(limit) = model.max_positions() {
+            let read = if model.prompt_counts() {
+                prompt.len()
+            } else {
+                0
+            };
+            if read >= limit {
+                return Err(GenerateError::PromptTooLong {
+                    row,
+                    tokens: prompt.len(),
+                    limit,
+                });
+            }
+            if limit - read < budget.tokens {
+                budget = Self {
+                    tokens: limit - read,
+                    reason: StopReason::MaxPositions,
+                };
+            }
+        }
+        Ok(budget)
+    }
+}
+
+/// What the processors see before the first new token: the prompt of a decoder, the start token of an encoder-decoder.
+pub(crate) fn context<M: StepModel>(model: &M, prompt: &[u32]) -> Vec<u32> {
+    if model.prompt_counts() {
+        prompt.to_vec()
+    } else {
+        model.decoder_start().into_iter().collect()
+    }
+}
+
+/// One sequence in flight.
+pub(crate) struct Row<'a> {
+    pub(crate) row: usize,
+    pub(crate) sequence: usize,
+    /// The context and the new tokens.
+    pub(crate) history: Vec<u32>,
+    /// Where the new tokens begin.
+    pub(crate) start: usize,
+    pub(crate) budget: Budget,
+    pub(crate) draws: Draws,
+    pub(crate) matcher: Option<Box<dyn Matcher>>,
+    pub(crate) tail: Option<Tail<'a>>,
+    pub(crate) log_probs: Vec<f32>,
+}
+
+impl<'a> Row<'a> {
+    pub(crate) fn new<M: StepModel>(
+        model: &M,
+        row: usize,
+        sequence: usize,
+        prompt: &[u32],
+        end: &EndTokens<'a>,
+        options: &Generation,
+    ) -> Result<Self, GenerateError> {
+        let budget = Budget::new(model, row, prompt, options)?;
+        let history = context(model, prompt);
+        Ok(Self {
+            row,
+            sequence,
+            start: history.len(),
+            history,
+            budget,
+            draws: Draws::new(options.seed, prompt, sequence),
+            matcher: options.constraint.as_ref().map(|c| c.start(row)),
+            tail: end.decoder.map(|decoder| Tail::new(decoder.stream(row))),
+            log_probs: Vec::new(),
+        })
+    }
+
+    /// The number of new tokens.
+    pub(crate) fn len(&self) -> usize {
+        self.history.len() - self.start
+    }
+
+    /// Appends a token and says whether the sequence ends with it. The text moves on, and is complete if it ends.
+    pub(crate) fn push(&mut self, id: u32, rules: &StopRules<'_>) -> Option<StopReason> {
+        self.history.push(id);
+        if let Some(matcher) = &mut self.matcher {
+            matcher.accept(id);
+        }
+        let mut stop = rules.by_ids(&self.history[self.start..]);
+        if let Some(tail) = &mut self.tail {
+            let is_end = stop == Some(StopReason::EndToken);
+            if !is_end && tail.push(id, &rules.options.stop_strings) && stop.is_none() {
+                stop = Some(StopReason::StopString);
+            }
+        }
+        let must_end = self.matcher.as_ref().is_some_and(|m| m.must_end());
+        if stop.is_none() && rules.end.is_empty() && must_end {
+            stop = Some(StopReason::Complete);
+        }
+        if stop.is_none() && self.len() >= self.budget.tokens {
+            stop = Some(self.budget.reason);
+        }
+        let stop = stop.or_else(|| rules.by_caller());
+        if let (Some(reason), Some(tail)) = (stop, &mut self.tail)
+            && tail.finish(&rules.options.stop_strings)
+            && !reason.is_complete()
+        {
+            return Some(StopReason::StopString);
+        }
+        stop
+    }
+
+    pub(crate) fn finish(mut self, stop: StopReason, rules: &StopRules<'_>) -> Generated {
+        if let Some(tail) = &mut self.tail {
+            tail.finish(&rules.options.stop_strings);
+        }
+        let ids = self.history.split_off(self.start);
+        let ending = rules.ending(&ids, stop);
+        Generated {
+            row: self.row,
+            sequence: self.sequence,
+            ids,
+            stop,
+            text: self.tail.map(Tail::into_text),
+            log_probs: self.log_probs,
+            score: None,
+            ending,
+        }
+    }
+}
+
+/// What ends a sequence.
+pub(crate) struct StopRules<'o> {
+    pub(crate) options: &'o Generation,
+    pub(crate) end: &'o [u32],
+}
+
+impl StopRules<'_> {
+    fn by_ids(&self, new: &[u32]) -> Option<StopReason> {
+        if new.last().is_some_and(|id| self.end.contains(id)) {
+            return Some(StopReason::EndToken);
+        }
+        self.stop_sequence(new).map(|_| StopReason::StopSequence)
+    }
+
+    fn by_caller(&self) -> Option<StopReason> {
+        if self
+            .options
+            .cancel
+            .as_ref()
+            .is_some_and(|flag| flag.is_cancelled())
+        {
+            return Some(StopReason::Cancelled);
+        }
+        let passed = self
+            .options
+            .deadline
+            .is_some_and(|deadline| Instant::now() >= deadline);
+        passed.then_some(StopReason::Deadline)
+    }
+
+    /// The longest stop sequence that the new tokens end with.
+    fn stop_sequence(&self, new: &[u32]) -> Option<usize> {
+        let ends = self
+            .options
+            .stop_sequences
+            .iter()
+            .filter(|ids| new.ends_with(ids));
+        ends.map(Vec::len).max()
+    }
+
+    /// How many of the last tokens are the end token or the stop sequence.
+    fn ending(&self, new: &[u32], stop: StopReason) -> usize {
+        match stop {
+            StopReason::EndToken => 1,
+            StopReason::StopSequence => self.stop_sequence(new).unwrap_or(0),
+            _ => 0,
+        }
+    }
+}

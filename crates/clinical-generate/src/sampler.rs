@@ -1,0 +1,282 @@
+//! Drawing a token: temperature, then the filters top-k, top-p, min-p and typical-p, in the order of `transformers`.
+//!
+//! Filters work on a short list of tokens. A whole row of the vocabulary is only ever scanned, never sorted, unless the
+//! options ask for nothing but typical-p.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::{Generation, math};
+
+/// A token that may be drawn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Candidate {
+    pub(crate) id: u32,
+    /// `e^((score - max) / temperature)`: its probability times a common factor.
+    pub(crate) weight: f32,
+}
+
+/// The filters of one call, and their scratch memory.
+pub(crate) struct Sampler {
+    temperature: f32,
+    top_k: usize,
+    top_p: f64,
+    min_p: f64,
+    typical_p: f64,
+    min_keep: usize,
+    kept: Vec<Candidate>,
+    weights: Vec<f32>,
+    largest: Vec<f32>,
+    surprise: Vec<(f32, Candidate)>,
+}
+
+impl Sampler {
+    /// `min_keep` tokens at least survive each filter: one, or for beams one more than there are end tokens.
+    pub(crate) fn new(options: &Generation, min_keep: usize) -> Self {
+        Self {
+            temperature: options.temperature as f32,
+            top_k: match options.top_k {
+                0 => 0,
+                k => k.max(min_keep),
+            },
+            top_p: options.top_p,
+            min_p: options.min_p,
+            typical_p: options.typical_p,
+            min_keep,
+            kept: Vec::new(),
+            weights: Vec::new(),
+            largest: Vec::new(),
+            surprise: Vec::new(),
+        }
+    }
+
+    /// The tokens that may be drawn, in the order of their ids. Empty if every score is minus infinity.
+    pub(crate) fn filter(&mut self, scores: &[f32]) -> &[Candidate] {
+        self.kept.clear();
+        let max = math::max(scores);
+        if max == f32::NEG_INFINITY {
+            return &self.kept;
+        }
+        let removed = self.collect(scores, max);
+        if self.top_p < 1.0 {
+            self.keep_top_p(removed);
+        }
+        if self.min_p > 0.0 {
+            self.keep_min_p();
+        }
+        if self.typical_p < 1.0 {
+            self.keep_typical();
+        }
+        self.kept.sort_unstable_by_key(|candidate| candidate.id);
+        &self.kept
+    }
+
+    /// The processed, temperature-scaled score of a token.
+    pub(crate) fn scaled(&self, score: f32) -> f32 {
+        if self.temperature == 1.0 {
+            score
+        } else {
+            score / self.temperature
+        }
+    }
+
+    /// Draws one of the tokens that [`filter`](Self::filter) kept.
+    pub(crate) fn draw(&self, draws: &mut Draws) -> Option<u32> {
+        let total: f64 = self.kept.iter().map(|c| f64::from(c.weight)).sum();
+        let mut left = draws.unit() * total;
+        for candidate in &self.kept {
+            left -= f64::from(candidate.weight);
+            if left < 0.0 {
+                return Some(candidate.id);
+            }
+        }
+        // Rounding may leave a little at the end.
+        self.kept
+            .iter()
+            .rev()
+            .find(|c| c.weight > 0.0)
+            .map(|c| c.id)
+    }
+
+    /// Fills the list with the tokens that top-k keeps, or with those that a later filter has to look at. Returns the
+    /// total weight of tokens that are left out because top-p is sure to remove them.
+    fn collect(&mut self, scores: &[f32], max: f32) -> f64 {
+        let temperature = self.temperature;
+        if self.top_k > 0 && self.top_k < scores.len() {
+            let least = kth_largest(scores, self.top_k, &mut self.largest);
+            for (id, &score) in scores.iter().enumerate() {
+                if score >= least && score > f32::NEG_INFINITY {
+                    self.kept.push(Candidate {
+                        id: id as u32,
+                        weight: ((score - max) / temperature).exp(),
+                    });
+                }
+            }
+            return 0.0;
+        }
+        math::exp_all(scores, max, temperature, &mut self.weights);
+        let total: f64 = sum(&self.weights);
+        // Tokens at or below this weight weigh at most 1 - top_p together. Half of it leaves room for rounding.
+        let negligible = (0.5 * (1.0 - self.top_p) * total / scores.len() as f64) as f32;
+        let mut removed = 0.0;
+        for (id, (&weight, &score)) in self.weights.iter().zip(scores).enumerate() {
+            if weight > negligible && score > f32::NEG_INFINITY {
+                self.kept.push(Candidate {
+                    id: id as u32,
+                    weight,
+                });
+            } else {
+                removed += f64::from(weight);
+            }
+        }
+        if self.kept.len() < self.min_keep {
+            self.kept.clear();
+            removed = 0.0;
+            for (id, (&weight, &score)) in self.weights.iter().zip(scores).enumerate() {
+                if score > f32::NEG_INFINITY {
+                    self.kept.push(Candidate {
+                        id: id as u32,
+                        weight,
+                    });
+                }
+            }
+        }
+        removed
+    }
+
+    /// Removes the least likely tokens whose total probability is at most `1 - top_p`; of equally likely ones the lower
+    /// id goes first.
+    fn keep_top_p(&mut self, removed: f64) {
+        let total = removed + self.total();
+        self.kept
+            .sort_unstable_by(|a, b| b.weight.total_cmp(&a.weight).then(b.id.cmp(&a.id)));
+        let limit = (1.0 - self.top_p) as f32;
+        let mut below = removed;
+        while self.kept.len() > self.min_keep
+            && let Some(last) = self.kept.last()
+        {
+            below += f64::from(last.weight);
+            if (below / total) as f32 > limit {
+                break;
+            }
+            self.kept.pop();
+        }
+    }
+
+    /// Removes tokens less likely than `min_p` times the likeliest.
+    fn keep_min_p(&mut self) {
+        let total = self.total();
+        let probability = |c: &Candidate| (f64::from(c.weight) / total) as f32;
+        let top = self.kept.iter().map(probability).fold(0.0, f32::max);
+        let least = self.min_p as f32 * top;
+        if self.kept.len() > self.min_keep {
+            self.kept
+                .sort_unstable_by(|a, b| b.weight.total_cmp(&a.weight).then(a.id.cmp(&b.id)));
+            let first_below = self.kept.iter().position(|c| probability(c) < least);
+            let count = first_below.unwrap_or(self.kept.len());
+            self.kept.truncate(count.max(self.min_keep));
+        }
+    }
+
+    /// Keeps the tokens whose information is closest to the expected information until they reach `typical_p` together.
+    fn keep_typical(&mut self) {
+        let total = self.total();
+        let information = |c: &Candidate| -(f64::from(c.weight) / total).ln();
+        let entropy: f64 = self
+            .kept
+            .iter()
+            .filter(|c| c.weight > 0.0)
+            .map(|c| f64::from(c.weight) / total * information(c))
+            .sum();
+        self.surprise.clear();
+        self.surprise.extend(
+            self.kept
+                .iter()
+                .map(|c| ((information(c) - entropy).abs() as f32, *c)),
+        );
+        self.surprise
+            .sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.id.cmp(&b.1.id)));
+        let mut mass = 0.0;
+        let mut last = self.surprise.len() - 1;
+        for (at, (_, candidate)) in self.surprise.iter().enumerate() {
+            mass += f64::from(candidate.weight) / total;
+            if mass as f32 >= self.typical_p as f32 {
+                last = at;
+                break;
+            }
+        }
+        let limit = self.surprise[last].0;
+        let count = self
+            .surprise
+            .partition_point(|&(surprise, _)| surprise <= limit);
+        self.kept.clear();
+        let keep = count.max(self.min_keep.min(self.surprise.len()));
+        self.kept
+            .extend(self.surprise[..keep].iter().map(|&(_, c)| c));
+    }
+
+    fn total(&self) -> f64 {
+        self.kept.iter().map(|c| f64::from(c.weight)).sum()
+    }
+}
+
+fn sum(numbers: &[f32]) -> f64 {
+    let blocks = numbers.chunks(256);
+    blocks
+        .map(|block| f64::from(block.iter().sum::<f32>()))
+        .sum()
+}
+
+/// The `k`-th largest number, `1 <= k <= len`. The list never holds more than `2k` numbers, and a number below its least
+/// is passed over with one comparison.
+fn kth_largest(numbers: &[f32], k: usize, list: &mut Vec<f32>) -> f32 {
+    let descending = |a: &f32, b: &f32| b.total_cmp(a);
+    list.clear();
+    let mut least = f32::NEG_INFINITY;
+    for &x in numbers {
+        if x > least || list.len() < k {
+            list.push(x);
+            if list.len() >= 2 * k {
+                list.select_nth_unstable_by(k - 1, descending);
+                list.truncate(k);
+                least = list[k - 1];
+            }
+        }
+    }
+    *list.select_nth_unstable_by(k - 1, descending).1
+}
+
+/// The draws of one sequence. They depend on the seed, the prompt and the sequence's number, and on nothing else: not on
+/// the other rows of a batch, the row's place among them, or the number of threads.
+#[derive(Debug, Clone)]
+pub(crate) struct Draws(ChaCha8Rng);
+
+impl Draws {
+    pub(crate) fn new(seed: u64, prompt: &[u32], sequence: usize) -> Self {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&seed.to_le_bytes());
+        key[8..16].copy_from_slice(&fnv1a(prompt).to_le_bytes());
+        key[16..24].copy_from_slice(&(sequence as u64).to_le_bytes());
+        key[24..].copy_from_slice(b"clin-gen");
+        Self(ChaCha8Rng::from_seed(key))
+    }
+
+    /// A number in `[0, 1)` with 53 random bits.
+    pub(crate) fn unit(&mut self) -> f64 {
+        (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// A number of the exponential distribution with mean 1, above 0.
+    pub(crate) fn exponential(&mut self) -> f64 {
+        -(1.0 - self.unit()).ln().min(-f64::MIN_POSITIVE)
+    }
+}
+
+/// The 64-bit FNV-1a hash of the ids' bytes: the same on every machine and in every version.
+fn fnv1a(ids: &[u32]) -> u64 {
+    ids.iter()
+        .flat_map(|id| id.to_le_bytes())
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+}
