@@ -1,0 +1,50 @@
+//! What comes back.
+
+use std::fmt;
+use std::ops::Range;
+
+use clinical_generate::StopReason;
+
+/// An answer to a question about a note. [`Display`](fmt::Display) prints its text.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The text, without special tokens and without white space at either end.
+    pub text: String,
+    /// Why the model stopped.
+    pub stop: StopReason,
+    /// Tokens read and written, all windows together.
+    pub usage: Usage,
+    /// Sum of the log-probabilities of the answer's tokens.
+    pub log_prob: f64,
+    /// Which part of the note the answer rests on: the byte ranges that were read, in order. The whole note is one range;
+    /// a cut note lacks an end; a note read in windows has one for each.
+    pub windows: Vec<Window>,
+    /// The window whose answer this is; `None` where the answers of several were asked again.
+    pub window: Option<usize>,
+}
+
+/// A part of a note that was read, and what it gave.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Window {
+    /// Bytes of the note.
+    pub range: Range<usize>,
+    /// The answer from this part alone; `None` where it is the answer itself, or the part was not asked.
+    pub answer: Option<String>,
+}
+
+/// Tokens that a question cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Tokens of the prompts.
+    pub prompt_tokens: usize,
+    /// Tokens written.
+    pub new_tokens: usize,
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}

@@ -1,0 +1,82 @@
+//! What can go wrong.
+
+/// Result of every fallible function of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A question that was not answered. No message quotes a note or a question.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The directory or its weights cannot be read.
+    #[error(transparent)]
+    Weights(#[from] clinical_weights::Error),
+    /// The tokenizer cannot be read, or cannot read a text.
+    #[error(transparent)]
+    Tokenizer(#[from] clinical_tokenizer::Error),
+    /// `config.json` describes no model that can be built.
+    #[error(transparent)]
+    Config(#[from] clinical_llama::ConfigError),
+    /// The prompt refuses the note or the question.
+    #[error(transparent)]
+    Prompt(#[from] clinical_prompts::Error),
+    /// The model stopped with an error.
+    #[error(transparent)]
+    Generate(#[from] clinical_generate::GenerateError),
+    /// The note does not fit into the model's positions.
+    #[error(
+        "the note is too long: its prompt has {tokens} tokens, and with {reserve} kept for the answer the model has room for {room}; choose LongNote::Windows, CutStart or CutEnd"
+    )]
+    NoteTooLong {
+        /// Tokens of the whole prompt.
+        tokens: usize,
+        /// Positions kept for the answer.
+        reserve: usize,
+        /// Tokens that a prompt may have.
+        room: usize,
+    },
+    /// Even without a note the question does not fit.
+    #[error(
+        "the question is too long: its prompt has {tokens} tokens without the note, and the model has room for {room}; shorten the question"
+    )]
+    QuestionTooLong {
+        /// Tokens of the prompt with an empty note.
+        tokens: usize,
+        /// Tokens that a prompt may have.
+        room: usize,
+    },
+    /// A text contains the spelling of a special token, which the tokenizer would read as one.
+    #[error(
+        "the {field} contains the special token `{token}` at byte {offset}; remove it, or choose MarkerPolicy::Escape"
+    )]
+    SpecialToken {
+        /// `note` or `question`.
+        field: &'static str,
+        /// The token.
+        token: String,
+        /// Byte offset in the text as given.
+        offset: usize,
+    },
+    /// The directory's chat template cannot be used.
+    #[error("the chat template of this model cannot be used ({reason}{}); choose PromptStyle::Published", line.map(|line| format!(", line {line}")).unwrap_or_default())]
+    ChatTemplate {
+        /// The kind of failure.
+        reason: String,
+        /// The line of the template.
+        line: Option<usize>,
+    },
+    /// A chat prompt was asked for, but the directory has no template.
+    #[error("this model has no chat template: choose PromptStyle::Published")]
+    NoChatTemplate,
+    /// The tokenizer can make ids that the model has no row for.
+    #[error(
+        "the tokenizer's token `{token}` has id {id}, but the model has {vocabulary} rows: the directory mixes two models"
+    )]
+    VocabularyMismatch {
+        /// The token.
+        token: String,
+        /// Its id.
+        id: u32,
+        /// Rows of the embedding table.
+        vocabulary: usize,
+    },
+}

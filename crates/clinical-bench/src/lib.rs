@@ -1,0 +1,9 @@
+#![doc = include_str!("../README.md")]
+
+mod report;
+mod shape;
+mod work;
+
+pub use report::Report;
+pub use shape::{Shape, ShapeError};
+pub use work::{BenchError, Plan, Workload, run};

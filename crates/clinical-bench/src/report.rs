@@ -1,0 +1,55 @@
+//! The line that a run prints.
+
+use serde::Serialize;
+
+/// One measured workload. Times are seconds of the wall clock.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The name or file that was asked for.
+    pub model: String,
+    /// `encode`, `prefill`, `decode`, `forward` or `train`.
+    pub workload: String,
+    /// `f32`, ...
+    pub precision: String,
+    /// Threads of the CPU backend.
+    pub threads: usize,
+    /// Rows.
+    pub batch: usize,
+    /// Tokens of a row's input.
+    pub length: usize,
+    /// Steps of `decode`, target tokens of `train` on a T5, else 0.
+    pub new_tokens: usize,
+    /// Timed runs; one more goes before them untimed.
+    pub runs: usize,
+    /// The median run.
+    pub median_s: f64,
+    /// The fastest run.
+    pub min_s: f64,
+    /// The slowest run.
+    pub max_s: f64,
+    /// Median time over tokens (over steps in `decode`), in milliseconds.
+    pub ms_per_token: f64,
+    /// Arithmetic of matrix products over the median time.
+    pub gflops_per_s: f64,
+    /// The largest resident size of the process, weights included.
+    pub peak_rss_mb: f64,
+}
+
+impl Report {
+    /// Fills the figures from the times of the runs.
+    pub(crate) fn fill(&mut self, mut seconds: Vec<f64>, tokens: usize, flops: f64) {
+        seconds.sort_by(f64::total_cmp);
+        let middle = seconds.len() / 2;
+        self.runs = seconds.len();
+        self.median_s = if seconds.len() % 2 == 1 {
+            seconds[middle]
+        } else {
+            (seconds[middle - 1] + seconds[middle]) / 2.0
+        };
+        self.min_s = seconds[0];
+        self.max_s = seconds[seconds.len() - 1];
+        self.ms_per_token = 1e3 * self.median_s / tokens as f64;
+        self.gflops_per_s = flops / self.median_s / 1e9;
+        self.peak_rss_mb = clinical_kernels::peak_rss_bytes().unwrap_or(0) as f64 / f64::from(1 << 20);
+    }
+}
