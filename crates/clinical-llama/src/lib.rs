@@ -1,1 +1,22 @@
 #![doc = include_str!("../README.md")]
+
+mod attention;
+mod cache;
+mod config;
+mod error;
+mod layer;
+mod mlp;
+mod model;
+mod published;
+mod step;
+
+pub use attention::LlamaAttention;
+pub use cache::LlamaCache;
+pub use clinical_nn::RopeScaling;
+pub use config::{
+    LlamaConfig, MAX_CONFIG_BYTES, MAX_LAYERS, MAX_POSITIONS, MAX_VOCABULARY, MAX_WIDTH,
+};
+pub use error::Error;
+pub use layer::{LlamaLayer, LlamaModel};
+pub use mlp::LlamaMlp;
+pub use model::Llama;

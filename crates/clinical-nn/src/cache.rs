@@ -1,6 +1,6 @@
 //! Keys and values of the positions read so far.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorCreationOptions, TensorData};
 
 /// Positions are allocated in blocks of this many: a long answer grows the cache a few times, not once a token.
 const BLOCK: usize = 256;
@@ -17,13 +17,21 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// An empty cache with room for `capacity` positions.
+    /// An empty cache with room for `capacity` positions, on a device or with `(&device, dtype)`; the type must be that
+    /// of the keys to come.
     #[must_use]
-    pub fn new(batch: usize, heads: usize, d: usize, capacity: usize, device: &Device) -> Self {
+    pub fn new(
+        batch: usize,
+        heads: usize,
+        d: usize,
+        capacity: usize,
+        options: impl Into<TensorCreationOptions>,
+    ) -> Self {
         let shape = [batch, heads, capacity.max(1), d];
+        let options = options.into();
         Self {
-            key: Tensor::zeros(shape, device),
-            value: Tensor::zeros(shape, device),
+            key: Tensor::zeros(shape, options.clone()),
+            value: Tensor::zeros(shape, options),
             len: 0,
         }
     }
@@ -99,7 +107,7 @@ impl KvCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Distribution;
+    use burn::tensor::{Device, Distribution};
 
     fn step(start: usize, len: usize, device: &Device) -> Tensor<4> {
         let values: Vec<f32> = (0..2 * 3 * len * 4)

@@ -60,7 +60,7 @@ pub struct Rope {
     scaling: Option<RopeScaling>,
 }
 
-/// Cosines and sines for the positions of one forward pass, `[batch, 1, length, d / 2]`; every layer uses the same.
+/// Cosines and sines for the positions of one forward pass, `[batch or 1, 1, length, d / 2]`; every layer uses the same.
 #[derive(Debug, Clone)]
 pub struct RopeTables {
     cos: Tensor<4>,
@@ -127,26 +127,38 @@ impl Rope {
         })
     }
 
-    /// Cosines and sines for `positions`, `batch` rows of equal length one after another.
+    /// Whether the frequencies depend on how much a row has read, so that rows of one batch may differ.
+    #[must_use]
+    pub fn is_dynamic(&self) -> bool {
+        matches!(self.scaling, Some(RopeScaling::Dynamic { .. }))
+    }
+
+    /// Cosines and sines for `positions`: rows of equal length, one after another. There are as many rows as `read` has
+    /// entries; an entry is the number of positions that its row has read once this pass is done, which only
+    /// [`RopeScaling::Dynamic`] looks at. Padding does not count, so a row turns by the same angles alone and in a batch.
     ///
     /// They are computed in f32 from f32 angles, as `transformers` does, so that long prompts give the same numbers.
+    /// One row serves a whole batch: its tables are broadcast.
     #[must_use]
-    pub fn tables(&self, positions: &[usize], batch: usize, device: &Device) -> RopeTables {
-        let read = positions.iter().max().map_or(0, |&last| last + 1);
-        let frequencies = self.frequencies_for(read);
-        let half = frequencies.len();
+    pub fn tables(&self, positions: &[usize], read: &[usize], device: &Device) -> RopeTables {
+        let rows = read.len().max(1);
+        let length = positions.len() / rows;
+        let half = self.frequencies.len();
         let (mut cos, mut sin) = (
             Vec::with_capacity(positions.len() * half),
             Vec::with_capacity(positions.len() * half),
         );
-        for &position in positions {
-            for &frequency in frequencies.iter() {
-                let (s, c) = (position as f32 * frequency).sin_cos();
-                cos.push(c);
-                sin.push(s);
+        for (row, &read) in read.iter().enumerate() {
+            let frequencies = self.frequencies_for(read);
+            for &position in &positions[row * length..(row + 1) * length] {
+                for &frequency in frequencies.iter() {
+                    let (s, c) = (position as f32 * frequency).sin_cos();
+                    cos.push(c);
+                    sin.push(s);
+                }
             }
         }
-        let shape = [batch, 1, positions.len() / batch.max(1), half];
+        let shape = [rows, 1, length, half];
         RopeTables {
             cos: Tensor::from_data(TensorData::new(cos, shape), device),
             sin: Tensor::from_data(TensorData::new(sin, shape), device),
@@ -226,7 +238,7 @@ mod tests {
     fn rotate(rope: &Rope, x: [f32; 4], position: usize) -> Vec<f32> {
         let device = clinical_kernels::cpu();
         let x = Tensor::from_data(TensorData::new(x.to_vec(), [1, 1, 1, 4]), &device);
-        rope.tables(&[position], 1, &device)
+        rope.tables(&[position], &[position + 1], &device)
             .apply(x)
             .into_data()
             .convert::<f32>()
@@ -266,6 +278,13 @@ mod tests {
         let x = [1.0, 2.0, 3.0, 4.0];
         assert_eq!(rotate(&plain, x, 7), rotate(&dynamic, x, 7));
         assert_ne!(rotate(&plain, x, 8), rotate(&dynamic, x, 8));
+        // The length read decides, not the position.
+        let device = clinical_kernels::cpu();
+        let x = Tensor::<4>::from_floats([[[[1.0, 2.0, 3.0, 4.0]]], [[[1.0, 2.0, 3.0, 4.0]]]], &device);
+        let y = dynamic.tables(&[3, 3], &[4, 20], &device).apply(x);
+        let y: Vec<f32> = y.into_data().convert::<f32>().to_vec().unwrap();
+        assert_eq!(y[..4], rotate(&plain, [1.0, 2.0, 3.0, 4.0], 3));
+        assert_ne!(y[..4], y[4..]);
     }
 
     #[test]

@@ -1,0 +1,90 @@
+//! Self-attention with rotary positions.
+
+use burn::module::Module;
+use burn::tensor::{Bool, Device, Tensor};
+use clinical_nn::{KvCache, Linear, RopeTables, attention};
+
+use crate::LlamaConfig;
+
+/// What all layers share in one pass.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    /// Cosines and sines of the positions that are read.
+    pub rope: RopeTables,
+    /// `[batch or 1, 1, query, key]`, true where a query must not look although the order of positions would let it.
+    pub hidden: Option<Tensor<4, Bool>>,
+}
+
+/// Causal self-attention: `softmax(q k^T / sqrt(head_dim)) v`, queries and keys rotated by their positions, each key and
+/// value head shared by `num_attention_heads / num_key_value_heads` query heads.
+#[derive(Module, Debug)]
+pub struct LlamaAttention {
+    /// `[hidden, heads * head_dim]`.
+    pub q_proj: Linear,
+    /// `[hidden, key/value heads * head_dim]`.
+    pub k_proj: Linear,
+    /// `[hidden, key/value heads * head_dim]`.
+    pub v_proj: Linear,
+    /// `[heads * head_dim, hidden]`.
+    pub o_proj: Linear,
+    heads: usize,
+    key_value_heads: usize,
+    head_dim: usize,
+}
+
+impl LlamaAttention {
+    pub(crate) fn new(config: &LlamaConfig, device: &Device) -> Self {
+        let hidden = config.hidden_size;
+        let queries = config.num_attention_heads * config.head_dim;
+        let keys = config.num_key_value_heads * config.head_dim;
+        let linear = |d_input, d_output| {
+            Linear::new(
+                d_input,
+                d_output,
+                config.attention_bias,
+                config.initializer_range,
+                device,
+            )
+        };
+        Self {
+            q_proj: linear(hidden, queries),
+            k_proj: linear(hidden, keys),
+            v_proj: linear(hidden, keys),
+            o_proj: linear(queries, hidden),
+            heads: config.num_attention_heads,
+            key_value_heads: config.num_key_value_heads,
+            head_dim: config.head_dim,
+        }
+    }
+
+    /// `[batch, length, hidden]` to the same shape. With a cache the new positions follow those that it holds.
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<3>,
+        context: &Context,
+        cache: Option<&mut KvCache>,
+    ) -> Tensor<3> {
+        let [batch, length, _] = x.dims();
+        let split = |y: Tensor<3>, heads| {
+            y.reshape([batch, length, heads, self.head_dim])
+                .swap_dims(1, 2)
+        };
+        let query = context
+            .rope
+            .apply(split(self.q_proj.forward(x.clone()), self.heads));
+        let key = context
+            .rope
+            .apply(split(self.k_proj.forward(x.clone()), self.key_value_heads));
+        let value = split(self.v_proj.forward(x), self.key_value_heads);
+        let (key, value) = match cache {
+            Some(cache) => cache.append(key, value),
+            None => (key, value),
+        };
+        let scale = (self.head_dim as f64).sqrt().recip();
+        let seen = attention(query, key, value, context.hidden.clone(), None, true, scale);
+        let seen = seen
+            .swap_dims(1, 2)
+            .reshape([batch, length, self.heads * self.head_dim]);
+        self.o_proj.forward(seen)
+    }
+}

@@ -1,0 +1,44 @@
+//! The gated feed-forward layer.
+
+use burn::module::Module;
+use burn::tensor::activation::silu;
+use burn::tensor::{Device, Tensor};
+use clinical_nn::Linear;
+
+use crate::LlamaConfig;
+
+/// `down(silu(gate(x)) * up(x))` (SwiGLU, Shazeer 2020).
+#[derive(Module, Debug)]
+pub struct LlamaMlp {
+    /// `[hidden, intermediate]`.
+    pub gate_proj: Linear,
+    /// `[hidden, intermediate]`.
+    pub up_proj: Linear,
+    /// `[intermediate, hidden]`.
+    pub down_proj: Linear,
+}
+
+impl LlamaMlp {
+    pub(crate) fn new(config: &LlamaConfig, device: &Device) -> Self {
+        let linear = |d_input, d_output| {
+            Linear::new(
+                d_input,
+                d_output,
+                config.mlp_bias,
+                config.initializer_range,
+                device,
+            )
+        };
+        Self {
+            gate_proj: linear(config.hidden_size, config.intermediate_size),
+            up_proj: linear(config.hidden_size, config.intermediate_size),
+            down_proj: linear(config.intermediate_size, config.hidden_size),
+        }
+    }
+
+    /// `[batch, length, hidden]` to the same shape.
+    pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let gate = silu(self.gate_proj.forward(x.clone()));
+        self.down_proj.forward(gate * self.up_proj.forward(x))
+    }
+}
