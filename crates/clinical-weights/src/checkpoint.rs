@@ -1,0 +1,449 @@
+//! Opened weights: a table of tensors over one or more files, whose values are read when they are asked for.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use bytes::Bytes;
+
+use crate::error::shown;
+use crate::file::{Content, Root, head};
+use crate::index::Index;
+use crate::limits::{MAX_NAME_BYTES, MAX_TENSORS};
+use crate::{Dtype, Error, safetensors_file, torch_file};
+
+/// The format of the files that hold the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// A JSON header and plain values; memory-mapped.
+    Safetensors,
+    /// `torch.save` since 1.6: a zip archive with a pickle.
+    TorchZip,
+    /// `torch.save` before 1.6: several pickles in a row, then the values.
+    TorchLegacy,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Safetensors => "safetensors",
+            Self::TorchZip => "PyTorch (zip)",
+            Self::TorchLegacy => "PyTorch (before 1.6)",
+        })
+    }
+}
+
+/// What a checkpoint says about one tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Its name in the checkpoint.
+    pub name: String,
+    /// The type of its elements.
+    pub dtype: Dtype,
+    /// Its extents, the outermost first; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// The bytes of its values in the file.
+    pub bytes: u64,
+    /// Which of [`Checkpoint::files`] holds it.
+    pub file: usize,
+}
+
+impl TensorInfo {
+    /// The number of elements.
+    #[must_use]
+    pub fn elements(&self) -> u64 {
+        self.shape.iter().map(|extent| *extent as u64).product()
+    }
+}
+
+/// One file of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WeightFile {
+    /// Its name in the directory; empty for weights in memory.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its format, by its content.
+    pub format: Format,
+}
+
+/// Opened weights.
+///
+/// Headers have been read and checked against the files; values are read tensor by tensor when a model is loaded.
+/// Safetensors files are memory-mapped: they must not be changed or cut while the checkpoint, or a model that was loaded
+/// from it without a copy, is in use. (Replacing a file by renaming another one over it is safe.)
+pub struct Checkpoint {
+    pub(crate) tensors: BTreeMap<String, Entry>,
+    files: Vec<WeightFile>,
+    sources: Vec<Source>,
+    chosen: String,
+    others: Vec<String>,
+    notes: Vec<String>,
+}
+
+/// A tensor and where its values are.
+pub(crate) struct Entry {
+    pub(crate) info: TensorInfo,
+    pub(crate) place: Place,
+}
+
+pub(crate) enum Place {
+    /// A range of the file.
+    Range { start: usize, end: usize },
+    /// A reader that gathers the values.
+    Torch(pytorch_reader::Tensor),
+}
+
+/// An open file.
+pub(crate) enum Source {
+    /// A file as a whole, mapped or in memory, and its handle for reads that should not fill the map.
+    Plain { bytes: Bytes, file: Option<File> },
+    /// The tensors hold their own handles.
+    Torch,
+}
+
+/// The values of one tensor, little-endian and contiguous.
+pub(crate) enum Values<'a> {
+    /// A part of a map or of memory, which can be kept without copying.
+    Shared {
+        bytes: Bytes,
+        file: Option<&'a File>,
+        offset: u64,
+    },
+    /// A copy that was made for the caller.
+    Owned(Vec<u8>),
+}
+
+impl Checkpoint {
+    /// Opens weights that are in memory as a safetensors file: an embedded model, for example.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), clinical_weights::Error> {
+    /// let header = r#"{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}  "#;
+    /// let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    /// bytes.extend(header.as_bytes());
+    /// bytes.extend([1.0f32, -2.0].into_iter().flat_map(f32::to_le_bytes));
+    /// let checkpoint = clinical_weights::Checkpoint::from_bytes(bytes)?;
+    /// assert_eq!(checkpoint.tensor("w").unwrap().shape, [2]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Everything that can be wrong with a safetensors file; the path in messages is `embedded weights`.
+    pub fn from_bytes(bytes: impl Into<WeightBytes>) -> Result<Self, Error> {
+        let WeightBytes(bytes) = bytes.into();
+        let path = Path::new("embedded weights");
+        if bytes.is_empty() {
+            return Err(Error::EmptyFile {
+                path: path.to_owned(),
+            });
+        }
+        let entries = safetensors_file::entries(path, &bytes, 0)?;
+        let mut checkpoint = Self::new("embedded weights".to_owned(), Vec::new());
+        checkpoint.files.push(WeightFile {
+            name: String::new(),
+            bytes: bytes.len() as u64,
+            format: Format::Safetensors,
+        });
+        checkpoint.sources.push(Source::Plain { bytes, file: None });
+        checkpoint.add(entries, None)?;
+        Ok(checkpoint)
+    }
+
+    pub(crate) fn single(root: &Root, name: &str, others: Vec<String>) -> Result<Self, Error> {
+        let mut checkpoint = Self::new(name.to_owned(), others);
+        let entries = checkpoint.open(root, name)?;
+        checkpoint.add(entries, None)?;
+        Ok(checkpoint)
+    }
+
+    pub(crate) fn indexed(root: &Root, name: &str, others: Vec<String>) -> Result<Self, Error> {
+        let index = Index::read(root, name)?;
+        let mut checkpoint = Self::new(name.to_owned(), others);
+        for shard in &index.shards {
+            let entries = checkpoint.open(root, shard).map_err(|error| missing(error, root, shard))?;
+            checkpoint.add(entries, Some(&index))?;
+        }
+        checkpoint.compare_with(&index)?;
+        Ok(checkpoint)
+    }
+
+    pub(crate) fn shards(
+        root: &Root,
+        names: &[String],
+        chosen: &str,
+        others: Vec<String>,
+    ) -> Result<Self, Error> {
+        let mut checkpoint = Self::new(chosen.to_owned(), others);
+        checkpoint
+            .notes
+            .push("the shards have no index; they were put together by their names".to_owned());
+        for name in names {
+            let entries = checkpoint.open(root, name).map_err(|error| missing(error, root, name))?;
+            checkpoint.add(entries, None)?;
+        }
+        Ok(checkpoint)
+    }
+
+    fn new(chosen: String, others: Vec<String>) -> Self {
+        Self {
+            tensors: BTreeMap::new(),
+            files: Vec::new(),
+            sources: Vec::new(),
+            chosen,
+            others,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Opens one file by what it holds, whatever its name says.
+    fn open(&mut self, root: &Root, name: &str) -> Result<Vec<Entry>, Error> {
+        let file = root.open_file(name)?;
+        let is_safetensors = name.ends_with(".safetensors");
+        let expected = if is_safetensors {
+            "safetensors weights"
+        } else {
+            "PyTorch weights"
+        };
+        let content = Content::of(&head(&file)?);
+        if let Some(error) = content.refuse(&file.path, expected) {
+            return Err(error);
+        }
+        let index = self.files.len();
+        let (entries, source, format) = match content {
+            Content::TorchZip => (torch_file::entries(&file, content, index)?, Source::Torch, Format::TorchZip),
+            Content::TorchLegacy => (torch_file::entries(&file, content, index)?, Source::Torch, Format::TorchLegacy),
+            Content::Pickle if !is_safetensors => {
+                (torch_file::entries(&file, content, index)?, Source::Torch, Format::TorchLegacy)
+            }
+            Content::Safetensors => {
+                let (entries, source) = safetensors_file::open(&file, index)?;
+                (entries, source, Format::Safetensors)
+            }
+            // Too damaged to be recognised: the reader of what the name says tells what is wrong.
+            _ if is_safetensors => {
+                let (entries, source) = safetensors_file::open(&file, index)?;
+                (entries, source, Format::Safetensors)
+            }
+            _ => {
+                return Err(Error::WrongContent {
+                    path: file.path,
+                    expected,
+                    found: "something unknown",
+                });
+            }
+        };
+        if is_safetensors != (format == Format::Safetensors) {
+            self.notes.push(format!("{} holds {format} data", shown(name)));
+        }
+        self.files.push(WeightFile {
+            name: name.to_owned(),
+            bytes: file.bytes,
+            format,
+        });
+        self.sources.push(match source {
+            Source::Plain { bytes, .. } => Source::Plain {
+                bytes,
+                file: Some(file.file),
+            },
+            Source::Torch => Source::Torch,
+        });
+        Ok(entries)
+    }
+
+    /// Adds the tensors of one file. Where a name is taken already, the index decides.
+    fn add(&mut self, entries: Vec<Entry>, index: Option<&Index>) -> Result<(), Error> {
+        if self.tensors.len() + entries.len() > MAX_TENSORS {
+            return Err(Error::TooMany {
+                path: self.chosen.clone().into(),
+                what: "tensors",
+                limit: MAX_TENSORS,
+            });
+        }
+        for entry in entries {
+            let name = &entry.info.name;
+            if name.len() > MAX_NAME_BYTES {
+                return Err(Error::TooMany {
+                    path: self.chosen.clone().into(),
+                    what: "bytes in the name of a tensor",
+                    limit: MAX_NAME_BYTES,
+                });
+            }
+            let Some(first) = self.tensors.get(name) else {
+                self.tensors.insert(name.clone(), entry);
+                continue;
+            };
+            let (first, second) = (
+                &self.files[first.info.file].name,
+                &self.files[entry.info.file].name,
+            );
+            match index.and_then(|index| index.tensors.get(name)) {
+                Some(file) if file == first => self.notes.push(format!(
+                    "{} is also in {}; the index says {}",
+                    shown(name),
+                    shown(second),
+                    shown(first)
+                )),
+                Some(file) if file == second => {
+                    self.notes.push(format!(
+                        "{} is also in {}; the index says {}",
+                        shown(name),
+                        shown(first),
+                        shown(second)
+                    ));
+                    self.tensors.insert(name.clone(), entry);
+                }
+                _ => {
+                    return Err(Error::TensorTwice {
+                        name: shown(name),
+                        first: shown(first),
+                        second: shown(second),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes where the index is wrong, and fails if it promises a tensor that no shard holds.
+    fn compare_with(&mut self, index: &Index) -> Result<(), Error> {
+        let mut moved = 0usize;
+        for (name, file) in &index.tensors {
+            match self.tensors.get(name) {
+                None => {
+                    return Err(Error::TensorNotInShards {
+                        name: shown(name),
+                        file: shown(file),
+                    });
+                }
+                Some(entry) if self.files[entry.info.file].name != *file => moved += 1,
+                Some(_) => {}
+            }
+        }
+        let unlisted = self
+            .tensors
+            .keys()
+            .filter(|name| !index.tensors.contains_key(*name))
+            .count();
+        if moved > 0 {
+            self.notes
+                .push(format!("{moved} tensors are in another shard than the index says"));
+        }
+        if unlisted > 0 {
+            self.notes
+                .push(format!("{unlisted} tensors are in the shards but not in the index"));
+        }
+        Ok(())
+    }
+
+    /// All tensors, sorted by name.
+    pub fn tensors(&self) -> impl Iterator<Item = &TensorInfo> {
+        self.tensors.values().map(|entry| &entry.info)
+    }
+
+    /// One tensor.
+    #[must_use]
+    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.tensors.get(name).map(|entry| &entry.info)
+    }
+
+    /// The files that hold the weights.
+    #[must_use]
+    pub fn files(&self) -> &[WeightFile] {
+        &self.files
+    }
+
+    /// The file name by which these weights were found: a single file, an index, or a pattern of shards.
+    #[must_use]
+    pub fn chosen(&self) -> &str {
+        &self.chosen
+    }
+
+    /// What the directory also has and was not used, in the order of preference.
+    #[must_use]
+    pub fn others(&self) -> &[String] {
+        &self.others
+    }
+
+    /// What was odd about the files and was put right.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The bytes of all files.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// The values of a tensor of this checkpoint.
+    pub(crate) fn values(&self, entry: &Entry) -> io::Result<Values<'_>> {
+        match (&entry.place, &self.sources[entry.info.file]) {
+            (Place::Torch(tensor), _) => Ok(Values::Owned(tensor.read()?)),
+            (Place::Range { start, end }, Source::Plain { bytes, file }) => Ok(Values::Shared {
+                bytes: bytes.slice(*start..*end),
+                file: file.as_ref(),
+                offset: *start as u64,
+            }),
+            (Place::Range { .. }, Source::Torch) => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+}
+
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checkpoint")
+            .field("chosen", &self.chosen)
+            .field("files", &self.files)
+            .field("tensors", &self.tensors.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A shard that is not there has its own message.
+fn missing(error: Error, root: &Root, shard: &str) -> Error {
+    match error {
+        Error::FileMissing { .. } => Error::ShardMissing {
+            path: root.path.clone(),
+            name: shown(shard),
+        },
+        other => other,
+    }
+}
+
+/// The bytes of a safetensors file in memory: static ones are used in place, others are kept.
+#[derive(Debug)]
+pub struct WeightBytes(Bytes);
+
+impl From<&'static [u8]> for WeightBytes {
+    fn from(bytes: &'static [u8]) -> Self {
+        Self(Bytes::from_static(bytes))
+    }
+}
+
+impl<const N: usize> From<&'static [u8; N]> for WeightBytes {
+    fn from(bytes: &'static [u8; N]) -> Self {
+        Self(Bytes::from_static(bytes))
+    }
+}
+
+impl From<Vec<u8>> for WeightBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Bytes::from(bytes))
+    }
+}
+
+impl From<std::borrow::Cow<'static, [u8]>> for WeightBytes {
+    fn from(bytes: std::borrow::Cow<'static, [u8]>) -> Self {
+        match bytes {
+            std::borrow::Cow::Borrowed(bytes) => bytes.into(),
+            std::borrow::Cow::Owned(bytes) => bytes.into(),
+        }
+    }
+}

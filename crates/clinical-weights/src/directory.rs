@@ -1,0 +1,269 @@
+//! The directory of a model: its small files, and which of its files hold the weights.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::file::{Content, HEAD, Root};
+use crate::limits::{MAX_DIRECTORY_ENTRIES, MAX_JSON_BYTES, MAX_SHARDS};
+use crate::{Checkpoint, Error};
+
+/// An existing directory with the files of a model, as published.
+///
+/// Opening it reads the names only. [`Self::weights`] opens the weights.
+#[derive(Debug, Clone)]
+pub struct CheckpointDir {
+    root: Root,
+    names: Vec<String>,
+}
+
+impl CheckpointDir {
+    /// Looks into a directory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DirectoryMissing`], [`Error::NotADirectory`], [`Error::DirectoryTooLarge`], [`Error::Unreadable`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::open_with(path.as_ref(), false)
+    }
+
+    /// [`Self::open`], following links that leave the directory if `allow_links` says so.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::open`].
+    pub fn open_with(path: &Path, allow_links: bool) -> Result<Self, Error> {
+        let root = Root::open(path, allow_links)?;
+        let unreadable = |source| Error::unreadable(path, source);
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(unreadable)? {
+            if names.len() == MAX_DIRECTORY_ENTRIES {
+                return Err(Error::DirectoryTooLarge {
+                    path: path.to_owned(),
+                    limit: MAX_DIRECTORY_ENTRIES,
+                });
+            }
+            // A name that is not Unicode is none that this crate looks for.
+            names.extend(entry.map_err(unreadable)?.file_name().into_string());
+        }
+        names.sort();
+        Ok(Self { root, names })
+    }
+
+    /// The path that was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.root.path
+    }
+
+    /// The names of everything in the directory, sorted.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Whether the directory has an entry of this name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|found| found == name)
+    }
+
+    /// The bytes of one file of at most `limit` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FileMissing`], [`Error::FileTooLarge`], [`Error::EmptyFile`], [`Error::OutsideDirectory`],
+    /// [`Error::NotAFile`], [`Error::Unreadable`].
+    pub fn read(&self, name: &str, limit: u64) -> Result<Vec<u8>, Error> {
+        Ok(self.root.read(name, limit)?.1)
+    }
+
+    /// A JSON file of at most [`MAX_JSON_BYTES`], `config.json` for example.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::read`], [`Error::Json`], and [`Error::LfsPointer`] or [`Error::WebPage`] for what is saved
+    /// under such names by mistake.
+    pub fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T, Error> {
+        let (path, content) = self.root.read(name, MAX_JSON_BYTES)?;
+        if let kind @ (Content::Lfs | Content::Page) = Content::of(&content[..content.len().min(HEAD)])
+            && let Some(error) = kind.refuse(&path, "JSON")
+        {
+            return Err(error);
+        }
+        // Some Windows tools put a byte order mark in front.
+        let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&content);
+        serde_json::from_slice(content).map_err(|source| Error::Json { path, source })
+    }
+
+    /// Reads `config.json` and checks that it describes one of the `expected` model types (`"llama"`, `"t5"`, ...).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::read_json`] and [`Error::ModelType`].
+    pub fn config(&self, expected: &[&str]) -> Result<Value, Error> {
+        let config: Value = self.read_json("config.json")?;
+        expect_model_type(&config, expected)?;
+        Ok(config)
+    }
+
+    /// Opens the weights: reads headers, no values.
+    ///
+    /// The first of these that is there counts, as in Python `transformers`: `model.safetensors`,
+    /// `model.safetensors.index.json`, `pytorch_model.bin`, `pytorch_model.bin.index.json`; then a complete set of
+    /// shards (`model-00001-of-00003.safetensors`, ...) whose index is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoWeights`], and everything that can be wrong with an index or a weight file.
+    pub fn weights(&self) -> Result<Checkpoint, Error> {
+        let choices = self.choices()?;
+        let Some((chosen, others)) = choices.split_first() else {
+            return Err(Error::NoWeights {
+                path: self.root.path.clone(),
+                found: self.found(),
+            });
+        };
+        let others = others.iter().map(|choice| choice.name.clone()).collect();
+        match &chosen.files {
+            Files::One => Checkpoint::single(&self.root, &chosen.name, others),
+            Files::Index => Checkpoint::indexed(&self.root, &chosen.name, others),
+            Files::Shards(names) => Checkpoint::shards(&self.root, names, &chosen.name, others),
+        }
+    }
+
+    /// Everything that could be opened, the preferred one first.
+    fn choices(&self) -> Result<Vec<Choice>, Error> {
+        let mut choices = Vec::new();
+        for (single, stem, extension) in [
+            ("model.safetensors", "model", "safetensors"),
+            ("pytorch_model.bin", "pytorch_model", "bin"),
+        ] {
+            let index = format!("{single}.index.json");
+            for (name, files) in [(single, Files::One), (&index, Files::Index)] {
+                if self.has(name) {
+                    choices.push(Choice {
+                        name: name.to_owned(),
+                        files,
+                    });
+                }
+            }
+            if !self.has(&index) {
+                choices.extend(self.loose_shards(stem, extension)?);
+            }
+        }
+        // Shards without an index come after everything that says what it is.
+        choices.sort_by_key(|choice| matches!(choice.files, Files::Shards(_)));
+        Ok(choices)
+    }
+
+    /// Shards `stem-00001-of-0000N.extension` that no index lists. Their names say which belong together.
+    fn loose_shards(&self, stem: &str, extension: &str) -> Result<Option<Choice>, Error> {
+        let numbers = |name: &str| -> Option<(usize, usize, usize)> {
+            let middle = name
+                .strip_prefix(stem)?
+                .strip_prefix('-')?
+                .strip_suffix(extension)?
+                .strip_suffix('.')?;
+            let (number, count) = middle.split_once("-of-")?;
+            let digits = |text: &str| -> Option<usize> {
+                text.bytes().all(|byte| byte.is_ascii_digit()).then_some(())?;
+                text.parse().ok()
+            };
+            Some((digits(number)?, digits(count)?, number.len()))
+        };
+        let Some((_, count, width)) = self.names.iter().find_map(|name| numbers(name)) else {
+            return Ok(None);
+        };
+        if count > MAX_SHARDS {
+            return Err(Error::TooMany {
+                path: self.root.path.clone(),
+                what: "weight files",
+                limit: MAX_SHARDS,
+            });
+        }
+        let names: Vec<String> = (1..=count)
+            .map(|number| format!("{stem}-{number:0width$}-of-{count:0width$}.{extension}"))
+            .collect();
+        if let Some(missing) = names.iter().find(|name| !self.has(name)) {
+            return Err(Error::ShardMissing {
+                path: self.root.path.clone(),
+                name: missing.clone(),
+            });
+        }
+        Ok(Some(Choice {
+            name: format!("{stem}-*.{extension}"),
+            files: Files::Shards(names),
+        }))
+    }
+
+    /// The first names of the directory, for a message.
+    fn found(&self) -> String {
+        const SHOWN: usize = 8;
+        if self.names.is_empty() {
+            return "it is empty".to_owned();
+        }
+        let names: Vec<String> = self
+            .names
+            .iter()
+            .take(SHOWN)
+            .map(|name| crate::error::shown(name))
+            .collect();
+        match self.names.len().checked_sub(SHOWN) {
+            None | Some(0) => format!("found {}", names.join(", ")),
+            Some(more) => format!("found {} and {more} more", names.join(", ")),
+        }
+    }
+}
+
+struct Choice {
+    name: String,
+    files: Files,
+}
+
+enum Files {
+    One,
+    Index,
+    Shards(Vec<String>),
+}
+
+/// Checks that a configuration is of one of the `expected` model types and returns the type it names.
+///
+/// Old configurations (`Bio_ClinicalBERT`'s, for one) name no type; they pass, and `None` is returned.
+///
+/// ```
+/// let config = serde_json::json!({"model_type": "bert", "hidden_size": 768});
+/// let error = clinical_weights::expect_model_type(&config, &["llama", "mistral"]).unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "this directory holds a `bert` model, not `llama` or `mistral`: open it with ClinicalBert"
+/// );
+/// ```
+///
+/// # Errors
+///
+/// [`Error::ModelType`], which names the facade that opens the model.
+pub fn expect_model_type(config: &Value, expected: &[&str]) -> Result<Option<String>, Error> {
+    let Some(found) = config.get("model_type").and_then(Value::as_str) else {
+        return Ok(None);
+    };
+    if expected.contains(&found) {
+        return Ok(Some(found.to_owned()));
+    }
+    let quoted: Vec<String> = expected.iter().map(|name| format!("`{name}`")).collect();
+    let facade = match found {
+        "llama" | "mistral" => Some("Asclepius"),
+        "t5" | "mt5" => Some("ClinicalT5"),
+        "bert" => Some("ClinicalBert"),
+        _ => None,
+    };
+    Err(Error::ModelType {
+        found: crate::error::shown(found),
+        expected: quoted.join(" or "),
+        advice: match facade {
+            Some(facade) => format!("open it with {facade}"),
+            None => "this library has no model of that kind".to_owned(),
+        },
+    })
+}

@@ -1,0 +1,434 @@
+//! Everything that can be wrong with a checkpoint, one variant for each rule.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::{Dtype, LoadReport, Precision};
+
+/// Why a checkpoint could not be opened, loaded or written.
+///
+/// Each message is one sentence that says what to do. Names that come from a file are shown escaped and cut.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    // --- the directory -------------------------------------------------------------------------------------------
+    /// There is nothing at the path.
+    #[error("there is no directory {}: check the path, or download the model first", path.display())]
+    DirectoryMissing {
+        /// The path that was given.
+        path: PathBuf,
+    },
+    /// The path names a file.
+    #[error("{} is a file: give the directory that holds it together with its config.json", path.display())]
+    NotADirectory {
+        /// The path that was given.
+        path: PathBuf,
+    },
+    /// The directory has more entries than any checkpoint.
+    #[error("{} has more than {limit} entries: give the directory of one model", path.display())]
+    DirectoryTooLarge {
+        /// The directory.
+        path: PathBuf,
+        /// [`MAX_DIRECTORY_ENTRIES`](crate::limits::MAX_DIRECTORY_ENTRIES).
+        limit: usize,
+    },
+    /// A file that the model needs is not there.
+    #[error("{} has no {name}: copy it there from where the model was published", path.display())]
+    FileMissing {
+        /// The directory.
+        path: PathBuf,
+        /// The file.
+        name: String,
+    },
+    /// No file in the directory holds weights that this crate reads.
+    #[error(
+        "{} has no model.safetensors or pytorch_model.bin, single or sharded ({found}): convert the model to one of them \
+         with `save_pretrained` of Python transformers",
+        path.display()
+    )]
+    NoWeights {
+        /// The directory.
+        path: PathBuf,
+        /// What is there instead.
+        found: String,
+    },
+
+    // --- one file ------------------------------------------------------------------------------------------------
+    /// The system does not let the file be read.
+    #[error("{} cannot be read ({source}): check its permissions", path.display())]
+    Unreadable {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is a folder, a pipe or a device.
+    #[error("{} is not a regular file: replace it by the real file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file is a link to somewhere else.
+    #[error(
+        "{} is a link that leaves its directory: copy the file there, or allow links in the load options",
+        path.display()
+    )]
+    OutsideDirectory {
+        /// The link.
+        path: PathBuf,
+    },
+    /// The file has no bytes.
+    #[error("{} is empty: download it again", path.display())]
+    EmptyFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file only says where Git-LFS keeps the real one.
+    #[error(
+        "{} is a Git-LFS pointer, not the file itself: run `git lfs pull` in the directory, or download the file",
+        path.display()
+    )]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is a web page.
+    #[error(
+        "{} is a web page that was saved under this name: download the file itself (a gated model needs a login)",
+        path.display()
+    )]
+    WebPage {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file holds something else than its name says.
+    #[error("{} does not hold {expected} but {found}: download it again", path.display())]
+    WrongContent {
+        /// The file.
+        path: PathBuf,
+        /// What its name promises.
+        expected: &'static str,
+        /// What it looks like.
+        found: &'static str,
+    },
+    /// The file is larger than its kind may be.
+    #[error("{} has {bytes} bytes, more than the {limit} that a file of its kind may have: it is not what its name says", path.display())]
+    FileTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// The limit, one of [`limits`](crate::limits).
+        limit: u64,
+    },
+    /// The file is not valid JSON of the expected form.
+    #[error("{} is not the JSON it should be ({source}): download it again", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where and how it fails.
+        source: serde_json::Error,
+    },
+    /// The directory holds another kind of model.
+    #[error("this directory holds a `{found}` model, not {expected}: {advice}")]
+    ModelType {
+        /// `model_type` of its config.json.
+        found: String,
+        /// What was expected.
+        expected: String,
+        /// Which facade opens it.
+        advice: String,
+    },
+
+    // --- shards --------------------------------------------------------------------------------------------------
+    /// The index has no entries.
+    #[error("{} lists no tensors: download it again", path.display())]
+    IndexEmpty {
+        /// The index.
+        path: PathBuf,
+    },
+    /// The index names a tensor twice.
+    #[error("{} lists the tensor {name} twice: download it again", path.display())]
+    IndexDuplicate {
+        /// The index.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// The checkpoint has more tensors or files than any model.
+    #[error("{} asks for more than {limit} {what}: it is not the checkpoint of a model this library runs", path.display())]
+    TooMany {
+        /// The file.
+        path: PathBuf,
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit, one of [`limits`](crate::limits).
+        limit: usize,
+    },
+    /// A shard name is not a plain file name.
+    #[error("the shard index names the file {name}, which {rule}: do not use this checkpoint")]
+    ShardName {
+        /// The name, escaped and cut.
+        name: String,
+        /// The rule it breaks.
+        rule: &'static str,
+    },
+    /// A shard is not there.
+    #[error("the shard {name} is missing from {}: download it there", path.display())]
+    ShardMissing {
+        /// The directory.
+        path: PathBuf,
+        /// The shard.
+        name: String,
+    },
+    /// The index promises a tensor that no shard holds.
+    #[error("no shard holds the tensor {name}, which the index places in {file}: download that file again")]
+    TensorNotInShards {
+        /// The tensor.
+        name: String,
+        /// The file that should hold it.
+        file: String,
+    },
+    /// Two files hold a tensor of the same name, and nothing says which one counts.
+    #[error("the tensor {name} is in both {first} and {second}: keep the files of one checkpoint only")]
+    TensorTwice {
+        /// The tensor.
+        name: String,
+        /// A file that holds it.
+        first: String,
+        /// Another one.
+        second: String,
+    },
+
+    // --- safetensors ---------------------------------------------------------------------------------------------
+    /// The file ends too early.
+    #[error("{} is cut off: it has {found} bytes and should have {expected}: download it again", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// The bytes that its header promises.
+        expected: u64,
+        /// The bytes it has.
+        found: u64,
+    },
+    /// The file goes on behind its last tensor.
+    #[error("{} has {extra} bytes behind its last tensor: download it again", path.display())]
+    TrailingBytes {
+        /// The file.
+        path: PathBuf,
+        /// How many bytes too many.
+        extra: u64,
+    },
+    /// The header is longer than that of any model.
+    #[error("{} declares a header of {bytes} bytes, more than the limit of {limit}: it is damaged or hostile", path.display())]
+    HeaderTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The declared length.
+        bytes: u64,
+        /// [`MAX_SAFETENSORS_HEADER`](crate::limits::MAX_SAFETENSORS_HEADER).
+        limit: u64,
+    },
+    /// The header is not UTF-8 JSON of the safetensors form.
+    #[error("{} has no valid safetensors header ({detail}): download it again", path.display())]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// Tensors overlap, leave a gap, or run backwards.
+    #[error("{} places the tensor {name} over or away from its neighbour: it is damaged or hostile", path.display())]
+    TensorOffsets {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// A tensor's bytes are not what its shape and type need.
+    #[error("{} gives a tensor bytes that do not fit its shape and type: it is damaged or hostile", path.display())]
+    TensorBytes {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A shape times its element size overflows.
+    #[error("{what} has a shape too large for this machine's address space: it is damaged or hostile")]
+    SizeOverflow {
+        /// The file or parameter.
+        what: String,
+    },
+
+    // --- PyTorch -------------------------------------------------------------------------------------------------
+    /// The zip archive is damaged or cut off.
+    #[error("{} is not a complete PyTorch file ({detail}): download it again", path.display())]
+    TorchArchive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The pickle inside is damaged, or holds something else than a dictionary of tensors.
+    #[error("{} does not hold a dictionary of tensors ({detail}): save `model.state_dict()`, best as safetensors", path.display())]
+    TorchPickle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The pickle names a Python function or class that weights do not need. Nothing was run.
+    #[error(
+        "{} asks Python to run {global}, which weights do not need, so it was refused and nothing was run: do not open \
+         this file in Python; ask its publisher for safetensors",
+        path.display()
+    )]
+    ForbiddenPickle {
+        /// The file.
+        path: PathBuf,
+        /// The function or class.
+        global: String,
+    },
+    /// A format that this version does not read.
+    #[error("{} is a {format} file, which this version does not read: use safetensors or PyTorch weights", path.display())]
+    UnsupportedFormat {
+        /// The file.
+        path: PathBuf,
+        /// The format.
+        format: &'static str,
+    },
+    /// A tensor's values could not be read.
+    #[error("the tensor {name} cannot be read ({source}): download the checkpoint again")]
+    ReadTensor {
+        /// The tensor.
+        name: String,
+        /// What the system or the reader said.
+        source: io::Error,
+    },
+
+    // --- model and checkpoint together ---------------------------------------------------------------------------
+    /// The tensors of the checkpoint are not those of the model.
+    #[error("the checkpoint does not fit the model: {}", .0.summary())]
+    DoesNotFit(Box<LoadReport>),
+    /// A tensor has a type that the parameter cannot take.
+    #[error("the tensor {name} holds {dtype} values where {wanted} are needed: use a checkpoint in F32, F16 or BF16")]
+    WrongDtype {
+        /// The tensor.
+        name: String,
+        /// Its type.
+        dtype: Dtype,
+        /// What the parameter needs.
+        wanted: &'static str,
+    },
+    /// Two names of one tied parameter hold different values.
+    #[error(
+        "{first} and {second} are one tied parameter but hold different values: the config's tie_word_embeddings is wrong, \
+         or load with strict off to use the first"
+    )]
+    TiedDisagree {
+        /// The name that would be used.
+        first: String,
+        /// The other one.
+        second: String,
+    },
+    /// Two tensors of the file are the same parameter under the key map.
+    #[error("the tensors {first} and {second} are both the parameter {parameter}: remove one of them")]
+    SameParameter {
+        /// A tensor.
+        first: String,
+        /// Another one.
+        second: String,
+        /// The parameter.
+        parameter: String,
+    },
+    /// The parameters need more than [`LoadOptions::max_bytes`](crate::LoadOptions::max_bytes).
+    #[error("the model needs {needed} bytes for its parameters, more than the limit of {limit}: raise the limit or choose a smaller precision")]
+    TooLarge {
+        /// Bytes at the chosen precision.
+        needed: u64,
+        /// The caller's limit.
+        limit: u64,
+    },
+    /// Parameters without values in the checkpoint need more memory than the whole checkpoint has.
+    #[error("config.json describes a model of {needed} bytes, but the files hold {present}: they do not belong together")]
+    LargerThanFiles {
+        /// Bytes of all parameters.
+        needed: u64,
+        /// Bytes of all tensors in the files.
+        present: u64,
+    },
+    /// The precision cannot be used on the device.
+    #[error("{precision} weights are not supported yet on this device: choose f32 or f16")]
+    PrecisionUnsupported {
+        /// The precision.
+        precision: Precision,
+    },
+    /// A precision's name is unknown.
+    #[error("unknown precision `{name}`: use f32, f16, bf16, int8 or int4")]
+    UnknownPrecision {
+        /// The name that was given.
+        name: String,
+    },
+    /// A rule of a key map is wrong (a mistake in a model's code).
+    #[error("the key map has a wrong rule `{rule}`: {problem}")]
+    KeyMap {
+        /// The rule.
+        rule: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+
+    // --- saving --------------------------------------------------------------------------------------------------
+    /// The file could not be written; what was there before is untouched.
+    #[error("{} cannot be written ({detail}): check the folder's permissions and free space", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        detail: String,
+    },
+    /// A parameter has a type that safetensors or this crate cannot write.
+    #[error("the parameter {name} has the type {dtype}, which cannot be written: convert the model to f32 first")]
+    Unwritable {
+        /// The parameter.
+        name: String,
+        /// Its type.
+        dtype: String,
+    },
+}
+
+impl Error {
+    /// The full report, when the checkpoint did not fit the model.
+    #[must_use]
+    pub fn report(&self) -> Option<&LoadReport> {
+        match self {
+            Self::DoesNotFit(report) => Some(report),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn unreadable(path: &Path, source: io::Error) -> Self {
+        Self::Unreadable {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+/// A name from a file, made fit for a message: escaped, and cut to 100 characters.
+pub(crate) fn shown(name: &str) -> String {
+    let mut out: String = name.chars().take(100).flat_map(char::escape_debug).collect();
+    if name.chars().nth(100).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn hostile_names_are_harmless_in_messages() {
+        assert_eq!(shown("a\0b\x1b[2J"), "a\\0b\\u{1b}[2J");
+        assert_eq!(shown(&"x".repeat(500)).chars().count(), 101);
+    }
+}

@@ -1,0 +1,34 @@
+#![doc = include_str!("../README.md")]
+
+mod checkpoint;
+mod convert;
+mod directory;
+mod dtype;
+mod error;
+mod file;
+mod index;
+mod inspect;
+mod key_map;
+pub mod limits;
+mod load;
+mod nearest;
+mod options;
+mod pattern;
+mod pickle;
+mod plan;
+mod report;
+mod safetensors_file;
+mod save;
+mod slots;
+mod torch_file;
+
+pub use checkpoint::{Checkpoint, Format, TensorInfo, WeightBytes, WeightFile};
+pub use directory::{CheckpointDir, expect_model_type};
+pub use dtype::Dtype;
+pub use error::Error;
+pub use inspect::Inspection;
+pub use key_map::KeyMap;
+pub use load::{FromCheckpoint, load, load_bytes, load_from, plan};
+pub use options::{LinearLayout, LoadOptions, Precision, Progress};
+pub use report::{Alias, LoadReport, Mismatched, Missing, Unexpected};
+pub use save::{save_module, save_safetensors};

@@ -1,0 +1,207 @@
+//! What a caller may choose about loading.
+
+use std::fmt;
+use std::sync::Arc;
+
+use burn::tensor::{DType, Device};
+
+/// The type that floating point weights have in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Precision {
+    /// 32-bit floats, whatever the file holds. The reference: results equal those of `transformers` in f32.
+    #[default]
+    F32,
+    /// IEEE half precision: half the memory. Values beyond 65,504 become infinite; the report counts them.
+    F16,
+    /// Brain floating point: half the memory, the range of f32. Meant for GPUs: Burn's CPU backend converts every
+    /// weight again at every product.
+    BF16,
+    /// 8-bit integers with scales. Not supported yet: [`Error::PrecisionUnsupported`](crate::Error::PrecisionUnsupported).
+    Int8,
+    /// 4-bit integers with scales. Not supported yet: [`Error::PrecisionUnsupported`](crate::Error::PrecisionUnsupported).
+    Int4,
+}
+
+impl Precision {
+    /// The name that examples use: `f32`, `f16`, `bf16`, `int8`, `int4`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::BF16 => "bf16",
+            Self::Int8 => "int8",
+            Self::Int4 => "int4",
+        }
+    }
+
+    /// Burn's type of the parameters, `None` for the quantised ones.
+    #[must_use]
+    pub fn dtype(self) -> Option<DType> {
+        match self {
+            Self::F32 => Some(DType::F32),
+            Self::F16 => Some(DType::F16),
+            Self::BF16 => Some(DType::BF16),
+            Self::Int8 | Self::Int4 => None,
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for Precision {
+    type Err = crate::Error;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        [Self::F32, Self::F16, Self::BF16, Self::Int8, Self::Int4]
+            .into_iter()
+            .find(|precision| precision.name() == name)
+            .ok_or_else(|| crate::Error::UnknownPrecision {
+                name: crate::error::shown(name),
+            })
+    }
+}
+
+/// How the matrices of `Linear` layers lie in memory. The shape is `[d_input, d_output]` either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum LinearLayout {
+    /// Rows of `d_output` values: transposed while loading. The fastest for `x.matmul(weight)` with more than one row.
+    #[default]
+    InputMajor,
+    /// Rows of `d_input` values, as checkpoints have them: the tensor is a transposed view. An f32 safetensors file is
+    /// then used from its memory map without any copy, and products with a single row are faster, but a layer must
+    /// compute products with more rows as `(W x^T)^T` (see the README for figures).
+    OutputMajor,
+}
+
+/// How far a load has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    /// The parameter that was just loaded, as the module names it.
+    pub parameter: &'a str,
+    /// Bytes of the checkpoint that were read so far.
+    pub bytes: u64,
+    /// Bytes of the checkpoint that will be read in all.
+    pub total: u64,
+}
+
+type Callback = Arc<dyn Fn(&Progress<'_>) + Send + Sync>;
+
+/// How a checkpoint is loaded. The same options serve every facade.
+///
+/// ```
+/// use clinical_weights::{LoadOptions, Precision};
+///
+/// let options = LoadOptions::new()
+///     .precision(Precision::F16)
+///     .strict(false)
+///     .max_bytes(8 << 30);
+/// assert!(!options.strict);
+/// ```
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct LoadOptions {
+    /// Where a facade builds its model. Default: the CPU. [`load`](crate::load) itself fills a model where it is.
+    pub device: Device,
+    /// The type of the weights in memory. Default: [`Precision::F32`].
+    pub precision: Precision,
+    /// Whether a missing, mismatched or unexpected tensor is an error. Default: true.
+    pub strict: bool,
+    /// The most bytes that all parameters together may take, `None` (the default) for no limit.
+    pub max_bytes: Option<u64>,
+    /// How `Linear` matrices lie in memory. Default: [`LinearLayout::InputMajor`].
+    pub linear_layout: LinearLayout,
+    /// Whether files may be symbolic links that leave the directory. Default: false; the links of a Hugging Face
+    /// cache, which lead to that cache's own `blobs` folder, are followed in any case.
+    pub allow_links: bool,
+    pub(crate) progress: Option<Callback>,
+}
+
+impl LoadOptions {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets [`Self::device`].
+    #[must_use]
+    pub fn device(mut self, device: Device) -> Self {
+        self.device = device;
+        self
+    }
+
+    /// Sets [`Self::precision`].
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
+    /// Sets [`Self::strict`].
+    #[must_use]
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
+    /// Sets [`Self::max_bytes`].
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets [`Self::linear_layout`].
+    #[must_use]
+    pub fn linear_layout(mut self, layout: LinearLayout) -> Self {
+        self.linear_layout = layout;
+        self
+    }
+
+    /// Sets [`Self::allow_links`].
+    #[must_use]
+    pub fn allow_links(mut self, allow: bool) -> Self {
+        self.allow_links = allow;
+        self
+    }
+
+    /// Calls `callback` after every parameter.
+    #[must_use]
+    pub fn progress(mut self, callback: impl Fn(&Progress<'_>) + Send + Sync + 'static) -> Self {
+        self.progress = Some(Arc::new(callback));
+        self
+    }
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            device: clinical_kernels::cpu(),
+            precision: Precision::F32,
+            strict: true,
+            max_bytes: None,
+            linear_layout: LinearLayout::InputMajor,
+            allow_links: false,
+            progress: None,
+        }
+    }
+}
+
+impl fmt::Debug for LoadOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadOptions")
+            .field("device", &self.device)
+            .field("precision", &self.precision)
+            .field("strict", &self.strict)
+            .field("max_bytes", &self.max_bytes)
+            .field("linear_layout", &self.linear_layout)
+            .field("allow_links", &self.allow_links)
+            .field("progress", &self.progress.is_some())
+            .finish()
+    }
+}

@@ -1,0 +1,378 @@
+//! Which tensor fills which parameter, decided and checked before any value is read or any memory taken.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use burn::module::Module;
+use burn::tensor::DType;
+
+use crate::checkpoint::{Checkpoint, Entry};
+use crate::convert;
+use crate::error::shown;
+use crate::nearest::nearest;
+use crate::report::{Alias, Mismatched, Missing, Unexpected};
+use crate::slots::{Kind, Slot, slots};
+use crate::{Dtype, Error, KeyMap, LoadOptions, LoadReport};
+
+/// Most missing or unexpected names for which a likely meaning is looked for, and most names that it is looked for in:
+/// this bounds the time for files that do not fit at all.
+const MAX_SUGGESTIONS: usize = 16;
+const MAX_CANDIDATES: usize = 2048;
+
+/// How often the values of one storage may be used: T5 has four names for one.
+const MAX_SHARING: u64 = 4;
+
+/// What a load will do.
+pub(crate) struct Plan<'c> {
+    /// Parameter path to what fills it.
+    pub(crate) steps: HashMap<String, Step<'c>>,
+    pub(crate) report: LoadReport,
+    /// Bytes that will be read.
+    pub(crate) bytes: u64,
+}
+
+/// How one parameter is filled.
+pub(crate) struct Step<'c> {
+    pub(crate) entry: &'c Entry,
+    pub(crate) transposed: bool,
+    /// The type of a floating point parameter.
+    pub(crate) float: Option<DType>,
+}
+
+/// Matches the parameters of a module with the tensors of a checkpoint.
+///
+/// With `strict`, anything missing, mismatched or unexpected is an error.
+pub(crate) fn plan<'c, M: Module>(
+    module: &M,
+    keys: &KeyMap,
+    checkpoint: &'c Checkpoint,
+    options: &LoadOptions,
+) -> Result<Plan<'c>, Error> {
+    keys.check()?;
+    let slots = slots(module);
+    let mut report = LoadReport::of(checkpoint, options.precision);
+    report.bytes = needed_bytes(&slots, keys, options)?;
+
+    let names = names(keys, checkpoint)?;
+    let mut steps = HashMap::with_capacity(slots.len());
+    let mut used: HashSet<&str> = HashSet::new();
+    let mut missing_values = 0u64;
+    let mut read_bytes = 0u64;
+    for slot in &slots {
+        let found = find(slot, &slots, keys, &names, checkpoint, options.strict)?;
+        let Some(Found { entry, alias }) = found else {
+            let values: u64 = slot.shape.iter().map(|extent| *extent as u64).product();
+            missing_values = missing_values.saturating_add(values);
+            if keys.is_optional(&slot.path) {
+                report.left_initial.push(slot.path.clone());
+            } else {
+                report.missing.push(Missing {
+                    parameter: slot.path.clone(),
+                    shape: slot.file_shape(),
+                    nearest: None,
+                });
+            }
+            continue;
+        };
+        check_dtype(slot, entry)?;
+        let first_use = used.insert(&entry.info.name);
+        if let Some(alias) = alias {
+            used.extend(
+                alias
+                    .duplicates
+                    .iter()
+                    .filter_map(|name| checkpoint.tensors.get(name))
+                    .map(|entry| entry.info.name.as_str()),
+            );
+            report.aliases.push(alias);
+        }
+        let expected = slot.file_shape();
+        if !same_shape(&expected, &entry.info.shape) {
+            report.mismatched.push(Mismatched {
+                parameter: slot.path.clone(),
+                tensor: entry.info.name.clone(),
+                expected,
+                found: entry.info.shape.clone(),
+            });
+            continue;
+        }
+        if first_use {
+            read_bytes = read_bytes.saturating_add(entry.info.bytes);
+        }
+        let float = (slot.kind == Kind::Float).then(|| float_type(slot, keys, options));
+        if let Some(float) = float {
+            note_conversion(&mut report.conversions, entry.info.dtype, float);
+        }
+        report.values += entry.info.elements();
+        report.applied.push(slot.path.clone());
+        steps.insert(
+            slot.path.clone(),
+            Step {
+                entry,
+                transposed: slot.transposed,
+                float,
+            },
+        );
+    }
+    classify_rest(&mut report, keys, checkpoint, &used);
+    suggest(&mut report, keys);
+
+    // Files hold a byte for each value at least, so what is missing cannot have more values than they have bytes.
+    let present = checkpoint.file_bytes();
+    if read_bytes > present.saturating_mul(MAX_SHARING) || missing_values > present {
+        return Err(Error::LargerThanFiles {
+            needed: report.bytes,
+            present,
+        });
+    }
+    if options.strict && !report.fits() {
+        return Err(Error::DoesNotFit(Box::new(report)));
+    }
+    Ok(Plan {
+        steps,
+        report,
+        bytes: read_bytes,
+    })
+}
+
+/// The bytes of all parameters at the chosen precision, within the caller's limit.
+fn needed_bytes(slots: &[Slot], keys: &KeyMap, options: &LoadOptions) -> Result<u64, Error> {
+    let Some(dtype) = options.precision.dtype() else {
+        return Err(Error::PrecisionUnsupported {
+            precision: options.precision,
+        });
+    };
+    if let Some(slot) = slots.first()
+        && !slot.device.supports_dtype(dtype)
+    {
+        return Err(Error::PrecisionUnsupported {
+            precision: options.precision,
+        });
+    }
+    let mut needed = 0u64;
+    for slot in slots {
+        needed = needed
+            .checked_add(slot_bytes(slot, keys, options)?)
+            .ok_or_else(|| Error::SizeOverflow {
+                what: "the model".to_owned(),
+            })?;
+    }
+    match options.max_bytes {
+        Some(limit) if needed > limit => Err(Error::TooLarge { needed, limit }),
+        _ => Ok(needed),
+    }
+}
+
+fn slot_bytes(slot: &Slot, keys: &KeyMap, options: &LoadOptions) -> Result<u64, Error> {
+    let size = match slot.kind {
+        Kind::Float => float_type(slot, keys, options).size() as u64,
+        Kind::Int => 8,
+        Kind::Bool => 1,
+    };
+    slot.shape
+        .iter()
+        .try_fold(size, |product, extent| product.checked_mul(*extent as u64))
+        .filter(|bytes| isize::try_from(*bytes).is_ok())
+        .ok_or_else(|| Error::SizeOverflow {
+            what: format!("the parameter {}", slot.path),
+        })
+}
+
+fn float_type(slot: &Slot, keys: &KeyMap, options: &LoadOptions) -> DType {
+    match options.precision.dtype() {
+        Some(dtype) if !keys.keeps_full_precision(&slot.path) => dtype,
+        _ => DType::F32,
+    }
+}
+
+/// Module spelling to tensor.
+type Names<'c> = HashMap<String, &'c Entry>;
+
+fn names<'c>(keys: &KeyMap, checkpoint: &'c Checkpoint) -> Result<Names<'c>, Error> {
+    let mut names: Names<'c> = HashMap::with_capacity(checkpoint.tensors.len());
+    for (name, entry) in &checkpoint.tensors {
+        let parameter = keys.module_name(name);
+        if keys.is_ignored(name, &parameter) {
+            continue;
+        }
+        if let Some(first) = names.get(&parameter) {
+            return Err(Error::SameParameter {
+                first: shown(&first.info.name),
+                second: shown(name),
+                parameter: shown(&parameter),
+            });
+        }
+        names.insert(parameter, entry);
+    }
+    Ok(names)
+}
+
+struct Found<'c> {
+    entry: &'c Entry,
+    alias: Option<Alias>,
+}
+
+/// The tensor for a parameter: the one of its own name, else one that it is tied with.
+fn find<'c>(
+    slot: &Slot,
+    slots: &[Slot],
+    keys: &KeyMap,
+    names: &Names<'c>,
+    checkpoint: &Checkpoint,
+    strict: bool,
+) -> Result<Option<Found<'c>>, Error> {
+    let tied = keys.tied_with(&slot.path);
+    if tied.is_empty() {
+        let entry = names.get(&slot.path).copied();
+        return Ok(entry.map(|entry| Found { entry, alias: None }));
+    }
+    // The preferred name counts, so that all parameters of a set get the same values.
+    let mut present = tied.iter().filter_map(|name| names.get(name).copied());
+    let Some(entry) = present.next() else {
+        return Ok(None);
+    };
+    let mut alias = Alias {
+        parameter: slot.path.clone(),
+        tensor: entry.info.name.clone(),
+        duplicates: Vec::new(),
+        differ: false,
+    };
+    // Each set is compared once, at the first of its parameters.
+    let is_first = slots
+        .iter()
+        .find(|other| tied.contains(&other.path))
+        .is_some_and(|first| first.path == slot.path);
+    for other in present {
+        alias.duplicates.push(other.info.name.clone());
+        if is_first && !same_values(checkpoint, entry, other)? {
+            if strict {
+                return Err(Error::TiedDisagree {
+                    first: shown(&entry.info.name),
+                    second: shown(&other.info.name),
+                });
+            }
+            alias.differ = true;
+        }
+    }
+    let plain = alias.duplicates.is_empty() && keys.module_name(&alias.tensor) == slot.path;
+    Ok(Some(Found {
+        entry,
+        alias: (!plain).then_some(alias),
+    }))
+}
+
+fn same_values(checkpoint: &Checkpoint, first: &Entry, second: &Entry) -> Result<bool, Error> {
+    if first.info.shape != second.info.shape {
+        return Ok(false);
+    }
+    for entry in [first, second] {
+        if !entry.info.dtype.is_float() {
+            return Err(wrong_dtype(entry, "floating point"));
+        }
+    }
+    let read = |entry: &Entry| {
+        checkpoint.values(entry).map_err(|source| Error::ReadTensor {
+            name: shown(&entry.info.name),
+            source,
+        })
+    };
+    let (one, two) = (read(first)?, read(second)?);
+    let elements = first.info.shape.iter().product();
+    convert::equal((&one, first.info.dtype), (&two, second.info.dtype), elements).map_err(|source| {
+        Error::ReadTensor {
+            name: shown(&second.info.name),
+            source,
+        }
+    })
+}
+
+fn check_dtype(slot: &Slot, entry: &Entry) -> Result<(), Error> {
+    let dtype = entry.info.dtype;
+    match slot.kind {
+        Kind::Float if !dtype.is_float() => Err(wrong_dtype(entry, "floating point")),
+        Kind::Int if !dtype.is_int() => Err(wrong_dtype(entry, "integer")),
+        Kind::Bool if !matches!(dtype, Dtype::Bool | Dtype::U8) => Err(wrong_dtype(entry, "truth")),
+        _ => Ok(()),
+    }
+}
+
+fn wrong_dtype(entry: &Entry, wanted: &'static str) -> Error {
+    Error::WrongDtype {
+        name: shown(&entry.info.name),
+        dtype: entry.info.dtype,
+        wanted,
+    }
+}
+
+/// PyTorch writes a single value with or without a dimension.
+fn same_shape(expected: &[usize], found: &[usize]) -> bool {
+    expected == found || (expected == [1] && found.is_empty())
+}
+
+fn note_conversion(
+    conversions: &mut BTreeMap<(Dtype, &'static str), usize>,
+    from: Dtype,
+    to: DType,
+) {
+    let name = match to {
+        DType::F32 => "F32",
+        DType::F16 => "F16",
+        _ => "BF16",
+    };
+    if from.name() != name {
+        *conversions.entry((from, name)).or_default() += 1;
+    }
+}
+
+/// Tensors that filled nothing are ignored or unexpected.
+fn classify_rest(
+    report: &mut LoadReport,
+    keys: &KeyMap,
+    checkpoint: &Checkpoint,
+    used: &HashSet<&str>,
+) {
+    for (name, entry) in &checkpoint.tensors {
+        if used.contains(name.as_str()) {
+            continue;
+        }
+        if keys.is_ignored(name, &keys.module_name(name)) {
+            report.ignored.push(name.clone());
+        } else {
+            report.unexpected.push(Unexpected {
+                tensor: name.clone(),
+                shape: entry.info.shape.clone(),
+                nearest: None,
+            });
+        }
+    }
+}
+
+/// Names the likely partner of missing parameters and unexpected tensors.
+fn suggest(report: &mut LoadReport, keys: &KeyMap) {
+    let unexpected: Vec<(String, String)> = report
+        .unexpected
+        .iter()
+        .take(MAX_CANDIDATES)
+        .map(|entry| (keys.module_name(&entry.tensor), entry.tensor.clone()))
+        .collect();
+    let missing: Vec<String> = report
+        .missing
+        .iter()
+        .take(MAX_CANDIDATES)
+        .map(|entry| entry.parameter.clone())
+        .collect();
+    for entry in report.missing.iter_mut().take(MAX_SUGGESTIONS) {
+        let found = nearest(&entry.parameter, unexpected.iter().map(|(name, _)| name.as_str()));
+        entry.nearest = found.and_then(|found| {
+            let (_, tensor) = unexpected.iter().find(|(name, _)| name == found)?;
+            Some(tensor.clone())
+        });
+    }
+    for (entry, (name, _)) in report
+        .unexpected
+        .iter_mut()
+        .zip(&unexpected)
+        .take(MAX_SUGGESTIONS)
+    {
+        entry.nearest = nearest(name, missing.iter().map(String::as_str)).map(str::to_owned);
+    }
+}

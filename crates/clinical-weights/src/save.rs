@@ -1,0 +1,196 @@
+//! Writing a module as one safetensors file that Python reads.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+
+use crate::slots::Position;
+use crate::{Error, FromCheckpoint, KeyMap};
+
+/// Writes all parameters of a module, under the names and in the layout of published checkpoints, to `path`.
+///
+/// The file is written beside its place and renamed when it is complete, so a failure leaves what was there before.
+/// Values are fetched one tensor at a time.
+///
+/// # Errors
+///
+/// [`Error::Write`], [`Error::Unwritable`] for quantised parameters, [`Error::KeyMap`].
+pub fn save_safetensors<M: FromCheckpoint>(model: &M, path: impl AsRef<Path>) -> Result<(), Error> {
+    save_module(model, &model.key_map(), path.as_ref())
+}
+
+/// [`save_safetensors`] for any module and key map.
+///
+/// # Errors
+///
+/// Those of [`save_safetensors`].
+pub fn save_module<M: Module>(model: &M, keys: &KeyMap, path: &Path) -> Result<(), Error> {
+    keys.check()?;
+    let mut collector = Collector {
+        position: Position::default(),
+        keys,
+        tensors: Vec::new(),
+    };
+    model.visit(&mut collector);
+    let mut tensors = collector.tensors;
+    for tensor in &tensors {
+        safetensors_dtype(tensor)?;
+    }
+    // Larger elements first, as the format's own writer does: every tensor is then aligned.
+    tensors.sort_by(|a, b| b.dtype.size().cmp(&a.dtype.size()).then(a.name.cmp(&b.name)));
+
+    let failed = |detail: String| Error::Write {
+        path: path.to_owned(),
+        detail,
+    };
+    let name = path
+        .file_name()
+        .ok_or_else(|| failed("it has no file name".to_owned()))?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{}.part", std::process::id()));
+    let part = path.with_file_name(hidden);
+    let written = write(&part, &tensors).and_then(|()| fs::rename(&part, path).map_err(|error| error.to_string()));
+    written.map_err(|detail| {
+        // Nothing can be done if this fails too.
+        let _ = fs::remove_file(&part);
+        failed(detail)
+    })
+}
+
+fn write(path: &Path, tensors: &[Saved]) -> Result<(), String> {
+    let text = |error: std::io::Error| error.to_string();
+    let mut end = 0;
+    let infos = tensors
+        .iter()
+        .map(|tensor| {
+            let dtype = safetensors_dtype(tensor).map_err(|error| error.to_string())?;
+            let start = end;
+            end += tensor.shape.iter().product::<usize>() * tensor.dtype.size();
+            let info = TensorInfo {
+                dtype,
+                shape: tensor.shape.clone(),
+                data_offsets: (start, end),
+            };
+            Ok((tensor.name.clone(), info))
+        })
+        .collect::<Result<Vec<_>, String>>()?;
+    // Python's transformers insists on this entry.
+    let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let metadata = Metadata::new(Some(format), infos.clone()).map_err(|error| error.to_string())?;
+    let mut header = serde_json::to_vec(&metadata).map_err(|error| error.to_string())?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+
+    let mut out = BufWriter::with_capacity(1 << 20, File::create(path).map_err(text)?);
+    out.write_all(&(header.len() as u64).to_le_bytes()).map_err(text)?;
+    out.write_all(&header).map_err(text)?;
+    for (tensor, (_, info)) in tensors.iter().zip(infos) {
+        let data = (tensor.read)()?;
+        let expected = info.data_offsets.1 - info.data_offsets.0;
+        if data.bytes().len() != expected {
+            return Err(format!("{} has an unexpected number of bytes", tensor.name));
+        }
+        out.write_all(data.bytes()).map_err(text)?;
+    }
+    let file = out.into_inner().map_err(|error| error.to_string())?;
+    file.sync_all().map_err(text)
+}
+
+/// One parameter, whose values are fetched when they are written.
+struct Saved {
+    name: String,
+    dtype: DType,
+    /// As checkpoints have it.
+    shape: Vec<usize>,
+    read: Box<dyn Fn() -> Result<TensorData, String>>,
+}
+
+fn safetensors_dtype(tensor: &Saved) -> Result<Dtype, Error> {
+    Ok(match tensor.dtype {
+        DType::F64 => Dtype::F64,
+        DType::F32 => Dtype::F32,
+        DType::F16 => Dtype::F16,
+        DType::BF16 => Dtype::BF16,
+        DType::I64 => Dtype::I64,
+        DType::I32 => Dtype::I32,
+        DType::I16 => Dtype::I16,
+        DType::I8 => Dtype::I8,
+        DType::U64 => Dtype::U64,
+        DType::U32 => Dtype::U32,
+        DType::U16 => Dtype::U16,
+        DType::U8 => Dtype::U8,
+        DType::Bool(burn::tensor::BoolStore::Native | burn::tensor::BoolStore::U8) => Dtype::BOOL,
+        other => {
+            return Err(Error::Unwritable {
+                name: tensor.name.clone(),
+                dtype: format!("{other:?}"),
+            });
+        }
+    })
+}
+
+struct Collector<'k> {
+    position: Position,
+    keys: &'k KeyMap,
+    tensors: Vec<Saved>,
+}
+
+impl Collector<'_> {
+    fn add(
+        &mut self,
+        dtype: DType,
+        shape: Vec<usize>,
+        read: impl Fn() -> Result<TensorData, String> + 'static,
+    ) {
+        if let Some(path) = self.position.path() {
+            self.tensors.push(Saved {
+                name: self.keys.checkpoint_name(&path),
+                dtype,
+                shape,
+                read: Box::new(read),
+            });
+        }
+    }
+}
+
+impl ModuleVisitor for Collector<'_> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.position.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, container_type: &str) {
+        self.position.exit(container_type);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        let tensor = if self.position.is_linear_weight(D) {
+            tensor.swap_dims(0, 1)
+        } else {
+            tensor
+        };
+        self.add(tensor.dtype(), tensor.dims().to_vec(), move || {
+            tensor.clone().try_into_data().map_err(|error| error.to_string())
+        });
+    }
+
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        let tensor = param.val();
+        self.add(tensor.dtype(), tensor.dims().to_vec(), move || {
+            tensor.clone().try_into_data().map_err(|error| error.to_string())
+        });
+    }
+
+    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+        let tensor = param.val();
+        self.add(tensor.dtype(), tensor.dims().to_vec(), move || {
+            tensor.clone().try_into_data().map_err(|error| error.to_string())
+        });
+    }
+}

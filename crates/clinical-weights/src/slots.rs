@@ -1,0 +1,133 @@
+//! The parameters of a module, listed without initialising any.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Bool, Device, Int, Tensor};
+
+/// What a parameter takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Float,
+    Int,
+    Bool,
+}
+
+/// One parameter of a module.
+#[derive(Debug, Clone)]
+pub(crate) struct Slot {
+    /// The fields on the way to it, joined by dots.
+    pub(crate) path: String,
+    /// Its shape in the module.
+    pub(crate) shape: Vec<usize>,
+    pub(crate) kind: Kind,
+    /// Whether checkpoints hold it the other way round.
+    pub(crate) transposed: bool,
+    pub(crate) device: Device,
+}
+
+impl Slot {
+    /// The shape that it has in a checkpoint.
+    pub(crate) fn file_shape(&self) -> Vec<usize> {
+        let mut shape = self.shape.clone();
+        if self.transposed {
+            shape.reverse();
+        }
+        shape
+    }
+}
+
+/// Where a walk through a module is. The visitor that plans and the mapper that loads must agree on every path.
+#[derive(Debug, Default)]
+pub(crate) struct Position {
+    names: Vec<String>,
+    containers: Vec<String>,
+    /// Depth below a reparameterisation (LoRA): its parameters are no part of a checkpoint.
+    adapters: usize,
+}
+
+/// The container that Burn reports for the state that is attached to a parameter.
+const REPARAMETERIZATION: &str = "Reparameterization";
+
+impl Position {
+    pub(crate) fn enter(&mut self, name: &str, container: &str) {
+        self.adapters += usize::from(container == REPARAMETERIZATION);
+        self.containers.push(container.to_owned());
+        // The variant of an enum is a choice of the module, not a part of the name.
+        if !container.starts_with("Enum:") {
+            self.names.push(name.to_owned());
+        }
+    }
+
+    pub(crate) fn exit(&mut self, container: &str) {
+        self.adapters -= usize::from(container == REPARAMETERIZATION);
+        self.containers.pop();
+        if !container.starts_with("Enum:") {
+            self.names.pop();
+        }
+    }
+
+    /// The path of the parameter at this place, `None` for those that no checkpoint holds.
+    pub(crate) fn path(&self) -> Option<String> {
+        (self.adapters == 0).then(|| self.names.join("."))
+    }
+
+    /// Whether this is the matrix of a `Linear`, `[d_input, d_output]` in Burn and the transpose of that in PyTorch.
+    pub(crate) fn is_linear_weight(&self, rank: usize) -> bool {
+        rank == 2
+            && self.names.last().is_some_and(|name| name == "weight")
+            && self
+                .containers
+                .last()
+                .is_some_and(|container| container == "Struct:Linear")
+    }
+}
+
+/// All parameters of a module, in its own order.
+pub(crate) fn slots<M: Module>(module: &M) -> Vec<Slot> {
+    let mut lister = Lister {
+        position: Position::default(),
+        slots: Vec::new(),
+    };
+    module.visit(&mut lister);
+    lister.slots
+}
+
+struct Lister {
+    position: Position,
+    slots: Vec<Slot>,
+}
+
+impl Lister {
+    fn add(&mut self, shape: &[usize], kind: Kind, device: Device) {
+        if let Some(path) = self.position.path() {
+            self.slots.push(Slot {
+                path,
+                transposed: kind == Kind::Float && self.position.is_linear_weight(shape.len()),
+                shape: shape.to_vec(),
+                kind,
+                device,
+            });
+        }
+    }
+}
+
+impl ModuleVisitor for Lister {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.position.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, container_type: &str) {
+        self.position.exit(container_type);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.add(param.lazy_shape().as_slice(), Kind::Float, param.lazy_device());
+    }
+
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        self.add(param.lazy_shape().as_slice(), Kind::Int, param.lazy_device());
+    }
+
+    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+        self.add(param.lazy_shape().as_slice(), Kind::Bool, param.lazy_device());
+    }
+}
