@@ -12,7 +12,7 @@ use burn::tensor::{Bool, DType, Tensor};
 /// - `query`: `[batch, heads, query, d]`
 /// - `key`, `value`: `[batch, key heads, key, d]`; `heads` is a multiple of `key heads` (grouped-query attention,
 ///   Ainslie et al. 2023)
-/// - `hidden`: `[batch, 1, query or 1, key]`, `true` where a query must not look
+/// - `hidden`: `[batch or 1, 1, query or 1, key]`, `true` where a query must not look
 /// - `bias`: `[batch or 1, heads, query, key]`, added to the scaled scores (T5's relative positions)
 /// - result: `[batch, heads, query, d]`
 ///
@@ -33,8 +33,8 @@ pub fn attention(
     if queries == 1 {
         return one_query(query, key, value, hidden, bias, scale);
     }
-    let hidden = hidden.map(|hidden| hidden.expand([batch, heads, queries, keys]));
-    let bias = bias.map(|bias| bias.expand([batch, heads, queries, keys]));
+    // Rows and heads broadcast in every backend; to expand them here would copy bias and mask once a layer.
+    let hidden = hidden.map(|hidden| hidden.expand([batch, 1, queries, keys]));
     let options = AttentionModuleOptions {
         scale: Some(scale),
         softcap: None,

@@ -26,15 +26,15 @@ impl RmsNorm {
         }
     }
 
-    /// `[..., d_model]` to the same shape.
+    /// `[..., d_model]` to the same shape, in the type of the weight.
     #[must_use]
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let dtype = x.dtype();
+        let weight = self.weight.val();
         let x = x.cast(DType::F32);
         let scale = (x.clone().square().mean_dim(D - 1) + self.epsilon)
             .sqrt()
             .recip();
-        (x * scale).cast(dtype) * self.weight.val().unsqueeze()
+        (x * scale).cast(weight.dtype()) * weight.unsqueeze()
     }
 }
 

@@ -1,0 +1,177 @@
+//! The attention sub-layers.
+
+use burn::module::Module;
+use burn::nn::Dropout;
+use burn::tensor::activation::softmax;
+use burn::tensor::{Bool, DType, Device, Tensor};
+use clinical_nn::{Embedding, KvCache, Linear, RmsNorm, attention};
+
+use crate::T5Config;
+use crate::half::add;
+
+/// Multi-head attention with its norm before and the residual around it: `x + o(attend(norm(x)))`.
+///
+/// Scores are not scaled by `1 / sqrt(d_kv)`; the initialisation of `q` accounts for that. Self-attention adds a bias by
+/// relative position, whose table only the first block of a stack has; cross-attention has none.
+#[derive(Module, Debug)]
+pub struct Attention {
+    /// Before the projections; in cross-attention for the queries only.
+    pub layer_norm: RmsNorm,
+    /// Queries, `[d_model, heads * d_kv]`.
+    pub q: Linear,
+    /// Keys, `[d_model, heads * d_kv]`.
+    pub k: Linear,
+    /// Values, `[d_model, heads * d_kv]`.
+    pub v: Linear,
+    /// Output, `[heads * d_kv, d_model]`.
+    pub o: Linear,
+    /// `[buckets, heads]`, in the self-attention of block 0 alone.
+    pub relative_attention_bias: Option<Embedding>,
+    heads: usize,
+}
+
+/// What the queries of one pass may look at; the same for all blocks of a stack.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct View {
+    /// `[batch, 1, 1, key]`, `true` where no query may look.
+    pub hidden: Option<Tensor<4, Bool>>,
+    /// `[1, heads, query, key]`, added to the scores.
+    pub bias: Option<Tensor<4>>,
+    /// Whether a query sees no later key.
+    pub causal: bool,
+}
+
+impl Attention {
+    pub(crate) fn new(config: &T5Config, with_bias: bool, device: &Device) -> Self {
+        let (d_model, inner) = (config.d_model, config.inner_dim());
+        let factor = config.initializer_factor;
+        // Mesh TensorFlow's initialisation, as `T5PreTrainedModel._init_weights`.
+        let std = |fan: usize| factor * (fan as f64).powf(-0.5);
+        let linear = |from, to, std| Linear::new(from, to, false, std, device);
+        Self {
+            layer_norm: RmsNorm::new(d_model, config.layer_norm_epsilon, device),
+            q: linear(d_model, inner, std(d_model.saturating_mul(config.d_kv))),
+            k: linear(d_model, inner, std(d_model)),
+            v: linear(d_model, inner, std(d_model)),
+            o: linear(inner, d_model, std(inner)),
+            relative_attention_bias: with_bias.then(|| {
+                let buckets = config.relative_attention_num_buckets;
+                Embedding::new(buckets, config.num_heads, std(d_model), device)
+            }),
+            heads: config.num_heads,
+        }
+    }
+
+    /// Attention of a whole sequence to itself, `[batch, length, d_model]`.
+    pub(crate) fn to_itself(&self, x: Tensor<3>, view: &View, dropout: &Dropout) -> Tensor<3> {
+        let normed = self.layer_norm.forward(x.clone());
+        let (key, value) = self.keys_values(normed.clone());
+        let y = self.attend(normed, key, value, view, dropout);
+        add(x, dropout.forward(y))
+    }
+
+    /// Attention of a whole sequence to another one, given its [`Self::keys_values`].
+    pub(crate) fn to_other(
+        &self,
+        x: Tensor<3>,
+        (key, value): (Tensor<4>, Tensor<4>),
+        view: &View,
+        dropout: &Dropout,
+    ) -> Tensor<3> {
+        let normed = self.layer_norm.forward(x.clone());
+        let y = self.attend(normed, key, value, view, dropout);
+        add(x, dropout.forward(y))
+    }
+
+    /// Attention of one new position to the cached ones and itself, `[batch, 1, d_model]`.
+    pub(crate) fn step(&self, x: Tensor<3>, bias: Option<Tensor<4>>, cache: &mut KvCache) -> Tensor<3> {
+        let normed = self.layer_norm.forward(x.clone());
+        let (key, value) = self.keys_values(normed.clone());
+        let (key, value) = cache.append(key, value);
+        let query = self.split(self.q.forward(normed));
+        let y = attention(query, key, value, None, bias, false, 1.0);
+        add(x, self.o.forward(merge(y)))
+    }
+
+    /// Attention of one new position to the encoder, `[batch, 1, d_model]`, where `group` rows after one another share one
+    /// row of keys and values `[batch / group, heads, key, d_kv]`: they become queries of one product.
+    pub(crate) fn step_to_other(
+        &self,
+        x: Tensor<3>,
+        (key, value): (Tensor<4>, Tensor<4>),
+        hidden: Option<Tensor<4, Bool>>,
+        group: usize,
+    ) -> Tensor<3> {
+        let [batch, _, d_model] = x.dims();
+        let query = self.q.forward(self.layer_norm.forward(x.clone()));
+        let inner = query.dims()[2];
+        let query = self.split(query.reshape([batch / group, group, inner]));
+        let y = attention(query, key, value, hidden, None, false, 1.0);
+        let y = self.o.forward(merge(y)).reshape([batch, 1, d_model]);
+        add(x, y)
+    }
+
+    /// Keys and values of normed (self) or encoder (cross) states, `[batch, heads, length, d_kv]` each.
+    pub(crate) fn keys_values(&self, states: Tensor<3>) -> (Tensor<4>, Tensor<4>) {
+        let key = self.split(self.k.forward(states.clone()));
+        (key, self.split(self.v.forward(states)))
+    }
+
+    fn attend(
+        &self,
+        normed: Tensor<3>,
+        key: Tensor<4>,
+        value: Tensor<4>,
+        view: &View,
+        dropout: &Dropout,
+    ) -> Tensor<3> {
+        let query = self.split(self.q.forward(normed));
+        let y = if dropout.prob > 0.0 && query.device().is_autodiff() {
+            attention_with_dropout(query, key, value, view, dropout)
+        } else {
+            let View { hidden, bias, causal } = view.clone();
+            attention(query, key, value, hidden, bias, causal, 1.0)
+        };
+        self.o.forward(merge(y))
+    }
+
+    /// `[batch, length, heads * d_kv]` to `[batch, heads, length, d_kv]`.
+    fn split(&self, x: Tensor<3>) -> Tensor<4> {
+        let [batch, length, inner] = x.dims();
+        x.reshape([batch, length, self.heads, inner / self.heads])
+            .swap_dims(1, 2)
+    }
+}
+
+/// `[batch, heads, length, d_kv]` to `[batch, length, heads * d_kv]`.
+fn merge(x: Tensor<4>) -> Tensor<3> {
+    let [batch, heads, length, d_kv] = x.dims();
+    x.swap_dims(1, 2).reshape([batch, length, heads * d_kv])
+}
+
+/// The training path: weights are dropped after the softmax, which the fused attention cannot do.
+fn attention_with_dropout(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    view: &View,
+    dropout: &Dropout,
+) -> Tensor<4> {
+    let dtype = query.dtype();
+    let mut scores = query.matmul(key.swap_dims(2, 3)).cast(DType::F32);
+    let [batch, heads, queries, keys] = scores.dims();
+    if let Some(bias) = &view.bias {
+        scores = scores + bias.clone().cast(DType::F32);
+    }
+    // A finite fill keeps a row that may look nowhere from becoming not-a-number.
+    if let Some(hidden) = &view.hidden {
+        let hidden = hidden.clone().expand([batch, heads, queries, keys]);
+        scores = scores.mask_fill(hidden, f32::MIN);
+    }
+    if view.causal {
+        let later = Tensor::<2, Bool>::tril_mask([queries, keys], 0, &scores.device());
+        let later = later.unsqueeze::<4>().expand([batch, heads, queries, keys]);
+        scores = scores.mask_fill(later, f32::MIN);
+    }
+    dropout.forward(softmax(scores, 3)).cast(dtype).matmul(value)
+}

@@ -1,0 +1,73 @@
+//! The feed-forward sub-layer.
+
+use burn::module::Module;
+use burn::nn::Dropout;
+use burn::tensor::activation::{gelu, gelu_approximate, relu, silu};
+use burn::tensor::{DType, Device, Tensor};
+use clinical_nn::{Linear, RmsNorm};
+
+use crate::half::{add, product};
+use crate::{Activation, FeedForwardKind, T5Config};
+
+/// `x + wo(act(wi(norm(x))))`, or gated (Shazeer 2020): `x + wo(act(wi_0(norm(x))) * wi_1(norm(x)))`.
+#[derive(Module, Debug)]
+pub struct FeedForward {
+    /// Before the products.
+    pub layer_norm: RmsNorm,
+    /// `[d_model, d_ff]`; `None` if gated.
+    pub wi: Option<Linear>,
+    /// The gate, `[d_model, d_ff]`, if gated.
+    pub wi_0: Option<Linear>,
+    /// What is gated, `[d_model, d_ff]`, if gated.
+    pub wi_1: Option<Linear>,
+    /// `[d_ff, d_model]`.
+    pub wo: Linear,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl FeedForward {
+    pub(crate) fn new(config: &T5Config, device: &Device) -> Self {
+        let (d_model, d_ff) = (config.d_model, config.d_ff);
+        let std = |fan: usize| config.initializer_factor * (fan as f64).powf(-0.5);
+        let wi = || Linear::new(d_model, d_ff, false, std(d_model), device);
+        let FeedForwardKind { gated, activation } = config.feed_forward_proj;
+        Self {
+            layer_norm: RmsNorm::new(d_model, config.layer_norm_epsilon, device),
+            wi: (!gated).then(wi),
+            wi_0: gated.then(wi),
+            wi_1: gated.then(wi),
+            wo: Linear::new(d_ff, d_model, false, std(d_ff), device),
+            activation,
+        }
+    }
+
+    /// `[batch, length, d_model]` to the same shape.
+    pub(crate) fn forward(&self, x: Tensor<3>, dropout: &Dropout) -> Tensor<3> {
+        let normed = self.layer_norm.forward(x.clone());
+        let wo = self.wo.weight.val().dtype();
+        // The product of gate and gated value may pass the range of f16; both factors rarely do.
+        let wide = |y: Tensor<3>| if wo == DType::F16 { y.cast(DType::F32) } else { y };
+        let inner = match (&self.wi, &self.wi_0, &self.wi_1) {
+            (None, Some(wi_0), Some(wi_1)) => {
+                let gate = self.activate(wide(wi_0.forward(normed.clone())));
+                gate * wide(wi_1.forward(normed))
+            }
+            (wi, ..) => {
+                let inner = wi.as_ref().map_or(normed.clone(), |wi| wi.forward(normed));
+                self.activate(wide(inner))
+            }
+        };
+        let y = product(dropout.forward(inner), wo, |inner| self.wo.forward(inner));
+        add(x, dropout.forward(y))
+    }
+
+    fn activate(&self, x: Tensor<3>) -> Tensor<3> {
+        match self.activation {
+            Activation::Relu => relu(x),
+            Activation::GeluTanh => gelu_approximate(x),
+            Activation::Gelu => gelu(x),
+            Activation::Silu => silu(x),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The encoder and the decoder.
+
+use burn::module::Module;
+use burn::nn::Dropout;
+use burn::tensor::{Bool, DType, Device, Tensor};
+use clinical_nn::RmsNorm;
+
+use crate::T5Config;
+use crate::attention::{Attention, View};
+use crate::bucket::sequence_bias;
+use crate::feed_forward::FeedForward;
+
+/// One encoder block.
+#[derive(Module, Debug)]
+pub struct EncoderBlock {
+    /// Self-attention, both ways.
+    pub self_attention: Attention,
+    /// Feed-forward.
+    pub feed_forward: FeedForward,
+}
+
+/// One decoder block.
+#[derive(Module, Debug)]
+pub struct DecoderBlock {
+    /// Self-attention, backwards only.
+    pub self_attention: Attention,
+    /// Attention to the encoder's states.
+    pub cross_attention: Attention,
+    /// Feed-forward.
+    pub feed_forward: FeedForward,
+}
+
+/// The encoder.
+#[derive(Module, Debug)]
+pub struct Encoder {
+    /// The blocks; the first holds the bias table of all.
+    pub block: Vec<EncoderBlock>,
+    /// After the last block.
+    pub final_layer_norm: RmsNorm,
+    max_distance: usize,
+}
+
+/// The decoder.
+#[derive(Module, Debug)]
+pub struct Decoder {
+    /// The blocks; the first holds the bias table of all.
+    pub block: Vec<DecoderBlock>,
+    /// After the last block.
+    pub final_layer_norm: RmsNorm,
+    max_distance: usize,
+}
+
+impl Encoder {
+    pub(crate) fn new(config: &T5Config, device: &Device) -> Self {
+        let block = |i| EncoderBlock {
+            self_attention: Attention::new(config, i == 0, device),
+            feed_forward: FeedForward::new(config, device),
+        };
+        Self {
+            block: (0..config.num_layers).map(block).collect(),
+            final_layer_norm: RmsNorm::new(config.d_model, config.layer_norm_epsilon, device),
+            max_distance: config.relative_attention_max_distance,
+        }
+    }
+
+    /// Token vectors `[batch, length, d_model]` to states of the same shape, in the type of the weights. `hidden` is
+    /// `[batch, 1, 1, length]`, `true` for padding.
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<3>,
+        hidden: Option<Tensor<4, Bool>>,
+        dropout: &Dropout,
+    ) -> Tensor<3> {
+        let view = View {
+            hidden,
+            bias: bias(self.block.first().map(|block| &block.self_attention), &x, true, self.max_distance),
+            causal: false,
+        };
+        let mut x = dropout.forward(x.cast(DType::F32));
+        for block in &self.block {
+            x = block.self_attention.to_itself(x, &view, dropout);
+            x = block.feed_forward.forward(x, dropout);
+        }
+        dropout.forward(self.final_layer_norm.forward(x))
+    }
+}
+
+impl Decoder {
+    pub(crate) fn new(config: &T5Config, device: &Device) -> Self {
+        let block = |i| DecoderBlock {
+            self_attention: Attention::new(config, i == 0, device),
+            cross_attention: Attention::new(config, false, device),
+            feed_forward: FeedForward::new(config, device),
+        };
+        Self {
+            block: (0..config.decoder_layers()).map(block).collect(),
+            final_layer_norm: RmsNorm::new(config.d_model, config.layer_norm_epsilon, device),
+            max_distance: config.relative_attention_max_distance,
+        }
+    }
+
+    /// Token vectors `[batch, length, d_model]` and encoder states `[batch, input, d_model]` to decoder states
+    /// `[batch, length, d_model]`, all positions at once. `hidden` is `[batch, 1, 1, input]`, `true` for padding.
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<3>,
+        states: Tensor<3>,
+        hidden: Option<Tensor<4, Bool>>,
+        dropout: &Dropout,
+    ) -> Tensor<3> {
+        let own = View {
+            hidden: None,
+            bias: bias(self.block.first().map(|block| &block.self_attention), &x, false, self.max_distance),
+            causal: true,
+        };
+        let other = View {
+            hidden,
+            ..View::default()
+        };
+        let mut x = dropout.forward(x.cast(DType::F32));
+        for block in &self.block {
+            x = block.self_attention.to_itself(x, &own, dropout);
+            let states = block.cross_attention.keys_values(states.clone());
+            x = block.cross_attention.to_other(x, states, &other, dropout);
+            x = block.feed_forward.forward(x, dropout);
+        }
+        dropout.forward(self.final_layer_norm.forward(x))
+    }
+
+    pub(crate) fn max_distance(&self) -> usize {
+        self.max_distance
+    }
+}
+
+fn bias(
+    first: Option<&Attention>,
+    x: &Tensor<3>,
+    bidirectional: bool,
+    max_distance: usize,
+) -> Option<Tensor<4>> {
+    let table = first?.relative_attention_bias.as_ref()?;
+    Some(sequence_bias(table, x.dims()[1], bidirectional, max_distance))
+}
