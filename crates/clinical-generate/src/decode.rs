@@ -9,11 +9,11 @@ use crate::row::{Row, StopRules};
 use crate::sampler::Sampler;
 use crate::text::Tail;
 use crate::{
-    Cancel, EndTokens, GenerateError, Generated, Generation, Step, StepModel, StopReason, math,
+    Cancel, EndTokens, GenerateError, Generated, Generation, Step, StepModel, StopReason, beam, math,
 };
 
 /// The cache is given room for this many new tokens at first; it grows when an answer is longer.
-const RESERVE: usize = 256;
+pub(crate) const RESERVE: usize = 256;
 
 /// Continues each prompt as `options` say.
 ///
@@ -37,6 +37,9 @@ pub fn generate<M: StepModel>(
     options.check(end, model.vocabulary())?;
     let span = tracing::debug_span!("generate", rows = prompts.len(), beams = options.beams);
     let _entered = span.enter();
+    if options.beams > 1 {
+        return beam::search(model, prompts, end, options, on_token);
+    }
     let mut decoder = Decoder::new(model, end, options, on_token);
     let rows: Vec<usize> = (0..prompts.len()).collect();
     decoder.admit(&rows, prompts)?;
@@ -223,7 +226,7 @@ impl Chooser {
         Self {
             plain: processors.are_off(),
             processors,
-            sampler: options.sample.then(|| Sampler::new(options, 1)),
+            sampler: options.sample.then(|| Sampler::for_options(options, end)),
             log_probs: options.log_probs,
             raw: Vec::new(),
         }

@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod beam;
 mod config;
 mod constraint;
 mod decode;
+mod distribution;
 mod error;
 mod math;
 mod model;
@@ -15,6 +17,7 @@ mod text;
 pub use config::{CancelFlag, EarlyStopping, Generation, Processor};
 pub use constraint::{Allowed, Constraint, Matcher, TokenMask};
 pub use decode::generate;
+pub use distribution::distribution;
 pub use error::GenerateError;
 pub use model::{ModelError, StepModel};
 pub use output::{Cancel, Generated, Step, StopReason};

@@ -97,6 +97,21 @@ impl<'a> Row<'a> {
         })
     }
 
+    /// A copy that goes on by itself.
+    pub(crate) fn fork(&self) -> Self {
+        Self {
+            row: self.row,
+            sequence: self.sequence,
+            history: self.history.clone(),
+            start: self.start,
+            budget: self.budget,
+            draws: self.draws.clone(),
+            matcher: self.matcher.as_ref().map(|matcher| matcher.fork()),
+            tail: self.tail.as_ref().map(Tail::fork),
+            log_probs: self.log_probs.clone(),
+        }
+    }
+
     /// The number of new tokens.
     pub(crate) fn len(&self) -> usize {
         self.history.len() - self.start

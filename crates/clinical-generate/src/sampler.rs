@@ -31,8 +31,13 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// `min_keep` tokens at least survive each filter: one, or for beams one more than there are end tokens.
-    pub(crate) fn new(options: &Generation, min_keep: usize) -> Self {
+    /// At least one token survives each filter; in beam search one more than there are end tokens, so that each beam can
+    /// go on.
+    pub(crate) fn for_options(options: &Generation, end: &[u32]) -> Self {
+        let min_keep = match (options.beams, end.len()) {
+            (1, _) => 1,
+            (_, ends) => ends.max(1) + 1,
+        };
         Self {
             temperature: options.temperature as f32,
             top_k: match options.top_k {
@@ -68,6 +73,11 @@ impl Sampler {
             self.keep_typical();
         }
         self.kept.sort_unstable_by_key(|candidate| candidate.id);
+        &self.kept
+    }
+
+    /// What [`filter`](Self::filter) kept last.
+    pub(crate) fn kept(&self) -> &[Candidate] {
         &self.kept
     }
 

@@ -1,0 +1,478 @@
+//! What holds for every model: rows do not see each other, every stop reason comes up when it should, and nothing that a
+//! caller may ask for panics.
+
+mod common;
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use clinical_generate::{
+    Cancel, CancelFlag, EarlyStopping, EndTokens, GenerateError, Generated, Generation, ModelError,
+    Processor, StopReason, generate,
+};
+use common::{END, TableModel, prompts, slices};
+use proptest::prelude::*;
+
+fn run(model: &TableModel, prompts: &[&[u32]], options: &Generation) -> Vec<Generated> {
+    let end = EndTokens::new([END]);
+    generate(model, prompts, &end, options, |_| ControlFlow::Continue(())).unwrap()
+}
+
+fn error(model: &TableModel, prompts: &[&[u32]], options: &Generation) -> GenerateError {
+    let end = EndTokens::new([END]);
+    generate(model, prompts, &end, options, |_| ControlFlow::Continue(())).unwrap_err()
+}
+
+/// One option set for each strategy, with many other options on.
+fn strategies() -> Vec<Generation> {
+    let short = |options: Generation| options.with_max_new_tokens(20).with_log_probs(true);
+    vec![
+        short(Generation::greedy()),
+        short(Generation::greedy()).with_no_repeat_ngram(2).with_repetition_penalty(1.3),
+        short(Generation::sample()).with_seed(3),
+        short(Generation::sample()).with_seed(4).with_top_p(0.8).with_num_return_sequences(3),
+        short(Generation::beam(4)).with_num_return_sequences(2),
+        short(Generation::beam(3)).with_early_stopping(EarlyStopping::Never).with_length_penalty(2.0),
+        short(Generation::beam(5)).with_sampling(true).with_seed(5),
+    ]
+}
+
+#[test]
+fn a_row_in_a_batch_is_the_row_alone() {
+    for mut model in [TableModel::decoder(40), TableModel::encoder_decoder(40)] {
+        model.end_bias = 1.0;
+        let all = prompts(17, 40);
+        for options in strategies() {
+            let together = run(&model, &slices(&all), &options);
+            for (row, prompt) in all.iter().enumerate() {
+                let alone = run(&model, &[prompt], &options);
+                let in_batch = together.iter().filter(|result| result.row == row);
+                for (alone, in_batch) in alone.iter().zip(in_batch) {
+                    let mut in_batch = in_batch.clone();
+                    in_batch.row = 0;
+                    assert_eq!(*alone, in_batch, "{options:?}");
+                }
+            }
+            assert_eq!(together.len(), 17 * options.num_return_sequences);
+        }
+    }
+}
+
+#[test]
+fn one_beam_is_greedy() {
+    let model = TableModel::decoder(40);
+    let all = prompts(10, 40);
+    let greedy = run(&model, &slices(&all), &Generation::greedy().with_max_new_tokens(30));
+    let mut beam = Generation::beam(1).with_max_new_tokens(30);
+    beam.early_stopping = EarlyStopping::True;
+    assert_eq!(run(&model, &slices(&all), &beam), greedy);
+}
+
+#[test]
+fn finished_rows_leave_the_batch() {
+    let mut model = TableModel::decoder(40);
+    model.end_bias = 2.0;
+    let all = prompts(30, 40);
+    for options in [Generation::greedy(), Generation::beam(2)] {
+        model.calls.borrow_mut().clear();
+        let results = run(&model, &slices(&all), &options.with_max_new_tokens(40));
+        let calls = model.calls.borrow().clone();
+        let longest = results.iter().map(|result| result.ids.len()).max().unwrap();
+        assert!(calls.len() >= longest);
+        assert_eq!(calls[0], 30, "each prompt is read once, whatever the number of beams");
+        assert!(calls[1..].windows(2).all(|pair| pair[1] <= pair[0]), "{calls:?}");
+        assert!(calls.last().unwrap() < &calls[1], "{calls:?}");
+    }
+    // A row costs exactly its own tokens.
+    model.calls.borrow_mut().clear();
+    let results = run(&model, &slices(&all), &Generation::greedy().with_max_new_tokens(40));
+    let tokens: usize = results.iter().map(|result| result.ids.len()).sum();
+    assert_eq!(model.calls.borrow().iter().sum::<usize>(), tokens);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_tokens_and_another_seed_others() {
+    let model = TableModel::decoder(40);
+    let all = prompts(5, 40);
+    let sample = |seed| {
+        let options = Generation::sample().with_seed(seed).with_max_new_tokens(12);
+        run(&model, &slices(&all), &options)
+    };
+    assert_eq!(sample(1), sample(1));
+    assert_ne!(sample(1), sample(2));
+}
+
+#[test]
+fn several_samples_differ_and_the_first_is_the_only_one() {
+    let model = TableModel::decoder(40);
+    let all = prompts(3, 40);
+    let one = Generation::sample().with_max_new_tokens(12);
+    let five = one.clone().with_num_return_sequences(5);
+    let single = run(&model, &slices(&all), &one);
+    let several = run(&model, &slices(&all), &five);
+    for (single, several) in single.iter().zip(several.chunks(5)) {
+        assert_eq!(*single, several[0]);
+        let others = several.iter().filter(|result| result.ids == single.ids);
+        assert_eq!(others.count(), 1);
+    }
+}
+
+#[test]
+fn draws_follow_the_distribution() {
+    let model = TableModel::decoder(24);
+    let prompt: &[u32] = &[5, 6, 7];
+    let options = Generation::sample().with_top_k(6).with_temperature(1.5).with_max_new_tokens(1);
+    let end = EndTokens::new([END]);
+    let logits = model.row([5, 6, 7], 0);
+    let expected = clinical_generate::distribution(&options, &end, prompt, &[], &logits).unwrap();
+    let draws = 4000;
+    let mut counts = [0u32; 24];
+    for seed in 0..draws {
+        let result = run(&model, &[prompt], &options.clone().with_seed(seed));
+        counts[result[0].ids[0] as usize] += 1;
+    }
+    for (id, (&count, &p)) in counts.iter().zip(&expected).enumerate() {
+        let (mean, deviation) = (p * draws as f32, (p * (1.0 - p) * draws as f32).sqrt());
+        let off = (count as f32 - mean).abs();
+        assert!(off <= 4.0 * deviation, "token {id}: {count} draws for {mean}");
+    }
+}
+
+#[test]
+fn log_probs_are_the_models_own() {
+    let model = TableModel::decoder(40);
+    for options in strategies() {
+        for result in run(&model, &[&[7, 8, 9]], &options) {
+            let mut last = [7, 8, 9];
+            assert_eq!(result.log_probs.len(), result.ids.len());
+            for (&id, &log_prob) in result.ids.iter().zip(&result.log_probs) {
+                let row = model.row(last, 0);
+                let total: f64 = row.iter().map(|&x| f64::from(x).exp()).sum();
+                let expected = f64::from(row[id as usize]) - total.ln();
+                assert!((f64::from(log_prob) - expected).abs() < 1e-5);
+                last = [last[1], last[2], id];
+            }
+            let sum: f64 = result.log_probs.iter().map(|&p| f64::from(p)).sum();
+            assert_eq!(result.log_prob(), Some(sum));
+        }
+    }
+}
+
+#[test]
+fn each_stop_reason() {
+    let model = TableModel::decoder(40);
+    let prompt: &[u32] = &[7, 8, 9];
+    let long = Generation::greedy().with_suppress([END]).with_max_new_tokens(30);
+    let free = run(&model, &[prompt], &long);
+    assert_eq!(free[0].stop, StopReason::MaxNewTokens);
+    assert_eq!(free[0].ids.len(), 30);
+    assert!(!free[0].stop.is_complete());
+    let fifth = free[0].ids[4];
+    assert!(!free[0].ids[..4].contains(&fifth), "the fifth token is new");
+
+    let end = EndTokens::new([END, fifth]);
+    let results = generate(&model, &[prompt], &end, &long, |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(results[0].stop, StopReason::EndToken);
+    assert_eq!(results[0].ids, free[0].ids[..5]);
+    assert_eq!(results[0].content(), &free[0].ids[..4]);
+
+    let stop = long.clone().with_stop_sequences([free[0].ids[3..6].to_vec(), vec![free[0].ids[5]]]);
+    let result = &run(&model, &[prompt], &stop)[0];
+    assert_eq!(result.stop, StopReason::StopSequence);
+    assert_eq!(result.ids, free[0].ids[..6]);
+    assert_eq!(result.content(), &free[0].ids[..3], "the longest sequence counts");
+
+    let answers = Generation::greedy().with_allowed([vec![5, 6], vec![7]]);
+    let end = EndTokens::none();
+    let results = generate(&model, &[prompt], &end, &answers, |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(results[0].stop, StopReason::Complete);
+    assert!([&[5, 6][..], &[7]].contains(&results[0].ids.as_slice()));
+
+    let passed = long.clone().with_deadline(Instant::now());
+    for options in [passed.clone(), passed.with_beams(3)] {
+        let result = &run(&model, &[prompt], &options)[0];
+        assert_eq!(result.stop, StopReason::Deadline);
+        assert_eq!(result.ids.len(), 1);
+    }
+    let later = long.clone().with_deadline(Instant::now() + Duration::from_secs(3600));
+    assert_eq!(run(&model, &[prompt], &later), free);
+
+    let flag = CancelFlag::new();
+    let options = long.clone().with_cancel(flag.clone());
+    assert_eq!(run(&model, &[prompt], &options), free);
+    flag.cancel();
+    for options in [options.clone(), options.with_beams(3)] {
+        let result = &run(&model, &[prompt], &options)[0];
+        assert_eq!((result.stop, result.ids.len()), (StopReason::Cancelled, 1));
+    }
+}
+
+#[test]
+fn a_closure_cancels_one_row_or_all() {
+    let model = TableModel::decoder(40);
+    let all = prompts(4, 40);
+    let end = EndTokens::new([END]);
+    let options = Generation::greedy().with_suppress([END]).with_max_new_tokens(9);
+    let free = run(&model, &slices(&all), &options);
+    let results = generate(&model, &slices(&all), &end, &options, |step| {
+        if step.row == 2 && step.index == 3 {
+            return ControlFlow::Break(Cancel::Row);
+        }
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    for (row, (result, free)) in results.iter().zip(&free).enumerate() {
+        if row == 2 {
+            assert_eq!(result.stop, StopReason::Cancelled);
+            assert_eq!(result.ids, free.ids[..4]);
+        } else {
+            assert_eq!(result, free);
+        }
+    }
+    let mut calls = 0;
+    let results = generate(&model, &slices(&all), &end, &options, |step| {
+        calls += 1;
+        if step.row == 1 && step.index == 2 {
+            return ControlFlow::Break(Cancel::All);
+        }
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    let lengths: Vec<usize> = results.iter().map(|result| result.ids.len()).collect();
+    assert_eq!(lengths, [3, 3, 2, 2]);
+    assert_eq!(calls, 10, "no call after the cancelling one");
+    assert!(results.iter().all(|result| result.stop == StopReason::Cancelled));
+}
+
+#[test]
+fn beams_give_their_steps_at_the_end_and_can_be_cancelled_there() {
+    let mut model = TableModel::decoder(40);
+    model.end_bias = 1.0;
+    let all = prompts(6, 40);
+    let end = EndTokens::new([END]);
+    let options = Generation::beam(3).with_num_return_sequences(2).with_max_new_tokens(15);
+    let free = run(&model, &slices(&all), &options);
+    let mut seen: Vec<(usize, usize, Vec<u32>)> = Vec::new();
+    generate(&model, &slices(&all), &end, &options, |step| {
+        if step.index == 0 {
+            seen.push((step.row, step.sequence, Vec::new()));
+        }
+        seen.last_mut().unwrap().2.push(step.id);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    seen.sort();
+    for (result, (row, sequence, ids)) in free.iter().zip(&seen) {
+        assert_eq!((result.row, result.sequence, &result.ids), (*row, *sequence, ids));
+    }
+    let mut calls = 0;
+    let results = generate(&model, &slices(&all), &end, &options, |_| {
+        calls += 1;
+        ControlFlow::Break(Cancel::All)
+    })
+    .unwrap();
+    assert_eq!(calls, 1);
+    assert!(results.iter().any(|result| result.stop == StopReason::Cancelled));
+    for row in 0..6 {
+        assert!(results.iter().any(|result| result.row == row), "every prompt gives something");
+    }
+}
+
+#[test]
+fn the_last_position_is_kept() {
+    let mut model = TableModel::decoder(40);
+    model.limit = Some(8);
+    let options = Generation::greedy().with_suppress([END]).with_max_new_tokens(5);
+    let prompt = [5; 9];
+    for (length, new, stop) in [
+        (3, 5, StopReason::MaxNewTokens),
+        (4, 4, StopReason::MaxPositions),
+        (7, 1, StopReason::MaxPositions),
+    ] {
+        for beams in [1, 3] {
+            let options = options.clone().with_beams(beams);
+            let result = &run(&model, &[&prompt[..length]], &options)[0];
+            assert_eq!((result.ids.len(), result.stop), (new, stop), "{length} tokens");
+        }
+    }
+    for length in [8, 9] {
+        for beams in [1, 3] {
+            let error = error(&model, &[&[5, 6], &prompt[..length]], &options.clone().with_beams(beams));
+            let GenerateError::PromptTooLong { row: 1, tokens, limit: 8 } = error else {
+                panic!("{error}")
+            };
+            assert_eq!(tokens, length);
+            assert!(error.to_string().contains("to 7 tokens"), "{error}");
+        }
+    }
+    // An encoder-decoder's prompt does not count.
+    let mut model = TableModel::encoder_decoder(40);
+    model.limit = Some(4);
+    let result = &run(&model, &[&prompt], &options)[0];
+    assert_eq!((result.ids.len(), result.stop), (4, StopReason::MaxPositions));
+}
+
+#[test]
+fn inputs_that_cannot_be_read_are_typed_errors() {
+    let model = TableModel::decoder(40);
+    for options in [Generation::greedy(), Generation::beam(2)] {
+        let nothing = error(&model, &[], &options);
+        assert!(matches!(nothing, GenerateError::Model(ModelError::NoRows)));
+        let empty = error(&model, &[&[4], &[]], &options);
+        assert!(matches!(empty, GenerateError::Model(ModelError::EmptyPrompt { row: 1 })));
+        let unknown = error(&model, &[&[40]], &options);
+        assert!(matches!(unknown, GenerateError::Model(ModelError::TokenOutOfRange { id: 40, .. })));
+    }
+}
+
+#[test]
+fn a_logit_that_is_not_finite_is_an_error() {
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for options in strategies() {
+            let mut model = TableModel::decoder(40);
+            model.broken = Some((3, value));
+            let options = options.with_suppress([END]);
+            let error = error(&model, &[&[4, 5], &[6, 7]], &options);
+            assert!(matches!(error, GenerateError::NonFinite { row: 0, step: 3 }), "{error}");
+        }
+    }
+}
+
+#[test]
+fn options_that_forbid_everything_are_an_error() {
+    let model = TableModel::decoder(5);
+    for options in [Generation::greedy(), Generation::sample(), Generation::beam(2)] {
+        let all = error(&model, &[&[2]], &options.clone().with_suppress(0..5));
+        assert!(matches!(all, GenerateError::NothingAllowed { row: 0, step: 1 }));
+        // One answer of two tokens, and an end that is not allowed before five.
+        let options = options.with_allowed([vec![2, 3]]).with_min_new_tokens(5);
+        let late = error(&model, &[&[2]], &options);
+        assert!(matches!(late, GenerateError::NothingAllowed { row: 0, step: 3 }), "{late}");
+    }
+}
+
+#[test]
+fn constrained_answers_come_from_the_list() {
+    let labels = [vec![9, 3], vec![9, 3, 12], vec![20], vec![21, 22, 23, 24]];
+    for options in strategies() {
+        let options = options.with_allowed(labels.clone());
+        for model in [TableModel::decoder(40), TableModel::encoder_decoder(40)] {
+            let all = prompts(12, 40);
+            let plain = options.clone();
+            let mut unpenalised = plain.clone();
+            unpenalised.no_repeat_ngram = 0;
+            for result in run(&model, &slices(&all), &unpenalised) {
+                assert_eq!(result.stop, StopReason::EndToken);
+                assert!(labels.iter().any(|label| label == result.content()), "{result:?}");
+            }
+        }
+    }
+    // More beams than answers: each answer once.
+    let options = Generation::beam(6).with_num_return_sequences(6).with_allowed(labels.clone());
+    let results = run(&TableModel::decoder(40), &[&[5, 6, 7]], &options);
+    let mut found: Vec<Vec<u32>> = results.iter().map(|result| result.content().to_vec()).collect();
+    found.sort();
+    let mut expected = labels.to_vec();
+    expected.sort();
+    assert_eq!(found, expected);
+    assert!(results.windows(2).all(|pair| pair[0].score >= pair[1].score));
+}
+
+#[test]
+fn forced_and_forbidden_tokens() {
+    let model = TableModel::decoder(40);
+    let all = prompts(8, 40);
+    for options in strategies() {
+        let mut options = options
+            .with_max_new_tokens(8)
+            .with_forced_first(30)
+            .with_forced_last(31)
+            .with_suppress([END, 7])
+            .with_bad_words([vec![8], vec![9, 10]])
+            .with_processor(Processor::new(|_, new, scores| {
+                if new.len() == 2 {
+                    scores.fill(f32::NEG_INFINITY);
+                    scores[33] = 0.0;
+                }
+            }));
+        options.no_repeat_ngram = 0;
+        for result in run(&model, &slices(&all), &options) {
+            assert_eq!((result.ids[0], result.ids[2], result.ids[7]), (30, 33, 31));
+            assert!(!result.ids.iter().any(|id| [END, 7, 8].contains(id)));
+            assert!(!result.ids.windows(2).any(|pair| pair == [9, 10]));
+        }
+    }
+}
+
+#[test]
+fn a_vocabulary_of_one_token() {
+    let model = TableModel::decoder(1);
+    let end = EndTokens::none();
+    for options in strategies() {
+        let mut options = options.with_max_new_tokens(4);
+        options.num_return_sequences = 1;
+        options.no_repeat_ngram = 0;
+        let results = generate(&model, &[&[0]], &end, &options, |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!(results[0].ids, [0; 4]);
+        assert_eq!(results[0].log_prob(), Some(0.0));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Any options either break a rule or give answers within their limits.
+    #[test]
+    fn any_options_work_or_are_refused(
+        vocabulary in 1usize..30,
+        beams in 0usize..5,
+        sample: bool,
+        copies in 0usize..4,
+        lengths in (0usize..10, 0usize..10),
+        numbers in (-0.5f64..3.0, -0.5f64..1.5, -0.5f64..1.5, -0.5f64..1.5, -0.5f64..3.0, -3f64..3.0),
+        top_k in 0usize..40,
+        ngram in 0usize..4,
+        words in prop::collection::vec(prop::collection::vec(0u32..32, 0..3), 0..3),
+        ends in prop::collection::vec(0u32..30, 0..3),
+        rows in prop::collection::vec(prop::collection::vec(0u32..30, 0..6), 0..4),
+        limit in prop::option::of(1usize..12),
+    ) {
+        let mut model = TableModel::decoder(vocabulary);
+        model.limit = limit;
+        let mut options = Generation::greedy();
+        options.beams = beams;
+        options.sample = sample;
+        options.num_return_sequences = copies;
+        options.max_new_tokens = lengths.0;
+        options.min_new_tokens = lengths.1;
+        options.repetition_penalty = numbers.0;
+        options.length_penalty = numbers.5;
+        if sample {
+            (options.top_p, options.min_p, options.typical_p) = (numbers.1, numbers.2, numbers.3);
+            options.temperature = numbers.4;
+            options.top_k = top_k;
+        }
+        options.no_repeat_ngram = ngram;
+        options.bad_words = words.clone();
+        options.stop_sequences = words;
+        let end = EndTokens::new(ends);
+        let prompts = slices(&rows);
+        match generate(&model, &prompts, &end, &options, |_| ControlFlow::Continue(())) {
+            Err(error) => prop_assert!(!error.to_string().is_empty()),
+            Ok(results) => {
+                prop_assert!(results.len() <= rows.len() * copies);
+                prop_assert!(results.len() >= rows.len());
+                for result in results {
+                    prop_assert!(!result.ids.is_empty() && result.ids.len() <= options.max_new_tokens);
+                    prop_assert!(result.ids.iter().all(|&id| (id as usize) < vocabulary));
+                    if let Some(limit) = limit {
+                        prop_assert!(rows[result.row].len() + result.ids.len() <= limit);
+                    }
+                    if result.stop == StopReason::EndToken {
+                        prop_assert!(result.ids.len() > options.min_new_tokens);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Equal to `transformers`: see `scripts/generate_reference.py`.
+
+mod common;
+
+use std::ops::ControlFlow;
+
+use clinical_generate::{EarlyStopping, EndTokens, Generation, distribution, generate};
+use common::{TableModel, prompts, slices};
+use serde_json::Value;
+
+/// Options of `transformers` by the names it gives them.
+fn options(named: &Value) -> Generation {
+    let beams = named["num_beams"].as_u64().unwrap_or(1) as usize;
+    let mut options = Generation::beam(beams);
+    let Value::Object(named) = named else {
+        panic!("options are an object")
+    };
+    for (name, value) in named {
+        let number = value.as_f64().unwrap_or(f64::NAN);
+        let count = value.as_u64().unwrap_or(0) as usize;
+        options = match name.as_str() {
+            "num_beams" | "eos_token_id" => options,
+            "num_return_sequences" => options.with_num_return_sequences(count),
+            "no_repeat_ngram_size" => options.with_no_repeat_ngram(count),
+            "length_penalty" => options.with_length_penalty(number),
+            "repetition_penalty" => options.with_repetition_penalty(number),
+            "min_new_tokens" => options.with_min_new_tokens(count),
+            "bad_words_ids" => options.with_bad_words(lists(value)),
+            "suppress_tokens" => options.with_suppress(ids(value)),
+            "forced_bos_token_id" => options.with_forced_first(count as u32),
+            "forced_eos_token_id" => options.with_forced_last(count as u32),
+            "temperature" => options.with_temperature(number),
+            "top_k" => options.with_top_k(count),
+            "top_p" => options.with_top_p(number),
+            "min_p" => options.with_min_p(number),
+            "typical_p" => options.with_typical_p(number),
+            "early_stopping" => options.with_early_stopping(match value {
+                Value::Bool(true) => EarlyStopping::True,
+                Value::Bool(false) => EarlyStopping::False,
+                _ => EarlyStopping::Never,
+            }),
+            "sequence_bias" => value.as_array().unwrap().iter().fold(options, |options, pair| {
+                options.with_sequence_bias(ids(&pair[0]), pair[1].as_f64().unwrap())
+            }),
+            other => panic!("unknown option {other}"),
+        };
+    }
+    options
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    let numbers = value.as_array().unwrap().iter();
+    numbers.map(|id| id.as_u64().unwrap() as u32).collect()
+}
+
+fn lists(value: &Value) -> Vec<Vec<u32>> {
+    value.as_array().unwrap().iter().map(ids).collect()
+}
+
+fn letters(ids: &[u32]) -> String {
+    ids.iter().map(|&id| char::from(b'?' + id as u8)).collect()
+}
+
+fn compare(family: &str, model: &TableModel, fixture: &Value) {
+    let all = prompts(fixture["prompts"].as_u64().unwrap() as usize, 32);
+    let scored = fixture["scored"].as_u64().unwrap() as usize;
+    let max_new_tokens = fixture["max_new_tokens"].as_u64().unwrap() as usize;
+    let answers: Vec<Vec<&str>> = fixture[family]["answers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|answers| answers.as_str().unwrap().split(' ').collect())
+        .collect();
+    let runs = fixture[family]["runs"].as_array().unwrap();
+    assert!(runs.len() >= 80 && all.len() >= 200);
+    for run in runs {
+        let options = options(&run["options"])
+            .with_max_new_tokens(max_new_tokens)
+            .with_log_probs(true);
+        let end = match &run["options"]["eos_token_id"] {
+            Value::Null => EndTokens::new([common::END]),
+            several => EndTokens::new(ids(several)),
+        };
+        let results = generate(model, &slices(&all), &end, &options, |_| ControlFlow::Continue(())).unwrap();
+        let copies = options.num_return_sequences;
+        assert_eq!(results.len(), all.len() * copies);
+        for (number, results) in results.chunks(copies).enumerate() {
+            let got: Vec<String> = results.iter().map(|result| letters(&result.ids)).collect();
+            let place = run["answer"][number].as_u64().unwrap() as usize;
+            assert_eq!(got.join("|"), answers[number][place], "{family}, prompt {number}, {}", run["options"]);
+            if number < scored && options.beams > 1 {
+                for (result, place) in results.iter().zip(number * copies..) {
+                    let (got, expected) = (result.score.unwrap(), run["scores"][place].as_f64().unwrap());
+                    assert!((f64::from(got) - expected).abs() < 1e-4, "{got} for {expected}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn searches_of_a_decoder() {
+    let fixture: Value = serde_json::from_str(include_str!("data/search.json")).unwrap();
+    let mut model = TableModel::decoder(32);
+    model.end_bias = 0.5;
+    compare("decoder", &model, &fixture);
+}
+
+#[test]
+fn searches_of_an_encoder_decoder() {
+    let fixture: Value = serde_json::from_str(include_str!("data/search.json")).unwrap();
+    let mut model = TableModel::encoder_decoder(32);
+    model.end_bias = 0.5;
+    compare("encoder_decoder", &model, &fixture);
+}
+
+#[test]
+fn distributions_after_processors_and_filters() {
+    let fixture: Value = serde_json::from_str(include_str!("data/processors.json")).unwrap();
+    let rows: Vec<Vec<f32>> = fixture["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row.as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect())
+        .collect();
+    let (context, new) = (ids(&fixture["context"]), ids(&fixture["new"]));
+    let end = EndTokens::new(ids(&fixture["end"]));
+    let cases = fixture["cases"].as_array().unwrap();
+    assert!(cases.len() > 200);
+    for case in cases {
+        let beams = case["beams"].as_u64().unwrap() as usize;
+        let mut options = options(&case["options"]).with_beams(beams);
+        options.sample = true;
+        let row = &rows[case["row"].as_u64().unwrap() as usize];
+        let got = distribution(&options, &end, &context, &new, row).unwrap();
+        let mut expected = vec![0.0; row.len()];
+        for pair in case["kept"].as_array().unwrap() {
+            expected[pair[0].as_u64().unwrap() as usize] = pair[1].as_f64().unwrap();
+        }
+        for (id, (&got, &expected)) in got.iter().zip(&expected).enumerate() {
+            let difference = (f64::from(got) - expected).abs();
+            assert!(
+                difference < 1e-5 && (got > 0.0) == (expected > 0.0),
+                "token {id}: {got} for {expected}; {case:.400}"
+            );
+        }
+    }
+}
