@@ -251,9 +251,9 @@ def write_processors():
     rng = np.random.default_rng(20240607)
     size = 48
     rows = []
-    for scale in (0.5, 1.5, 3.0, 6.0):
-        # A coarse grid, so that some logits are equal.
-        rows.append((np.round(rng.normal(size=size) * scale * 8) / 8).astype(np.float32).tolist())
+    for scale, grid in ((1.5, 8), (0.5, 8192), (3.0, 8192), (6.0, 8192)):
+        # The first row has equal logits.
+        rows.append((np.round(rng.normal(size=size) * scale * grid) / grid).astype(np.float32).tolist())
     context = [5, 9, 9, 14, 30, 5, 9]
     sets = [
         {},
@@ -289,6 +289,9 @@ def write_processors():
     for options in sets:
         for number, row in enumerate(rows):
             for beams in (1, 3):
+                if number == 0 and (beams > 1 or "top_p" in options):
+                    # Which of equally likely tokens a filter keeps depends on torch's sort, which is not stable.
+                    continue
                 config = GenerationConfig(
                     do_sample=True,
                     num_beams=beams,
@@ -315,7 +318,6 @@ def write_processors():
 
 
 if __name__ == "__main__":
-    torch.manual_seed(0)
     OUT.mkdir(parents=True, exist_ok=True)
     write_processors()
     write_searches()

@@ -154,12 +154,12 @@ impl Sampler {
         removed
     }
 
-    /// Removes the least likely tokens whose total probability is at most `1 - top_p`; of equally likely ones the lower
-    /// id goes first.
+    /// Removes the least likely tokens whose total probability is at most `1 - top_p`; of equally likely ones the higher
+    /// id goes first, which `transformers` leaves open.
     fn keep_top_p(&mut self, removed: f64) {
         let total = removed + self.total();
         self.kept
-            .sort_unstable_by(|a, b| b.weight.total_cmp(&a.weight).then(b.id.cmp(&a.id)));
+            .sort_unstable_by(|a, b| b.weight.total_cmp(&a.weight).then(a.id.cmp(&b.id)));
         let limit = (1.0 - self.top_p) as f32;
         let mut below = removed;
         while self.kept.len() > self.min_keep
