@@ -109,6 +109,9 @@ pub enum Error {
     /// The number of parameters does not fit into 64 bits.
     #[error("the number of parameters does not fit into 64 bits: check the sizes in the config.json")]
     ParameterCount,
+    /// The files cannot be read, or do not belong to this model.
+    #[error(transparent)]
+    Weights(#[from] clinical_weights::Error),
     /// The ids cannot be read by this model.
     #[error(transparent)]
     Model(#[from] ModelError),

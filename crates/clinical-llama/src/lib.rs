@@ -9,13 +9,12 @@ mod mlp;
 mod model;
 mod published;
 mod step;
+mod weights;
 
 pub use attention::LlamaAttention;
 pub use cache::LlamaCache;
 pub use clinical_nn::RopeScaling;
-pub use config::{
-    LlamaConfig, MAX_CONFIG_BYTES, MAX_LAYERS, MAX_POSITIONS, MAX_VOCABULARY, MAX_WIDTH,
-};
+pub use config::{LlamaConfig, MAX_POSITIONS};
 pub use error::Error;
 pub use layer::{LlamaLayer, LlamaModel};
 pub use mlp::LlamaMlp;

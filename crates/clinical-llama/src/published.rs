@@ -1,9 +1,10 @@
 //! The fields of a published `config.json`, and what they mean when they are absent.
 
 use clinical_nn::RopeScaling;
+use clinical_weights::limits::{MAX_LAYERS, MAX_VOCABULARY, MAX_WIDTH};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::config::{MAX_LAYERS, MAX_POSITIONS, MAX_VOCABULARY, MAX_WIDTH};
+use crate::config::MAX_POSITIONS;
 use crate::{Error, LlamaConfig};
 
 /// `config.json` as it lies in the directory. Sizes are read as 64 bits, so that an absurd one is refused by its name and

@@ -1,0 +1,42 @@
+//! Published checkpoints.
+
+use std::path::Path;
+
+use clinical_weights::{CheckpointDir, FromCheckpoint, KeyMap, LoadOptions, LoadReport};
+
+use crate::{Error, Llama, LlamaConfig};
+
+impl FromCheckpoint for Llama {
+    /// Field names are those of `LlamaForCausalLM`. Checkpoints of the decoder alone lack the prefix `model.`; old ones
+    /// hold the rotary frequencies, which are computed here; with tied weights the projection, the table or both may be
+    /// there.
+    fn key_map(&self) -> KeyMap {
+        let keys = KeyMap::new()
+            .accept("embed_tokens.**", "model.embed_tokens.**")
+            .accept("layers.**", "model.layers.**")
+            .accept("norm.**", "model.norm.**")
+            .ignore("**.rotary_emb.inv_freq");
+        if self.lm_head.is_none() {
+            keys.tied(&["model.embed_tokens.weight", "lm_head.weight"])
+        } else {
+            keys
+        }
+    }
+}
+
+impl Llama {
+    /// Opens a Hugging Face directory: `config.json` and the weights beside it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Weights`] for files that are missing or wrong, and everything that
+    /// [`LlamaConfig::from_json`] refuses.
+    pub fn load(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<(Self, LoadReport), Error> {
+        let dir = CheckpointDir::open_with(dir.as_ref(), options.allow_links)?;
+        let config = LlamaConfig::from_value(dir.config(&["llama", "mistral"])?)?;
+        let mut model = config.init(&options.device)?;
+        let keys = model.key_map();
+        let report = clinical_weights::load_from(&mut model, &keys, &dir.weights()?, options)?;
+        Ok((model, report))
+    }
+}

@@ -1,0 +1,7 @@
+//! The whole model: numbers of `transformers`, gradients, loading.
+
+mod common;
+mod loading;
+mod parity;
+mod smollm2;
+mod training;
