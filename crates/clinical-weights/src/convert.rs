@@ -3,7 +3,6 @@
 //! The source is read in chunks, so the memory beside the result is a few megabytes, and the pages of a map are not
 //! touched at all.
 
-use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -334,35 +333,61 @@ pub(crate) fn equal(
     Ok(true)
 }
 
-/// Integers or truth values as tensor data of their own type. Burn stores truth values as 0 and 1.
+/// Integers, which must all fit into the type `to` that the device uses.
 pub(crate) fn integers(
     values: &Values<'_>,
     from: Dtype,
+    to: DType,
     shape: &[usize],
 ) -> io::Result<TensorData> {
-    let input = Input::of(values);
+    let too_large = || {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it holds an integer that is too large for this device",
+        )
+    };
+    let range = match to {
+        DType::I64 | DType::U64 => i64::MIN..=i64::MAX,
+        DType::I16 => i16::MIN.into()..=i16::MAX.into(),
+        DType::I8 => i8::MIN.into()..=i8::MAX.into(),
+        _ => i32::MIN.into()..=i32::MAX.into(),
+    };
+    let values = whole(values, from, shape)?
+        .chunks_exact(from.size().max(1))
+        .map(|bytes| {
+            let mut wide = [0; 8];
+            wide[..bytes.len()].copy_from_slice(bytes);
+            let wide = i64::from_le_bytes(wide);
+            let value = match from {
+                Dtype::I32 => (wide as i32).into(),
+                Dtype::I16 => (wide as i16).into(),
+                Dtype::I8 => (wide as i8).into(),
+                Dtype::U64 if wide < 0 => return Err(too_large()),
+                _ => wide,
+            };
+            Some(value)
+                .filter(|value| range.contains(value))
+                .ok_or_else(too_large)
+        })
+        .collect::<io::Result<Vec<i64>>>()?;
+    Ok(TensorData::new(values, shape.to_vec()))
+}
+
+/// Truth values: everything but zero is true.
+pub(crate) fn truths(values: &Values<'_>, from: Dtype, shape: &[usize]) -> io::Result<TensorData> {
+    let values: Vec<bool> = whole(values, from, shape)?
+        .iter()
+        .map(|byte| *byte != 0)
+        .collect();
+    Ok(TensorData::new(values, shape.to_vec()))
+}
+
+fn whole(values: &Values<'_>, from: Dtype, shape: &[usize]) -> io::Result<Vec<u8>> {
     let elements: usize = shape.iter().product();
     let mut buffer = Vec::new();
-    let mut bytes = Cow::Borrowed(input.part(0, elements * from.size(), &mut buffer)?).into_owned();
-    let dtype = match from {
-        Dtype::I64 => DType::I64,
-        Dtype::I32 => DType::I32,
-        Dtype::I16 => DType::I16,
-        Dtype::I8 => DType::I8,
-        Dtype::U64 => DType::U64,
-        Dtype::U32 => DType::U32,
-        Dtype::U16 => DType::U16,
-        Dtype::U8 => DType::U8,
-        Dtype::Bool => {
-            for byte in &mut bytes {
-                *byte = u8::from(*byte != 0);
-            }
-            DType::Bool(burn::tensor::BoolStore::Native)
-        }
-        _ => return Err(io::ErrorKind::Unsupported.into()),
-    };
-    TensorData::try_from_bytes_vec(bytes, shape.to_vec(), dtype)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    Ok(Input::of(values)
+        .part(0, elements * from.size(), &mut buffer)?
+        .to_vec())
 }
 
 #[cfg(test)]
@@ -378,7 +403,7 @@ mod tests {
         floats(values, from, DType::F32, layout, &shape)
             .unwrap()
             .0
-            .to_vec()
+            .try_to_vec()
             .unwrap()
     }
 
@@ -438,7 +463,7 @@ mod tests {
         let layout = Layout::Same { elements: 5 };
         let (data, lost) = floats(&values, Dtype::F32, DType::F16, layout, &[5]).unwrap();
         assert_eq!(lost, 2);
-        let data: Vec<f16> = data.to_vec().unwrap();
+        let data: Vec<f16> = data.try_to_vec().unwrap();
         assert_eq!(data[0].to_f32(), 65504.0);
         assert!(data[4].is_nan());
         let values = owned([1e300f64, 2.0].map(f64::to_le_bytes));
@@ -453,5 +478,21 @@ mod tests {
         let other = owned([f16::from_f32(1.25), f16::NAN].map(f16::to_le_bytes));
         assert!(equal((&full, Dtype::F32), (&half, Dtype::F16), 2).unwrap());
         assert!(!equal((&full, Dtype::F32), (&other, Dtype::F16), 2).unwrap());
+    }
+
+    #[test]
+    fn integers_keep_their_sign_and_their_limits() {
+        let read = |bytes: Vec<u8>, from: Dtype, to| {
+            let count = bytes.len() / from.size();
+            integers(&Values::Owned(bytes), from, to, &[count])
+                .map(|data| data.try_to_vec::<i64>().unwrap())
+        };
+        assert_eq!(read(vec![0xff, 0x7f], Dtype::I8, DType::I32).unwrap(), [-1, 127]);
+        assert_eq!(read(vec![0xff, 0x7f], Dtype::U8, DType::I32).unwrap(), [255, 127]);
+        let long = |value: i64| value.to_le_bytes().to_vec();
+        assert_eq!(read(long(-5), Dtype::I64, DType::I32).unwrap(), [-5]);
+        assert!(read(long(1 << 31), Dtype::I64, DType::I32).is_err());
+        assert!(read(long(1 << 31), Dtype::I64, DType::I64).is_ok());
+        assert!(read(long(-1), Dtype::U64, DType::I64).is_err());
     }
 }

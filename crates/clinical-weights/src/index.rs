@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -15,7 +15,6 @@ use crate::limits::{MAX_INDEX_BYTES, MAX_SHARDS, MAX_TENSORS};
 /// A checked `*.index.json`.
 #[derive(Debug)]
 pub(crate) struct Index {
-    pub(crate) path: PathBuf,
     /// Tensor name to shard name.
     pub(crate) tensors: BTreeMap<String, String>,
     /// All shard names, sorted.
@@ -74,11 +73,7 @@ impl Index {
         for name in &shards {
             check_shard_name(name)?;
         }
-        Ok(Self {
-            path: path.to_owned(),
-            tensors,
-            shards,
-        })
+        Ok(Self { tensors, shards })
     }
 }
 

@@ -252,7 +252,9 @@ impl ModuleMapper for Loader<'_> {
     fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
         let (shape, device) = (param.lazy_shape(), param.lazy_device());
         let tensor = self.fill(|_, _, step, values| {
-            let data = convert::integers(&values, step.entry.info.dtype, shape.as_slice())?;
+            let dtype = device.settings().int_dtype.into();
+            let data =
+                convert::integers(&values, step.entry.info.dtype, dtype, shape.as_slice())?;
             Ok(Tensor::<D, Int>::from_data(data, &device))
         });
         match tensor {
@@ -270,7 +272,7 @@ impl ModuleMapper for Loader<'_> {
     ) -> Param<Tensor<D, Bool>> {
         let (shape, device) = (param.lazy_shape(), param.lazy_device());
         let tensor = self.fill(|_, _, step, values| {
-            let data = convert::integers(&values, step.entry.info.dtype, shape.as_slice())?;
+            let data = convert::truths(&values, step.entry.info.dtype, shape.as_slice())?;
             Ok(Tensor::<D, Bool>::from_data(data, &device))
         });
         match tensor {

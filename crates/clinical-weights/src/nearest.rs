@@ -100,7 +100,7 @@ mod tests {
     fn prefixes_come_before_typing_errors() {
         let names = ["model.norm.weight", "norm.weighs"];
         assert_eq!(nearest("norm.weight", names.into_iter()), Some("model.norm.weight"));
-        assert_eq!(nearest("norm.wieght", names.into_iter()), Some("norm.weighs"));
+        assert_eq!(nearest("norm.weihgs", names.into_iter()), Some("norm.weighs"));
         assert_eq!(nearest("bert.model.norm.weight", names.into_iter()), Some("model.norm.weight"));
         assert_eq!(nearest("lm_head.bias", names.into_iter()), None);
     }

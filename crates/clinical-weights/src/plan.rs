@@ -116,6 +116,9 @@ pub(crate) fn plan<'c, M: Module>(
     classify_rest(&mut report, keys, checkpoint, &used);
     suggest(&mut report, keys);
 
+    if options.strict && !report.fits() {
+        return Err(Error::DoesNotFit(Box::new(report)));
+    }
     // Files hold a byte for each value at least, so what is missing cannot have more values than they have bytes.
     let present = checkpoint.file_bytes();
     if read_bytes > present.saturating_mul(MAX_SHARING) || missing_values > present {
@@ -123,9 +126,6 @@ pub(crate) fn plan<'c, M: Module>(
             needed: report.bytes,
             present,
         });
-    }
-    if options.strict && !report.fits() {
-        return Err(Error::DoesNotFit(Box::new(report)));
     }
     Ok(Plan {
         steps,
