@@ -4,14 +4,16 @@ use std::fmt;
 use std::ops::Range;
 
 use clinical_generate::StopReason;
+use serde::{Serialize, Serializer};
 
 /// An answer to a question about a note. [`Display`](fmt::Display) prints its text.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Answer {
     /// The text, without special tokens and without white space at either end.
     pub text: String,
-    /// Why the model stopped.
+    /// Why the model stopped; as text in JSON.
+    #[serde(serialize_with = "as_text")]
     pub stop: StopReason,
     /// Tokens read and written, all windows together.
     pub usage: Usage,
@@ -25,7 +27,7 @@ pub struct Answer {
 }
 
 /// A part of a note that was read, and what it gave.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Window {
     /// Bytes of the note.
@@ -35,12 +37,16 @@ pub struct Window {
 }
 
 /// Tokens that a question cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Usage {
     /// Tokens of the prompts.
     pub prompt_tokens: usize,
     /// Tokens written.
     pub new_tokens: usize,
+}
+
+fn as_text<S: Serializer>(stop: &StopReason, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(stop)
 }
 
 impl fmt::Display for Answer {

@@ -15,7 +15,7 @@ pub enum Error {
     Tokenizer(#[from] clinical_tokenizer::Error),
     /// `config.json` describes no model that can be built.
     #[error(transparent)]
-    Config(#[from] clinical_llama::ConfigError),
+    Config(#[from] clinical_llama::Error),
     /// The prompt refuses the note or the question.
     #[error(transparent)]
     Prompt(#[from] clinical_prompts::Error),
@@ -67,16 +67,4 @@ pub enum Error {
     /// A chat prompt was asked for, but the directory has no template.
     #[error("this model has no chat template: choose PromptStyle::Published")]
     NoChatTemplate,
-    /// The tokenizer can make ids that the model has no row for.
-    #[error(
-        "the tokenizer's token `{token}` has id {id}, but the model has {vocabulary} rows: the directory mixes two models"
-    )]
-    VocabularyMismatch {
-        /// The token.
-        token: String,
-        /// Its id.
-        id: u32,
-        /// Rows of the embedding table.
-        vocabulary: usize,
-    },
 }

@@ -1,1 +1,22 @@
 #![doc = include_str!("../README.md")]
+
+mod answer;
+mod chat;
+mod combine;
+mod demo;
+mod error;
+mod model;
+mod options;
+mod plan;
+mod process;
+mod prompt;
+
+pub use answer::{Answer, Usage, Window};
+pub use clinical_generate::{Generation, StopReason};
+pub use clinical_prompts::MarkerPolicy;
+pub use clinical_prompts::asclepius::Template;
+pub use clinical_weights::{LoadOptions, Precision};
+pub use error::{Error, Result};
+pub use model::Asclepius;
+pub use options::{AnswerOptions, Combine, LongNote, PromptStyle};
+pub use process::answer;

@@ -73,7 +73,7 @@ pub struct AnswerOptions {
 impl Default for AnswerOptions {
     fn default() -> Self {
         Self {
-            generation: Generation::greedy().max_new_tokens(400),
+            generation: Generation::greedy().with_max_new_tokens(400).with_log_probs(true),
             long_note: LongNote::default(),
             prompt: PromptStyle::default(),
             markers: MarkerPolicy::Error,
@@ -95,49 +95,50 @@ impl AnswerOptions {
 
     /// How tokens are chosen. Default: greedy, at most 400 new tokens (the length of the published evaluation).
     #[must_use]
-    pub fn generation(mut self, generation: Generation) -> Self {
-        self.generation = generation;
+    pub fn with_generation(mut self, generation: Generation) -> Self {
+        // Answers of windows are compared by their scores.
+        self.generation = generation.with_log_probs(true);
         self
     }
 
     /// The largest number of new tokens. Default: 400.
     #[must_use]
-    pub fn max_new_tokens(mut self, count: usize) -> Self {
-        self.generation = self.generation.max_new_tokens(count);
+    pub fn with_max_new_tokens(mut self, count: usize) -> Self {
+        self.generation = self.generation.with_max_new_tokens(count);
         self
     }
 
     /// What happens to a note that is too long. Default: an error.
     #[must_use]
-    pub fn long_note(mut self, policy: LongNote) -> Self {
+    pub fn with_long_note(mut self, policy: LongNote) -> Self {
         self.long_note = policy;
         self
     }
 
     /// How the prompt is built. Default: [`PromptStyle::Auto`].
     #[must_use]
-    pub fn prompt(mut self, style: PromptStyle) -> Self {
+    pub fn with_prompt(mut self, style: PromptStyle) -> Self {
         self.prompt = style;
         self
     }
 
     /// What happens to a prompt marker or a special token inside the note or the question. Default: an error.
     #[must_use]
-    pub fn markers(mut self, policy: MarkerPolicy) -> Self {
+    pub fn with_markers(mut self, policy: MarkerPolicy) -> Self {
         self.markers = policy;
         self
     }
 
     /// Positions that must be left for the answer; a note that leaves fewer is too long. Default: 64.
     #[must_use]
-    pub fn reserve(mut self, positions: usize) -> Self {
+    pub fn with_reserve(mut self, positions: usize) -> Self {
         self.reserve = positions;
         self
     }
 
-    /// How many prompts [`Asclepius::answer_batch`](crate::Asclepius::answer_batch) reads at once. Default: 8.
+    /// How many prompts [`Asclepius::answer_batch`](crate::Asclepius::answer_batch) reads at once. Default: 8; 0 counts as 1.
     #[must_use]
-    pub fn batch(mut self, rows: usize) -> Self {
+    pub fn with_batch(mut self, rows: usize) -> Self {
         self.batch = rows.max(1);
         self
     }
@@ -145,7 +146,7 @@ impl AnswerOptions {
     /// Phrases by which an answer says that the note has no answer, compared without case; used when the answers of
     /// windows are combined. Default: `not mentioned` and five more.
     #[must_use]
-    pub fn no_answer<S: Into<String>>(mut self, phrases: impl IntoIterator<Item = S>) -> Self {
+    pub fn with_no_answer<S: Into<String>>(mut self, phrases: impl IntoIterator<Item = S>) -> Self {
         self.no_answer = phrases.into_iter().map(Into::into).collect();
         self
     }

@@ -68,7 +68,7 @@ impl Shape {
         };
         let json: serde_json::Value = serde_json::from_str(&text).map_err(|error| config(error.to_string()))?;
         match json["model_type"].as_str() {
-            Some("t5") => T5Config::from_json(&text)
+            Some("t5") => T5Config::from_json(text.as_bytes())
                 .map(Self::T5)
                 .map_err(|error| config(error.to_string())),
             Some("llama" | "mistral") => LlamaConfig::from_json(&text)
@@ -85,4 +85,81 @@ impl Shape {
             Self::Llama(config) => config.vocab_size,
         }
     }
+}
+
+/// Multiplications and additions of matrix products, two per multiply-add.
+impl Shape {
+    /// T5's encoder over `batch` rows of `length`.
+    pub(crate) fn encoder_flops(&self, batch: usize, length: usize) -> f64 {
+        let Self::T5(c) = self else { return 0.0 };
+        let (n, d, inner) = (length as f64, c.d_model as f64, c.inner_dim() as f64);
+        let layer = 4.0 * d * inner + t5_feed_forward(c) + 2.0 * n * inner;
+        2.0 * batch as f64 * n * c.num_layers as f64 * layer
+    }
+
+    /// A decoder with logits at every one of `length` positions; `source` is the length of T5's encoder states, whose
+    /// keys and values are counted too.
+    pub(crate) fn decoder_flops(&self, batch: usize, length: usize, source: usize) -> f64 {
+        let (rows, n) = (batch as f64, length as f64);
+        // On average a position sees half of the positions.
+        let seen = (n + 1.0) / 2.0;
+        rows * n * (self.token_flops(seen, source) + self.head_flops()) + rows * self.cross_flops(source)
+    }
+
+    /// Reading a prompt: logits for the last position alone.
+    pub(crate) fn prefill_flops(&self, batch: usize, length: usize) -> f64 {
+        let n = length as f64;
+        batch as f64 * (n * self.token_flops((n + 1.0) / 2.0, 0) + self.head_flops())
+    }
+
+    /// Single steps behind a prompt.
+    pub(crate) fn decode_flops(&self, batch: usize, length: usize, steps: usize) -> f64 {
+        let (before, source) = match self {
+            Self::T5(_) => (1.0, length),
+            Self::Llama(_) => (length as f64, 0),
+        };
+        let seen = before + (steps as f64 + 1.0) / 2.0;
+        (batch * steps) as f64 * (self.token_flops(seen, source) + self.head_flops())
+    }
+
+    /// One decoder position that sees `seen` positions and `source` encoder states, without the output projection.
+    fn token_flops(&self, seen: f64, source: usize) -> f64 {
+        match self {
+            Self::Llama(c) => {
+                let (d, h) = (c.hidden_size as f64, c.head_dim as f64);
+                let (heads, kv) = (c.num_attention_heads as f64, c.num_key_value_heads as f64);
+                let projections = 2.0 * d * h * (heads + kv) + 3.0 * d * c.intermediate_size as f64;
+                2.0 * c.num_hidden_layers as f64 * (projections + 2.0 * seen * heads * h)
+            }
+            Self::T5(c) => {
+                let (d, inner) = (c.d_model as f64, c.inner_dim() as f64);
+                let own = 4.0 * d * inner + 2.0 * seen * inner;
+                let cross = 2.0 * d * inner + 2.0 * source as f64 * inner;
+                2.0 * c.decoder_layers() as f64 * (own + cross + t5_feed_forward(c))
+            }
+        }
+    }
+
+    /// The output projection of one position.
+    fn head_flops(&self) -> f64 {
+        2.0 * match self {
+            Self::T5(c) => (c.d_model * c.vocab_size) as f64,
+            Self::Llama(c) => (c.hidden_size * c.vocab_size) as f64,
+        }
+    }
+
+    /// Keys and values of the encoder states, once a row.
+    fn cross_flops(&self, source: usize) -> f64 {
+        match self {
+            Self::T5(c) => {
+                4.0 * c.decoder_layers() as f64 * (source * c.d_model * c.inner_dim()) as f64
+            }
+            Self::Llama(_) => 0.0,
+        }
+    }
+}
+
+fn t5_feed_forward(config: &T5Config) -> f64 {
+    let matrices = if config.feed_forward_proj.gated { 3.0 } else { 2.0 };
+    matrices * (config.d_model * config.d_ff) as f64
 }

@@ -1,0 +1,35 @@
+//! One model for the whole process.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::{Asclepius, LoadOptions, Result};
+
+/// Names the directory of the model that [`answer`] uses.
+const VARIABLE: &str = "ASCLEPIUS_MODEL";
+
+static MODEL: Mutex<Option<Arc<Asclepius>>> = Mutex::new(None);
+
+/// Answers a question about a note with the model of this process: the directory that the environment variable
+/// `ASCLEPIUS_MODEL` names, else the demonstration model inside this crate (a toy; see
+/// [`Asclepius::embedded`]). It is loaded at the first call and kept.
+///
+/// # Errors
+///
+/// Those of [`Asclepius::load`] and [`Asclepius::answer`]. A model that failed to load is tried again at the next call.
+pub fn answer(note: &str, question: &str) -> Result<String> {
+    Ok(model()?.answer(note, question)?.text)
+}
+
+fn model() -> Result<Arc<Asclepius>> {
+    // A panic elsewhere leaves the slot as it was: empty or loaded.
+    let mut slot = MODEL.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(model) = &*slot {
+        return Ok(Arc::clone(model));
+    }
+    let model = Arc::new(match std::env::var_os(VARIABLE) {
+        Some(dir) if !dir.is_empty() => Asclepius::load(dir, &LoadOptions::default())?,
+        _ => Asclepius::embedded()?,
+    });
+    *slot = Some(Arc::clone(&model));
+    Ok(model)
+}

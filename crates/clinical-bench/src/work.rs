@@ -1,0 +1,340 @@
+//! The workloads.
+
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::optim::{AdamWConfig, GradientsParams};
+use burn::tensor::Device;
+use clinical_generate::{ModelError, StepModel};
+use clinical_llama::Llama;
+use clinical_t5::{Seq2SeqBatch, T5};
+use rand::RngExt;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use crate::{Report, Shape, ShapeError};
+
+/// What is timed; see the crate's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Workload {
+    /// T5's encoder.
+    Encode,
+    /// Reading a prompt into a cache.
+    Prefill,
+    /// One token after another.
+    Decode,
+    /// All logits at once.
+    Forward,
+    /// One optimiser step.
+    Train,
+}
+
+impl std::str::FromStr for Workload {
+    type Err = BenchError;
+
+    fn from_str(name: &str) -> Result<Self, BenchError> {
+        Ok(match name {
+            "encode" => Self::Encode,
+            "prefill" => Self::Prefill,
+            "decode" => Self::Decode,
+            "forward" => Self::Forward,
+            "train" => Self::Train,
+            _ => {
+                return Err(BenchError::UnknownWorkload {
+                    name: name.to_owned(),
+                });
+            }
+        })
+    }
+}
+
+impl std::fmt::Display for Workload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Encode => "encode",
+            Self::Prefill => "prefill",
+            Self::Decode => "decode",
+            Self::Forward => "forward",
+            Self::Train => "train",
+        })
+    }
+}
+
+/// One measurement to make.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// A name of [`Shape::NAMES`] or the path of a `config.json`.
+    pub model: String,
+    /// What to time.
+    pub workload: Workload,
+    /// `f32`; others come with the CPU kernels.
+    pub precision: String,
+    /// Rows.
+    pub batch: usize,
+    /// Tokens of a row's input.
+    pub length: usize,
+    /// Steps of `decode`, target tokens of `train` on a T5.
+    pub new_tokens: usize,
+    /// Timed runs.
+    pub runs: usize,
+    /// Where to run.
+    pub device: Device,
+}
+
+/// A measurement that cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BenchError {
+    /// The shape is not known.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// The workload is not known.
+    #[error("unknown workload `{name}`: use encode, prefill, decode, forward or train")]
+    UnknownWorkload {
+        /// What was asked for.
+        name: String,
+    },
+    /// The model has no such workload.
+    #[error("`{workload}` does not apply to {model}: see the table in the README of clinical-bench")]
+    NotForThisModel {
+        /// What was asked for.
+        workload: Workload,
+        /// The model.
+        model: String,
+    },
+    /// The precision is not there yet.
+    #[error("precision `{precision}` cannot be benchmarked yet: use f32")]
+    Precision {
+        /// What was asked for.
+        precision: String,
+    },
+    /// A count is zero.
+    #[error("{field} must be at least 1")]
+    Zero {
+        /// The argument.
+        field: &'static str,
+    },
+    /// The model refused the input.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The loss cannot be computed, or the model not be built.
+    #[error("{0}")]
+    Build(String),
+}
+
+/// Makes one measurement: one run to warm up, then [`Plan::runs`] timed ones.
+///
+/// # Errors
+///
+/// [`BenchError`] for a plan that makes no sense.
+pub fn run(plan: &Plan) -> Result<Report, BenchError> {
+    for (field, value) in [("batch", plan.batch), ("length", plan.length), ("runs", plan.runs)] {
+        if value == 0 {
+            return Err(BenchError::Zero { field });
+        }
+    }
+    if plan.precision != "f32" {
+        return Err(BenchError::Precision {
+            precision: plan.precision.clone(),
+        });
+    }
+    let shape = Shape::named(&plan.model)?;
+    let rows = random_rows(plan.batch, plan.length, shape.vocabulary());
+    let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+    let mut report = Report {
+        model: plan.model.clone(),
+        workload: plan.workload.to_string(),
+        precision: plan.precision.clone(),
+        threads: clinical_kernels::threads(),
+        batch: plan.batch,
+        length: plan.length,
+        new_tokens: 0,
+        runs: 0,
+        median_s: 0.0,
+        min_s: 0.0,
+        max_s: 0.0,
+        ms_per_token: 0.0,
+        gflops_per_s: 0.0,
+        peak_rss_mb: 0.0,
+    };
+    match &shape {
+        Shape::T5(config) => {
+            let device = device_for(plan);
+            let model = config.init(&device);
+            t5(plan, &shape, model, &rows, &mut report)?;
+        }
+        Shape::Llama(config) => {
+            let device = device_for(plan);
+            let model = config.init(&device).map_err(|error| build(&error))?;
+            llama(plan, &shape, model, &rows, &mut report)?;
+        }
+    }
+    Ok(report)
+}
+
+fn build(error: &dyn std::fmt::Display) -> BenchError {
+    BenchError::Build(error.to_string())
+}
+
+fn device_for(plan: &Plan) -> Device {
+    match plan.workload {
+        Workload::Train => plan.device.clone().autodiff(),
+        _ => plan.device.clone(),
+    }
+}
+
+fn t5(plan: &Plan, shape: &Shape, model: T5, rows: &[&[u32]], report: &mut Report) -> Result<(), BenchError> {
+    let tokens = plan.batch * plan.length;
+    match plan.workload {
+        Workload::Encode => {
+            let seconds = time(plan, || Ok(sync(model.encode(rows).map_err(|error| build(&error))?.states)))?;
+            report.fill(seconds, tokens, shape.encoder_flops(plan.batch, plan.length));
+        }
+        Workload::Decode => decode(plan, shape, &model, rows, report)?,
+        Workload::Train => {
+            report.new_tokens = plan.new_tokens.max(1);
+            let targets = random_rows(plan.batch, report.new_tokens, shape.vocabulary());
+            let targets: Vec<&[u32]> = targets.iter().map(Vec::as_slice).collect();
+            let batch = Seq2SeqBatch::from_rows(rows, &targets, 0, &model.device());
+            let flops = 3.0
+                * (shape.encoder_flops(plan.batch, plan.length)
+                    + shape.decoder_flops(plan.batch, report.new_tokens, plan.length));
+            train(plan, model, tokens, flops, report, |model| {
+                model.loss(&batch).map_err(|error| build(&error))
+            })?;
+        }
+        Workload::Forward => {
+            report.new_tokens = plan.new_tokens.max(1);
+            let targets = random_rows(plan.batch, report.new_tokens, shape.vocabulary());
+            let targets: Vec<&[u32]> = targets.iter().map(Vec::as_slice).collect();
+            let batch = Seq2SeqBatch::from_rows(rows, &targets, 0, &model.device());
+            let flops = shape.encoder_flops(plan.batch, plan.length)
+                + shape.decoder_flops(plan.batch, report.new_tokens, plan.length);
+            let seconds = time(plan, || {
+                let logits = model.forward(&batch.input_ids, &batch.input_mask, &batch.labels);
+                Ok(sync(logits.map_err(|error| build(&error))?))
+            })?;
+            report.fill(seconds, tokens, flops);
+        }
+        Workload::Prefill => return Err(not_for(plan)),
+    }
+    Ok(())
+}
+
+fn llama(plan: &Plan, shape: &Shape, model: Llama, rows: &[&[u32]], report: &mut Report) -> Result<(), BenchError> {
+    let tokens = plan.batch * plan.length;
+    match plan.workload {
+        Workload::Prefill => {
+            let seconds = time(plan, || Ok(sync(model.prefill(rows, 1)?.1)))?;
+            report.fill(seconds, tokens, shape.prefill_flops(plan.batch, plan.length));
+        }
+        Workload::Forward => {
+            let seconds = time(plan, || Ok(sync(model.forward(rows)?)))?;
+            report.fill(seconds, tokens, shape.decoder_flops(plan.batch, plan.length, 0));
+        }
+        Workload::Decode => decode(plan, shape, &model, rows, report)?,
+        Workload::Train => {
+            let labels: Vec<Vec<i64>> = rows.iter().map(|row| row.iter().map(|&id| id.into()).collect()).collect();
+            let labels: Vec<&[i64]> = labels.iter().map(Vec::as_slice).collect();
+            let flops = 3.0 * shape.decoder_flops(plan.batch, plan.length, 0);
+            train(plan, model, tokens, flops, report, |model| {
+                model.loss(rows, &labels).map_err(|error| build(&error))
+            })?;
+        }
+        Workload::Encode => return Err(not_for(plan)),
+    }
+    Ok(())
+}
+
+fn not_for(plan: &Plan) -> BenchError {
+    BenchError::NotForThisModel {
+        workload: plan.workload,
+        model: plan.model.clone(),
+    }
+}
+
+/// Steps after a prompt. Each takes the greedy token, so that the host reads the logits as a generation does.
+fn decode<M: StepModel>(
+    plan: &Plan,
+    shape: &Shape,
+    model: &M,
+    rows: &[&[u32]],
+    report: &mut Report,
+) -> Result<(), BenchError> {
+    report.new_tokens = plan.new_tokens.max(1);
+    let mut seconds = Vec::new();
+    for run in 0..=plan.runs {
+        let (mut cache, mut logits) = model.prefill(rows, report.new_tokens + 1)?;
+        logits = sync(logits);
+        let start = Instant::now();
+        for _ in 0..report.new_tokens {
+            let best = logits.argmax(1).into_data();
+            let ids: Vec<u32> = best.iter::<i64>().map(|id| id as u32).collect();
+            logits = model.step(&ids, &mut cache)?;
+        }
+        let _ = sync(logits);
+        if run > 0 {
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+    }
+    let flops = shape.decode_flops(plan.batch, plan.length, report.new_tokens);
+    report.fill(seconds, report.new_tokens, flops);
+    Ok(())
+}
+
+fn train<M: Module>(
+    plan: &Plan,
+    model: M,
+    tokens: usize,
+    flops: f64,
+    report: &mut Report,
+    loss: impl Fn(&M) -> Result<burn::tensor::Tensor<1>, BenchError>,
+) -> Result<(), BenchError> {
+    let mut optimiser = AdamWConfig::new().init();
+    let mut model = Some(model);
+    let mut seconds = Vec::new();
+    for run in 0..=plan.runs {
+        let start = Instant::now();
+        if let Some(current) = model.take() {
+            let gradients = loss(&current)?.backward();
+            let gradients = GradientsParams::from_grads(gradients, &current);
+            model = Some(optimiser.step(1e-4, current, gradients));
+        }
+        let _ = plan.device.sync();
+        if run > 0 {
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+    }
+    report.fill(seconds, tokens, flops);
+    Ok(())
+}
+
+fn time<T>(plan: &Plan, mut work: impl FnMut() -> Result<T, BenchError>) -> Result<Vec<f64>, BenchError> {
+    let mut seconds = Vec::with_capacity(plan.runs);
+    for run in 0..=plan.runs {
+        let start = Instant::now();
+        let result = work()?;
+        let elapsed = start.elapsed().as_secs_f64();
+        drop(result);
+        if run > 0 {
+            seconds.push(elapsed);
+        }
+    }
+    Ok(seconds)
+}
+
+/// Waits until the result is there: devices work behind the program's back.
+fn sync<const D: usize>(tensor: burn::tensor::Tensor<D>) -> burn::tensor::Tensor<D> {
+    let _ = tensor.device().sync();
+    tensor
+}
+
+/// Ids from 3 on (below are special tokens), the same for every run.
+fn random_rows(batch: usize, length: usize, vocabulary: usize) -> Vec<Vec<u32>> {
+    let mut random = ChaCha8Rng::seed_from_u64(0);
+    let last = (vocabulary as u32).max(4);
+    (0..batch)
+        .map(|_| (0..length).map(|_| random.random_range(3..last)).collect())
+        .collect()
+}

@@ -1,0 +1,93 @@
+//! Answers a question about a clinical note.
+//!
+//! `cargo run --release --example answer -- --note examples/data/note.txt --question "How old is the patient?"`
+#![allow(clippy::print_stdout)] // a command-line program
+
+use std::io::{Read, Write};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use asclepius::{AnswerOptions, Asclepius, Combine, LoadOptions, LongNote};
+use clap::{Parser, ValueEnum};
+
+#[derive(Parser)]
+struct Arguments {
+    /// A model directory; without it the one named by ASCLEPIUS_MODEL, else the demonstration model
+    #[arg(long, env = "ASCLEPIUS_MODEL")]
+    model: Option<PathBuf>,
+    /// A text file with the note; without it the note is read from standard input
+    #[arg(long)]
+    note: Option<PathBuf>,
+    /// The question, or the instruction
+    #[arg(long)]
+    question: String,
+    /// What to do with a note that is too long
+    #[arg(long, value_enum, default_value = "error")]
+    long_note: Policy,
+    /// The largest number of new tokens
+    #[arg(long, default_value_t = 400)]
+    max_new_tokens: usize,
+    /// Print one line of JSON instead of the text
+    #[arg(long)]
+    json: bool,
+    /// Where to run: cpu, ndarray, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: String,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Policy {
+    Error,
+    CutStart,
+    CutEnd,
+    Windows,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let note = read_note(arguments.note.as_deref())?;
+    clinical_kernels::keep_freed_memory();
+    let load = LoadOptions::new().device(clinical_kernels::parse(&arguments.device)?);
+    let model = match &arguments.model {
+        Some(dir) => Asclepius::load(dir, &load)?,
+        None => Asclepius::embedded()?,
+    };
+    let options = AnswerOptions::new()
+        .with_max_new_tokens(arguments.max_new_tokens)
+        .with_long_note(match arguments.long_note {
+            Policy::Error => LongNote::Error,
+            Policy::CutStart => LongNote::CutStart,
+            Policy::CutEnd => LongNote::CutEnd,
+            Policy::Windows => LongNote::Windows {
+                overlap: 64,
+                combine: Combine::BestScore,
+            },
+        });
+    let mut out = std::io::stdout().lock();
+    let answer = model.answer_with(&note, &arguments.question, &options, |piece| {
+        // Nobody reads any more: stop writing the answer.
+        let written = arguments.json || write!(out, "{piece}").and_then(|()| out.flush()).is_ok();
+        if written { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    if arguments.json {
+        serde_json::to_writer(&mut out, &answer)?;
+    }
+    writeln!(out)?;
+    Ok(())
+}
+
+fn read_note(path: Option<&std::path::Path>) -> Result<String> {
+    let (bytes, name) = match path {
+        Some(path) => {
+            let bytes = std::fs::read(path);
+            (bytes.with_context(|| format!("cannot read the note {}", path.display()))?, path.display().to_string())
+        }
+        None => {
+            let mut bytes = Vec::new();
+            std::io::stdin().lock().read_to_end(&mut bytes).context("cannot read the note from standard input")?;
+            (bytes, "standard input".to_owned())
+        }
+    };
+    String::from_utf8(bytes).with_context(|| format!("the note in {name} is not UTF-8 text"))
+}

@@ -1,0 +1,58 @@
+#![allow(clippy::print_stdout)] // a command-line program
+//! Times a model on its shape alone (random weights, no files) and prints one JSON line.
+//!
+//! `cargo run --release --example bench -- --model t5-base --workload encode --batch 1 --length 512`
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use clinical_bench::{Plan, Workload, run};
+
+#[derive(Parser)]
+struct Arguments {
+    /// t5-base, t5-large, llama-1b, llama-7b, llama-13b, or the path of a config.json
+    #[arg(long)]
+    model: String,
+    /// encode, prefill, decode, forward or train
+    #[arg(long)]
+    workload: Workload,
+    /// Rows
+    #[arg(long, default_value_t = 1)]
+    batch: usize,
+    /// Tokens of a row
+    #[arg(long, default_value_t = 512)]
+    length: usize,
+    /// Steps of decode, target tokens of train
+    #[arg(long, default_value_t = 32)]
+    new_tokens: usize,
+    /// f32
+    #[arg(long, default_value = "f32")]
+    precision: String,
+    /// Threads of the CPU backend; 0 means all cores
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Timed runs, after one that is not timed
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// cpu, ndarray, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: String,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    ensure!(arguments.threads <= 4096, "--threads {} is more than any machine has", arguments.threads);
+    clinical_kernels::keep_freed_memory();
+    clinical_kernels::set_threads(arguments.threads)?;
+    let report = run(&Plan {
+        model: arguments.model,
+        workload: arguments.workload,
+        precision: arguments.precision,
+        batch: arguments.batch,
+        length: arguments.length,
+        new_tokens: arguments.new_tokens,
+        runs: arguments.runs,
+        device: clinical_kernels::parse(&arguments.device)?,
+    })?;
+    println!("{}", serde_json::to_string(&report)?);
+    Ok(())
+}
