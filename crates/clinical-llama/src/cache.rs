@@ -36,11 +36,7 @@ impl LlamaCache {
 
     /// The mask `[rows, 1, 1, slots]` of the next step, true where a slot is a gap, or has left the window; `None` where
     /// nothing is hidden.
-    pub(crate) fn hidden(
-        &self,
-        window: Option<usize>,
-        device: &Device,
-    ) -> Option<Tensor<4, Bool>> {
+    pub(crate) fn hidden(&self, window: Option<usize>, device: &Device) -> Option<Tensor<4, Bool>> {
         let slots = self.prompt_slots + self.steps + 1;
         let longest = self.prompts.iter().max().map_or(0, |&p| p + self.steps + 1);
         let gaps = self.prompts.iter().any(|&p| p < self.prompt_slots);

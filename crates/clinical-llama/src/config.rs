@@ -252,7 +252,11 @@ impl LlamaConfig {
     }
 
     pub(crate) fn rope(&self) -> Result<Rope, Error> {
-        Ok(Rope::new(self.head_dim, self.rope_theta, self.rope_scaling)?)
+        Ok(Rope::new(
+            self.head_dim,
+            self.rope_theta,
+            self.rope_scaling,
+        )?)
     }
 
     /// Shapes of a model of 1.26 billion parameters: hidden 2048, 22 layers, 32 heads, vocabulary 32,000. For
@@ -318,14 +322,24 @@ mod tests {
     fn absent_fields_have_the_defaults_of_transformers() {
         let llama = read("llama", "").unwrap();
         assert_eq!((llama.num_key_value_heads, llama.head_dim), (8, 8));
-        assert_eq!((llama.max_position_embeddings, llama.rope_theta), (2048, 1e4));
+        assert_eq!(
+            (llama.max_position_embeddings, llama.rope_theta),
+            (2048, 1e4)
+        );
         assert_eq!((llama.rms_norm_eps, llama.initializer_range), (1e-6, 0.02));
         assert_eq!((llama.rope_scaling, llama.sliding_window), (None, None));
         assert!(!llama.tie_word_embeddings && !llama.attention_bias && !llama.mlp_bias);
         let mistral = read("mistral", "").unwrap();
-        assert_eq!((mistral.num_key_value_heads, mistral.sliding_window), (8, Some(4096)));
+        assert_eq!(
+            (mistral.num_key_value_heads, mistral.sliding_window),
+            (8, Some(4096))
+        );
         assert_eq!(mistral.max_positions(), 131_072);
-        let whole = read("mistral", r#", "sliding_window": null, "attention_bias": true"#).unwrap();
+        let whole = read(
+            "mistral",
+            r#", "sliding_window": null, "attention_bias": true"#,
+        )
+        .unwrap();
         assert_eq!((whole.sliding_window, whole.attention_bias), (None, false));
     }
 
@@ -339,7 +353,10 @@ mod tests {
             "hidden_act": "silu", "tie_word_embeddings": false, "transformers_version": "4.28.1", "use_cache": true"#,
         )
         .unwrap();
-        assert_eq!((config.bos_token_id, config.pad_token_id), (Some(0), Some(-1)));
+        assert_eq!(
+            (config.bos_token_id, config.pad_token_id),
+            (Some(0), Some(-1))
+        );
         assert_eq!(config.eos_token_id, [1]);
         let only_old = read("llama", r#", "max_sequence_length": 300"#).unwrap();
         assert_eq!(only_old.max_positions(), 300);
@@ -359,10 +376,14 @@ mod tests {
             assert_eq!(scaling(json).unwrap(), linear, "{json}");
         }
         assert_eq!(scaling(r#", "rope_scaling": null"#).unwrap(), None);
-        assert_eq!(scaling(r#", "rope_scaling": {"rope_type": "default"}"#).unwrap(), None);
+        assert_eq!(
+            scaling(r#", "rope_scaling": {"rope_type": "default"}"#).unwrap(),
+            None
+        );
         let nested = r#", "rope_theta": 1.0, "rope_parameters": {"rope_theta": 500000.0, "rope_type": "default"}"#;
         assert_eq!(read("llama", nested).unwrap().rope_theta, 5e5);
-        let dynamic = r#", "max_position_embeddings": 100, "rope_scaling": {"type": "dynamic", "factor": 4}"#;
+        let dynamic =
+            r#", "max_position_embeddings": 100, "rope_scaling": {"type": "dynamic", "factor": 4}"#;
         assert_eq!(read("llama", dynamic).unwrap().max_positions(), 400);
         assert!(matches!(
             scaling(r#", "rope_scaling": {"rope_type": "yarn", "factor": 2.0}"#),
@@ -370,10 +391,15 @@ mod tests {
         ));
         assert!(matches!(
             scaling(r#", "rope_scaling": {"type": "linear"}"#),
-            Err(Error::RopeField { kind: "linear", field: "factor" })
+            Err(Error::RopeField {
+                kind: "linear",
+                field: "factor"
+            })
         ));
         assert!(matches!(
-            scaling(r#", "rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4}"#),
+            scaling(
+                r#", "rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4}"#
+            ),
             Err(Error::RopeField { kind: "llama3", .. })
         ));
         assert!(matches!(
@@ -386,54 +412,82 @@ mod tests {
     fn what_is_not_supported_or_makes_no_sense_is_refused() {
         let refusal = |json: &str| read("llama", json).unwrap_err();
         let sizes = |json: &str| {
-            let fields = SIZES.replace(
-                json.split(':').next().unwrap_or_default(),
-                r#""was""#,
-            );
+            let fields = SIZES.replace(json.split(':').next().unwrap_or_default(), r#""was""#);
             LlamaConfig::from_json(&format!(r#"{{"model_type": "llama", {fields}, {json}}}"#))
                 .unwrap_err()
         };
-        assert!(matches!(read("gpt2", "").unwrap_err(), Error::ModelType { found } if found == "gpt2"));
+        assert!(
+            matches!(read("gpt2", "").unwrap_err(), Error::ModelType { found } if found == "gpt2")
+        );
         assert!(matches!(
             LlamaConfig::from_json(&format!("{{{SIZES}}}")),
             Err(Error::ModelType { .. })
         ));
         assert!(matches!(LlamaConfig::from_json("{}"), Err(Error::Json(_))));
-        assert!(matches!(LlamaConfig::from_json("<html>"), Err(Error::Json(_))));
-        assert!(matches!(refusal(r#", "hidden_act": "gelu""#), Error::Activation { .. }));
+        assert!(matches!(
+            LlamaConfig::from_json("<html>"),
+            Err(Error::Json(_))
+        ));
+        assert!(matches!(
+            refusal(r#", "hidden_act": "gelu""#),
+            Error::Activation { .. }
+        ));
         assert!(matches!(
             refusal(r#", "partial_rotary_factor": 0.5"#),
             Error::PartialRotary { .. }
         ));
         assert!(matches!(
             sizes(r#""num_hidden_layers": 1099511627776"#),
-            Error::TooBig { field: "num_hidden_layers", .. }
+            Error::TooBig {
+                field: "num_hidden_layers",
+                ..
+            }
         ));
         assert!(matches!(
             sizes(r#""vocab_size": 2000001"#),
-            Error::TooBig { field: "vocab_size", .. }
+            Error::TooBig {
+                field: "vocab_size",
+                ..
+            }
         ));
         assert!(matches!(
             sizes(r#""num_attention_heads": 0"#),
-            Error::Zero { field: "num_attention_heads" }
+            Error::Zero {
+                field: "num_attention_heads"
+            }
         ));
-        assert!(matches!(sizes(r#""num_attention_heads": -1"#), Error::Json(_)));
+        assert!(matches!(
+            sizes(r#""num_attention_heads": -1"#),
+            Error::Json(_)
+        ));
         assert!(matches!(
             sizes(r#""num_attention_heads": 7"#),
-            Error::HeadSize { hidden: 64, heads: 7 }
+            Error::HeadSize {
+                hidden: 64,
+                heads: 7
+            }
         ));
         assert!(matches!(
             refusal(r#", "num_key_value_heads": 3"#),
-            Error::KeyValueHeads { heads: 8, key_value_heads: 3 }
+            Error::KeyValueHeads {
+                heads: 8,
+                key_value_heads: 3
+            }
         ));
         assert!(matches!(refusal(r#", "head_dim": 7"#), Error::Rope(_)));
         assert!(matches!(
             refusal(r#", "head_dim": 131072"#),
-            Error::TooBig { field: "num_attention_heads * head_dim", .. }
+            Error::TooBig {
+                field: "num_attention_heads * head_dim",
+                ..
+            }
         ));
         assert!(matches!(
             refusal(r#", "rms_norm_eps": 0.0"#),
-            Error::NotPositive { field: "rms_norm_eps", .. }
+            Error::NotPositive {
+                field: "rms_norm_eps",
+                ..
+            }
         ));
         assert!(matches!(
             refusal(r#", "max_position_embeddings": 99999999"#),
@@ -441,9 +495,15 @@ mod tests {
         ));
         assert!(matches!(
             read("mistral", r#", "sliding_window": 0"#),
-            Err(Error::Zero { field: "sliding_window" })
+            Err(Error::Zero {
+                field: "sliding_window"
+            })
         ));
-        assert!(refusal(r#", "rope_theta": 0"#).to_string().contains("rope_theta"));
+        assert!(
+            refusal(r#", "rope_theta": 0"#)
+                .to_string()
+                .contains("rope_theta")
+        );
     }
 
     #[test]
@@ -451,7 +511,10 @@ mod tests {
         let mut config = LlamaConfig::llama_1b();
         config.num_key_value_heads = 5;
         let device = clinical_kernels::cpu();
-        assert!(matches!(config.init(&device), Err(Error::KeyValueHeads { .. })));
+        assert!(matches!(
+            config.init(&device),
+            Err(Error::KeyValueHeads { .. })
+        ));
         config.num_key_value_heads = 0;
         assert!(matches!(config.init(&device), Err(Error::Zero { .. })));
     }
@@ -480,7 +543,10 @@ mod tests {
         std::fs::write(&path, vec![b' '; 2 << 20]).unwrap();
         assert!(matches!(
             LlamaConfig::from_file(&path),
-            Err(Error::TooLarge { bytes: 2_097_152, .. })
+            Err(Error::TooLarge {
+                bytes: 2_097_152,
+                ..
+            })
         ));
     }
 }

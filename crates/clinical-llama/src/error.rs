@@ -29,7 +29,9 @@ pub enum Error {
         limit: u64,
     },
     /// The configuration is not JSON, or a field has the wrong type or is missing.
-    #[error("the configuration is not one of a LLaMA model ({0}): give the config.json that was published with the weights")]
+    #[error(
+        "the configuration is not one of a LLaMA model ({0}): give the config.json that was published with the weights"
+    )]
     Json(#[from] serde_json::Error),
     /// The weights belong to another architecture.
     #[error("the configuration is of a `{found}` model: this crate reads llama and mistral")]
@@ -50,7 +52,9 @@ pub enum Error {
         field: &'static str,
     },
     /// A size is beyond any real model.
-    #[error("{field} is {value}, more than the {limit} that this crate allows: check the config.json")]
+    #[error(
+        "{field} is {value}, more than the {limit} that this crate allows: check the config.json"
+    )]
     TooBig {
         /// The config field.
         field: &'static str,
@@ -60,7 +64,9 @@ pub enum Error {
         limit: usize,
     },
     /// There is no `head_dim`, and the hidden size cannot be split evenly.
-    #[error("hidden_size {hidden} cannot be split into {heads} heads: give a head_dim, or a multiple of the heads")]
+    #[error(
+        "hidden_size {hidden} cannot be split into {heads} heads: give a head_dim, or a multiple of the heads"
+    )]
     HeadSize {
         /// `hidden_size`.
         hidden: usize,
@@ -68,7 +74,9 @@ pub enum Error {
         heads: usize,
     },
     /// Query heads cannot be shared out over the key/value heads.
-    #[error("{heads} attention heads cannot share {key_value_heads} key/value heads evenly: the first must be a multiple of the second")]
+    #[error(
+        "{heads} attention heads cannot share {key_value_heads} key/value heads evenly: the first must be a multiple of the second"
+    )]
     KeyValueHeads {
         /// `num_attention_heads`.
         heads: usize,
@@ -107,7 +115,9 @@ pub enum Error {
     #[error(transparent)]
     Rope(#[from] RopeError),
     /// The number of parameters does not fit into 64 bits.
-    #[error("the number of parameters does not fit into 64 bits: check the sizes in the config.json")]
+    #[error(
+        "the number of parameters does not fit into 64 bits: check the sizes in the config.json"
+    )]
     ParameterCount,
     /// The files cannot be read, or do not belong to this model.
     #[error(transparent)]
@@ -119,7 +129,9 @@ pub enum Error {
     #[error(transparent)]
     Loss(#[from] LossError),
     /// A row has not as many labels as ids.
-    #[error("row {row} has {labels} labels for {ids} ids: give one label for each id, negative where it does not count")]
+    #[error(
+        "row {row} has {labels} labels for {ids} ids: give one label for each id, negative where it does not count"
+    )]
     LabelCount {
         /// The row in the batch.
         row: usize,

@@ -32,15 +32,10 @@ impl LlamaLayer {
         }
     }
 
-    fn forward(
-        &self,
-        x: Tensor<3>,
-        context: &Context,
-        cache: Option<&mut KvCache>,
-    ) -> Tensor<3> {
-        let attention = self
-            .self_attn
-            .forward(self.input_layernorm.forward(x.clone()), context, cache);
+    fn forward(&self, x: Tensor<3>, context: &Context, cache: Option<&mut KvCache>) -> Tensor<3> {
+        let attention =
+            self.self_attn
+                .forward(self.input_layernorm.forward(x.clone()), context, cache);
         let x = x + attention;
         let mlp = self
             .mlp

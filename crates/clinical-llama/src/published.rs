@@ -309,8 +309,5 @@ fn size(field: &'static str, value: u64, limit: usize) -> Result<usize, Error> {
 
 /// A name from a file, escaped and cut, for a message.
 fn shown(name: &str) -> String {
-    name.chars()
-        .take(40)
-        .flat_map(char::escape_debug)
-        .collect()
+    name.chars().take(40).flat_map(char::escape_debug).collect()
 }

@@ -69,7 +69,10 @@ fn one_query(
     scores = scores.cast(DType::F32);
     if let Some(bias) = bias {
         let rows = bias.dims()[0];
-        scores = scores + bias.cast(DType::F32).reshape([rows, key_heads, group, keys]);
+        scores = scores
+            + bias
+                .cast(DType::F32)
+                .reshape([rows, key_heads, group, keys]);
     }
     if let Some(hidden) = hidden {
         // A finite fill keeps a row that may look nowhere from becoming not-a-number.

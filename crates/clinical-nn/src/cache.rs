@@ -94,10 +94,8 @@ impl KvCache {
         let dtype = self.key.dtype();
         let len = self.len;
         let grow = |all: Tensor<4>| {
-            Tensor::zeros([batch, heads, grown, d], (&device, dtype)).slice_assign(
-                [0..batch, 0..heads, 0..len],
-                all.narrow(2, 0, len),
-            )
+            Tensor::zeros([batch, heads, grown, d], (&device, dtype))
+                .slice_assign([0..batch, 0..heads, 0..len], all.narrow(2, 0, len))
         };
         self.key.inplace(grow);
         self.value.inplace(grow);

@@ -63,7 +63,12 @@ mod tests {
         let x = table.forward(Tensor::from_ints([[2, 1]], &device));
         let rows: Vec<f32> = x.to_data().convert::<f32>().to_vec().unwrap();
         assert_eq!(rows, [3.0, 3.0, 0.0, 2.0]);
-        let logits: Vec<f32> = table.project(x).into_data().convert::<f32>().to_vec().unwrap();
+        let logits: Vec<f32> = table
+            .project(x)
+            .into_data()
+            .convert::<f32>()
+            .to_vec()
+            .unwrap();
         assert_eq!(logits, [3.0, 6.0, 18.0, 0.0, 4.0, 6.0]);
     }
 }

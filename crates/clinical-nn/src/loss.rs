@@ -11,10 +11,14 @@ pub const IGNORED: i64 = -100;
 #[non_exhaustive]
 pub enum LossError {
     /// Every label is ignored: the mean over nothing would be not-a-number.
-    #[error("every label is ignored, so there is nothing to learn from: give at least one target token")]
+    #[error(
+        "every label is ignored, so there is nothing to learn from: give at least one target token"
+    )]
     NoTargets,
     /// A label has no row in the vocabulary.
-    #[error("label {label} at position {position} is outside the vocabulary of {vocabulary} tokens")]
+    #[error(
+        "label {label} at position {position} is outside the vocabulary of {vocabulary} tokens"
+    )]
     LabelOutOfRange {
         /// The label.
         label: i64,

@@ -280,7 +280,10 @@ mod tests {
         assert_ne!(rotate(&plain, x, 8), rotate(&dynamic, x, 8));
         // The length read decides, not the position.
         let device = clinical_kernels::cpu();
-        let x = Tensor::<4>::from_floats([[[[1.0, 2.0, 3.0, 4.0]]], [[[1.0, 2.0, 3.0, 4.0]]]], &device);
+        let x = Tensor::<4>::from_floats(
+            [[[[1.0, 2.0, 3.0, 4.0]]], [[[1.0, 2.0, 3.0, 4.0]]]],
+            &device,
+        );
         let y = dynamic.tables(&[3, 3], &[4, 20], &device).apply(x);
         let y: Vec<f32> = y.into_data().convert::<f32>().to_vec().unwrap();
         assert_eq!(y[..4], rotate(&plain, [1.0, 2.0, 3.0, 4.0], 3));

@@ -88,7 +88,7 @@ pub fn model(variant: &str) -> Llama {
 }
 
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().convert::<f32>().to_vec().unwrap()
+    tensor.try_into_vec_as().unwrap()
 }
 
 /// The largest difference; not-a-number counts as infinite.

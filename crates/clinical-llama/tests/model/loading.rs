@@ -57,9 +57,14 @@ fn the_prefix_may_be_absent_and_a_tied_projection_may_be_doubled() {
         let dir = copy("tied");
         let renamed: Vec<_> = tensors
             .iter()
-            .flat_map(|(name, view)| rename(name).into_iter().map(move |name| (name, view.clone())))
+            .flat_map(|(name, view)| {
+                rename(name)
+                    .into_iter()
+                    .map(move |name| (name, view.clone()))
+            })
             .collect();
-        safetensors::serialize_to_file(renamed, None, &dir.path().join("model.safetensors")).unwrap();
+        safetensors::serialize_to_file(renamed, None, &dir.path().join("model.safetensors"))
+            .unwrap();
         dir
     };
     let without_prefix = write(&|name| vec![name.strip_prefix("model.").unwrap().to_owned()]);
@@ -226,6 +231,9 @@ fn inputs_that_cannot_be_read_are_refused() {
 #[test]
 fn presets_have_the_published_sizes() {
     assert_eq!(LlamaConfig::llama_7b().parameters().unwrap(), 6_738_415_616);
-    assert_eq!(LlamaConfig::llama_13b().parameters().unwrap(), 13_015_864_320);
+    assert_eq!(
+        LlamaConfig::llama_13b().parameters().unwrap(),
+        13_015_864_320
+    );
     assert_eq!(LlamaConfig::llama_1b().parameters().unwrap(), 1_261_529_088);
 }

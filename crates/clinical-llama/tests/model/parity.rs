@@ -33,7 +33,11 @@ fn logits_at_every_length() {
             }
             let (_, last) = model.prefill(&[ids], 0).unwrap();
             let worst = distance(&values(last), case.values.last().unwrap());
-            assert!(worst < TOLERANCE, "{variant}, prefill {}: {worst}", case.length);
+            assert!(
+                worst < TOLERANCE,
+                "{variant}, prefill {}: {worst}",
+                case.length
+            );
         }
     }
 }
@@ -46,7 +50,11 @@ fn loss_with_ignored_labels() {
         let labels: Vec<&[i64]> = expected.loss.labels.iter().map(Vec::as_slice).collect();
         let loss: f32 = model.loss(&ids, &labels).unwrap().into_scalar();
         let difference = (loss - expected.loss.value).abs();
-        assert!(difference < 2e-5, "{variant}: {loss} and {}", expected.loss.value);
+        assert!(
+            difference < 2e-5,
+            "{variant}: {loss} and {}",
+            expected.loss.value
+        );
     }
 }
 
@@ -86,7 +94,11 @@ fn cached_equals_uncached() {
             for length in prompt + 1..=end {
                 let logits = model.step(&ids[length - 1..length], &mut cache).unwrap();
                 let worst = distance(&values(logits), &uncached(&model, &ids[..length]));
-                assert!(worst < TOLERANCE, "{variant}, {prompt} + {}: {worst}", length - prompt);
+                assert!(
+                    worst < TOLERANCE,
+                    "{variant}, {prompt} + {}: {worst}",
+                    length - prompt
+                );
                 assert_eq!(cache.lengths(), [length]);
             }
         }
@@ -135,7 +147,10 @@ fn steps_of_a_padded_batch_are_the_steps_alone() {
             for (i, logits) in logits.chunks(vocabulary).enumerate() {
                 let single = model.step(&next[i..=i], &mut alone[i]).unwrap();
                 let worst = distance(logits, &values(single));
-                assert!(worst < TOLERANCE, "{variant}, row {i}, step {step}: {worst}");
+                assert!(
+                    worst < TOLERANCE,
+                    "{variant}, row {i}, step {step}: {worst}"
+                );
             }
         }
     }
@@ -171,8 +186,20 @@ fn selected_rows_go_on_as_if_they_had_been_alone() {
 fn long_prompts_are_read_in_pieces() {
     for variant in ["gqa", "mistral_window"] {
         let model = model_with(variant, |config| config.max_position_embeddings = 1100);
-        let ids: Vec<u32> = expected(variant).ids.iter().cycle().take(1030).copied().collect();
-        let rows = [&ids[..3], &ids[..1030], &ids[1..513], &ids[2..515], &ids[3..1027]];
+        let ids: Vec<u32> = expected(variant)
+            .ids
+            .iter()
+            .cycle()
+            .take(1030)
+            .copied()
+            .collect();
+        let rows = [
+            &ids[..3],
+            &ids[..1030],
+            &ids[1..513],
+            &ids[2..515],
+            &ids[3..1027],
+        ];
         let (mut cache, last) = model.prefill(&rows, 1).unwrap();
         let next = model.step(&[5; 5], &mut cache).unwrap();
         let vocabulary = model.vocabulary();
@@ -195,8 +222,12 @@ fn a_wrong_constant_shows() {
     let cases: [(&str, &str, Change); 8] = [
         ("mha", "rms_norm_eps", |config| config.rms_norm_eps = 1e-3),
         ("gqa", "rope_theta", |config| config.rope_theta = 10_500.0),
-        ("llama3", "rope_theta", |config| config.rope_theta = 10_000.0),
-        ("llama3", "rope_scaling", |config| config.rope_scaling = None),
+        ("llama3", "rope_theta", |config| {
+            config.rope_theta = 10_000.0
+        }),
+        ("llama3", "rope_scaling", |config| {
+            config.rope_scaling = None
+        }),
         ("linear", "rope_scaling", |config| {
             config.rope_scaling = None;
             config.max_position_embeddings = 512;
@@ -205,8 +236,12 @@ fn a_wrong_constant_shows() {
             config.rope_scaling = None;
             config.max_position_embeddings = 512;
         }),
-        ("mistral_window", "sliding_window", |config| config.sliding_window = Some(47)),
-        ("mistral_window", "sliding_window", |config| config.sliding_window = None),
+        ("mistral_window", "sliding_window", |config| {
+            config.sliding_window = Some(47)
+        }),
+        ("mistral_window", "sliding_window", |config| {
+            config.sliding_window = None
+        }),
     ];
     for (variant, field, change) in cases {
         let expected = expected(variant);

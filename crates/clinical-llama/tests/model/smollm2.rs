@@ -39,9 +39,10 @@ fn smollm2_greedy() {
     let (model, report) = Llama::load(&directory, &LoadOptions::default()).unwrap();
     assert_eq!(model.config().parameters().unwrap(), 134_515_008);
     say(&format!("{report}"));
-    let cases: Vec<Case> =
-        serde_json::from_slice(&std::fs::read(crate::common::data().join("smollm2_greedy.json")).unwrap())
-            .unwrap();
+    let cases: Vec<Case> = serde_json::from_slice(
+        &std::fs::read(crate::common::data().join("smollm2_greedy.json")).unwrap(),
+    )
+    .unwrap();
     assert_eq!(cases.len(), 10);
     let (mut read, mut reading, mut steps, mut stepping) = (0, 0.0, 0, 0.0);
     for (i, case) in cases.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! Gradients and refusals of the loss.
 
 use burn::module::Module;
-use burn::optim::{AdamWConfig, GradientsParams, Optimizer};
+use burn::optim::{AdamWConfig, GradientsParams};
 use clinical_llama::{Error, Llama, LlamaConfig};
 use clinical_nn::{IGNORED, LossError};
 
@@ -79,12 +79,13 @@ fn a_gradient_is_the_slope_of_the_loss() {
     let shifted = |by: f32| {
         let mut model = crate::common::model("gqa");
         let old = weight(&model);
-        let mut data = old.val().into_data().to_vec::<f32>().unwrap();
+        let mut data = crate::common::values(old.val());
         data[place] += by;
         let shape = old.lazy_shape();
         let device = model.device();
-        model.model.layers[0].self_attn.k_proj.weight =
-            old.map(|_| burn::tensor::Tensor::from_data(burn::tensor::TensorData::new(data, shape), &device));
+        model.model.layers[0].self_attn.k_proj.weight = old.map(|_| {
+            burn::tensor::Tensor::from_data(burn::tensor::TensorData::new(data, shape), &device)
+        });
         model.loss(&ids, &labels).unwrap().into_scalar::<f32>()
     };
     let slope = (shifted(0.01) - shifted(-0.01)) / 0.02;
