@@ -208,6 +208,14 @@ impl T5Config {
         self.scale_decoder_outputs.unwrap_or(self.tie_word_embeddings)
     }
 
+    /// Decides what `transformers` 5 no longer writes: it says `tie_word_embeddings: true` for every T5, so a model that
+    /// does not scale its logits and has an output layer of its own in the file is a v1.1.
+    pub(crate) fn find_head(&mut self, file_has_head: bool) {
+        if self.scale_decoder_outputs == Some(false) && file_has_head {
+            self.tie_word_embeddings = false;
+        }
+    }
+
     /// The number of parameters; saturates for shapes that [`Self::validate`] refuses.
     #[must_use]
     pub fn parameters(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! What can go wrong.
 
-use clinical_generate::ModelError;
+use clinical_generate::{GenerateError, ModelError};
 use clinical_nn::LossError;
 
 /// Why a T5 model could not be built, loaded or run.
@@ -147,8 +147,38 @@ pub enum Error {
         mask: usize,
     },
 
+    // --- texts ---------------------------------------------------------------------------------------------------
+    /// An input has more tokens than the model was trained with.
+    #[error(
+        "text {row} has {tokens} tokens and the limit is {limit}: shorten it, or choose with ClinicalT5::with_long_input what \
+         to leave out, or to read it all"
+    )]
+    InputTooLong {
+        /// The text, from 0.
+        row: usize,
+        /// Its tokens.
+        tokens: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A text to fill has no place to fill.
+    #[error("the text has no sentinel that the tokenizer knows: mark each place to fill with <extra_id_0>, <extra_id_1>, ...")]
+    NoSentinel,
+    /// A text to fill has two places of one name.
+    #[error("the text has <extra_id_{number}> twice: give each place its own sentinel")]
+    SentinelTwice {
+        /// The sentinel's number.
+        number: usize,
+    },
+
     // --- the crates below ----------------------------------------------------------------------------------------
     /// The directory or its weights.
     #[error(transparent)]
     Weights(#[from] clinical_weights::Error),
+    /// The choice of tokens.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// De-identification tags.
+    #[error(transparent)]
+    Deid(#[from] clinical_deid::Error),
 }

@@ -11,15 +11,16 @@ impl FromCheckpoint for T5 {
     /// layer is tied, `lm_head`, in any selection. The unused bias table of the first cross-attention, which old files
     /// have, is ignored.
     fn key_map(&self) -> KeyMap {
+        // For writing the rules are tried backwards: the norms of a sub-layer before its matrices.
         let keys = KeyMap::new()
             .rename("**.layer.0.SelfAttention.**", "**.self_attention.**")
             .rename("**.layer.0.layer_norm.**", "**.self_attention.layer_norm.**")
             .rename("**.layer.1.EncDecAttention.**", "**.cross_attention.**")
             .rename("decoder.**.layer.1.layer_norm.**", "decoder.**.cross_attention.layer_norm.**")
-            .rename("encoder.**.layer.1.layer_norm.**", "encoder.**.feed_forward.layer_norm.**")
-            .rename("decoder.**.layer.2.layer_norm.**", "decoder.**.feed_forward.layer_norm.**")
             .rename("encoder.**.layer.1.DenseReluDense.**", "encoder.**.feed_forward.**")
             .rename("decoder.**.layer.2.DenseReluDense.**", "decoder.**.feed_forward.**")
+            .rename("encoder.**.layer.1.layer_norm.**", "encoder.**.feed_forward.layer_norm.**")
+            .rename("decoder.**.layer.2.layer_norm.**", "decoder.**.feed_forward.layer_norm.**")
             .ignore("decoder.block.*.layer.1.EncDecAttention.relative_attention_bias.weight");
         let tables = [
             "shared.weight",

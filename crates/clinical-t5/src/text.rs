@@ -1,0 +1,34 @@
+//! The tokenizer, as the generation engine wants it.
+
+use clinical_generate::{TextDecoder, TextStream};
+use clinical_tokenizer::{DecodeStream, Tokenizer};
+
+/// Decodes the new tokens of a row, without special tokens.
+pub(crate) struct Text<'t>(pub(crate) &'t Tokenizer);
+
+impl TextDecoder for Text<'_> {
+    fn stream(&self, _row: usize) -> Box<dyn TextStream + '_> {
+        Box::new(Stream(self.0.decode_stream(true)))
+    }
+}
+
+#[derive(Clone)]
+struct Stream(DecodeStream);
+
+impl TextStream for Stream {
+    fn push(&mut self, id: u32) -> String {
+        // An id without a piece (a padding row of the embedding table) has no text.
+        self.0.push(id).ok().flatten().unwrap_or_default()
+    }
+
+    fn finish(&mut self) -> String {
+        self.0.finish().unwrap_or_default()
+    }
+
+    fn fork<'f>(&self) -> Box<dyn TextStream + 'f>
+    where
+        Self: 'f,
+    {
+        Box::new(self.clone())
+    }
+}
