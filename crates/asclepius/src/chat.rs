@@ -1,5 +1,6 @@
 //! Asking a chat model through its own template.
 
+use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, Value, context};
 
 use crate::Error;
@@ -23,10 +24,15 @@ pub(crate) struct ChatTemplate {
 impl ChatTemplate {
     /// Parses a template. `bos` and `eos` are the texts of the special tokens, empty where there is none.
     pub fn new(source: &str, bos: &str, eos: &str) -> Result<Self, Error> {
+        // The two settings of `apply_chat_template`.
+        let syntax = SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build()
+            .map_err(|error| template_error(&error))?;
         let mut environment = Environment::new();
         environment.set_fuel(Some(FUEL));
-        environment.set_trim_blocks(true);
-        environment.set_lstrip_blocks(true);
+        environment.set_syntax(syntax);
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", |message: String| -> Result<Value, minijinja::Error> {
             Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
@@ -54,8 +60,8 @@ impl ChatTemplate {
                 template.render(context! {
                     messages,
                     add_generation_prompt => true,
-                    bos_token => self.bos,
-                    eos_token => self.eos,
+                    bos_token => &self.bos,
+                    eos_token => &self.eos,
                 })
             })
             .map_err(|error| template_error(&error))

@@ -19,6 +19,9 @@ pub enum Error {
     /// The prompt refuses the note or the question.
     #[error(transparent)]
     Prompt(#[from] clinical_prompts::Error),
+    /// The windows that were asked for cannot be made.
+    #[error(transparent)]
+    Windows(#[from] clinical_notes::Error),
     /// The model stopped with an error.
     #[error(transparent)]
     Generate(#[from] clinical_generate::GenerateError),

@@ -16,6 +16,9 @@ use crate::plan::{Part, plan};
 use crate::prompt::Prompter;
 use crate::{Result, demo};
 
+/// What published chat models end a turn with.
+const END_OF_TURN: [&str; 2] = ["<|im_end|>", "<|eot_id|>"];
+
 /// A model that answers questions about clinical notes: Asclepius, or any LLaMA or Mistral of the same layout.
 ///
 /// It is used through `&self`, so threads can share it; each call has its own cache.
@@ -70,18 +73,27 @@ impl Asclepius {
     fn new(model: Llama, tokenizer: Tokenizer, report: LoadReport, own: bool) -> Result<Self> {
         let special = tokenizer.special();
         let text = |id: Option<u32>| id.and_then(|id| tokenizer.id_to_token(id)).unwrap_or_default();
+        let eos = special.eos.first().copied();
         let chat = tokenizer
             .chat_template()
-            .map(|source| ChatTemplate::new(source, &text(special.bos), &text(special.eos)))
+            .map(|source| ChatTemplate::new(source, &text(special.bos), &text(eos)))
             .transpose();
         // A template that cannot be used matters only to those who ask through it.
         let chat = if own { chat.unwrap_or(None) } else { chat? };
-        let mut end: Vec<u32> = special.eos.into_iter().collect();
+        let mut end = special.eos.clone();
         // Chat models end a turn with a token of their own, whatever the tokenizer calls the end of a text.
-        end.extend(["<|im_end|>", "<|eot_id|>"].iter().filter_map(|token| tokenizer.token_to_id(token)));
+        end.extend(END_OF_TURN.iter().filter_map(|token| tokenizer.token_to_id(token)));
+        let spelled = tokenizer
+            .added_tokens()
+            .into_iter()
+            .filter_map(|(_, token)| token.special.then_some(token.content));
+        let named = [special.bos, special.pad, special.unk].into_iter().chain(special.eos.iter().copied().map(Some));
+        let mut spellings: Vec<String> = spelled.chain(named.map(text)).filter(|token| !token.is_empty()).collect();
+        spellings.sort();
+        spellings.dedup();
         Ok(Self {
             end,
-            special: tokenizer.special_tokens(),
+            special: spellings,
             model,
             tokenizer,
             report,
@@ -369,9 +381,9 @@ impl TextDecoder for Text<'_> {
 }
 
 #[derive(Clone)]
-struct Stream<'a>(DecodeStream<'a>);
+struct Stream(DecodeStream);
 
-impl TextStream for Stream<'_> {
+impl TextStream for Stream {
     fn push(&mut self, id: u32) -> String {
         // An id without a piece has no text; the engine has already checked it against the vocabulary.
         self.0.push(id).ok().flatten().unwrap_or_default()

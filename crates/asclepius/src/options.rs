@@ -59,7 +59,7 @@ pub enum Combine {
 }
 
 /// How a question is asked. The default answers as the published evaluation would with greedy decoding.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct AnswerOptions {
     pub(crate) generation: Generation,
     pub(crate) long_note: LongNote,

@@ -61,7 +61,7 @@ pub(crate) fn plan(
             let count = |text: &str| -> Result<usize> { Ok(prompter.ids(text, question)?.len() - empty) };
             clinical_notes::windows(note, room - empty, *overlap, count)?
                 .into_iter()
-                .map(part)
+                .map(|window| part(window.range))
                 .collect()
         }
     }

@@ -1,0 +1,67 @@
+//! Measures the exact match of a model on generated questions about notes that the demonstration model has not seen.
+//!
+//! `cargo run --release --example accuracy`
+#![allow(clippy::print_stdout)] // a command-line program
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use asclepius::{AnswerOptions, Asclepius, LoadOptions};
+use clap::Parser;
+use clinical_synth::{Generator, Pair};
+use indicatif::ProgressBar;
+
+#[derive(Parser)]
+struct Arguments {
+    /// A model directory; without it the demonstration model
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// How many questions, five about each note
+    #[arg(long, default_value_t = 500)]
+    questions: usize,
+    /// Seed of the held-out notes
+    #[arg(long, default_value_t = 2026)]
+    seed: u64,
+    /// Exit with 1 below this share
+    #[arg(long, default_value_t = 0.0)]
+    at_least: f64,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    clinical_kernels::keep_freed_memory();
+    let model = match &arguments.model {
+        Some(dir) => Asclepius::load(dir, &LoadOptions::default())?,
+        None => Asclepius::embedded()?,
+    };
+    let questions: Vec<(String, Pair)> = Generator::held_out(arguments.seed)
+        .pairs(5)
+        .flat_map(|case| case.pairs.into_iter().map(move |pair| (case.note.clone(), pair)))
+        .take(arguments.questions)
+        .collect();
+    let options = AnswerOptions::new().with_max_new_tokens(96).with_batch(16);
+    let progress = ProgressBar::new(questions.len() as u64);
+    let mut tasks: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for chunk in questions.chunks(32) {
+        let asked: Vec<(&str, &str)> = chunk
+            .iter()
+            .map(|(note, pair)| (note.as_str(), pair.question.as_str()))
+            .collect();
+        for ((_, pair), answer) in chunk.iter().zip(model.answer_batch(&asked, &options)?) {
+            let (right, asked) = tasks.entry(pair.task.name()).or_default();
+            *right += usize::from(answer.text == pair.answer);
+            *asked += 1;
+        }
+        progress.inc(chunk.len() as u64);
+    }
+    progress.finish_and_clear();
+    for (task, (right, asked)) in &tasks {
+        println!("{task:32} {right:4} of {asked:4}");
+    }
+    let (right, asked) = tasks.values().fold((0, 0), |sum, task| (sum.0 + task.0, sum.1 + task.1));
+    let share = right as f64 / asked.max(1) as f64;
+    println!("{:32} {right:4} of {asked:4}  exact match {:.1} %", "all", 100.0 * share);
+    anyhow::ensure!(share >= arguments.at_least, "exact match {share:.3} is below {}", arguments.at_least);
+    Ok(())
+}
