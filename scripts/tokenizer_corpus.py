@@ -2,6 +2,8 @@
 
     python scripts/tokenizer_corpus.py                     # small models: tests/data/{corpus,trie}.json, expected/*.json
     python scripts/tokenizer_corpus.py --mistral PATH      # real Mistral v1 tokenizer.model: expected/mistral.json
+    python scripts/tokenizer_corpus.py --out DIR --combinations 20000 --seed 5   # another, larger corpus; then
+    CLINICAL_TOKENIZER_DATA=DIR cargo test --release -p clinical-tokenizer --test parity
 
 The truth is `transformers` 4.57.6: the slow tokenizers (`use_fast=False`, sentencepiece 0.2.3) for SentencePiece models
 and vocab.txt, the fast ones (tokenizers 0.22.2) where a directory has tokenizer.json. A case lists the files of a model
@@ -169,7 +171,7 @@ def fnv(ids):
 def expectations(case, tokenizer, lines):
     ids = [tokenizer.encode(line) for line in lines]
     bare = [tokenizer.encode(line, add_special_tokens=False) for line in lines[:60]]
-    pairs = [[i, j, tokenizer.encode(lines[i], lines[j])] for i, j in ((25, 31), (0, 25), (25, 0), (200, 201), (150, 151))]
+    pairs = [[i, j, tokenizer([(lines[i], lines[j])])["input_ids"][0]] for i, j in ((25, 31), (0, 25), (25, 0), (200, 201), (150, 151))]
     long = tokenizer.encode(long_text(lines, 6))
     out = {"size": max(tokenizer.get_vocab().values()) + 1, "ids": ids, "bare": bare, "pairs": pairs, "long": [len(long), fnv(long)],
            "special": {role: getattr(tokenizer, f"{role}_token_id") for role in ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
@@ -180,7 +182,7 @@ def expectations(case, tokenizer, lines):
         if "model" in next(iter(case["files"])) and not case["name"].startswith("roberta"):
             present = [i for i in present if i < tokenizer.vocab_size] + [i for i in present if i >= tokenizer.vocab_size] * 3
         samples = [ids[i] for i in range(0, len(ids), 9)]
-        for n in range(70):
+        for n in range(70 if len(lines) < 1000 else len(lines)):
             pool = present if n % 2 else [i for i in present if i < 300] + tokenizer.all_special_ids * 8
             samples.append([rng.choice(pool) for _ in range(rng.randrange(1, 14))])
         samples = [s for s in samples if s]
@@ -230,19 +232,25 @@ def mistral(model, lines):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--mistral", type=pathlib.Path, help="the real tokenizer.model.v1 of mistral-common")
+    parser.add_argument("--out", type=pathlib.Path, default=DATA, help="where to write (the committed fixtures by default)")
+    parser.add_argument("--combinations", type=int, default=240)
+    parser.add_argument("--seed", type=int, default=20240229)
     arguments = parser.parse_args()
-    lines = corpus()
+    lines = corpus(arguments.combinations, arguments.seed)
+    out = arguments.out
+    if out != DATA:
+        shutil.copytree(DATA / "models", out / "models", dirs_exist_ok=True)
     if arguments.mistral:
         return mistral(arguments.mistral, lines)
-    dump(DATA / "corpus.json", lines)
-    dump(DATA / "trie.json", {"splits": trie_cases(), "blanks": blanks()})
-    dump(DATA / "cases.json", [{k: case[k] for k in ("name", "files", "json")} for case in CASES])
+    dump(out / "corpus.json", lines)
+    dump(out / "trie.json", {"splits": trie_cases(), "blanks": blanks()})
+    dump(out / "cases.json", [{k: case[k] for k in ("name", "files", "json")} for case in CASES])
     for case in CASES:
         with tempfile.TemporaryDirectory(prefix="tok") as tmp:
             folder = pathlib.Path(tmp)
             build(case, folder, truth=True)
             tokenizer = load(case, folder)
-            dump(DATA / f"expected/{case['name']}.json", expectations(case, tokenizer, lines))
+            dump(out / f"expected/{case['name']}.json", expectations(case, tokenizer, lines))
         print(case["name"], type(tokenizer).__name__, file=sys.stderr)
 
 

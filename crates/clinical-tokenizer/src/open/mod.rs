@@ -1,0 +1,202 @@
+//! Opening: which file of a directory is used, and what the files beside it say.
+
+mod class;
+mod engine;
+mod slow;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::backend::Backend;
+use crate::config::{Config, ROLES, Sources};
+use crate::error::{Error, Result};
+use crate::files::{read_config, read_model};
+use crate::options::{OpenOptions, Prefer};
+use crate::resolution::{Note, Resolution, TokenizerKind};
+use crate::sentencepiece::{Family, SentencePieceModel, SentencePieceOptions};
+use crate::tokenizer::{Inner, SpecialIds, Tokenizer};
+
+/// The tokenizer files that are known, and the order in which `transformers` takes them.
+const FAST: [&str; 5] = ["tokenizer.json", "tokenizer.model", "spiece.model", "vocab.txt", "vocab.json"];
+/// The same with the slow tokenizers first.
+const SLOW: [&str; 5] = ["tokenizer.model", "spiece.model", "vocab.txt", "tokenizer.json", "vocab.json"];
+
+/// A backend with what was found out on the way.
+pub(crate) struct Opened {
+    backend: Backend,
+    kind: TokenizerKind,
+    reason: String,
+    notes: Vec<Note>,
+    /// Names of the special tokens by role.
+    roles: Vec<(&'static str, String)>,
+    clean_up: bool,
+    model_file: Option<Arc<[u8]>>,
+}
+
+/// Opens a directory.
+pub(crate) fn directory(directory: &Path, options: &OpenOptions) -> Result<Tokenizer> {
+    if !directory.is_dir() {
+        return Err(Error::NotADirectory { path: directory.to_owned() });
+    }
+    let order = match options.prefer {
+        Prefer::Fast => FAST,
+        Prefer::Slow => SLOW,
+    };
+    let present: Vec<&str> = order.into_iter().filter(|name| directory.join(name).is_file()).collect();
+    let Some((&name, others)) = present.split_first() else {
+        return Err(Error::NoTokenizer { path: directory.to_owned() });
+    };
+    let mut tokenizer = open(directory, name, options)?;
+    if let Some(inner) = Arc::get_mut(&mut tokenizer.inner) {
+        inner.resolution.notes.extend(others.iter().map(|file| Note::AlsoPresent { file: (*file).to_owned() }));
+    }
+    Ok(tokenizer)
+}
+
+/// Opens one file.
+pub(crate) fn file(file: &Path, options: &OpenOptions) -> Result<Tokenizer> {
+    let name = file.file_name().and_then(|name| name.to_str());
+    match name {
+        Some(name) if kind_of(name).is_some() => open(file.parent().unwrap_or(Path::new("")), name, options),
+        _ => Err(Error::UnknownFileKind { path: file.to_owned() }),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum FileKind {
+    Json,
+    SentencePiece,
+    Words,
+    Pairs,
+}
+
+fn kind_of(name: &str) -> Option<FileKind> {
+    match name {
+        "vocab.json" => Some(FileKind::Pairs),
+        _ if name.ends_with(".json") => Some(FileKind::Json),
+        // Mistral names its files `tokenizer.model.v1` and so on.
+        _ if name.ends_with(".model") || name.contains(".model.v") => Some(FileKind::SentencePiece),
+        _ if name.ends_with(".txt") => Some(FileKind::Words),
+        _ => None,
+    }
+}
+
+fn open(directory: &Path, name: &str, options: &OpenOptions) -> Result<Tokenizer> {
+    let bytes = read_model(&directory.join(name))?;
+    let tokenizer_config = read_config(directory.join("tokenizer_config.json"))?;
+    let special_tokens_map = read_config(directory.join("special_tokens_map.json"))?;
+    let added_tokens = read_config(directory.join("added_tokens.json"))?;
+    let model_config = read_config(directory.join("config.json"))?;
+    let template = read_config(directory.join("chat_template.jinja"))?;
+    let config = Config::read(Sources {
+        tokenizer_config: tokenizer_config.as_deref(),
+        special_tokens_map: special_tokens_map.as_deref(),
+        added_tokens: added_tokens.as_deref(),
+        model_config: model_config.as_deref(),
+    })?;
+    let opened = match kind_of(name) {
+        Some(FileKind::SentencePiece) => slow::sentencepiece(bytes, &config, options)?,
+        Some(FileKind::Words) => slow::words(bytes, &config, options)?,
+        Some(FileKind::Pairs) => {
+            let merges = directory.join("merges.txt");
+            if !merges.is_file() {
+                return Err(Error::NoMerges { path: directory.to_owned() });
+            }
+            engine::pairs(&bytes, &read_model(&merges)?, &config, options)?
+        }
+        Some(FileKind::Json) | None => engine::json(&bytes, name, &config, options, tokenizer_config.is_some())?,
+    };
+    let template = match template {
+        Some(bytes) => Some(String::from_utf8(bytes).map_err(|_| Error::NotText { file: "chat_template.jinja" })?),
+        None => None,
+    };
+    Ok(finish(opened, name, config, template, options))
+}
+
+/// Makes a tokenizer from bytes.
+pub(crate) fn bytes(json: &[u8], config: Option<&[u8]>, options: &OpenOptions) -> Result<Tokenizer> {
+    let config = Config::read(Sources { tokenizer_config: config, ..Sources::default() })?;
+    let named = !config.raw.is_empty();
+    let opened = engine::json(json, "tokenizer.json", &config, options, named)?;
+    Ok(finish(opened, "tokenizer.json", config, None, options))
+}
+
+/// Makes a tokenizer from a SentencePiece model.
+pub(crate) fn model(model: SentencePieceModel, options: &SentencePieceOptions) -> Result<Tokenizer> {
+    let opened = slow::from_model(model, options, "the caller chose the rules".to_owned(), Vec::new(), None)?;
+    let config = Config {
+        class: Some(match options.family {
+            Family::Llama => "LlamaTokenizer".into(),
+            Family::T5 => "T5Tokenizer".into(),
+        }),
+        ..Config::default()
+    };
+    Ok(finish(opened, "(model)", config, None, &OpenOptions::default()))
+}
+
+/// Puts the tokenizer together.
+fn finish(opened: Opened, file: &str, config: Config, template: Option<String>, options: &OpenOptions) -> Tokenizer {
+    let Opened { backend, kind, reason, mut notes, roles, clean_up, model_file } = opened;
+    let special = special_ids(&backend, &roles);
+    notes.extend(beyond_model(&backend));
+    notes.extend(wrong_ids(&config, &special));
+    let chat_template_file = template.is_some();
+    let resolution = Resolution { kind, file: file.to_owned(), reason, class: config.class.clone(), notes };
+    let inner = Inner {
+        special,
+        role_names: roles,
+        clean_up: options.clean_up.unwrap_or(clean_up),
+        max_text_bytes: options.max_text_bytes,
+        chat_template: template.or_else(|| config.chat_template.clone()),
+        chat_template_file,
+        resolution,
+        config,
+        model_file,
+        backend,
+    };
+    Tokenizer { inner: Arc::new(inner) }
+}
+
+fn special_ids(backend: &Backend, roles: &[(&'static str, String)]) -> SpecialIds {
+    let id = |role: &str| roles.iter().find(|(name, _)| *name == role).and_then(|(_, token)| backend.token_to_id(token));
+    let mut special = SpecialIds {
+        bos: id("bos"),
+        eos: id("eos").into_iter().collect(),
+        pad: id("pad"),
+        unk: id("unk"),
+        mask: id("mask"),
+        cls: id("cls"),
+        sep: id("sep"),
+        additional: Vec::new(),
+    };
+    let others = backend.added().into_iter().filter(|(id, token)| {
+        let known = special.all().any(|own| own == *id);
+        !known && (token.special || backend.is_special_name(&token.content)) && backend.is_special(*id)
+    });
+    special.additional = others.map(|(id, _)| id).collect();
+    special
+}
+
+/// Tokens beyond the model file, which an embedding may have no rows for.
+fn beyond_model(backend: &Backend) -> Option<Note> {
+    let base = backend.base_size();
+    let ids: Vec<u32> = backend.added().into_iter().map(|(id, _)| id).filter(|&id| id >= base).collect();
+    Some(Note::BeyondModel { count: ids.len(), first: *ids.first()?, last: *ids.last()? })
+}
+
+/// Ids in `config.json` that contradict the tokenizer.
+fn wrong_ids(config: &Config, special: &SpecialIds) -> Vec<Note> {
+    let own = [("bos", special.bos), ("eos", special.eos.first().copied()), ("pad", special.pad)];
+    let note = |(role, own): (&'static str, Option<u32>)| {
+        let tokenizer = own?;
+        let config = *config.model_ids.iter().find(|(name, _)| *name == role).map(|(_, id)| id)?;
+        (config != i64::from(tokenizer)).then_some(Note::WrongIdInConfig { role, config, tokenizer })
+    };
+    own.into_iter().filter_map(note).collect()
+}
+
+/// Keeps the roles in the order of `transformers`.
+pub(crate) fn in_role_order(mut roles: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> {
+    roles.sort_by_key(|(role, _)| ROLES.iter().position(|name| name == role));
+    roles
+}

@@ -1,0 +1,188 @@
+use std::fmt;
+
+/// Which kind of file a tokenizer was made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenizerKind {
+    /// `tokenizer.json`, run by the `tokenizers` crate as the fast tokenizers of `transformers` are.
+    TokenizerJson,
+    /// A SentencePiece model, used like the slow `T5Tokenizer`.
+    T5SentencePiece,
+    /// A SentencePiece model, used like the slow `LlamaTokenizer`.
+    LlamaSentencePiece,
+    /// `vocab.txt`, used like the slow `BertTokenizer`.
+    WordPiece,
+    /// `vocab.json` and `merges.txt`, converted as `transformers` does for GPT-2 and RoBERTa.
+    ByteLevelBpe,
+}
+
+/// Which file a tokenizer was made from, why, and what had to be decided or corrected on the way.
+///
+/// `Display` tells it all in a few lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolution {
+    pub(crate) kind: TokenizerKind,
+    pub(crate) file: String,
+    pub(crate) reason: String,
+    pub(crate) class: Option<String>,
+    pub(crate) notes: Vec<Note>,
+}
+
+impl Resolution {
+    /// The kind of file.
+    pub fn kind(&self) -> TokenizerKind {
+        self.kind
+    }
+
+    /// Name of the file that holds the vocabulary.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Why this file and these rules were chosen.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// The tokenizer class that the directory names, without the ending `Fast`.
+    pub fn class(&self) -> Option<&str> {
+        self.class.as_deref()
+    }
+
+    /// What had to be decided or corrected.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+}
+
+impl fmt::Display for Resolution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.file, self.reason)?;
+        self.notes.iter().try_for_each(|note| write!(f, "\n  - {note}"))
+    }
+}
+
+/// One decision or correction. `Display` is a sentence for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Note {
+    /// Another tokenizer file is there and was not used.
+    AlsoPresent {
+        /// Its name.
+        file: String,
+    },
+    /// A special token is an empty string in the files (as in Asclepius-7B); the model's own piece is used.
+    EmptySpecialToken {
+        /// `bos`, `eos`, `unk` or `pad`.
+        role: &'static str,
+        /// The piece in use and its id, if the model has one.
+        used: Option<(String, u32)>,
+    },
+    /// `config.json` gives a special token an id that is not the tokenizer's (as in Asclepius-7B).
+    WrongIdInConfig {
+        /// `bos`, `eos` or `pad`.
+        role: &'static str,
+        /// What `config.json` says.
+        config: i64,
+        /// What the tokenizer says.
+        tokenizer: u32,
+    },
+    /// No file names this special token; it was taken for its usual name.
+    InferredSpecialToken {
+        /// The role.
+        role: &'static str,
+        /// The token.
+        token: String,
+        /// Its id.
+        id: u32,
+    },
+    /// The files do not say whether the behaviour before `transformers` 4.31 holds; it does, as there.
+    LegacyAssumed,
+    /// The files do not say whether text is to be lower-cased; decided by whether the vocabulary has capital letters.
+    CaseFromVocabulary {
+        /// The decision. `transformers` would always lower-case here.
+        lower_case: bool,
+    },
+    /// The caller chose whether text is lower-cased, against the files or without them.
+    CaseChosen {
+        /// The choice.
+        lower_case: bool,
+    },
+    /// The files ask for another normalizer than `tokenizer.json` has; the files win, as in `transformers`.
+    NormalizerChanged,
+    /// Tokens have ids beyond the model file: the embedding needs rows for them.
+    BeyondModel {
+        /// How many.
+        count: usize,
+        /// The lowest such id.
+        first: u32,
+        /// The highest such id.
+        last: u32,
+    },
+    /// An added token got another id than the files declare.
+    AddedTokenMoved {
+        /// The token.
+        token: String,
+        /// The declared id.
+        declared: u32,
+        /// The id it has.
+        given: u32,
+    },
+    /// The number of sentinels in the files does not fit `extra_ids`.
+    SentinelCount {
+        /// The number in use.
+        used: usize,
+    },
+    /// The file asks for truncation; texts are never cut silently here.
+    TruncationIgnored,
+    /// The file asks for padding; padding is the caller's business.
+    PaddingIgnored,
+    /// The decoder of the file cannot write text as tokens come: a stream gives all of it at the end.
+    DecoderNeedsAllTokens,
+    /// The tokenizer class is not one that is known; the kind of the model file decided.
+    UnknownClass {
+        /// The class.
+        class: String,
+    },
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlsoPresent { file } => write!(f, "{file} is there too and was not used"),
+            Self::EmptySpecialToken { role, used: Some((token, id)) } => {
+                write!(f, "the {role} token is an empty string in the files; the model's own piece `{token}` (id {id}) is used")
+            }
+            Self::EmptySpecialToken { role, used: None } => {
+                write!(f, "the {role} token is an empty string in the files and the model has none")
+            }
+            Self::WrongIdInConfig { role, config, tokenizer } => {
+                write!(f, "config.json gives the {role} token the id {config}; the tokenizer says {tokenizer}, which is right")
+            }
+            Self::InferredSpecialToken { role, token, id } => write!(f, "no file names the {role} token; `{token}` (id {id}) is used"),
+            Self::LegacyAssumed => write!(f, "the files do not say `legacy`; legacy behaviour is used, as in transformers"),
+            Self::CaseFromVocabulary { lower_case: false } => write!(
+                f,
+                "the files do not say do_lower_case; the vocabulary has capital letters, so case is kept (transformers would lower-case)"
+            ),
+            Self::CaseFromVocabulary { lower_case: true } => {
+                write!(f, "the files do not say do_lower_case; the vocabulary has no capital letters, so text is lower-cased")
+            }
+            Self::CaseChosen { lower_case } => {
+                write!(f, "the caller chose {}", if *lower_case { "to lower-case text" } else { "to keep the case of text" })
+            }
+            Self::NormalizerChanged => write!(f, "tokenizer_config.json changes the normalizer of tokenizer.json"),
+            Self::BeyondModel { count, first, last } => {
+                write!(f, "{count} tokens have ids beyond the model file ({first} to {last}); the embedding needs rows for them")
+            }
+            Self::AddedTokenMoved { token, declared, given } => {
+                write!(f, "added token `{token}` is declared with id {declared} but has id {given}")
+            }
+            Self::SentinelCount { used } => write!(f, "extra_ids does not fit the sentinels that are listed; {used} are used"),
+            Self::TruncationIgnored => write!(f, "the file asks for truncation, which is switched off"),
+            Self::PaddingIgnored => write!(f, "the file asks for padding, which is switched off"),
+            Self::DecoderNeedsAllTokens => write!(f, "the decoder of the file needs all tokens at once; streams write at the end"),
+            Self::UnknownClass { class } => write!(f, "the tokenizer class {class} is not known; the kind of the file decided"),
+        }
+    }
+}

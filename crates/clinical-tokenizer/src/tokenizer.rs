@@ -1,0 +1,316 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::added::AddedToken;
+use crate::backend::Backend;
+use crate::config::Config;
+use crate::decode::DecodeStream;
+use crate::encoding::Encoding;
+use crate::error::{Error, Result};
+use crate::options::OpenOptions;
+use crate::resolution::Resolution;
+use crate::sentencepiece::{SentencePieceModel, SentencePieceOptions};
+use crate::{open, save};
+
+/// A tokenizer: text to ids and back.
+///
+/// Cheap to clone and safe to share between threads; all methods but [`Tokenizer::add_tokens`] take `&self`.
+///
+/// ```
+/// use clinical_tokenizer::Tokenizer;
+/// # let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models/fast_t5");
+/// let tokenizer = Tokenizer::from_dir(&directory)?;
+/// let encoding = tokenizer.encode("Seen by Dr. [Name] today.", true)?;
+/// assert_eq!(encoding.ids().last().copied(), tokenizer.special().eos.first().copied());
+/// assert_eq!(tokenizer.decode(encoding.ids(), true)?, "seen by dr. [Name] today.");
+/// # Ok::<(), clinical_tokenizer::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What all clones of a tokenizer share.
+#[derive(Debug, Clone)]
+pub(crate) struct Inner {
+    pub(crate) backend: Backend,
+    pub(crate) special: SpecialIds,
+    /// Names of the special tokens by role, as they are saved.
+    pub(crate) role_names: Vec<(&'static str, String)>,
+    pub(crate) clean_up: bool,
+    pub(crate) max_text_bytes: usize,
+    pub(crate) chat_template: Option<String>,
+    /// The template came from a file of its own.
+    pub(crate) chat_template_file: bool,
+    pub(crate) resolution: Resolution,
+    pub(crate) config: Config,
+    /// The bytes of a SentencePiece model, for saving.
+    pub(crate) model_file: Option<Arc<[u8]>>,
+}
+
+/// Ids of the special tokens; `None` (or empty) where the tokenizer has none.
+///
+/// They come from the tokenizer files and the pieces of the model, never from `config.json`: that of Asclepius-7B gives
+/// ids that are wrong. A model that ends its answers with further tokens (`<|eot_id|>`) says so in
+/// `generation_config.json`, which is not a matter of the tokenizer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SpecialIds {
+    /// Begins a text.
+    pub bos: Option<u32>,
+    /// Ends a text.
+    pub eos: Vec<u32>,
+    /// Fills up a batch.
+    pub pad: Option<u32>,
+    /// Stands for what the vocabulary cannot express.
+    pub unk: Option<u32>,
+    /// Is to be filled in (BERT).
+    pub mask: Option<u32>,
+    /// Begins a text (BERT).
+    pub cls: Option<u32>,
+    /// Ends a text (BERT).
+    pub sep: Option<u32>,
+    /// Other special tokens: sentinels, chat marks.
+    pub additional: Vec<u32>,
+}
+
+impl Tokenizer {
+    /// Opens the tokenizer of a model directory.
+    ///
+    /// The first of these is used: `tokenizer.json`; `tokenizer.model` or `spiece.model`; `vocab.txt`; `vocab.json` with
+    /// `merges.txt`. The configuration files beside it are read as well. [`Tokenizer::resolution`] tells what was used and
+    /// what was corrected.
+    ///
+    /// # Errors
+    ///
+    /// No tokenizer there, or a file that breaks one of the rules named by [`Error`].
+    pub fn from_dir(directory: impl AsRef<Path>) -> Result<Self> {
+        Self::from_dir_with(directory, &OpenOptions::default())
+    }
+
+    /// [`Tokenizer::from_dir`] with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::from_dir`].
+    pub fn from_dir_with(directory: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
+        open::directory(directory.as_ref(), options)
+    }
+
+    /// Opens one tokenizer file: `tokenizer.json`, a SentencePiece `.model`, `vocab.txt` or `vocab.json`. The
+    /// configuration files beside it are read as well.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::from_dir`].
+    pub fn from_file(file: impl AsRef<Path>) -> Result<Self> {
+        open::file(file.as_ref(), &OpenOptions::default())
+    }
+
+    /// Makes a tokenizer from the bytes of a `tokenizer.json` and, if there is one, a `tokenizer_config.json`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::from_dir`].
+    pub fn from_bytes(tokenizer_json: &[u8], tokenizer_config: Option<&[u8]>) -> Result<Self> {
+        open::bytes(tokenizer_json, tokenizer_config, &OpenOptions::default())
+    }
+
+    /// Makes a tokenizer from a SentencePiece model, for instance one that came inside a GGUF file.
+    ///
+    /// # Errors
+    ///
+    /// Added tokens beyond the limits.
+    pub fn from_sentencepiece(model: SentencePieceModel, options: &SentencePieceOptions) -> Result<Self> {
+        open::model(model, options)
+    }
+
+    /// Which file the tokenizer was made from, and what was decided or corrected.
+    pub fn resolution(&self) -> &Resolution {
+        &self.inner.resolution
+    }
+
+    /// Encodes a text. With `add_special` the tokens that the checkpoint puts around a text are added.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TextTooLong`] above the limit (4 MiB unless opened otherwise).
+    pub fn encode(&self, text: &str, add_special: bool) -> Result<Encoding> {
+        self.check(text.len())?;
+        self.inner.backend.encode(text, None, add_special)
+    }
+
+    /// Encodes two texts as one input, as the checkpoint joins them (`[CLS] A [SEP] B [SEP]`, `A </s> B </s>`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TextTooLong`] where the two together are above the limit.
+    pub fn encode_pair(&self, first: &str, second: &str, add_special: bool) -> Result<Encoding> {
+        self.check(first.len().saturating_add(second.len()))?;
+        self.inner.backend.encode(first, Some(second), add_special)
+    }
+
+    /// Encodes many texts, on several threads where that pays. The order is kept.
+    ///
+    /// # Errors
+    ///
+    /// The first error, if any text cannot be encoded.
+    pub fn encode_batch<T: AsRef<str> + Sync>(&self, texts: &[T], add_special: bool) -> Result<Vec<Encoding>> {
+        /// Below this much text a thread costs more than it saves.
+        const BYTES_PER_THREAD: usize = 64 << 10;
+        let bytes: usize = texts.iter().map(|text| text.as_ref().len()).sum();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = cores.min(bytes / BYTES_PER_THREAD).min(texts.len()).max(1);
+        let encode = |texts: &[T]| texts.iter().map(|text| self.encode(text.as_ref(), add_special)).collect::<Result<Vec<_>>>();
+        if threads == 1 {
+            return encode(texts);
+        }
+        let chunk = texts.len().div_ceil(threads);
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = texts.chunks(chunk).map(|texts| scope.spawn(move || encode(texts))).collect();
+            let mut out = Vec::with_capacity(texts.len());
+            for worker in workers {
+                let part = worker.join().unwrap_or(Err(Error::EnginePanic { action: "encoding" }))?;
+                out.extend(part);
+            }
+            Ok(out)
+        })
+    }
+
+    /// Number of tokens of a text, the tokens around it included.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode`].
+    pub fn count(&self, text: &str) -> Result<usize> {
+        self.check(text.len())?;
+        self.inner.backend.count(text, true)
+    }
+
+    /// Decodes ids. With `skip_special` special tokens are left out; added tokens such as `[Name]` stay.
+    ///
+    /// An id without a token decodes to nothing: a model may have more rows than its tokenizer has tokens.
+    ///
+    /// # Errors
+    ///
+    /// Only with a `tokenizer.json` whose decoder needs all tokens at once and fails on these.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        let mut stream = self.decode_stream(skip_special);
+        let mut text = String::new();
+        for &id in ids {
+            text.extend(stream.push(id)?);
+        }
+        text.extend(stream.try_finish()?);
+        Ok(text)
+    }
+
+    /// Decodes ids one by one. See [`DecodeStream`].
+    ///
+    /// ```
+    /// # use clinical_tokenizer::Tokenizer;
+    /// # let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models/fast_bpe");
+    /// let tokenizer = Tokenizer::from_dir(&directory)?;
+    /// let ids = tokenizer.encode("fever 😀", false)?.into_ids();
+    /// let mut stream = tokenizer.decode_stream(true);
+    /// let mut parts = Vec::new();
+    /// for id in ids {
+    ///     parts.extend(stream.push(id)?);
+    /// }
+    /// parts.extend(stream.finish());
+    /// assert_eq!(parts.concat(), "fever 😀"); // the emoji is four tokens and comes in one part
+    /// # Ok::<(), clinical_tokenizer::Error>(())
+    /// ```
+    pub fn decode_stream(&self, skip_special: bool) -> DecodeStream {
+        DecodeStream::new(Arc::clone(&self.inner), skip_special)
+    }
+
+    /// Id of a token by its text in the vocabulary (`▁the`, `##ing`, `[Name]`).
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.inner.backend.token_to_id(token)
+    }
+
+    /// Text of a token in the vocabulary.
+    pub fn id_to_token(&self, id: u32) -> Option<String> {
+        self.inner.backend.id_to_token(id)
+    }
+
+    /// The highest id plus one: the rows that an embedding needs at least.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.backend.vocab_size() as usize
+    }
+
+    /// Ids of the special tokens.
+    pub fn special(&self) -> &SpecialIds {
+        &self.inner.special
+    }
+
+    /// Whether decoding with `skip_special` leaves this id out.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.inner.backend.is_special(id)
+    }
+
+    /// Id of the T5 sentinel `<extra_id_N>`.
+    pub fn sentinel(&self, n: usize) -> Option<u32> {
+        self.token_to_id(&format!("<extra_id_{n}>"))
+    }
+
+    /// The added tokens with their ids, in order of the ids.
+    pub fn added_tokens(&self) -> Vec<(u32, AddedToken)> {
+        self.inner.backend.added()
+    }
+
+    /// The Jinja template of a chat model.
+    pub fn chat_template(&self) -> Option<&str> {
+        self.inner.chat_template.as_deref()
+    }
+
+    /// The length in tokens that the checkpoint names as its longest input. Nothing is cut to it.
+    pub fn model_max_length(&self) -> Option<usize> {
+        self.inner.config.model_max_length
+    }
+
+    /// Adds tokens and returns how many got new ids. A token that is a piece of the vocabulary keeps its id and is found
+    /// as a whole from now on. New ids follow [`Tokenizer::vocab_size`], in the order of `tokens`.
+    ///
+    /// # Errors
+    ///
+    /// Tokens beyond the limits; nothing is added then.
+    pub fn add_tokens(&mut self, tokens: &[AddedToken]) -> Result<usize> {
+        let mut inner = Inner::clone(&self.inner);
+        let new = inner.backend.add_tokens(tokens)?;
+        let own = tokens.iter().filter(|token| token.special).filter_map(|token| inner.backend.token_to_id(&token.content));
+        for id in own.collect::<Vec<_>>() {
+            if !inner.special.all().any(|known| known == id) {
+                inner.special.additional.push(id);
+            }
+        }
+        self.inner = Arc::new(inner);
+        Ok(new)
+    }
+
+    /// Writes the tokenizer into a directory, so that this crate and `transformers` open it again with the same ids.
+    ///
+    /// The vocabulary file keeps its kind; `tokenizer_config.json`, `special_tokens_map.json` and, where tokens were added,
+    /// `added_tokens.json` hold what was in force, corrections included. Each file is written beside its place and then
+    /// moved there.
+    ///
+    /// # Errors
+    ///
+    /// The directory or a file cannot be written.
+    pub fn save(&self, directory: impl AsRef<Path>) -> Result<()> {
+        save::save(&self.inner, directory.as_ref())
+    }
+
+    fn check(&self, bytes: usize) -> Result<()> {
+        let limit = self.inner.max_text_bytes;
+        if bytes > limit { Err(Error::TextTooLong { bytes, limit }) } else { Ok(()) }
+    }
+}
+
+impl SpecialIds {
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = u32> + '_ {
+        let single = [self.bos, self.pad, self.unk, self.mask, self.cls, self.sep];
+        single.into_iter().flatten().chain(self.eos.iter().copied()).chain(self.additional.iter().copied())
+    }
+}
