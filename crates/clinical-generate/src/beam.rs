@@ -7,7 +7,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::decode::{RESERVE, host};
+use crate::decode::host;
 use crate::processors::{Place, Processors};
 use crate::row::{Row, StopRules};
 use crate::sampler::{Draws, Sampler};
@@ -17,13 +17,15 @@ use crate::{
     StopReason, math,
 };
 
-/// Runs one search for each prompt; see [`generate`](crate::generate).
-pub(crate) fn search<'a, M: StepModel>(
-    model: &'a M,
+/// Runs one search for each prompt; see [`generate`](crate::generate). `rows[i]` is the caller's number of `prompts[i]`.
+pub(crate) fn search<M: StepModel>(
+    model: &M,
+    rows: &[usize],
     prompts: &[&[u32]],
-    end: &'a EndTokens<'a>,
-    options: &'a Generation,
+    end: &EndTokens<'_>,
+    options: &Generation,
     mut on_token: impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
+    read: impl FnOnce(usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
 ) -> Result<Vec<Generated>, GenerateError> {
     let vocabulary = model.vocabulary();
     let rules = StopRules {
@@ -32,12 +34,11 @@ pub(crate) fn search<'a, M: StepModel>(
     };
     let mut ranker = Ranker::new(options, &end.ids, vocabulary);
     let mut searches = Vec::with_capacity(prompts.len());
-    for (row, prompt) in prompts.iter().enumerate() {
+    for (&row, prompt) in rows.iter().zip(prompts) {
         searches.push(Search::new(model, row, prompt, end, options)?);
     }
     let reserve = searches.iter().map(Search::budget).max().unwrap_or(0);
-    let (mut cache, logits) = model.prefill(prompts, reserve.min(RESERVE))?;
-    let mut logits = host(logits, searches.len(), vocabulary)?;
+    let (mut cache, mut logits) = read(reserve)?;
     let mut results = Vec::with_capacity(prompts.len() * options.num_return_sequences);
     let mut cancelled = false;
     let mut silent = |_: Step<'_>| ControlFlow::Break(Cancel::All);
@@ -85,7 +86,9 @@ pub(crate) fn search<'a, M: StepModel>(
             model.reorder(&mut cache, &parents);
         }
         let beams = searches.iter().flat_map(|search| &search.running);
-        let ids: Vec<u32> = beams.filter_map(|beam| beam.row.history.last().copied()).collect();
+        let ids: Vec<u32> = beams
+            .filter_map(|beam| beam.row.history.last().copied())
+            .collect();
         logits = host(model.step(&ids, &mut cache)?, ids.len(), vocabulary)?;
     }
     results.sort_by_key(|result: &Generated| (result.row, result.sequence));
@@ -150,7 +153,9 @@ impl<'a> Search<'a> {
     }
 
     fn budget(&self) -> usize {
-        self.running.first().map_or(0, |beam| beam.row.budget.tokens)
+        self.running
+            .first()
+            .map_or(0, |beam| beam.row.budget.tokens)
     }
 
     /// One more token for each open beam, `logits` being `[running, vocabulary]`. No beam is left open when the search
@@ -227,7 +232,9 @@ impl<'a> Search<'a> {
 
     /// Adds a finished answer, and drops the worst if there are more than `beams`.
     fn insert(&mut self, answer: Finished<'a>, beams: usize) {
-        let at = self.finished.partition_point(|other| other.score >= answer.score);
+        let at = self
+            .finished
+            .partition_point(|other| other.score >= answer.score);
         self.finished.insert(at, answer);
         self.finished.truncate(beams);
     }
@@ -254,7 +261,10 @@ impl<'a> Search<'a> {
         results: &mut Vec<Generated>,
     ) -> bool {
         let mut cancelled = false;
-        let answers = self.finished.into_iter().take(rules.options.num_return_sequences);
+        let answers = self
+            .finished
+            .into_iter()
+            .take(rules.options.num_return_sequences);
         for (sequence, answer) in answers.enumerate() {
             let number = answer.row.row;
             let mut result = answer.row.finish(answer.stop, rules);
@@ -365,11 +375,12 @@ impl Ranker {
                 None => keep_best(&mut self.best, self.count, at, beam.score, scores),
                 Some(sampler) => {
                     sampler.filter(scores);
-                    self.best.extend(sampler.kept().iter().map(|candidate| Continuation {
-                        beam: at,
-                        id: candidate.id,
-                        score: sampler.scaled(scores[candidate.id as usize]) + beam.score,
-                    }));
+                    self.best
+                        .extend(sampler.kept().iter().map(|candidate| Continuation {
+                            beam: at,
+                            id: candidate.id,
+                            score: sampler.scaled(scores[candidate.id as usize]) + beam.score,
+                        }));
                 }
             }
         }
@@ -395,7 +406,9 @@ fn keep_best(best: &mut Vec<Continuation>, count: usize, beam: usize, base: f32,
     };
     for (chunk, scores) in scores.chunks(CHUNK).enumerate() {
         // Most chunks hold nothing good enough, which one comparison shows.
-        let top = scores.iter().fold(f32::NEG_INFINITY, |top, &x| if x > top { x } else { top });
+        let top = scores
+            .iter()
+            .fold(f32::NEG_INFINITY, |top, &x| if x > top { x } else { top });
         if top + base <= least {
             continue;
         }
@@ -418,7 +431,10 @@ fn keep_best(best: &mut Vec<Continuation>, count: usize, beam: usize, base: f32,
 /// Keeps `count` continuations drawn one after another, each with a probability proportional to `e^score` among those
 /// left, in the order drawn: the exponential race that `torch.multinomial` runs.
 fn draw_without_replacement(all: &mut Vec<Continuation>, count: usize, draws: &mut Draws) {
-    let top = all.iter().map(|c| c.score).fold(f32::NEG_INFINITY, f32::max);
+    let top = all
+        .iter()
+        .map(|c| c.score)
+        .fold(f32::NEG_INFINITY, f32::max);
     let mut race: Vec<(f64, Continuation)> = all
         .iter()
         .map(|&c| {
@@ -430,4 +446,87 @@ fn draw_without_replacement(all: &mut Vec<Continuation>, count: usize, draws: &m
     race.sort_by(|a, b| a.0.total_cmp(&b.0));
     all.clear();
     all.extend(race.into_iter().take(count).map(|(_, c)| c));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_of_several_beams_in_order() {
+        let mut draws = Draws::new(3, &[], 0);
+        let rows: Vec<Vec<f32>> = (0..3)
+            .map(|_| {
+                (0..500)
+                    .map(|_| (draws.unit() * 40.0).round() as f32 - 40.0)
+                    .collect()
+            })
+            .collect();
+        let bases = [0.0, -1.5, -3.0];
+        let mut all: Vec<(usize, u32, f32)> = Vec::new();
+        for (beam, (row, base)) in rows.iter().zip(bases).enumerate() {
+            all.extend(
+                row.iter()
+                    .enumerate()
+                    .map(|(id, &score)| (beam, id as u32, score + base)),
+            );
+        }
+        all.sort_by(|a, b| b.2.total_cmp(&a.2));
+        for count in [1, 2, 7, 64, 700, 1500, 2000] {
+            let mut best = Vec::new();
+            for (beam, (row, base)) in rows.iter().zip(bases).enumerate() {
+                keep_best(&mut best, count, beam, base, row);
+            }
+            let got: Vec<(usize, u32, f32)> =
+                best.iter().map(|c| (c.beam, c.id, c.score)).collect();
+            assert_eq!(got, all[..count.min(1500)], "equal scores keep their order");
+        }
+    }
+
+    #[test]
+    fn forbidden_continuations_are_left_out() {
+        let mut best = Vec::new();
+        let scores = [f32::NEG_INFINITY, -1.0, f32::NAN, f32::NEG_INFINITY, -2.0];
+        keep_best(&mut best, 5, 0, -3.0, &scores);
+        let got: Vec<u32> = best.iter().map(|c| c.id).collect();
+        assert_eq!(got, [1, 4]);
+    }
+
+    #[test]
+    fn draws_without_replacement_follow_the_scores() {
+        // P(first = a) = p_a; P(a then b) = p_a p_b / (1 - p_a).
+        let p = [0.5f64, 0.3, 0.15, 0.05];
+        let mut draws = Draws::new(11, &[4], 0);
+        let runs = 20_000;
+        let mut pairs = [[0u32; 4]; 4];
+        for _ in 0..runs {
+            let mut all: Vec<Continuation> = p
+                .iter()
+                .enumerate()
+                .map(|(id, p)| Continuation {
+                    beam: 0,
+                    id: id as u32,
+                    score: p.ln() as f32 - 20.0,
+                })
+                .collect();
+            draw_without_replacement(&mut all, 2, &mut draws);
+            assert_eq!(all.len(), 2);
+            pairs[all[0].id as usize][all[1].id as usize] += 1;
+        }
+        for a in 0..4 {
+            for b in 0..4 {
+                let expected = if a == b {
+                    0.0
+                } else {
+                    p[a] * p[b] / (1.0 - p[a])
+                };
+                let (mean, count) = (expected * f64::from(runs), f64::from(pairs[a][b]));
+                let deviation = (mean * (1.0 - expected)).sqrt();
+                assert!(
+                    (count - mean).abs() <= 4.0 * deviation,
+                    "{a} then {b}: {count} for {mean}"
+                );
+            }
+        }
+    }
 }

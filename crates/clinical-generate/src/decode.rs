@@ -5,15 +5,16 @@ use std::ops::ControlFlow;
 use burn::tensor::Tensor;
 
 use crate::processors::{Place, Processors};
-use crate::row::{Row, StopRules};
+use crate::row::{Row, StopRules, check_prompts};
 use crate::sampler::Sampler;
 use crate::text::Tail;
 use crate::{
-    Cancel, EndTokens, GenerateError, Generated, Generation, Step, StepModel, StopReason, beam, math,
+    Cancel, EndTokens, GenerateError, Generated, Generation, Step, StepModel, StopReason, beam,
+    math,
 };
 
 /// The cache is given room for this many new tokens at first; it grows when an answer is longer.
-pub(crate) const RESERVE: usize = 256;
+const RESERVE: usize = 256;
 
 /// Continues each prompt as `options` say.
 ///
@@ -34,17 +35,43 @@ pub fn generate<M: StepModel>(
     options: &Generation,
     on_token: impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
 ) -> Result<Vec<Generated>, GenerateError> {
+    run(model, prompts, end, options, on_token, |reserve| {
+        read(model, prompts, reserve)
+    })
+}
+
+/// [`generate`] with the first reading of the prompts left to `read`, which is given the number of new tokens to reserve
+/// and returns the cache and the first logits, `prompts * vocabulary` numbers.
+pub(crate) fn run<M: StepModel>(
+    model: &M,
+    prompts: &[&[u32]],
+    end: &EndTokens<'_>,
+    options: &Generation,
+    on_token: impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
+    read: impl FnOnce(usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
+) -> Result<Vec<Generated>, GenerateError> {
     options.check(end, model.vocabulary())?;
     let span = tracing::debug_span!("generate", rows = prompts.len(), beams = options.beams);
     let _entered = span.enter();
+    check_prompts(model, prompts, options)?;
+    let rows: Vec<usize> = (0..prompts.len()).collect();
     if options.beams > 1 {
-        return beam::search(model, prompts, end, options, on_token);
+        return beam::search(model, &rows, prompts, end, options, on_token, read);
     }
     let mut decoder = Decoder::new(model, end, options, on_token);
-    let rows: Vec<usize> = (0..prompts.len()).collect();
-    decoder.admit(&rows, prompts)?;
+    decoder.admit(&rows, prompts, read)?;
     while decoder.advance()? {}
     Ok(decoder.into_results())
+}
+
+/// Reads prompts and returns the cache and the first logits.
+pub(crate) fn read<M: StepModel>(
+    model: &M,
+    prompts: &[&[u32]],
+    reserve: usize,
+) -> Result<(M::Cache, Vec<f32>), GenerateError> {
+    let (cache, logits) = model.prefill(prompts, reserve.min(RESERVE))?;
+    Ok((cache, host(logits, prompts.len(), model.vocabulary())?))
 }
 
 /// The rows in flight, and the model's cache for them.
@@ -88,10 +115,13 @@ where
     }
 
     /// Reads prompts and chooses the first token of each. `rows[i]` is the caller's number of `prompts[i]`.
+    ///
+    /// With rows in flight the model must be able to merge caches.
     pub(crate) fn admit(
         &mut self,
         rows: &[usize],
         prompts: &[&[u32]],
+        read: impl FnOnce(usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
     ) -> Result<(), GenerateError> {
         let options = self.rules.options;
         let copies = options.num_return_sequences;
@@ -104,9 +134,8 @@ where
             }
         }
         let reserve = fresh.iter().map(|row| row.budget.tokens).max().unwrap_or(0);
-        let (mut cache, logits) = self.model.prefill(prompts, reserve.min(RESERVE))?;
+        let (mut cache, mut logits) = read(reserve)?;
         let vocabulary = self.model.vocabulary();
-        let mut logits = host(logits, prompts.len(), vocabulary)?;
         if copies > 1 {
             logits = logits
                 .chunks_exact(vocabulary)
@@ -120,8 +149,49 @@ where
                 let parents: Vec<usize> = kept.iter().map(|at| at / copies).collect();
                 self.model.select(&mut cache, &parents);
             }
-            self.cache = Some(cache);
-            self.live = fresh;
+            match &mut self.cache {
+                Some(in_flight) => self.model.merge(in_flight, cache)?,
+                None => self.cache = Some(cache),
+            }
+            self.live.extend(fresh);
+        }
+        if self.cancelled {
+            self.cache = None;
+            for row in std::mem::take(&mut self.live) {
+                self.done
+                    .push(row.finish(StopReason::Cancelled, &self.rules));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether new rows can be admitted now.
+    pub(crate) fn can_admit(&self) -> bool {
+        self.live.is_empty() || self.model.can_merge()
+    }
+
+    /// Sequences in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Why nothing new is to be started: the closure, the flag or the deadline ended everything.
+    pub(crate) fn ended(&self) -> Option<StopReason> {
+        let cancelled = self.cancelled.then_some(StopReason::Cancelled);
+        cancelled.or_else(|| self.rules.by_caller())
+    }
+
+    /// Ends a prompt that was never read.
+    pub(crate) fn give_up(
+        &mut self,
+        row: usize,
+        prompt: &[u32],
+        reason: StopReason,
+    ) -> Result<(), GenerateError> {
+        let options = self.rules.options;
+        for sequence in 0..options.num_return_sequences {
+            let row = Row::new(self.model, row, sequence, prompt, self.end, options)?;
+            self.done.push(row.finish(reason, &self.rules));
         }
         Ok(())
     }

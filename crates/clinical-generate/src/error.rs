@@ -98,6 +98,11 @@ pub enum GenerateError {
         /// Logits for each row.
         vocabulary: usize,
     },
+    /// A continuation was given to a prompt that an encoder-decoder has read.
+    #[error(
+        "an encoder-decoder reads its prompt as a whole: read the longer prompt instead of continuing this one"
+    )]
+    PromptIsWhole,
     /// Stop strings were given without a way to turn ids into text.
     #[error("stop_strings needs a text decoder: give one with EndTokens::with_text")]
     StopStringsNeedText,

@@ -59,6 +59,50 @@ pub trait StepModel {
     fn reorder(&self, cache: &mut Self::Cache, rows: &[usize]) {
         self.select(cache, rows);
     }
+
+    /// Appends the same number of tokens, at least one, to each row of the cache. Returns the logits after each of them,
+    /// `[rows, tokens, vocabulary]`, or with `last_only` after the last, `[rows, 1, vocabulary]`.
+    ///
+    /// The default takes one [`step`](Self::step) a token; a model that reads all of them at once saves most of the time
+    /// when a given text is scored, or a question follows a note that was read before.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step), and [`ModelError::UnevenRows`] if a row has no token or another number of them.
+    fn extend(
+        &self,
+        tokens: &[&[u32]],
+        last_only: bool,
+        cache: &mut Self::Cache,
+    ) -> Result<Tensor<3>, ModelError> {
+        let count = ModelError::check_even(tokens)?;
+        let mut logits = Vec::with_capacity(count);
+        for at in 0..count {
+            let ids: Vec<u32> = tokens.iter().map(|row| row[at]).collect();
+            let next = self.step(&ids, cache)?;
+            if at + 1 == count || !last_only {
+                let [rows, vocabulary] = next.dims();
+                logits.push(next.reshape([rows, 1, vocabulary]));
+            }
+        }
+        Ok(Tensor::cat(logits, 1))
+    }
+
+    /// Whether [`merge`](Self::merge) works. Default false.
+    fn can_merge(&self) -> bool {
+        false
+    }
+
+    /// Appends the rows of `other`, which came from a later [`prefill`](Self::prefill), behind those of `cache`, so that
+    /// new prompts join the rows in flight (continuous batching). No row's logits change by it.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::CannotMerge`], which is all that the default does.
+    fn merge(&self, cache: &mut Self::Cache, other: Self::Cache) -> Result<(), ModelError> {
+        let _ = (cache, other);
+        Err(ModelError::CannotMerge)
+    }
 }
 
 /// An input that a model cannot read.
@@ -94,6 +138,21 @@ pub enum ModelError {
         /// Positions the model has.
         limit: usize,
     },
+    /// Rows were to be extended by different numbers of tokens, or by none.
+    #[error(
+        "row {row} has {tokens} tokens and the first row {expected}: extend all rows by the same number, at least one"
+    )]
+    UnevenRows {
+        /// The row in the batch.
+        row: usize,
+        /// Its tokens.
+        tokens: usize,
+        /// Tokens of the first row.
+        expected: usize,
+    },
+    /// Rows cannot join those in flight.
+    #[error("this model cannot take new rows while others are in flight: wait until they are done")]
+    CannotMerge,
     /// The number of ids is not the number of rows in the cache.
     #[error("{ids} tokens for {rows} rows: give one token for each row in flight")]
     RowMismatch {
@@ -105,6 +164,26 @@ pub enum ModelError {
 }
 
 impl ModelError {
+    /// Checks that every row has the same number of tokens, at least one, and returns that number.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::NoRows`], [`ModelError::UnevenRows`].
+    pub fn check_even(tokens: &[&[u32]]) -> Result<usize, Self> {
+        let expected = tokens.first().ok_or(Self::NoRows)?.len();
+        let uneven = tokens
+            .iter()
+            .position(|row| row.is_empty() || row.len() != expected);
+        match uneven {
+            Some(row) => Err(Self::UnevenRows {
+                row,
+                tokens: tokens[row].len(),
+                expected,
+            }),
+            None => Ok(expected),
+        }
+    }
+
     /// Checks that every prompt has tokens and that every token has an embedding row.
     ///
     /// # Errors

@@ -49,6 +49,18 @@ impl Budget {
     }
 }
 
+/// Checks that each prompt leaves room for one new token.
+pub(crate) fn check_prompts<M: StepModel>(
+    model: &M,
+    prompts: &[&[u32]],
+    options: &Generation,
+) -> Result<(), GenerateError> {
+    for (row, prompt) in prompts.iter().enumerate() {
+        Budget::new(model, row, prompt, options)?;
+    }
+    Ok(())
+}
+
 /// What the processors see before the first new token: the prompt of a decoder, the start token of an encoder-decoder.
 pub(crate) fn context<M: StepModel>(model: &M, prompt: &[u32]) -> Vec<u32> {
     if model.prompt_counts() {
@@ -180,7 +192,8 @@ impl StopRules<'_> {
         self.stop_sequence(new).map(|_| StopReason::StopSequence)
     }
 
-    fn by_caller(&self) -> Option<StopReason> {
+    /// Whether the caller's flag or deadline ends everything now.
+    pub(crate) fn by_caller(&self) -> Option<StopReason> {
         if self
             .options
             .cancel

@@ -290,3 +290,152 @@ fn fnv1a(ids: &[u32]) -> u64 {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draws(seed: u64) -> Draws {
+        Draws::new(seed, &[1, 2, 3], 0)
+    }
+
+    /// Numbers between -8 and 8; `grid` makes some equal.
+    fn logits(seed: u64, size: usize, grid: f64) -> Vec<f32> {
+        let mut draws = draws(seed);
+        let mut number = || {
+            let spread = (draws.unit() - 0.5) * 16.0 * draws.unit();
+            ((spread * grid).round() / grid) as f32
+        };
+        (0..size).map(|_| number()).collect()
+    }
+
+    /// The filters as their papers state them: sort everything, keep a mask.
+    fn by_sorting(options: &Generation, logits: &[f32]) -> Vec<f64> {
+        let mut scores: Vec<f64> = logits
+            .iter()
+            .map(|&x| f64::from(x) / options.temperature)
+            .collect();
+        let softmax = |scores: &[f64]| -> Vec<f64> {
+            let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let total: f64 = scores.iter().map(|x| (x - max).exp()).sum();
+            scores.iter().map(|x| (x - max).exp() / total).collect()
+        };
+        let descending = |p: &[f64]| {
+            let mut order: Vec<usize> = (0..p.len()).collect();
+            order.sort_by(|&a, &b| p[b].total_cmp(&p[a]).then(a.cmp(&b)));
+            order
+        };
+        if options.top_k > 0 && options.top_k < scores.len() {
+            let least = scores[descending(&scores)[options.top_k - 1]];
+            scores
+                .iter_mut()
+                .filter(|x| **x < least)
+                .for_each(|x| *x = f64::NEG_INFINITY);
+        }
+        if options.top_p < 1.0 {
+            let p = softmax(&scores);
+            let mut before = 0.0;
+            for (rank, id) in descending(&p).into_iter().enumerate() {
+                if rank > 0 && before >= options.top_p {
+                    scores[id] = f64::NEG_INFINITY;
+                }
+                before += p[id];
+            }
+        }
+        if options.min_p > 0.0 {
+            let p = softmax(&scores);
+            let least = options.min_p * p.iter().copied().fold(0.0, f64::max);
+            for (score, p) in scores.iter_mut().zip(p) {
+                if p < least {
+                    *score = f64::NEG_INFINITY;
+                }
+            }
+        }
+        softmax(&scores)
+    }
+
+    #[test]
+    fn partial_selection_is_full_sorting() {
+        let options = |t: f64, k: usize, p: f64, m: f64| {
+            Generation::sample()
+                .with_temperature(t)
+                .with_top_k(k)
+                .with_top_p(p)
+                .with_min_p(m)
+        };
+        for (case, options) in [
+            options(1.0, 0, 1.0, 0.0),
+            options(0.7, 50, 1.0, 0.0),
+            options(1.0, 1, 1.0, 0.0),
+            options(1.3, 1000, 1.0, 0.0),
+            options(1.0, 0, 0.9, 0.0),
+            options(2.0, 0, 0.3, 0.0),
+            options(1.0, 0, 0.999, 0.0),
+            options(1.0, 0, 1.0, 0.05),
+            options(0.8, 40, 0.95, 0.02),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            for size in [1, 2, 17, 1000, 32_128] {
+                let logits = logits((case * 10 + size) as u64, size, 1e6);
+                let expected = by_sorting(&options, &logits);
+                let mut sampler = Sampler::for_options(&options, &[]);
+                let kept = sampler.filter(&logits).to_vec();
+                assert!(kept.windows(2).all(|pair| pair[0].id < pair[1].id));
+                let total: f64 = kept.iter().map(|c| f64::from(c.weight)).sum();
+                let mut got = vec![0.0; size];
+                for candidate in &kept {
+                    got[candidate.id as usize] = f64::from(candidate.weight) / total;
+                }
+                for (id, (got, expected)) in got.iter().zip(&expected).enumerate() {
+                    assert!(
+                        (got - expected).abs() < 1e-6,
+                        "{options:?}, {size} tokens, id {id}: {got} {expected}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_kth_largest_of_many_equal_numbers() {
+        for seed in 0..20 {
+            let numbers = logits(seed, 300, 2.0);
+            let mut sorted = numbers.clone();
+            sorted.sort_by(|a, b| b.total_cmp(a));
+            for k in [1, 2, 3, 50, 149, 150, 151, 299, 300] {
+                let got = kth_largest(&numbers, k, &mut Vec::new());
+                assert_eq!(got, sorted[k - 1], "k {k}");
+            }
+        }
+    }
+
+    #[test]
+    fn draws_are_even_and_separate() {
+        let mut own = draws(5);
+        let numbers: Vec<f64> = (0..20_000).map(|_| own.unit()).collect();
+        let mean = numbers.iter().sum::<f64>() / 20_000.0;
+        assert!((mean - 0.5).abs() < 0.01, "{mean}");
+        assert!(numbers.iter().all(|x| (0.0..1.0).contains(x)));
+        let first = |seed, prompt: &[u32], sequence| Draws::new(seed, prompt, sequence).unit();
+        let all = [
+            first(5, &[1, 2, 3], 0),
+            first(6, &[1, 2, 3], 0),
+            first(5, &[1, 2, 4], 0),
+            first(5, &[1, 2, 3], 1),
+        ];
+        for (at, x) in all.iter().enumerate() {
+            assert!(all[..at].iter().all(|y| x != y));
+        }
+    }
+
+    #[test]
+    fn exponential_numbers_are_above_zero_with_mean_one() {
+        let mut own = draws(9);
+        let numbers: Vec<f64> = (0..20_000).map(|_| own.exponential()).collect();
+        assert!(numbers.iter().all(|&x| x > 0.0 && x.is_finite()));
+        let mean = numbers.iter().sum::<f64>() / 20_000.0;
+        assert!((mean - 1.0).abs() < 0.03, "{mean}");
+    }
+}

@@ -28,11 +28,18 @@ fn strategies() -> Vec<Generation> {
     let short = |options: Generation| options.with_max_new_tokens(20).with_log_probs(true);
     vec![
         short(Generation::greedy()),
-        short(Generation::greedy()).with_no_repeat_ngram(2).with_repetition_penalty(1.3),
+        short(Generation::greedy())
+            .with_no_repeat_ngram(2)
+            .with_repetition_penalty(1.3),
         short(Generation::sample()).with_seed(3),
-        short(Generation::sample()).with_seed(4).with_top_p(0.8).with_num_return_sequences(3),
+        short(Generation::sample())
+            .with_seed(4)
+            .with_top_p(0.8)
+            .with_num_return_sequences(3),
         short(Generation::beam(4)).with_num_return_sequences(2),
-        short(Generation::beam(3)).with_early_stopping(EarlyStopping::Never).with_length_penalty(2.0),
+        short(Generation::beam(3))
+            .with_early_stopping(EarlyStopping::Never)
+            .with_length_penalty(2.0),
         short(Generation::beam(5)).with_sampling(true).with_seed(5),
     ]
 }
@@ -62,7 +69,11 @@ fn a_row_in_a_batch_is_the_row_alone() {
 fn one_beam_is_greedy() {
     let model = TableModel::decoder(40);
     let all = prompts(10, 40);
-    let greedy = run(&model, &slices(&all), &Generation::greedy().with_max_new_tokens(30));
+    let greedy = run(
+        &model,
+        &slices(&all),
+        &Generation::greedy().with_max_new_tokens(30),
+    );
     let mut beam = Generation::beam(1).with_max_new_tokens(30);
     beam.early_stopping = EarlyStopping::True;
     assert_eq!(run(&model, &slices(&all), &beam), greedy);
@@ -79,13 +90,23 @@ fn finished_rows_leave_the_batch() {
         let calls = model.calls.borrow().clone();
         let longest = results.iter().map(|result| result.ids.len()).max().unwrap();
         assert!(calls.len() >= longest);
-        assert_eq!(calls[0], 30, "each prompt is read once, whatever the number of beams");
-        assert!(calls[1..].windows(2).all(|pair| pair[1] <= pair[0]), "{calls:?}");
+        assert_eq!(
+            calls[0], 30,
+            "each prompt is read once, whatever the number of beams"
+        );
+        assert!(
+            calls[1..].windows(2).all(|pair| pair[1] <= pair[0]),
+            "{calls:?}"
+        );
         assert!(calls.last().unwrap() < &calls[1], "{calls:?}");
     }
     // A row costs exactly its own tokens.
     model.calls.borrow_mut().clear();
-    let results = run(&model, &slices(&all), &Generation::greedy().with_max_new_tokens(40));
+    let results = run(
+        &model,
+        &slices(&all),
+        &Generation::greedy().with_max_new_tokens(40),
+    );
     let tokens: usize = results.iter().map(|result| result.ids.len()).sum();
     assert_eq!(model.calls.borrow().iter().sum::<usize>(), tokens);
 }
@@ -121,7 +142,10 @@ fn several_samples_differ_and_the_first_is_the_only_one() {
 fn draws_follow_the_distribution() {
     let model = TableModel::decoder(24);
     let prompt: &[u32] = &[5, 6, 7];
-    let options = Generation::sample().with_top_k(6).with_temperature(1.5).with_max_new_tokens(1);
+    let options = Generation::sample()
+        .with_top_k(6)
+        .with_temperature(1.5)
+        .with_max_new_tokens(1);
     let end = EndTokens::new([END]);
     let logits = model.row([5, 6, 7], 0);
     let expected = clinical_generate::distribution(&options, &end, prompt, &[], &logits).unwrap();
@@ -134,7 +158,10 @@ fn draws_follow_the_distribution() {
     for (id, (&count, &p)) in counts.iter().zip(&expected).enumerate() {
         let (mean, deviation) = (p * draws as f32, (p * (1.0 - p) * draws as f32).sqrt());
         let off = (count as f32 - mean).abs();
-        assert!(off <= 4.0 * deviation, "token {id}: {count} draws for {mean}");
+        assert!(
+            off <= 4.0 * deviation,
+            "token {id}: {count} draws for {mean}"
+        );
     }
 }
 
@@ -162,7 +189,9 @@ fn log_probs_are_the_models_own() {
 fn each_stop_reason() {
     let model = TableModel::decoder(40);
     let prompt: &[u32] = &[7, 8, 9];
-    let long = Generation::greedy().with_suppress([END]).with_max_new_tokens(30);
+    let long = Generation::greedy()
+        .with_suppress([END])
+        .with_max_new_tokens(30);
     let free = run(&model, &[prompt], &long);
     assert_eq!(free[0].stop, StopReason::MaxNewTokens);
     assert_eq!(free[0].ids.len(), 30);
@@ -171,20 +200,36 @@ fn each_stop_reason() {
     assert!(!free[0].ids[..4].contains(&fifth), "the fifth token is new");
 
     let end = EndTokens::new([END, fifth]);
-    let results = generate(&model, &[prompt], &end, &long, |_| ControlFlow::Continue(())).unwrap();
+    let results = generate(
+        &model,
+        &[prompt],
+        &end,
+        &long,
+        |_| ControlFlow::Continue(()),
+    )
+    .unwrap();
     assert_eq!(results[0].stop, StopReason::EndToken);
     assert_eq!(results[0].ids, free[0].ids[..5]);
     assert_eq!(results[0].content(), &free[0].ids[..4]);
 
-    let stop = long.clone().with_stop_sequences([free[0].ids[3..6].to_vec(), vec![free[0].ids[5]]]);
+    let stop = long
+        .clone()
+        .with_stop_sequences([free[0].ids[3..6].to_vec(), vec![free[0].ids[5]]]);
     let result = &run(&model, &[prompt], &stop)[0];
     assert_eq!(result.stop, StopReason::StopSequence);
     assert_eq!(result.ids, free[0].ids[..6]);
-    assert_eq!(result.content(), &free[0].ids[..3], "the longest sequence counts");
+    assert_eq!(
+        result.content(),
+        &free[0].ids[..3],
+        "the longest sequence counts"
+    );
 
     let answers = Generation::greedy().with_allowed([vec![5, 6], vec![7]]);
     let end = EndTokens::none();
-    let results = generate(&model, &[prompt], &end, &answers, |_| ControlFlow::Continue(())).unwrap();
+    let results = generate(&model, &[prompt], &end, &answers, |_| {
+        ControlFlow::Continue(())
+    })
+    .unwrap();
     assert_eq!(results[0].stop, StopReason::Complete);
     assert!([&[5, 6][..], &[7]].contains(&results[0].ids.as_slice()));
 
@@ -194,7 +239,9 @@ fn each_stop_reason() {
         assert_eq!(result.stop, StopReason::Deadline);
         assert_eq!(result.ids.len(), 1);
     }
-    let later = long.clone().with_deadline(Instant::now() + Duration::from_secs(3600));
+    let later = long
+        .clone()
+        .with_deadline(Instant::now() + Duration::from_secs(3600));
     assert_eq!(run(&model, &[prompt], &later), free);
 
     let flag = CancelFlag::new();
@@ -212,7 +259,9 @@ fn a_closure_cancels_one_row_or_all() {
     let model = TableModel::decoder(40);
     let all = prompts(4, 40);
     let end = EndTokens::new([END]);
-    let options = Generation::greedy().with_suppress([END]).with_max_new_tokens(9);
+    let options = Generation::greedy()
+        .with_suppress([END])
+        .with_max_new_tokens(9);
     let free = run(&model, &slices(&all), &options);
     let results = generate(&model, &slices(&all), &end, &options, |step| {
         if step.row == 2 && step.index == 3 {
@@ -241,7 +290,11 @@ fn a_closure_cancels_one_row_or_all() {
     let lengths: Vec<usize> = results.iter().map(|result| result.ids.len()).collect();
     assert_eq!(lengths, [3, 3, 2, 2]);
     assert_eq!(calls, 10, "no call after the cancelling one");
-    assert!(results.iter().all(|result| result.stop == StopReason::Cancelled));
+    assert!(
+        results
+            .iter()
+            .all(|result| result.stop == StopReason::Cancelled)
+    );
 }
 
 #[test]
@@ -250,7 +303,9 @@ fn beams_give_their_steps_at_the_end_and_can_be_cancelled_there() {
     model.end_bias = 1.0;
     let all = prompts(6, 40);
     let end = EndTokens::new([END]);
-    let options = Generation::beam(3).with_num_return_sequences(2).with_max_new_tokens(15);
+    let options = Generation::beam(3)
+        .with_num_return_sequences(2)
+        .with_max_new_tokens(15);
     let free = run(&model, &slices(&all), &options);
     let mut seen: Vec<(usize, usize, Vec<u32>)> = Vec::new();
     generate(&model, &slices(&all), &end, &options, |step| {
@@ -263,7 +318,10 @@ fn beams_give_their_steps_at_the_end_and_can_be_cancelled_there() {
     .unwrap();
     seen.sort();
     for (result, (row, sequence, ids)) in free.iter().zip(&seen) {
-        assert_eq!((result.row, result.sequence, &result.ids), (*row, *sequence, ids));
+        assert_eq!(
+            (result.row, result.sequence, &result.ids),
+            (*row, *sequence, ids)
+        );
     }
     let mut calls = 0;
     let results = generate(&model, &slices(&all), &end, &options, |_| {
@@ -272,9 +330,16 @@ fn beams_give_their_steps_at_the_end_and_can_be_cancelled_there() {
     })
     .unwrap();
     assert_eq!(calls, 1);
-    assert!(results.iter().any(|result| result.stop == StopReason::Cancelled));
+    assert!(
+        results
+            .iter()
+            .any(|result| result.stop == StopReason::Cancelled)
+    );
     for row in 0..6 {
-        assert!(results.iter().any(|result| result.row == row), "every prompt gives something");
+        assert!(
+            results.iter().any(|result| result.row == row),
+            "every prompt gives something"
+        );
     }
 }
 
@@ -282,7 +347,9 @@ fn beams_give_their_steps_at_the_end_and_can_be_cancelled_there() {
 fn the_last_position_is_kept() {
     let mut model = TableModel::decoder(40);
     model.limit = Some(8);
-    let options = Generation::greedy().with_suppress([END]).with_max_new_tokens(5);
+    let options = Generation::greedy()
+        .with_suppress([END])
+        .with_max_new_tokens(5);
     let prompt = [5; 9];
     for (length, new, stop) in [
         (3, 5, StopReason::MaxNewTokens),
@@ -292,13 +359,26 @@ fn the_last_position_is_kept() {
         for beams in [1, 3] {
             let options = options.clone().with_beams(beams);
             let result = &run(&model, &[&prompt[..length]], &options)[0];
-            assert_eq!((result.ids.len(), result.stop), (new, stop), "{length} tokens");
+            assert_eq!(
+                (result.ids.len(), result.stop),
+                (new, stop),
+                "{length} tokens"
+            );
         }
     }
     for length in [8, 9] {
         for beams in [1, 3] {
-            let error = error(&model, &[&[5, 6], &prompt[..length]], &options.clone().with_beams(beams));
-            let GenerateError::PromptTooLong { row: 1, tokens, limit: 8 } = error else {
+            let error = error(
+                &model,
+                &[&[5, 6], &prompt[..length]],
+                &options.clone().with_beams(beams),
+            );
+            let GenerateError::PromptTooLong {
+                row: 1,
+                tokens,
+                limit: 8,
+            } = error
+            else {
                 panic!("{error}")
             };
             assert_eq!(tokens, length);
@@ -309,7 +389,10 @@ fn the_last_position_is_kept() {
     let mut model = TableModel::encoder_decoder(40);
     model.limit = Some(4);
     let result = &run(&model, &[&prompt], &options)[0];
-    assert_eq!((result.ids.len(), result.stop), (4, StopReason::MaxPositions));
+    assert_eq!(
+        (result.ids.len(), result.stop),
+        (4, StopReason::MaxPositions)
+    );
 }
 
 #[test]
@@ -319,9 +402,15 @@ fn inputs_that_cannot_be_read_are_typed_errors() {
         let nothing = error(&model, &[], &options);
         assert!(matches!(nothing, GenerateError::Model(ModelError::NoRows)));
         let empty = error(&model, &[&[4], &[]], &options);
-        assert!(matches!(empty, GenerateError::Model(ModelError::EmptyPrompt { row: 1 })));
+        assert!(matches!(
+            empty,
+            GenerateError::Model(ModelError::EmptyPrompt { row: 1 })
+        ));
         let unknown = error(&model, &[&[40]], &options);
-        assert!(matches!(unknown, GenerateError::Model(ModelError::TokenOutOfRange { id: 40, .. })));
+        assert!(matches!(
+            unknown,
+            GenerateError::Model(ModelError::TokenOutOfRange { id: 40, .. })
+        ));
     }
 }
 
@@ -333,7 +422,10 @@ fn a_logit_that_is_not_finite_is_an_error() {
             model.broken = Some((3, value));
             let options = options.with_suppress([END]);
             let error = error(&model, &[&[4, 5], &[6, 7]], &options);
-            assert!(matches!(error, GenerateError::NonFinite { row: 0, step: 3 }), "{error}");
+            assert!(
+                matches!(error, GenerateError::NonFinite { row: 0, step: 3 }),
+                "{error}"
+            );
         }
     }
 }
@@ -341,13 +433,23 @@ fn a_logit_that_is_not_finite_is_an_error() {
 #[test]
 fn options_that_forbid_everything_are_an_error() {
     let model = TableModel::decoder(5);
-    for options in [Generation::greedy(), Generation::sample(), Generation::beam(2)] {
+    for options in [
+        Generation::greedy(),
+        Generation::sample(),
+        Generation::beam(2),
+    ] {
         let all = error(&model, &[&[2]], &options.clone().with_suppress(0..5));
-        assert!(matches!(all, GenerateError::NothingAllowed { row: 0, step: 1 }));
+        assert!(matches!(
+            all,
+            GenerateError::NothingAllowed { row: 0, step: 1 }
+        ));
         // One answer of two tokens, and an end that is not allowed before five.
         let options = options.with_allowed([vec![2, 3]]).with_min_new_tokens(5);
         let late = error(&model, &[&[2]], &options);
-        assert!(matches!(late, GenerateError::NothingAllowed { row: 0, step: 3 }), "{late}");
+        assert!(
+            matches!(late, GenerateError::NothingAllowed { row: 0, step: 3 }),
+            "{late}"
+        );
     }
 }
 
@@ -363,19 +465,31 @@ fn constrained_answers_come_from_the_list() {
             unpenalised.no_repeat_ngram = 0;
             for result in run(&model, &slices(&all), &unpenalised) {
                 assert_eq!(result.stop, StopReason::EndToken);
-                assert!(labels.iter().any(|label| label == result.content()), "{result:?}");
+                assert!(
+                    labels.iter().any(|label| label == result.content()),
+                    "{result:?}"
+                );
             }
         }
     }
     // More beams than answers: each answer once.
-    let options = Generation::beam(6).with_num_return_sequences(6).with_allowed(labels.clone());
+    let options = Generation::beam(6)
+        .with_num_return_sequences(6)
+        .with_allowed(labels.clone());
     let results = run(&TableModel::decoder(40), &[&[5, 6, 7]], &options);
-    let mut found: Vec<Vec<u32>> = results.iter().map(|result| result.content().to_vec()).collect();
+    let mut found: Vec<Vec<u32>> = results
+        .iter()
+        .map(|result| result.content().to_vec())
+        .collect();
     found.sort();
     let mut expected = labels.to_vec();
     expected.sort();
     assert_eq!(found, expected);
-    assert!(results.windows(2).all(|pair| pair[0].score >= pair[1].score));
+    assert!(
+        results
+            .windows(2)
+            .all(|pair| pair[0].score >= pair[1].score)
+    );
 }
 
 #[test]
@@ -412,7 +526,10 @@ fn a_vocabulary_of_one_token() {
         let mut options = options.with_max_new_tokens(4);
         options.num_return_sequences = 1;
         options.no_repeat_ngram = 0;
-        let results = generate(&model, &[&[0]], &end, &options, |_| ControlFlow::Continue(())).unwrap();
+        let results = generate(&model, &[&[0]], &end, &options, |_| {
+            ControlFlow::Continue(())
+        })
+        .unwrap();
         assert_eq!(results[0].ids, [0; 4]);
         assert_eq!(results[0].log_prob(), Some(0.0));
     }

@@ -39,9 +39,13 @@ fn options(named: &Value) -> Generation {
                 Value::Bool(false) => EarlyStopping::False,
                 _ => EarlyStopping::Never,
             }),
-            "sequence_bias" => value.as_array().unwrap().iter().fold(options, |options, pair| {
-                options.with_sequence_bias(ids(&pair[0]), pair[1].as_f64().unwrap())
-            }),
+            "sequence_bias" => value
+                .as_array()
+                .unwrap()
+                .iter()
+                .fold(options, |options, pair| {
+                    options.with_sequence_bias(ids(&pair[0]), pair[1].as_f64().unwrap())
+                }),
             other => panic!("unknown option {other}"),
         };
     }
@@ -81,17 +85,31 @@ fn compare(family: &str, model: &TableModel, fixture: &Value) {
             Value::Null => EndTokens::new([common::END]),
             several => EndTokens::new(ids(several)),
         };
-        let results = generate(model, &slices(&all), &end, &options, |_| ControlFlow::Continue(())).unwrap();
+        let results = generate(model, &slices(&all), &end, &options, |_| {
+            ControlFlow::Continue(())
+        })
+        .unwrap();
         let copies = options.num_return_sequences;
         assert_eq!(results.len(), all.len() * copies);
         for (number, results) in results.chunks(copies).enumerate() {
             let got: Vec<String> = results.iter().map(|result| letters(&result.ids)).collect();
             let place = run["answer"][number].as_u64().unwrap() as usize;
-            assert_eq!(got.join("|"), answers[number][place], "{family}, prompt {number}, {}", run["options"]);
+            assert_eq!(
+                got.join("|"),
+                answers[number][place],
+                "{family}, prompt {number}, {}",
+                run["options"]
+            );
             if number < scored && options.beams > 1 {
                 for (result, place) in results.iter().zip(number * copies..) {
-                    let (got, expected) = (result.score.unwrap(), run["scores"][place].as_f64().unwrap());
-                    assert!((f64::from(got) - expected).abs() < 1e-4, "{got} for {expected}");
+                    let (got, expected) = (
+                        result.score.unwrap(),
+                        run["scores"][place].as_f64().unwrap(),
+                    );
+                    assert!(
+                        (f64::from(got) - expected).abs() < 1e-4,
+                        "{got} for {expected}"
+                    );
                 }
             }
         }
@@ -121,7 +139,13 @@ fn distributions_after_processors_and_filters() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|row| row.as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect())
+        .map(|row| {
+            row.as_array()
+                .unwrap()
+                .iter()
+                .map(|x| x.as_f64().unwrap() as f32)
+                .collect()
+        })
         .collect();
     let (context, new) = (ids(&fixture["context"]), ids(&fixture["new"]));
     let end = EndTokens::new(ids(&fixture["end"]));

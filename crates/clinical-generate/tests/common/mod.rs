@@ -21,6 +21,8 @@ pub struct TableModel {
     /// `(step, value)`: from this step on the last logit of every row is this value.
     pub broken: Option<(usize, f32)>,
     pub device: Device,
+    /// Whether new rows can join those in flight.
+    pub merges: bool,
     /// Rows at each call of the model, the prefill first.
     pub calls: RefCell<Vec<usize>>,
 }
@@ -40,6 +42,7 @@ impl TableModel {
             encoder: false,
             end_bias: 0.0,
             broken: None,
+            merges: false,
             device: clinical_kernels::cpu(),
             calls: RefCell::default(),
         }
@@ -112,7 +115,11 @@ impl StepModel for TableModel {
         self.encoder.then_some(0)
     }
 
-    fn prefill(&self, prompts: &[&[u32]], _reserve: usize) -> Result<(TableCache, Tensor<2>), ModelError> {
+    fn prefill(
+        &self,
+        prompts: &[&[u32]],
+        _reserve: usize,
+    ) -> Result<(TableCache, Tensor<2>), ModelError> {
         ModelError::check_prompts(prompts, self.vocabulary)?;
         let rows = prompts
             .iter()
@@ -148,7 +155,19 @@ impl StepModel for TableModel {
     }
 
     fn select(&self, cache: &mut TableCache, rows: &[usize]) {
-        cache.rows = rows.iter().map(|&row| cache.rows[row].clone()).collect();
+        cache.rows = rows.iter().map(|&row| cache.rows[row]).collect();
+    }
+
+    fn can_merge(&self) -> bool {
+        self.merges
+    }
+
+    fn merge(&self, cache: &mut TableCache, other: TableCache) -> Result<(), ModelError> {
+        if !self.merges {
+            return Err(ModelError::CannotMerge);
+        }
+        cache.rows.extend(other.rows);
+        Ok(())
     }
 }
 
