@@ -1,10 +1,10 @@
 //! Measures the exact match of a model on generated questions about notes that the demonstration model has not seen.
 //!
 //! `cargo run --release --example accuracy`
-#![allow(clippy::print_stdout)] // a command-line program
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use asclepius::{AnswerOptions, Asclepius, LoadOptions};
@@ -28,8 +28,17 @@ struct Arguments {
     at_least: f64,
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
     clinical_kernels::keep_freed_memory();
     let model = match &arguments.model {
         Some(dir) => Asclepius::load(dir, &LoadOptions::default())?,
@@ -37,7 +46,11 @@ fn main() -> Result<()> {
     };
     let questions: Vec<(String, Pair)> = Generator::held_out(arguments.seed)
         .pairs(5)
-        .flat_map(|case| case.pairs.into_iter().map(move |pair| (case.note.clone(), pair)))
+        .flat_map(|case| {
+            case.pairs
+                .into_iter()
+                .map(move |pair| (case.note.clone(), pair))
+        })
         .take(arguments.questions)
         .collect();
     let options = AnswerOptions::new().with_max_new_tokens(96).with_batch(16);
@@ -59,9 +72,19 @@ fn main() -> Result<()> {
     for (task, (right, asked)) in &tasks {
         println!("{task:32} {right:4} of {asked:4}");
     }
-    let (right, asked) = tasks.values().fold((0, 0), |sum, task| (sum.0 + task.0, sum.1 + task.1));
+    let (right, asked) = tasks
+        .values()
+        .fold((0, 0), |sum, task| (sum.0 + task.0, sum.1 + task.1));
     let share = right as f64 / asked.max(1) as f64;
-    println!("{:32} {right:4} of {asked:4}  exact match {:.1} %", "all", 100.0 * share);
-    anyhow::ensure!(share >= arguments.at_least, "exact match {share:.3} is below {}", arguments.at_least);
+    println!(
+        "{:32} {right:4} of {asked:4}  exact match {:.1} %",
+        "all",
+        100.0 * share
+    );
+    anyhow::ensure!(
+        share >= arguments.at_least,
+        "exact match {share:.3} is below {}",
+        arguments.at_least
+    );
     Ok(())
 }

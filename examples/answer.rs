@@ -1,11 +1,11 @@
 //! Answers a question about a clinical note.
 //!
 //! `cargo run --release --example answer -- --note examples/data/note.txt --question "How old is the patient?"`
-#![allow(clippy::print_stdout)] // a command-line program
 
 use std::io::{Read, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use asclepius::{AnswerOptions, Asclepius, Combine, LoadOptions, LongNote};
@@ -44,8 +44,17 @@ enum Policy {
     Windows,
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
     let note = read_note(arguments.note.as_deref())?;
     clinical_kernels::keep_freed_memory();
     let load = LoadOptions::new().device(clinical_kernels::parse(&arguments.device)?);
@@ -68,7 +77,11 @@ fn main() -> Result<()> {
     let answer = model.answer_with(&note, &arguments.question, &options, |piece| {
         // Nobody reads any more: stop writing the answer.
         let written = arguments.json || write!(out, "{piece}").and_then(|()| out.flush()).is_ok();
-        if written { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if written {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     })?;
     if arguments.json {
         serde_json::to_writer(&mut out, &answer)?;
@@ -81,11 +94,17 @@ fn read_note(path: Option<&std::path::Path>) -> Result<String> {
     let (bytes, name) = match path {
         Some(path) => {
             let bytes = std::fs::read(path);
-            (bytes.with_context(|| format!("cannot read the note {}", path.display()))?, path.display().to_string())
+            (
+                bytes.with_context(|| format!("cannot read the note {}", path.display()))?,
+                path.display().to_string(),
+            )
         }
         None => {
             let mut bytes = Vec::new();
-            std::io::stdin().lock().read_to_end(&mut bytes).context("cannot read the note from standard input")?;
+            std::io::stdin()
+                .lock()
+                .read_to_end(&mut bytes)
+                .context("cannot read the note from standard input")?;
             (bytes, "standard input".to_owned())
         }
     };

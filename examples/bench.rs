@@ -1,11 +1,12 @@
-#![allow(clippy::print_stdout)] // a command-line program
 //! Times a model on its shape alone (random weights, no files) and prints one JSON line.
 //!
 //! `cargo run --release --example bench -- --model t5-base --workload encode --batch 1 --length 512`
 
+use std::process::ExitCode;
+
 use anyhow::{Result, ensure};
 use clap::Parser;
-use clinical_bench::{Plan, Workload, run};
+use clinical_bench::{Plan, Workload};
 
 #[derive(Parser)]
 struct Arguments {
@@ -38,12 +39,25 @@ struct Arguments {
     device: String,
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
-    ensure!(arguments.threads <= 4096, "--threads {} is more than any machine has", arguments.threads);
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    ensure!(
+        arguments.threads <= 4096,
+        "--threads {} is more than any machine has",
+        arguments.threads
+    );
     clinical_kernels::keep_freed_memory();
     clinical_kernels::set_threads(arguments.threads)?;
-    let report = run(&Plan {
+    let report = clinical_bench::run(&Plan {
         model: arguments.model,
         workload: arguments.workload,
         precision: arguments.precision,

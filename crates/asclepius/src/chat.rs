@@ -33,10 +33,14 @@ impl ChatTemplate {
         let mut environment = Environment::new();
         environment.set_fuel(Some(FUEL));
         environment.set_syntax(syntax);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function("raise_exception", |message: String| -> Result<Value, minijinja::Error> {
-            Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
-        });
+        environment
+            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.add_function(
+            "raise_exception",
+            |message: String| -> Result<Value, minijinja::Error> {
+                Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+            },
+        );
         environment
             .add_template_owned(NAME, source.to_owned())
             .map_err(|error| template_error(&error))?;
@@ -92,20 +96,33 @@ mod tests {
             template.render(None, " Why admitted? ").unwrap(),
             "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWhy admitted?<|im_end|>\n<|im_start|>assistant\n"
         );
-        assert!(template.render(Some("Short."), "x").unwrap().starts_with("<|im_start|>system\nShort."));
+        assert!(
+            template
+                .render(Some("Short."), "x")
+                .unwrap()
+                .starts_with("<|im_start|>system\nShort.")
+        );
     }
 
     #[test]
     fn stops_a_template_that_never_ends() {
-        let endless = "{% for i in range(10000) %}{% for j in range(10000) %}{{ i }}{% endfor %}{% endfor %}";
+        let endless =
+            "{% for i in range(10000) %}{% for j in range(10000) %}{{ i }}{% endfor %}{% endfor %}";
         let template = ChatTemplate::new(endless, "", "").unwrap();
-        assert!(matches!(template.render(None, "x"), Err(Error::ChatTemplate { .. })));
+        assert!(matches!(
+            template.render(None, "x"),
+            Err(Error::ChatTemplate { .. })
+        ));
     }
 
     #[test]
     fn a_broken_template_is_an_error_that_quotes_nothing() {
-        assert!(matches!(ChatTemplate::new("{% for %}", "", ""), Err(Error::ChatTemplate { .. })));
-        let refusing = ChatTemplate::new("{{ raise_exception(messages[0].content) }}", "", "").unwrap();
+        assert!(matches!(
+            ChatTemplate::new("{% for %}", "", ""),
+            Err(Error::ChatTemplate { .. })
+        ));
+        let refusing =
+            ChatTemplate::new("{{ raise_exception(messages[0].content) }}", "", "").unwrap();
         let message = refusing.render(None, "secret").unwrap_err().to_string();
         assert!(!message.contains("secret"), "{message}");
     }

@@ -50,7 +50,10 @@ mod tests {
         let none = answer("This is not mentioned in the summary.", -0.1, 10);
         let long = answer("pneumonia of the left lung", -2.0, 10);
         let short = answer("fever", -1.0, 2);
-        assert_eq!(best(&[none.clone(), short.clone(), long.clone()], &options), 2);
+        assert_eq!(
+            best(&[none.clone(), short.clone(), long.clone()], &options),
+            2
+        );
         assert_eq!(best(&[none.clone(), none.clone()], &options), 0);
         assert_eq!(first_found(&[none.clone(), short, long], &options), 1);
         assert_eq!(first_found(&[none], &options), 0);

@@ -72,7 +72,10 @@ impl Asclepius {
 
     fn new(model: Llama, tokenizer: Tokenizer, report: LoadReport, own: bool) -> Result<Self> {
         let special = tokenizer.special();
-        let text = |id: Option<u32>| id.and_then(|id| tokenizer.id_to_token(id)).unwrap_or_default();
+        let text = |id: Option<u32>| {
+            id.and_then(|id| tokenizer.id_to_token(id))
+                .unwrap_or_default()
+        };
         let eos = special.eos.first().copied();
         let chat = tokenizer
             .chat_template()
@@ -82,13 +85,22 @@ impl Asclepius {
         let chat = if own { chat.unwrap_or(None) } else { chat? };
         let mut end = special.eos.clone();
         // Chat models end a turn with a token of their own, whatever the tokenizer calls the end of a text.
-        end.extend(END_OF_TURN.iter().filter_map(|token| tokenizer.token_to_id(token)));
+        end.extend(
+            END_OF_TURN
+                .iter()
+                .filter_map(|token| tokenizer.token_to_id(token)),
+        );
         let spelled = tokenizer
             .added_tokens()
             .into_iter()
             .filter_map(|(_, token)| token.special.then_some(token.content));
-        let named = [special.bos, special.pad, special.unk].into_iter().chain(special.eos.iter().copied().map(Some));
-        let mut spellings: Vec<String> = spelled.chain(named.map(text)).filter(|token| !token.is_empty()).collect();
+        let named = [special.bos, special.pad, special.unk]
+            .into_iter()
+            .chain(special.eos.iter().copied().map(Some));
+        let mut spellings: Vec<String> = spelled
+            .chain(named.map(text))
+            .filter(|token| !token.is_empty())
+            .collect();
         spellings.sort();
         spellings.dedup();
         Ok(Self {
@@ -127,7 +139,9 @@ impl Asclepius {
     /// [`Error`](crate::Error): an empty question, a note that is too long, a prompt marker inside a text, a model whose
     /// numbers are not finite.
     pub fn answer(&self, note: &str, question: &str) -> Result<Answer> {
-        self.answer_with(note, question, &AnswerOptions::default(), |_| ControlFlow::Continue(()))
+        self.answer_with(note, question, &AnswerOptions::default(), |_| {
+            ControlFlow::Continue(())
+        })
     }
 
     /// As [`answer`](Self::answer), with options and with the text as it is written.
@@ -154,11 +168,9 @@ impl Asclepius {
             return Ok(answer);
         }
         let mut trim = Trim::default();
-        let mut results = self.run(&parts, options, |step| {
-            match trim.push(step.text) {
-                Some(piece) if on_piece(&piece).is_break() => ControlFlow::Break(Cancel::All),
-                _ => ControlFlow::Continue(()),
-            }
+        let mut results = self.run(&parts, options, |step| match trim.push(step.text) {
+            Some(piece) if on_piece(&piece).is_break() => ControlFlow::Break(Cancel::All),
+            _ => ControlFlow::Continue(()),
         })?;
         let result = results.swap_remove(0);
         let mut answer = answer(&parts[0], &result);
@@ -177,7 +189,11 @@ impl Asclepius {
     /// # Errors
     ///
     /// As [`answer`](Self::answer), for the first question that fails; nothing is answered before all prompts are built.
-    pub fn answer_batch(&self, questions: &[(&str, &str)], options: &AnswerOptions) -> Result<Vec<Answer>> {
+    pub fn answer_batch(
+        &self,
+        questions: &[(&str, &str)],
+        options: &AnswerOptions,
+    ) -> Result<Vec<Answer>> {
         let prompter = self.prompter(options)?;
         let plans = questions
             .iter()
@@ -186,7 +202,9 @@ impl Asclepius {
         let mut answers: Vec<Option<Answer>> = Vec::new();
         answers.resize_with(questions.len(), || None);
         // Prompts of like length share a batch: padding costs time.
-        let mut single: Vec<usize> = (0..plans.len()).filter(|&at| plans[at].len() == 1).collect();
+        let mut single: Vec<usize> = (0..plans.len())
+            .filter(|&at| plans[at].len() == 1)
+            .collect();
         single.sort_by_key(|&at| plans[at][0].ids.len());
         for rows in single.chunks(options.batch) {
             let parts: Vec<&Part> = rows.iter().map(|&at| &plans[at][0]).collect();
@@ -216,8 +234,20 @@ impl Asclepius {
         )
     }
 
-    fn plan(&self, prompter: &Prompter<'_>, note: &str, question: &str, options: &AnswerOptions) -> Result<Vec<Part>> {
-        plan(prompter, note, question, self.model.config().max_positions(), options)
+    fn plan(
+        &self,
+        prompter: &Prompter<'_>,
+        note: &str,
+        question: &str,
+        options: &AnswerOptions,
+    ) -> Result<Vec<Part>> {
+        plan(
+            prompter,
+            note,
+            question,
+            self.model.config().max_positions(),
+            options,
+        )
     }
 
     /// Asks the question of every window, and makes one answer of theirs.
@@ -235,8 +265,16 @@ impl Asclepius {
         for rows in parts.chunks(options.batch) {
             let rows: Vec<&Part> = rows.iter().collect();
             let results = self.run_all(&rows, options)?;
-            answers.extend(rows.iter().zip(&results).map(|(part, result)| answer(part, result)));
-            if *combine == Combine::FirstFound && answers.iter().any(|answer| !options.is_no_answer(&answer.text)) {
+            answers.extend(
+                rows.iter()
+                    .zip(&results)
+                    .map(|(part, result)| answer(part, result)),
+            );
+            if *combine == Combine::FirstFound
+                && answers
+                    .iter()
+                    .any(|answer| !options.is_no_answer(&answer.text))
+            {
                 break;
             }
         }
@@ -408,7 +446,9 @@ mod tests {
     #[test]
     fn pieces_have_no_white_space_at_either_end() {
         let mut trim = Trim::default();
-        let pieces: Vec<Option<String>> = [" ", "\nA", " ", "b ", "\n"].map(|piece| trim.push(piece)).into();
+        let pieces: Vec<Option<String>> = [" ", "\nA", " ", "b ", "\n"]
+            .map(|piece| trim.push(piece))
+            .into();
         let pieces: Vec<&str> = pieces.iter().flatten().map(String::as_str).collect();
         assert_eq!(pieces, ["A", " b"]);
         assert_eq!(trim.written, "A b");

@@ -73,15 +73,24 @@ pub struct AnswerOptions {
 impl Default for AnswerOptions {
     fn default() -> Self {
         Self {
-            generation: Generation::greedy().with_max_new_tokens(400).with_log_probs(true),
+            generation: Generation::greedy()
+                .with_max_new_tokens(400)
+                .with_log_probs(true),
             long_note: LongNote::default(),
             prompt: PromptStyle::default(),
             markers: MarkerPolicy::Error,
             reserve: 64,
             batch: 8,
-            no_answer: ["not mentioned", "not stated", "not documented", "no information", "n/a", "unanswerable"]
-                .map(String::from)
-                .to_vec(),
+            no_answer: [
+                "not mentioned",
+                "not stated",
+                "not documented",
+                "no information",
+                "n/a",
+                "unanswerable",
+            ]
+            .map(String::from)
+            .to_vec(),
         }
     }
 }
@@ -154,6 +163,10 @@ impl AnswerOptions {
     /// Whether an answer says that the note has no answer.
     pub(crate) fn is_no_answer(&self, answer: &str) -> bool {
         let answer = answer.to_lowercase();
-        answer.trim().is_empty() || self.no_answer.iter().any(|phrase| answer.contains(&phrase.to_lowercase()))
+        answer.trim().is_empty()
+            || self
+                .no_answer
+                .iter()
+                .any(|phrase| answer.contains(&phrase.to_lowercase()))
     }
 }

@@ -58,7 +58,8 @@ pub(crate) fn plan(
             Ok(vec![part(0..ends[last - at])?])
         }
         LongNote::Windows { overlap, .. } => {
-            let count = |text: &str| -> Result<usize> { Ok(prompter.ids(text, question)?.len() - empty) };
+            let count =
+                |text: &str| -> Result<usize> { Ok(prompter.ids(text, question)?.len() - empty) };
             clinical_notes::windows(note, room - empty, *overlap, count)?
                 .into_iter()
                 .map(|window| part(window.range))

@@ -50,6 +50,7 @@ impl Report {
         self.max_s = seconds[seconds.len() - 1];
         self.ms_per_token = 1e3 * self.median_s / tokens as f64;
         self.gflops_per_s = flops / self.median_s / 1e9;
-        self.peak_rss_mb = clinical_kernels::peak_rss_bytes().unwrap_or(0) as f64 / f64::from(1 << 20);
+        self.peak_rss_mb =
+            clinical_kernels::peak_rss_bytes().unwrap_or(0) as f64 / f64::from(1 << 20);
     }
 }

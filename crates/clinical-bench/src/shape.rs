@@ -39,7 +39,8 @@ pub enum ShapeError {
 
 impl Shape {
     /// The names that [`Shape::named`] knows.
-    pub const NAMES: [&'static str; 5] = ["t5-base", "t5-large", "llama-1b", "llama-7b", "llama-13b"];
+    pub const NAMES: [&'static str; 5] =
+        ["t5-base", "t5-large", "llama-1b", "llama-7b", "llama-13b"];
 
     /// A known shape, or the config file at this path.
     ///
@@ -58,15 +59,17 @@ impl Shape {
     }
 
     fn from_file(path: &str) -> Result<Self, ShapeError> {
-        let text = std::fs::read_to_string(Path::new(path)).map_err(|source| ShapeError::Unknown {
-            name: path.to_owned(),
-            source,
-        })?;
+        let text =
+            std::fs::read_to_string(Path::new(path)).map_err(|source| ShapeError::Unknown {
+                name: path.to_owned(),
+                source,
+            })?;
         let config = |reason: String| ShapeError::Config {
             path: path.to_owned(),
             reason,
         };
-        let json: serde_json::Value = serde_json::from_str(&text).map_err(|error| config(error.to_string()))?;
+        let json: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| config(error.to_string()))?;
         match json["model_type"].as_str() {
             Some("t5") => T5Config::from_json(text.as_bytes())
                 .map(Self::T5)
@@ -74,7 +77,10 @@ impl Shape {
             Some("llama" | "mistral") => LlamaConfig::from_json(&text)
                 .map(Self::Llama)
                 .map_err(|error| config(error.to_string())),
-            other => Err(config(format!("model_type is {}", other.unwrap_or("missing")))),
+            other => Err(config(format!(
+                "model_type is {}",
+                other.unwrap_or("missing")
+            ))),
         }
     }
 
@@ -103,7 +109,8 @@ impl Shape {
         let (rows, n) = (batch as f64, length as f64);
         // On average a position sees half of the positions.
         let seen = (n + 1.0) / 2.0;
-        rows * n * (self.token_flops(seen, source) + self.head_flops()) + rows * self.cross_flops(source)
+        rows * n * (self.token_flops(seen, source) + self.head_flops())
+            + rows * self.cross_flops(source)
     }
 
     /// Reading a prompt: logits for the last position alone.
@@ -160,6 +167,10 @@ impl Shape {
 }
 
 fn t5_feed_forward(config: &T5Config) -> f64 {
-    let matrices = if config.feed_forward_proj.gated { 3.0 } else { 2.0 };
+    let matrices = if config.feed_forward_proj.gated {
+        3.0
+    } else {
+        2.0
+    };
     matrices * (config.d_model * config.d_ff) as f64
 }

@@ -96,7 +96,9 @@ pub enum BenchError {
         name: String,
     },
     /// The model has no such workload.
-    #[error("`{workload}` does not apply to {model}: see the table in the README of clinical-bench")]
+    #[error(
+        "`{workload}` does not apply to {model}: see the table in the README of clinical-bench"
+    )]
     NotForThisModel {
         /// What was asked for.
         workload: Workload,
@@ -129,7 +131,11 @@ pub enum BenchError {
 ///
 /// [`BenchError`] for a plan that makes no sense.
 pub fn run(plan: &Plan) -> Result<Report, BenchError> {
-    for (field, value) in [("batch", plan.batch), ("length", plan.length), ("runs", plan.runs)] {
+    for (field, value) in [
+        ("batch", plan.batch),
+        ("length", plan.length),
+        ("runs", plan.runs),
+    ] {
         if value == 0 {
             return Err(BenchError::Zero { field });
         }
@@ -184,12 +190,26 @@ fn device_for(plan: &Plan) -> Device {
     }
 }
 
-fn t5(plan: &Plan, shape: &Shape, model: T5, rows: &[&[u32]], report: &mut Report) -> Result<(), BenchError> {
+fn t5(
+    plan: &Plan,
+    shape: &Shape,
+    model: T5,
+    rows: &[&[u32]],
+    report: &mut Report,
+) -> Result<(), BenchError> {
     let tokens = plan.batch * plan.length;
     match plan.workload {
         Workload::Encode => {
-            let seconds = time(plan, || Ok(sync(model.encode(rows).map_err(|error| build(&error))?.states)))?;
-            report.fill(seconds, tokens, shape.encoder_flops(plan.batch, plan.length));
+            let seconds = time(plan, || {
+                Ok(sync(
+                    model.encode(rows).map_err(|error| build(&error))?.states,
+                ))
+            })?;
+            report.fill(
+                seconds,
+                tokens,
+                shape.encoder_flops(plan.batch, plan.length),
+            );
         }
         Workload::Decode => decode(plan, shape, &model, rows, report)?,
         Workload::Train => {
@@ -222,20 +242,37 @@ fn t5(plan: &Plan, shape: &Shape, model: T5, rows: &[&[u32]], report: &mut Repor
     Ok(())
 }
 
-fn llama(plan: &Plan, shape: &Shape, model: Llama, rows: &[&[u32]], report: &mut Report) -> Result<(), BenchError> {
+fn llama(
+    plan: &Plan,
+    shape: &Shape,
+    model: Llama,
+    rows: &[&[u32]],
+    report: &mut Report,
+) -> Result<(), BenchError> {
     let tokens = plan.batch * plan.length;
     match plan.workload {
         Workload::Prefill => {
             let seconds = time(plan, || Ok(sync(model.prefill(rows, 1)?.1)))?;
-            report.fill(seconds, tokens, shape.prefill_flops(plan.batch, plan.length));
+            report.fill(
+                seconds,
+                tokens,
+                shape.prefill_flops(plan.batch, plan.length),
+            );
         }
         Workload::Forward => {
             let seconds = time(plan, || Ok(sync(model.forward(rows)?)))?;
-            report.fill(seconds, tokens, shape.decoder_flops(plan.batch, plan.length, 0));
+            report.fill(
+                seconds,
+                tokens,
+                shape.decoder_flops(plan.batch, plan.length, 0),
+            );
         }
         Workload::Decode => decode(plan, shape, &model, rows, report)?,
         Workload::Train => {
-            let labels: Vec<Vec<i64>> = rows.iter().map(|row| row.iter().map(|&id| id.into()).collect()).collect();
+            let labels: Vec<Vec<i64>> = rows
+                .iter()
+                .map(|row| row.iter().map(|&id| id.into()).collect())
+                .collect();
             let labels: Vec<&[i64]> = labels.iter().map(Vec::as_slice).collect();
             let flops = 3.0 * shape.decoder_flops(plan.batch, plan.length, 0);
             train(plan, model, tokens, flops, report, |model| {
@@ -310,7 +347,10 @@ fn train<M: Module>(
     Ok(())
 }
 
-fn time<T>(plan: &Plan, mut work: impl FnMut() -> Result<T, BenchError>) -> Result<Vec<f64>, BenchError> {
+fn time<T>(
+    plan: &Plan,
+    mut work: impl FnMut() -> Result<T, BenchError>,
+) -> Result<Vec<f64>, BenchError> {
     let mut seconds = Vec::with_capacity(plan.runs);
     for run in 0..=plan.runs {
         let start = Instant::now();
