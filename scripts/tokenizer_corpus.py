@@ -1,7 +1,7 @@
 """Writes the expected token ids that `clinical-tokenizer` is tested against.
 
     python scripts/tokenizer_corpus.py                     # small models: tests/data/{corpus,trie}.json, expected/*.json
-    python scripts/tokenizer_corpus.py --mistral PATH      # real Mistral v1 tokenizer.model: expected/mistral.json
+    python scripts/tokenizer_corpus.py --assets .cache/assets   # real tokenizers (scripts/get_assets): expected/real.json
     python scripts/tokenizer_corpus.py --out DIR --combinations 20000 --seed 5   # another, larger corpus; then
     CLINICAL_TOKENIZER_DATA=DIR cargo test --release -p clinical-tokenizer --test parity
 
@@ -213,25 +213,47 @@ def dump(path, value):
     path.write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
-def mistral(model, lines):
-    tags = added(32000)
-    cases = []
-    for name, config, extra in (("legacy", {}, {}), ("new", {"legacy": False}, {}), ("legacy_tags", {}, tags), ("new_tags", {"legacy": False}, tags)):
-        case = dict(name=name, files={"tokenizer.model": model.name}, python=("LlamaTokenizer", {}),
-                    json={"tokenizer_config.json": LLAMA_STRINGS | config} | ({"added_tokens.json": extra} if extra else {}))
+# Real tokenizers: files in the asset folder -> name in the directory. Only hashes are stored.
+REAL = [
+    dict(name="mistral_legacy", files={"tokenizer.model": "mistral-common/tokenizer.model.v1"}, python=("LlamaTokenizer", {}),
+         json={"tokenizer_config.json": LLAMA_STRINGS}),
+    dict(name="mistral_new", files={"tokenizer.model": "mistral-common/tokenizer.model.v1"}, python=("LlamaTokenizer", {}),
+         json={"tokenizer_config.json": LLAMA_STRINGS | {"legacy": False}}),
+    dict(name="mistral_legacy_tags", files={"tokenizer.model": "mistral-common/tokenizer.model.v1"}, python=("LlamaTokenizer", {}),
+         json={"tokenizer_config.json": LLAMA_STRINGS, "added_tokens.json": added(32000)}),
+    dict(name="mistral_new_tags", files={"tokenizer.model": "mistral-common/tokenizer.model.v1"}, python=("LlamaTokenizer", {}),
+         json={"tokenizer_config.json": LLAMA_STRINGS | {"legacy": False}, "added_tokens.json": added(32000)}),
+    dict(name="mistral_v3_new", files={"tokenizer.model": "mistral-common/mistral_instruct_tokenizer_240323.model.v3"},
+         python=("LlamaTokenizer", {}), json={"tokenizer_config.json": LLAMA_STRINGS | {"legacy": False}}),
+    dict(name="seqio_legacy", files={"spiece.model": "seqio/sentencepiece.model"}, python=("T5Tokenizer", {}), json={}),
+    dict(name="seqio_new_tags", files={"spiece.model": "seqio/sentencepiece.model"}, python=("T5Tokenizer", {}),
+         json={"tokenizer_config.json": {"legacy": False}, "added_tokens.json": added(1100)}),
+    dict(name="minilm_words", files={"vocab.txt": "all-minilm-l6-v2/vocab.txt"}, python=("BertTokenizer", {}),
+         json={"tokenizer_config.json": {"do_lower_case": True}}),
+    dict(name="minilm_fast", files={f: f"all-minilm-l6-v2/{f}" for f in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")},
+         python=("BertTokenizerFast", {}), json={}),
+    dict(name="smollm2", files={f: f"smollm2-135m-instruct/{f}" for f in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")},
+         python=("GPT2TokenizerFast", {}), json={}),
+]
+
+
+def real(assets, lines):
+    out = []
+    for case in REAL:
         with tempfile.TemporaryDirectory() as tmp:
-            build(case, pathlib.Path(tmp), models=model.parent)
+            build(case, pathlib.Path(tmp), models=assets)
             tokenizer = load(case, tmp)
-            wanted = [line for line in lines if not extra or "[" in line]
-            ids = [tokenizer.encode(line) for line in wanted]
-            long = tokenizer.encode(long_text(lines, 20))
-        cases.append({"name": name, "json": case["json"], "only_tags": bool(extra), "ids": ids, "long": [len(long), fnv(long)]})
-    dump(DATA / "expected/mistral.json", cases)
+        ids = [tokenizer.encode(line) for line in lines]
+        long = tokenizer.encode(long_text(lines, 20))
+        decoded = [tokenizer.decode(i, skip_special_tokens=skip) for i in ids if i for skip in (False, True)]
+        out.append({"name": case["name"], "files": case["files"], "json": case["json"], "size": max(tokenizer.get_vocab().values()) + 1,
+                    "ids": [fnv(i)[:8] for i in ids], "long": [len(long), fnv(long)], "decoded": fnv(b"".join(d.encode() + b"\n" for d in decoded))})
+    dump(DATA / "expected/real.json", out)
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--mistral", type=pathlib.Path, help="the real tokenizer.model.v1 of mistral-common")
+    parser.add_argument("--assets", type=pathlib.Path, help="the folder that scripts/get_assets fills: makes expected/real.json only")
     parser.add_argument("--out", type=pathlib.Path, default=DATA, help="where to write (the committed fixtures by default)")
     parser.add_argument("--combinations", type=int, default=240)
     parser.add_argument("--seed", type=int, default=20240229)
@@ -240,8 +262,8 @@ def main():
     out = arguments.out
     if out != DATA:
         shutil.copytree(DATA / "models", out / "models", dirs_exist_ok=True)
-    if arguments.mistral:
-        return mistral(arguments.mistral, lines)
+    if arguments.assets:
+        return real(arguments.assets, lines)
     dump(out / "corpus.json", lines)
     dump(out / "trie.json", {"splits": trie_cases(), "blanks": blanks()})
     dump(out / "cases.json", [{k: case[k] for k in ("name", "files", "json")} for case in CASES])

@@ -244,8 +244,13 @@ impl SlowBert {
                 out.push_same(name, at);
                 at += name.len();
             } else {
-                c.to_lowercase().for_each(|lower| out.push_char_from(lower, at));
+                // Of the letters that one letter becomes, the first covers it and the others cover nothing.
+                let mut origin = at;
                 at += c.len_utf8();
+                for lower in c.to_lowercase() {
+                    out.push_char_from(lower, origin);
+                    origin = at;
+                }
             }
         }
         out.finish(text.len())

@@ -160,6 +160,26 @@ pub(crate) fn join<'t>(stretch: &[Range<usize>], text: &'t str) -> Cow<'t, str> 
     }
 }
 
+/// Bytes of the text for a range of the joined stretch.
+pub(crate) fn locate(stretch: &[Range<usize>], range: Range<usize>) -> Range<usize> {
+    if let [only] = stretch {
+        return only.start + range.start..only.start + range.end;
+    }
+    let (mut before, mut start, mut end) = (0, None, 0);
+    for part in stretch {
+        let after = before + part.len();
+        if start.is_none() && range.start < after {
+            start = Some(part.start + (range.start - before));
+        }
+        if range.end > before {
+            end = part.start + (range.end.min(after) - before);
+        }
+        before = after;
+    }
+    let start = start.unwrap_or_else(|| stretch.last().map_or(0, |part| part.end));
+    start..end.max(start)
+}
+
 /// Joins ranges that touch.
 fn merge(stretch: Vec<Range<usize>>) -> Vec<Range<usize>> {
     let mut out: Vec<Range<usize>> = Vec::with_capacity(stretch.len());

@@ -146,3 +146,46 @@ impl SplitTrie {
         out
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(serde::Deserialize)]
+    struct Fixture {
+        /// Words, text, and the pieces of `transformers.tokenization_utils.Trie`.
+        splits: Vec<(Vec<String>, String, Vec<String>)>,
+        /// Every character that Python's `str.isspace` accepts.
+        blanks: Vec<u32>,
+    }
+
+    fn fixture() -> Fixture {
+        serde_json::from_str(include_str!("../../tests/data/trie.json")).unwrap()
+    }
+
+    #[test]
+    fn splits_are_those_of_transformers() {
+        for (words, text, wanted) in fixture().splits {
+            let mut trie = SplitTrie::default();
+            words.iter().for_each(|word| trie.add(word));
+            let found: Vec<&str> = trie.split(&text).into_iter().map(|range| &text[range]).collect();
+            assert_eq!(found, wanted, "{words:?} in {text:?}");
+        }
+    }
+
+    #[test]
+    fn blanks_are_those_of_python() {
+        let found: Vec<u32> = (0..0x11_0000).filter(|&c| char::from_u32(c).is_some_and(crate::chars::is_py_space)).collect();
+        assert_eq!(found, fixture().blanks);
+    }
+
+    #[test]
+    fn one_megabyte_is_split_in_one_pass() {
+        let mut trie = SplitTrie::default();
+        ["[Name]", "[Reg#]", "aaaaaaaaab"].iter().for_each(|word| trie.add(word));
+        let text = "aaaaaaaa[Name".repeat(80_000);
+        let start = std::time::Instant::now();
+        assert_eq!(trie.split(&text).len(), 1);
+        assert!(start.elapsed().as_secs() < 5);
+    }
+}

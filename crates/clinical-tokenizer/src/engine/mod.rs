@@ -148,10 +148,11 @@ impl Engine {
         let encoding = guard(ENCODING, || self.inner.encode(input, add_special))?;
         let special: Vec<bool> = encoding.get_special_tokens_mask().iter().map(|&mask| mask == 1).collect();
         let sequences: Vec<Option<u8>> = encoding.get_sequence_ids().into_iter().map(|id| id.map(|id| id as u8)).collect();
+        let source = |sequence: Option<u8>| if sequence == Some(1) { second.unwrap_or_default() } else { text };
         Ok(Encoding {
             ids: encoding.get_ids().to_vec(),
             type_ids: encoding.get_type_ids().to_vec(),
-            offsets: encoding.get_offsets().to_vec(),
+            offsets: encoding.get_offsets().iter().zip(&sequences).map(|(&range, &id)| widen(source(id), range)).collect(),
             sequences: sequences.iter().zip(&special).map(|(id, &special)| if special { None } else { Some(id.unwrap_or(0)) }).collect(),
             special,
         })
@@ -171,6 +172,11 @@ impl Engine {
     pub(crate) fn to_json(&self) -> Result<String> {
         guard("saving the tokenizer", || self.inner.to_string(false))
     }
+}
+
+/// Moves offsets out of the middle of characters: the engine trims blanks by counting characters, but counts in bytes.
+fn widen(text: &str, (start, end): (usize, usize)) -> (usize, usize) {
+    (text.floor_char_boundary(start), text.ceil_char_boundary(end))
 }
 
 fn from_value<T: serde::de::DeserializeOwned>(value: Value) -> Result<T> {

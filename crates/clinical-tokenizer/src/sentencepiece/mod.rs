@@ -87,7 +87,8 @@ impl Processor {
         mut each: impl FnMut(Found<'_>),
     ) -> Result<()> {
         normalize(&self.model, &self.matcher, text, add_dummy_prefix, &mut scratch.normalized)?;
-        let Normalized { text, map } = &scratch.normalized;
+        let normalized = &scratch.normalized;
+        let text = normalized.text.as_str();
         scratch.pieces.clear();
         match &self.search {
             Search::Unigram(unigram) => unigram.encode(text, &mut scratch.pieces),
@@ -99,9 +100,10 @@ impl Processor {
             let unknown = id == self.model.unk;
             if unknown && let Some(ids) = &self.byte_ids {
                 // Every byte token stands for the whole character.
+                let (start, end_of) = normalized.original(from, end as usize);
                 for byte in text[from..end as usize].bytes() {
                     let surface = &self.model.pieces[ids[usize::from(byte)] as usize].text;
-                    each(Found { id: ids[usize::from(byte)], surface, start: map[from], end: map[end as usize] });
+                    each(Found { id: ids[usize::from(byte)], surface, start, end: end_of });
                 }
             } else {
                 // Neighbouring unknown characters are one unknown piece.
@@ -109,7 +111,8 @@ impl Processor {
                     end = next;
                     pieces.next();
                 }
-                each(Found { id, surface: &text[from..end as usize], start: map[from], end: map[end as usize] });
+                let (start, end_of) = normalized.original(from, end as usize);
+                each(Found { id, surface: &text[from..end as usize], start, end: end_of });
             }
             from = end as usize;
         }

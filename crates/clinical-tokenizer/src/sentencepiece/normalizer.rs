@@ -13,6 +13,8 @@ pub(crate) struct Normalized {
     pub(crate) text: String,
     /// `text.len() + 1` offsets.
     pub(crate) map: Vec<u32>,
+    /// Bytes of the blank that was put in front and stands for nothing.
+    pub(crate) dummy: usize,
 }
 
 /// Finds user-defined pieces in text: they are never rewritten and never cut.
@@ -59,6 +61,7 @@ pub(crate) fn normalize(
 ) -> Result<()> {
     out.text.clear();
     out.map.clear();
+    out.dummy = 0;
     let space = if model.escape_whitespaces { "▁" } else { " " };
     let mut rest = text;
     if model.remove_extra_whitespaces {
@@ -82,6 +85,7 @@ pub(crate) fn normalize(
     let mut consumed = text.len() - rest.len();
     if !model.whitespace_suffix && add_dummy_prefix {
         out.push(space, consumed);
+        out.dummy = space.len();
     }
     if model.charsmap.is_none() && matcher.is_empty() && !model.remove_extra_whitespaces {
         out.push_plain(rest, consumed, space);
@@ -126,6 +130,18 @@ pub(crate) fn normalize(
 }
 
 impl Normalized {
+    /// The original bytes of a range of the normalized text. Of the letters that a rule makes of one letter each covers
+    /// all of it.
+    pub(crate) fn original(&self, start: usize, end: usize) -> (u32, u32) {
+        let mut after = end;
+        if end > self.dummy.max(start) {
+            while after < self.text.len() && self.map[after] == self.map[end - 1] {
+                after += 1;
+            }
+        }
+        (self.map[start], self.map[after])
+    }
+
     #[inline]
     fn push(&mut self, text: &str, origin: usize) {
         self.text.push_str(text);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use super::{Found, Processor, Scratch, SentencePieceKind, SentencePieceModel, Token};
-use crate::added::{AddedToken, AddedVocabulary, Segment, join};
+use crate::added::{AddedToken, AddedVocabulary, Segment, join, locate};
 use crate::align::{Aligned, Aligner};
 use crate::error::{Error, Result};
 use crate::limits::MAX_EXTRA_IDS;
@@ -333,31 +333,27 @@ impl SlowSentencePiece {
         mut each: impl FnMut(Found<'_>, Range<usize>),
     ) -> Result<()> {
         let own = join(stretch, text);
-        let base = stretch.first().map_or(0, |range| range.start);
         let guarded = !self.legacy && own.starts_with(['▁', ' ']);
+        let guard = if guarded { self.unk_name.len() } else { 0 };
+        let place = |found: &Found<'_>| {
+            let (start, end) = (found.start as usize, found.end as usize);
+            locate(stretch, start.saturating_sub(guard)..end.saturating_sub(guard))
+        };
         if !guarded {
-            return self.processor.encode(&own, self.dummy_prefix(), scratch, |found| {
-                let range = base + found.start as usize..base + found.end as usize;
-                each(found, range);
-            });
+            return self.processor.encode(&own, self.dummy_prefix(), scratch, |found| each(found, place(&found)));
         }
-        let guard = self.unk_name.len();
         let joined = format!("{}{own}", self.unk_name);
         let mut total = 0;
         self.processor.encode(&joined, false, scratch, |found| {
             total += 1;
             if total > self.unk_length {
-                let range = base + (found.start as usize).saturating_sub(guard)..base + (found.end as usize).saturating_sub(guard);
-                each(found, range);
+                each(found, place(&found));
             }
         })?;
         if total >= self.unk_length {
             return Ok(());
         }
         // Fewer tokens than the guard alone: then nothing is left out.
-        self.processor.encode(&joined, false, scratch, |found| {
-            let range = base + (found.start as usize).saturating_sub(guard)..base + (found.end as usize).saturating_sub(guard);
-            each(found, range);
-        })
+        self.processor.encode(&joined, false, scratch, |found| each(found, place(&found)))
     }
 }
