@@ -5,68 +5,89 @@ use clinical_nn::KvCache;
 
 /// Keys, values and lengths of the rows in flight; made by `prefill`, it belongs to that call.
 ///
-/// All rows use the same slots: a prompt fills `0..its length`, padding the rest up to the longest prompt, and new tokens
-/// follow behind the longest. So a short row has a gap, which a mask hides; its positions are counted without the gap.
+/// All rows end at the same slot, and a row that is shorter than the longest has a gap in front, which a mask hides:
+/// position `p` of a row lies in slot `gap + p`.
 #[derive(Debug, Clone)]
 pub struct LlamaCache {
     pub(crate) layers: Vec<KvCache>,
-    /// Tokens of each row's prompt.
-    pub(crate) prompts: Vec<usize>,
-    /// Slots that prompts take: those of the longest, even after that row is gone.
-    pub(crate) prompt_slots: usize,
-    /// New tokens of each row.
-    pub(crate) steps: usize,
+    pub(crate) lengths: Vec<usize>,
 }
 
 impl LlamaCache {
     /// The number of rows in flight.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.prompts.len()
+        self.lengths.len()
     }
 
     /// The positions that each row has read, prompt and new tokens together.
     #[must_use]
-    pub fn lengths(&self) -> Vec<usize> {
-        self.prompts
-            .iter()
-            .map(|prompt| prompt + self.steps)
-            .collect()
+    pub fn lengths(&self) -> &[usize] {
+        &self.lengths
     }
 
-    /// The mask `[rows, 1, 1, slots]` of the next step, true where a slot is a gap, or has left the window; `None` where
-    /// nothing is hidden.
-    pub(crate) fn hidden(&self, window: Option<usize>, device: &Device) -> Option<Tensor<4, Bool>> {
-        let slots = self.prompt_slots + self.steps + 1;
-        let longest = self.prompts.iter().max().map_or(0, |&p| p + self.steps + 1);
-        let gaps = self.prompts.iter().any(|&p| p < self.prompt_slots);
-        if !gaps && window.is_none_or(|window| longest <= window) {
+    pub(crate) fn longest(&self) -> usize {
+        self.lengths.iter().max().map_or(0, |&length| length)
+    }
+
+    pub(crate) fn slots(&self) -> usize {
+        self.layers.first().map_or(0, KvCache::len)
+    }
+
+    /// The mask `[rows, 1, 1 or new, slots + new]` for the next `new` positions, true in gaps and in what has left the
+    /// window; `None` where nothing is hidden.
+    pub(crate) fn hidden(
+        &self,
+        new: usize,
+        window: Option<usize>,
+        device: &Device,
+    ) -> Option<Tensor<4, Bool>> {
+        let (slots, rows) = (self.slots(), self.rows());
+        let window = window.filter(|&window| self.longest() + new > window);
+        if window.is_none() && self.lengths.iter().all(|&length| length == slots) {
             return None;
         }
-        let mut hidden = Vec::with_capacity(self.rows() * slots);
-        for &prompt in &self.prompts {
-            let now = prompt + self.steps;
-            // The first position in sight.
-            let first = window.map_or(0, |window| (now + 1).saturating_sub(window));
-            hidden.extend((0..slots).map(|slot| {
-                if slot < self.prompt_slots {
-                    slot >= prompt || slot < first
-                } else {
-                    prompt + (slot - self.prompt_slots) < first
-                }
-            }));
+        // Gaps are the same for every query; the window is not.
+        let queries = if window.is_some() { new } else { 1 };
+        let mut hidden = Vec::with_capacity(rows * queries * (slots + new));
+        for &length in &self.lengths {
+            let gap = slots - length;
+            for query in 0..queries {
+                // The first position in sight.
+                let first = window.map_or(0, |window| (length + query + 1).saturating_sub(window));
+                hidden.extend((0..slots + new).map(|slot| slot < gap + first));
+            }
         }
         Some(Tensor::from_data(
-            TensorData::new(hidden, [self.rows(), 1, 1, slots]),
+            TensorData::new(hidden, [rows, 1, queries, slots + new]),
             device,
         ))
     }
 
     pub(crate) fn select(&mut self, rows: &[usize]) {
+        self.lengths = rows.iter().map(|&row| self.lengths[row]).collect();
+        // Slots that only the rows now gone had filled.
+        let (slots, longest) = (self.slots(), self.longest());
         for layer in &mut self.layers {
             layer.select(rows);
+            if longest < slots {
+                layer.keep_last(longest);
+            }
         }
-        self.prompts = rows.iter().map(|&row| self.prompts[row]).collect();
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        if other.rows() == 0 {
+            return;
+        }
+        if self.rows() == 0 {
+            *self = other;
+            return;
+        }
+        for (layer, other) in self.layers.iter_mut().zip(other.layers) {
+            layer.merge(other);
+        }
+        self.lengths.extend(other.lengths);
     }
 }
 

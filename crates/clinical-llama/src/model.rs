@@ -8,7 +8,7 @@ use clinical_nn::{IGNORED, Linear, LossError, Rope, cross_entropy, rows_to_tenso
 use crate::attention::Context;
 use crate::cache::window_mask;
 use crate::layer::LlamaModel;
-use crate::{Error, LlamaConfig};
+use crate::{Error, LlamaCache, LlamaConfig};
 
 /// A LLaMA or Mistral decoder (Touvron et al. 2023; Jiang et al. 2023).
 ///
@@ -189,13 +189,27 @@ impl Llama {
         }
     }
 
-    /// Angles for the next position of each row, and the mask of the step.
-    pub(crate) fn step_context(&self, cache: &crate::LlamaCache, device: &Device) -> Context {
-        let positions = cache.lengths();
-        let read: Vec<usize> = positions.iter().map(|position| position + 1).collect();
+    /// Angles and mask for the next `new` positions of each row of a cache; `read` are the rows' lengths once the whole
+    /// call is done.
+    pub(crate) fn next_context(
+        &self,
+        cache: &LlamaCache,
+        new: usize,
+        read: &[usize],
+        device: &Device,
+    ) -> Context {
+        let lengths = cache.lengths();
+        let rows = match lengths.iter().all(|length| *length == lengths[0]) {
+            true => 1,
+            false => lengths.len(),
+        };
+        let positions: Vec<usize> = lengths[..rows]
+            .iter()
+            .flat_map(|&length| length..length + new)
+            .collect();
         Context {
-            rope: self.rope.tables(&positions, &read, device),
-            hidden: cache.hidden(self.config.sliding_window, device),
+            rope: self.rope.tables(&positions, &read[..rows], device),
+            hidden: cache.hidden(new, self.config.sliding_window, device),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Reading prompts and giving one token after another, with a cache.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use clinical_generate::{ModelError, StepModel};
 use clinical_nn::{KvCache, rows_to_tensor};
 
@@ -32,103 +32,133 @@ impl StepModel for Llama {
     ) -> Result<(LlamaCache, Tensor<2>), ModelError> {
         self.check(prompts)?;
         let device = self.device();
-        let config = self.config();
-        let rows = prompts.len();
+        let hidden = self.config().hidden_size as i64;
         let lengths: Vec<usize> = prompts.iter().map(|row| row.len()).collect();
         let ids = rows_to_tensor(prompts, 0, &device);
-        let [_, longest] = ids.dims();
+        let [rows, longest] = ids.dims();
+        let mut layers = self.empty_cache(rows, longest, reserve);
+
+        // Padding stands on the right here, so that no real token sees it. The last token of a row lies in one of the
+        // pieces; only its vector goes on to the output projection.
+        let (mut last, mut places) = (Vec::new(), vec![0; rows]);
+        let mut found = 0;
+        for start in (0..longest).step_by(PIECE) {
+            let length = PIECE.min(longest - start);
+            let context = self.context(start, length, &lengths, &device);
+            let ids = ids.clone().narrow(1, start, length);
+            let x = self.model.embed_tokens.forward(ids);
+            let x = self.model.layers(x, &context, &mut layers);
+            let mut ends = Vec::new();
+            for (row, &tokens) in lengths.iter().enumerate() {
+                if (start + 1..=start + length).contains(&tokens) {
+                    ends.push((row * length + tokens - 1 - start) as i64);
+                    places[row] = found;
+                    found += 1;
+                }
+            }
+            if !ends.is_empty() {
+                last.push(x.reshape([-1, hidden]).select(0, indices(ends, &device)));
+            }
+        }
+        let last = Tensor::cat(last, 0).select(0, indices(places, &device));
+
+        // New tokens need the rows to end side by side.
+        if lengths.iter().any(|&length| length < longest) {
+            for layer in &mut layers {
+                layer.align_right(&lengths);
+            }
+        }
+        let logits = self.last_logits(last.unsqueeze_dim(1)).squeeze_dim(1);
+        Ok((LlamaCache { layers, lengths }, logits))
+    }
+
+    fn step(&self, ids: &[u32], cache: &mut LlamaCache) -> Result<Tensor<2>, ModelError> {
+        let tokens: Vec<&[u32]> = ids.chunks(1).collect();
+        Ok(self.extend(&tokens, true, cache)?.squeeze_dim(1))
+    }
+
+    fn extend(
+        &self,
+        tokens: &[&[u32]],
+        last_only: bool,
+        cache: &mut LlamaCache,
+    ) -> Result<Tensor<3>, ModelError> {
+        if tokens.len() != cache.rows() {
+            return Err(ModelError::RowMismatch {
+                ids: tokens.len(),
+                rows: cache.rows(),
+            });
+        }
+        let count = ModelError::check_even(tokens)?;
+        ModelError::check_prompts(tokens, self.config().vocab_size)?;
+        self.check_length(cache.longest().saturating_add(count))?;
+        let device = self.device();
+        let ids = rows_to_tensor(tokens, 0, &device);
+        let read: Vec<usize> = cache.lengths().iter().map(|row| row + count).collect();
+        let mut kept = Vec::new();
+        for start in (0..count).step_by(PIECE) {
+            let length = PIECE.min(count - start);
+            let context = self.next_context(cache, length, &read, &device);
+            let x = self
+                .model
+                .embed_tokens
+                .forward(ids.clone().narrow(1, start, length));
+            let x = self.model.layers(x, &context, &mut cache.layers);
+            for row in &mut cache.lengths {
+                *row += length;
+            }
+            if !last_only {
+                kept.push(x);
+            } else if start + length == count {
+                kept.push(x.narrow(1, length - 1, 1));
+            }
+        }
+        Ok(self.last_logits(Tensor::cat(kept, 1)))
+    }
+
+    fn select(&self, cache: &mut LlamaCache, rows: &[usize]) {
+        cache.select(rows);
+    }
+
+    fn can_merge(&self) -> bool {
+        true
+    }
+
+    fn merge(&self, cache: &mut LlamaCache, other: LlamaCache) -> Result<(), ModelError> {
+        cache.merge(other);
+        Ok(())
+    }
+}
+
+impl Llama {
+    fn empty_cache(&self, rows: usize, longest: usize, reserve: usize) -> Vec<KvCache> {
+        let config = self.config();
         // No row can have more positions than the model, so more slots are never needed.
         let capacity = longest
             .saturating_add(reserve)
             .min(config.max_positions())
             .max(longest);
-        let dtype = self.model.embed_tokens.weight.val().dtype();
-        let mut layers: Vec<KvCache> = (0..config.num_hidden_layers)
+        let options = (&self.device(), self.model.embed_tokens.weight.val().dtype());
+        (0..config.num_hidden_layers)
             .map(|_| {
                 KvCache::new(
                     rows,
                     config.num_key_value_heads,
                     config.head_dim,
                     capacity,
-                    (&device, dtype),
+                    options,
                 )
             })
-            .collect();
-
-        // The last token of a row lies in one of the pieces; only its vector goes on to the output projection.
-        let mut order = Vec::with_capacity(rows);
-        let mut last = Vec::new();
-        for start in (0..longest).step_by(PIECE) {
-            let length = PIECE.min(longest - start);
-            let context = self.context(start, length, &lengths, &device);
-            let x = self
-                .model
-                .embed_tokens
-                .forward(ids.clone().narrow(1, start, length));
-            let x = self.model.layers(x, &context, &mut layers);
-            let ends: Vec<(usize, i64)> = lengths
-                .iter()
-                .enumerate()
-                .filter(|&(_, &row)| (start..start + length).contains(&(row - 1)))
-                .map(|(row, &tokens)| (row, (row * length + tokens - 1 - start) as i64))
-                .collect();
-            if !ends.is_empty() {
-                let places: Vec<i64> = ends.iter().map(|&(_, place)| place).collect();
-                let places = indices(&places, &device);
-                last.push(x.reshape([-1, config.hidden_size as i64]).select(0, places));
-                order.extend(ends.iter().map(|&(row, _)| row));
-            }
-        }
-        let mut places = vec![0i64; rows];
-        for (place, &row) in order.iter().enumerate() {
-            places[row] = place as i64;
-        }
-        let last = Tensor::cat(last, 0).select(0, indices(&places, &device));
-        let cache = LlamaCache {
-            layers,
-            prompts: lengths,
-            prompt_slots: longest,
-            steps: 0,
-        };
-        Ok((cache, self.last_logits(last)))
+            .collect()
     }
 
-    fn step(&self, ids: &[u32], cache: &mut LlamaCache) -> Result<Tensor<2>, ModelError> {
-        let rows = cache.rows();
-        if ids.len() != rows {
-            return Err(ModelError::RowMismatch {
-                ids: ids.len(),
-                rows,
-            });
-        }
-        let columns: Vec<&[u32]> = ids.chunks(1).collect();
-        ModelError::check_prompts(&columns, self.config().vocab_size)?;
-        let longest = cache.prompts.iter().max().map_or(0, |&row| row);
-        self.check_length(longest + cache.steps + 1)?;
-        let device = self.device();
-        let context = self.step_context(cache, &device);
-        let x = self
-            .model
-            .embed_tokens
-            .forward(rows_to_tensor(&columns, 0, &device));
-        let x = self.model.layers(x, &context, &mut cache.layers);
-        cache.steps += 1;
-        Ok(self.last_logits(x.reshape([rows, self.config().hidden_size])))
-    }
-
-    fn select(&self, cache: &mut LlamaCache, rows: &[usize]) {
-        cache.select(rows);
+    /// `[rows, length, hidden]` before the last norm to `[rows, length, vocabulary]`.
+    fn last_logits(&self, x: Tensor<3>) -> Tensor<3> {
+        self.logits(self.model.norm.forward(x))
     }
 }
 
-impl Llama {
-    /// `[rows, hidden]` before the last norm to `[rows, vocabulary]`.
-    fn last_logits(&self, x: Tensor<2>) -> Tensor<2> {
-        let x = self.model.norm.forward(x);
-        self.logits(x.unsqueeze_dim(1)).squeeze_dim(1)
-    }
-}
-
-fn indices(values: &[i64], device: &burn::tensor::Device) -> Tensor<1, Int> {
-    Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
+fn indices(values: Vec<i64>, device: &Device) -> Tensor<1, Int> {
+    let count = values.len();
+    Tensor::from_data(TensorData::new(values, [count]), device)
 }

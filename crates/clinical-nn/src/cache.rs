@@ -1,6 +1,6 @@
 //! Keys and values of the positions read so far.
 
-use burn::tensor::{Int, Tensor, TensorCreationOptions, TensorData};
+use burn::tensor::{Int, Tensor, TensorCreationOptions, TensorData, s};
 
 /// Positions are allocated in blocks of this many: a long answer grows the cache a few times, not once a token.
 const BLOCK: usize = 256;
@@ -83,6 +83,65 @@ impl KvCache {
         self.value.inplace(|all| all.select(0, rows));
     }
 
+    /// Moves each row's first `lengths[row]` positions to the end of the filled ones, so that rows of different lengths,
+    /// read with padding on the right, go on side by side with their gaps in front.
+    pub fn align_right(&mut self, lengths: &[usize]) {
+        let len = self.len;
+        let shift = |all: Tensor<4>| {
+            let [_, heads, _, d] = all.dims();
+            let mut moved = Tensor::zeros(all.dims(), (&all.device(), all.dtype()));
+            for (row, &length) in lengths.iter().enumerate() {
+                let row = row..row + 1;
+                let filled = all.clone().slice([row.clone(), 0..heads, 0..length, 0..d]);
+                moved = moved.slice_assign([row, 0..heads, len - length..len, 0..d], filled);
+            }
+            moved
+        };
+        self.key.inplace(shift);
+        self.value.inplace(shift);
+    }
+
+    /// Forgets all but the last `positions` filled ones; the capacity stays.
+    pub fn keep_last(&mut self, positions: usize) {
+        let start = self.len - positions;
+        self.len = positions;
+        if positions == 0 {
+            return;
+        }
+        let shift = |all: Tensor<4>| {
+            let empty = Tensor::zeros(all.dims(), (&all.device(), all.dtype()));
+            empty.slice_assign(
+                [s![..], s![..], s![0..positions], s![..]],
+                all.narrow(2, start, positions),
+            )
+        };
+        self.key.inplace(shift);
+        self.value.inplace(shift);
+    }
+
+    /// Appends the rows of another cache of the same heads, sizes and type. Both end at the same position; the shorter
+    /// one has a gap of zeros in front.
+    pub fn merge(&mut self, other: Self) {
+        let [rows, heads, capacity, d] = self.key.dims();
+        let [more, _, other_capacity, _] = other.key.dims();
+        let len = self.len.max(other.len);
+        let (start, other_start) = (len - self.len, len - other.len);
+        let shape = [rows + more, heads, capacity.max(other_capacity), d];
+        let join = |first: Tensor<4>, second: Tensor<4>| {
+            Tensor::zeros(shape, (&first.device(), first.dtype()))
+                .slice_assign([0..rows, 0..heads, start..len, 0..d], first)
+                .slice_assign(
+                    [rows..rows + more, 0..heads, other_start..len, 0..d],
+                    second,
+                )
+        };
+        let (key, value) = self.filled();
+        let (other_key, other_value) = other.filled();
+        self.key = join(key, other_key);
+        self.value = join(value, other_value);
+        self.len = len;
+    }
+
     /// Makes room for `wanted` positions in all.
     fn reserve(&mut self, wanted: usize) {
         let [batch, heads, capacity, d] = self.key.dims();
@@ -141,5 +200,42 @@ mod tests {
         let [first, second] = [0, 1].map(|row| part.clone().narrow(0, row, 1));
         let expected = Tensor::cat(vec![second.clone(), first, second], 0);
         key.into_data().assert_eq(&expected.into_data(), true);
+    }
+
+    fn keys(cache: &KvCache) -> Vec<f32> {
+        cache.filled().0.try_into_vec_as().unwrap()
+    }
+
+    /// One head of one value, so that a row reads as its positions.
+    fn rows(rows: &[[f32; 4]]) -> Tensor<4> {
+        let device = clinical_kernels::cpu();
+        let values: Vec<f32> = rows.concat();
+        Tensor::from_data(TensorData::new(values, [rows.len(), 1, 4, 1]), &device)
+    }
+
+    #[test]
+    fn rows_of_different_lengths_meet_at_the_end() {
+        let device = clinical_kernels::cpu();
+        let mut cache = KvCache::new(2, 1, 1, 6, &device);
+        let read = rows(&[[1., 2., 3., 4.], [5., 6., 0., 0.]]);
+        let _ = cache.append(read.clone(), read);
+        cache.align_right(&[4, 2]);
+        assert_eq!(keys(&cache), [1., 2., 3., 4., 0., 0., 5., 6.]);
+
+        let mut other = KvCache::new(1, 1, 1, 9, &device);
+        let read = rows(&[[7., 8., 9., 10.]]).narrow(2, 0, 3);
+        let _ = other.append(read.clone(), read);
+        let mut longer = other.clone();
+        longer.merge(cache.clone());
+        cache.merge(other);
+        assert_eq!(keys(&cache)[8..], [0., 7., 8., 9.]);
+        assert_eq!(keys(&longer)[..8], [0., 7., 8., 9., 1., 2., 3., 4.]);
+
+        cache.select(&[1, 2]);
+        cache.keep_last(3);
+        assert_eq!(keys(&cache), [0., 5., 6., 7., 8., 9.]);
+        let next = rows(&[[11.; 4], [12.; 4]]).narrow(2, 0, 1);
+        let _ = cache.append(next.clone(), next);
+        assert_eq!(keys(&cache), [0., 5., 6., 11., 7., 8., 9., 12.]);
     }
 }

@@ -61,14 +61,9 @@ mod tests {
             weight: Param::from_data([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]], &device),
         };
         let x = table.forward(Tensor::from_ints([[2, 1]], &device));
-        let rows: Vec<f32> = x.to_data().convert::<f32>().to_vec().unwrap();
+        let rows: Vec<f32> = x.try_to_vec_as().unwrap();
         assert_eq!(rows, [3.0, 3.0, 0.0, 2.0]);
-        let logits: Vec<f32> = table
-            .project(x)
-            .into_data()
-            .convert::<f32>()
-            .to_vec()
-            .unwrap();
+        let logits: Vec<f32> = table.project(x).try_into_vec_as().unwrap();
         assert_eq!(logits, [3.0, 6.0, 18.0, 0.0, 4.0, 6.0]);
     }
 }

@@ -58,7 +58,7 @@ mod tests {
         let x = Tensor::<3>::from_floats([[[1.0, 0.0], [0.0, 1.0]]], &device);
         let y = layer.forward(x);
         assert_eq!(y.dims(), [1, 2, 3]);
-        let y: Vec<f32> = y.into_data().convert::<f32>().to_vec().unwrap();
+        let y: Vec<f32> = y.try_into_vec_as().unwrap();
         assert_eq!(y, [1.5, 2.0, 2.5, 4.5, 5.0, 5.5]);
     }
 }

@@ -39,7 +39,7 @@ mod tests {
     fn pads_on_the_right_and_hides_it() {
         let device = clinical_kernels::cpu();
         let ids = rows_to_tensor(&[&[5, 6, 7], &[8]], 0, &device);
-        let ids: Vec<i64> = ids.into_data().convert::<i64>().to_vec().unwrap();
+        let ids: Vec<i64> = ids.try_into_vec_as().unwrap();
         assert_eq!(ids, [5, 6, 7, 8, 0, 0]);
         let mask = key_mask(&[3, 1], 3, &device).unwrap();
         let hidden: Vec<bool> = mask.into_data().iter::<bool>().collect();

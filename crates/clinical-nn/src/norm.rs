@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     fn values(x: Tensor<2>) -> Vec<f32> {
-        x.into_data().convert::<f32>().to_vec().unwrap()
+        x.try_into_vec_as().unwrap()
     }
 
     #[test]

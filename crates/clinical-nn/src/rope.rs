@@ -240,9 +240,7 @@ mod tests {
         let x = Tensor::from_data(TensorData::new(x.to_vec(), [1, 1, 1, 4]), &device);
         rope.tables(&[position], &[position + 1], &device)
             .apply(x)
-            .into_data()
-            .convert::<f32>()
-            .to_vec()
+            .try_into_vec_as()
             .unwrap()
     }
 
@@ -285,7 +283,7 @@ mod tests {
             &device,
         );
         let y = dynamic.tables(&[3, 3], &[4, 20], &device).apply(x);
-        let y: Vec<f32> = y.into_data().convert::<f32>().to_vec().unwrap();
+        let y: Vec<f32> = y.try_into_vec_as().unwrap();
         assert_eq!(y[..4], rotate(&plain, [1.0, 2.0, 3.0, 4.0], 3));
         assert_ne!(y[..4], y[4..]);
     }

@@ -33,7 +33,7 @@ fn load(dir: &Path) -> Result<Llama, Error> {
 
 /// The error of a load that must fail.
 fn refusal(dir: &Path) -> Error {
-    load(dir).err().expect("the directory was loaded")
+    load(dir).expect_err("the directory was loaded")
 }
 
 #[test]
@@ -218,6 +218,14 @@ fn inputs_that_cannot_be_read_are_refused() {
         model.step(&[1, 4_000_000_000], &mut cache),
         Err(ModelError::TokenOutOfRange { row: 1, .. })
     ));
+    assert!(matches!(
+        model.extend(&[&[1, 2], &[1]], true, &mut cache),
+        Err(ModelError::UnevenRows { row: 1, .. })
+    ));
+    assert!(matches!(
+        model.extend(&[&long, &long], true, &mut cache),
+        Err(ModelError::TooLong { .. })
+    ));
     // A refused step leaves the cache as it was.
     assert_eq!(cache.lengths(), [1, 1]);
     // Every row has ended.
@@ -226,6 +234,11 @@ fn inputs_that_cannot_be_read_are_refused() {
         model.step(&[], &mut cache),
         Err(ModelError::NoRows)
     ));
+    // An empty cache takes new rows.
+    let (other, _) = model.prefill(&[&[1, 2]], 1).unwrap();
+    model.merge(&mut cache, other).unwrap();
+    assert_eq!(cache.lengths(), [2]);
+    assert!(model.step(&[1], &mut cache).is_ok());
 }
 
 #[test]

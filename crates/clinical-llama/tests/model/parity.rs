@@ -181,6 +181,81 @@ fn selected_rows_go_on_as_if_they_had_been_alone() {
     }
 }
 
+/// Text read at once behind a cache, with every logit or the last alone.
+#[test]
+fn extended_rows_are_the_rows_read_from_their_start() {
+    for variant in VARIANTS {
+        let (model, ids) = (model(variant), expected(variant).ids);
+        let vocabulary = model.vocabulary();
+        // Within the trained length of `dynamic`, whose cached keys do not turn again.
+        let rows = [&ids[..60], &ids[10..15], &ids[100..130]];
+        let next = [&ids[60..100], &ids[150..190], &ids[200..240]];
+        let (start, _) = model.prefill(&rows, 0).unwrap();
+        let mut cache = start.clone();
+        let every = values(model.extend(&next, false, &mut cache).unwrap());
+        assert_eq!(cache.lengths(), [100, 45, 70]);
+        let mut cache = start;
+        let last = values(model.extend(&next, true, &mut cache).unwrap());
+        for (i, (row, next)) in rows.iter().zip(next).enumerate() {
+            let whole = [*row, next].concat();
+            let reference = values(model.forward(&[&whole]).unwrap());
+            let reference = &reference[row.len() * vocabulary..];
+            let every = &every[i * 40 * vocabulary..(i + 1) * 40 * vocabulary];
+            let worst = distance(every, reference);
+            assert!(worst < TOLERANCE, "{variant}, row {i}: {worst}");
+            let last = &last[i * vocabulary..(i + 1) * vocabulary];
+            assert_eq!(last, &every[39 * vocabulary..], "{variant}, row {i}");
+        }
+    }
+}
+
+/// New prompts join rows in flight, be they longer or shorter than those.
+#[test]
+fn merged_rows_are_the_rows_alone() {
+    for variant in ["gqa", "dynamic", "mistral_window"] {
+        let (model, ids) = (model(variant), expected(variant).ids);
+        let vocabulary = model.vocabulary();
+        let mut rows = vec![ids[..50].to_vec(), ids[50..58].to_vec()];
+        let slices: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+        let (mut cache, _) = model.prefill(&slices, 2).unwrap();
+        let advance = |cache: &mut _, rows: &mut Vec<Vec<u32>>, from: usize| {
+            let next = &ids[from..from + rows.len()];
+            let logits = values(model.step(next, cache).unwrap());
+            for (i, (row, &id)) in rows.iter_mut().zip(next).enumerate() {
+                row.push(id);
+                let worst = distance(
+                    &logits[i * vocabulary..(i + 1) * vocabulary],
+                    &uncached(&model, row),
+                );
+                assert!(
+                    worst < TOLERANCE,
+                    "{variant}, from {from}, row {i}: {worst}"
+                );
+            }
+        };
+        advance(&mut cache, &mut rows, 60);
+        // A shorter and a longer row than those in flight.
+        for (start, end) in [(70, 90), (90, 190)] {
+            // `dynamic` rows beyond the trained length would differ from an uncached pass.
+            let end = if variant == "dynamic" {
+                end.min(start + 70)
+            } else {
+                end
+            };
+            let (other, _) = model.prefill(&[&ids[start..end]], 0).unwrap();
+            model.merge(&mut cache, other).unwrap();
+            rows.push(ids[start..end].to_vec());
+            advance(&mut cache, &mut rows, 200);
+        }
+        // The longest row ends; slots that it alone had filled are given back.
+        model.select(&mut cache, &[2, 0, 1]);
+        rows.pop();
+        rows.rotate_right(1);
+        advance(&mut cache, &mut rows, 210);
+        assert_eq!(cache.lengths(), [23, 54, 12]);
+    }
+}
+
 /// Prompts are read in pieces of 512: rows that end in different pieces, at and beside the border.
 #[test]
 fn long_prompts_are_read_in_pieces() {
@@ -212,6 +287,10 @@ fn long_prompts_are_read_in_pieces() {
             let worst = distance(&next[place], &uncached(&model, &longer));
             assert!(worst < TOLERANCE, "{variant}, row {i}, next: {worst}");
         }
+        let (mut cache, _) = model.prefill(&[&ids[..10]], 0).unwrap();
+        let last = model.extend(&[&ids[10..1030]], true, &mut cache).unwrap();
+        let worst = distance(&values(last), &uncached(&model, &ids));
+        assert!(worst < TOLERANCE, "{variant}, extended: {worst}");
     }
 }
 
