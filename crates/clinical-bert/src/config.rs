@@ -13,6 +13,9 @@ pub const MAX_WIDTH: usize = 131_072;
 /// More tokens than any published vocabulary has (the largest have 256,000).
 pub const MAX_VOCABULARY: usize = 2_000_000;
 
+/// The kinds of scores that `transformers` knows.
+const PROBLEM_TYPES: [&str; 3] = ["regression", "single_label_classification", "multi_label_classification"];
+
 /// A config that describes no encoder that can be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -70,6 +73,12 @@ pub enum ConfigError {
     #[error("config.json says hidden_act = `{found}`; known are gelu, gelu_new, gelu_pytorch_tanh, relu, silu")]
     Activation {
         /// `hidden_act`.
+        found: String,
+    },
+    /// Scores of a kind that `transformers` does not know.
+    #[error("config.json says problem_type = `{found}`; known are {}", PROBLEM_TYPES.join(", "))]
+    ProblemType {
+        /// `problem_type`.
         found: String,
     },
     /// Relative position embeddings.
@@ -237,9 +246,20 @@ impl BertConfig {
             });
         }
         if self.family == Family::Roberta {
-            within("pad_token_id + 1", self.pad_token_id + 1, self.max_position_embeddings - 1)?;
+            within(
+                "pad_token_id + 1",
+                self.pad_token_id.saturating_add(1),
+                self.max_position_embeddings - 1,
+            )?;
         }
         crate::layer::Activation::from_name(&self.hidden_act)?;
+        if let Some(found) = &self.problem_type
+            && !PROBLEM_TYPES.contains(&found.as_str())
+        {
+            return Err(ConfigError::ProblemType {
+                found: found.clone(),
+            });
+        }
         match self.position_embedding_type.as_deref() {
             None | Some("absolute") => Ok(()),
             Some(found) => Err(ConfigError::Positions {

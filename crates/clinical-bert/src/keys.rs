@@ -1,8 +1,12 @@
 //! The names of published checkpoints.
 
-use clinical_weights::KeyMap;
+use clinical_weights::{FromCheckpoint, KeyMap};
 
 use crate::config::Family;
+use crate::heads::{
+    BertForPretraining, BertForQuestionAnswering, BertForSequenceClassification,
+    BertForTokenClassification,
+};
 use crate::model::Bert;
 
 /// Rules for an encoder that stands at `at` in the module (`""` or `"bert."`). Directories with and without the `bert.`
@@ -94,5 +98,40 @@ pub(crate) fn pretraining(bert: &Bert, next_sentence: bool) -> KeyMap {
                 keys.ignore("cls.seq_relationship.**")
             }
         }
+    }
+}
+
+impl FromCheckpoint for Bert {
+    fn key_map(&self) -> KeyMap {
+        alone(self)
+    }
+}
+
+impl FromCheckpoint for BertForPretraining {
+    fn key_map(&self) -> KeyMap {
+        pretraining(&self.bert, self.next_sentence.is_some())
+    }
+}
+
+impl FromCheckpoint for BertForSequenceClassification {
+    fn key_map(&self) -> KeyMap {
+        let keys = under_a_head(&self.bert);
+        if self.dense.is_some() {
+            keys.rename("classifier.dense.**", "dense.**").rename("classifier.out_proj.**", "classifier.**")
+        } else {
+            keys
+        }
+    }
+}
+
+impl FromCheckpoint for BertForTokenClassification {
+    fn key_map(&self) -> KeyMap {
+        under_a_head(&self.bert)
+    }
+}
+
+impl FromCheckpoint for BertForQuestionAnswering {
+    fn key_map(&self) -> KeyMap {
+        under_a_head(&self.bert).rename("qa_outputs.**", "outputs.**")
     }
 }

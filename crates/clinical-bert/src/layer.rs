@@ -32,8 +32,8 @@ impl Activation {
     /// [`ConfigError::Activation`] for a name that no published BERT uses.
     pub fn from_name(name: &str) -> Result<Self, ConfigError> {
         Ok(match name {
-            "gelu" => Self::Gelu,
-            "gelu_new" | "gelu_pytorch_tanh" => Self::GeluTanh,
+            "gelu" | "gelu_python" => Self::Gelu,
+            "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Self::GeluTanh,
             "relu" => Self::Relu,
             "silu" | "swish" => Self::Silu,
             _ => {

@@ -1,0 +1,137 @@
+//! Vectors for CSV files: whole, interrupted, and with hostile files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clinical_bert::csv::{FileOptions, FileProgress, embed_file};
+use clinical_bert::{ClinicalBert, EmbedOptions, Error, LoadOptions, Pooling};
+
+const NOTES: [(&str, &str); 7] = [
+    ("a", "The fever, pain"),
+    ("b", "line one\nline \"two\""),
+    ("c\nd", ""),
+    ("e", "no pain"),
+    ("f", "the ct. the ct. the ct."),
+    ("g", "0 0 0"),
+    ("h", "P"),
+];
+
+fn bert() -> ClinicalBert {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/bert_old");
+    ClinicalBert::load(dir, &LoadOptions::default()).unwrap()
+}
+
+fn options() -> FileOptions {
+    let mut options = FileOptions::new("TEXT");
+    options.id = Some("ROW".to_owned());
+    options.chunk = 2;
+    options
+}
+
+struct Files {
+    _dir: tempfile::TempDir,
+    input: PathBuf,
+    output: PathBuf,
+    partial: PathBuf,
+}
+
+fn files(notes: &[(&str, &str)]) -> Files {
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("notes.csv");
+    let mut writer = csv::Writer::from_path(&input).unwrap();
+    writer.write_record(["ROW", "TEXT"]).unwrap();
+    for (row, text) in notes {
+        writer.write_record([row, text]).unwrap();
+    }
+    writer.flush().unwrap();
+    Files {
+        input,
+        output: dir.path().join("vectors.csv"),
+        partial: dir.path().join("vectors.csv.partial"),
+        _dir: dir,
+    }
+}
+
+fn run(files: &Files, options: &FileOptions) -> Result<FileProgress, Error> {
+    embed_file(&bert(), &files.input, &files.output, options, |_| {})
+}
+
+#[test]
+fn rows_are_names_and_vectors() {
+    let files = files(&NOTES);
+    let mut seen = Vec::new();
+    let done = embed_file(&bert(), &files.input, &files.output, &options(), |progress| seen.push(progress.notes)).unwrap();
+    assert_eq!((done.notes, done.resumed), (7, 0));
+    assert_eq!(done.bytes, fs::metadata(&files.input).unwrap().len());
+    assert_eq!(seen, [2, 4, 6, 7]);
+    assert!(!files.partial.exists());
+    let texts = NOTES.map(|(_, text)| text);
+    let expected = bert().embed(&texts, Pooling::Mean).unwrap();
+    let mut reader = csv::Reader::from_path(&files.output).unwrap();
+    assert_eq!(&reader.headers().unwrap()[16], "mean_15");
+    for ((record, (name, _)), vector) in reader.records().zip(NOTES).zip(expected) {
+        let record = record.unwrap();
+        assert_eq!(&record[0], name);
+        let values: Vec<f32> = record.iter().skip(1).map(|value| value.parse().unwrap()).collect();
+        // Every digit is there.
+        assert_eq!(values, vector);
+    }
+}
+
+#[test]
+fn an_interrupted_run_goes_on_from_any_byte() {
+    let files = files(&NOTES);
+    run(&files, &options()).unwrap();
+    let whole = fs::read(&files.output).unwrap();
+    fs::remove_file(&files.output).unwrap();
+    for cut in (0..=whole.len()).step_by(37).chain([whole.len() - 1, whole.len()]) {
+        fs::write(&files.partial, &whole[..cut]).unwrap();
+        let done = run(&files, &options()).unwrap();
+        assert_eq!(fs::read(&files.output).unwrap(), whole, "cut at byte {cut}");
+        if cut == whole.len() {
+            assert_eq!(done.resumed, 7);
+        }
+        fs::remove_file(&files.output).unwrap();
+    }
+}
+
+#[test]
+fn another_run_is_refused_and_nothing_is_lost() {
+    let files = files(&NOTES);
+    run(&files, &options()).unwrap();
+    let whole = fs::read(&files.output).unwrap();
+    let mut lines = whole.split_inclusive(|&byte| byte == b'\n');
+    let begun = [lines.next().unwrap(), lines.next().unwrap()].concat();
+    fs::write(&files.partial, &begun).unwrap();
+    // Another pooling.
+    let mut other = options();
+    other.embed = EmbedOptions::new(Pooling::Cls);
+    assert!(matches!(run(&files, &other), Err(Error::OtherRun { .. })));
+    // Other notes, and fewer notes than there are vectors.
+    let changed = self::files(&[("z", "fever"), ("b", "pain")]);
+    fs::write(&changed.partial, &begun).unwrap();
+    assert!(matches!(run(&changed, &options()), Err(Error::OtherRun { .. })));
+    let none = self::files(&[]);
+    fs::write(&none.partial, &begun).unwrap();
+    assert!(matches!(run(&none, &options()), Err(Error::OtherRun { .. })));
+    assert_eq!(fs::read(&files.partial).unwrap(), begun);
+    assert_eq!(fs::read(&none.partial).unwrap(), begun);
+}
+
+#[test]
+fn files_that_cannot_be_used_are_errors() {
+    let files = files(&NOTES);
+    let mut missing = options();
+    missing.column = "NOTE".to_owned();
+    assert!(matches!(run(&files, &missing), Err(Error::NoColumn { .. })));
+    let mut zero = options();
+    zero.chunk = 0;
+    assert!(matches!(run(&files, &zero), Err(Error::Zero { .. })));
+    fs::write(&files.input, "ROW,TEXT\n1,fever\n2\n").unwrap();
+    let message = run(&files, &options()).unwrap_err().to_string();
+    assert!(message.contains("notes.csv") && !message.contains("fever"), "{message}");
+    fs::write(&files.input, b"ROW,TEXT\n1,\xff\n").unwrap();
+    assert!(matches!(run(&files, &options()), Err(Error::Csv { .. })));
+    fs::remove_file(&files.input).unwrap();
+    assert!(matches!(run(&files, &options()), Err(Error::File { .. })));
+}
