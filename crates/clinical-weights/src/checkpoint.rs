@@ -166,7 +166,9 @@ impl Checkpoint {
         let index = Index::read(root, name)?;
         let mut checkpoint = Self::new(name.to_owned(), others);
         for shard in &index.shards {
-            let entries = checkpoint.open(root, shard).map_err(|error| missing(error, root, shard))?;
+            let entries = checkpoint
+                .open(root, shard)
+                .map_err(|error| missing(error, root, shard))?;
             checkpoint.add(entries, Some(&index))?;
         }
         checkpoint.compare_with(&index)?;
@@ -184,7 +186,9 @@ impl Checkpoint {
             .notes
             .push("the shards have no index; they were put together by their names".to_owned());
         for name in names {
-            let entries = checkpoint.open(root, name).map_err(|error| missing(error, root, name))?;
+            let entries = checkpoint
+                .open(root, name)
+                .map_err(|error| missing(error, root, name))?;
             checkpoint.add(entries, None)?;
         }
         Ok(checkpoint)
@@ -216,11 +220,21 @@ impl Checkpoint {
         }
         let index = self.files.len();
         let (entries, source, format) = match content {
-            Content::TorchZip => (torch_file::entries(&file, content, index)?, Source::Torch, Format::TorchZip),
-            Content::TorchLegacy => (torch_file::entries(&file, content, index)?, Source::Torch, Format::TorchLegacy),
-            Content::Pickle if !is_safetensors => {
-                (torch_file::entries(&file, content, index)?, Source::Torch, Format::TorchLegacy)
-            }
+            Content::TorchZip => (
+                torch_file::entries(&file, content, index)?,
+                Source::Torch,
+                Format::TorchZip,
+            ),
+            Content::TorchLegacy => (
+                torch_file::entries(&file, content, index)?,
+                Source::Torch,
+                Format::TorchLegacy,
+            ),
+            Content::Pickle if !is_safetensors => (
+                torch_file::entries(&file, content, index)?,
+                Source::Torch,
+                Format::TorchLegacy,
+            ),
             Content::Safetensors => {
                 let (entries, source) = safetensors_file::open(&file, index)?;
                 (entries, source, Format::Safetensors)
@@ -239,7 +253,8 @@ impl Checkpoint {
             }
         };
         if is_safetensors != (format == Format::Safetensors) {
-            self.notes.push(format!("{} holds {format} data", shown(name)));
+            self.notes
+                .push(format!("{} holds {format} data", shown(name)));
         }
         self.files.push(WeightFile {
             name: name.to_owned(),
@@ -331,12 +346,14 @@ impl Checkpoint {
             .filter(|name| !index.tensors.contains_key(*name))
             .count();
         if moved > 0 {
-            self.notes
-                .push(format!("{moved} tensors are in another shard than the index says"));
+            self.notes.push(format!(
+                "{moved} tensors are in another shard than the index says"
+            ));
         }
         if unlisted > 0 {
-            self.notes
-                .push(format!("{unlisted} tensors are in the shards but not in the index"));
+            self.notes.push(format!(
+                "{unlisted} tensors are in the shards but not in the index"
+            ));
         }
         Ok(())
     }

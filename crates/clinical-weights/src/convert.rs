@@ -24,7 +24,7 @@ const MAX_LANES: usize = 8;
 /// Elements of one chunk: with 12 bytes of buffers for each and [`MAX_LANES`], 24 MiB in all.
 const CHUNK: usize = 1 << 18;
 
-/// Columns that are transposed together: as many streams of writes as a first-level cache holds easily.
+/// Rows and columns that are transposed together: a cache line of f32 in either direction.
 const TILE: usize = 16;
 
 /// How the values lie in the file and how they should lie in memory.
@@ -103,21 +103,23 @@ fn convert<T: Target>(
                 start: out.as_mut_ptr(),
                 rows,
             };
-            (0..rows.div_ceil(lane)).into_par_iter().try_for_each(|number| {
-                let mut buffers = Buffers::default();
-                let mut values: Vec<T> = Vec::new();
-                let end = rows.min((number + 1) * lane);
-                for first in (number * lane..end).step_by(step) {
-                    let count = step.min(end - first);
-                    values.resize(count * columns, T::default());
-                    let lost = buffers.read(input, from, first * columns, &mut values)?;
-                    overflowed.fetch_add(lost, Ordering::Relaxed);
-                    // SAFETY: `first..first + count` lies in this lane's rows, which no other lane writes, and below
-                    // `rows`; `values` holds `count * columns` elements.
-                    unsafe { target.write(&values, first, columns) };
-                }
-                io::Result::Ok(())
-            })?;
+            (0..rows.div_ceil(lane))
+                .into_par_iter()
+                .try_for_each(|number| {
+                    let mut buffers = Buffers::default();
+                    let mut values: Vec<T> = Vec::new();
+                    let end = rows.min((number + 1) * lane);
+                    for first in (number * lane..end).step_by(step) {
+                        let count = step.min(end - first);
+                        values.resize(count * columns, T::default());
+                        let lost = buffers.read(input, from, first * columns, &mut values)?;
+                        overflowed.fetch_add(lost, Ordering::Relaxed);
+                        // SAFETY: `first..first + count` lies in this lane's rows, which no other lane writes, and below
+                        // `rows`; `values` holds `count * columns` elements.
+                        unsafe { target.write(&values, first, columns) };
+                    }
+                    io::Result::Ok(())
+                })?;
         }
     }
     let data = TensorData::new(out, shape.to_vec());
@@ -141,15 +143,26 @@ impl<T: Copy> Columns<T> {
     /// `start` points to `rows * columns` elements, `values` has whole rows of `columns` elements, those rows exist, and
     /// no other thread writes any of them.
     unsafe fn write(&self, values: &[T], first: usize, columns: usize) {
+        // A block of rows and columns at a time, through a copy on the stack: every cache line of source and result is
+        // then touched once, whatever the strides are (powers of two would evict each other).
         for tile in (0..columns).step_by(TILE) {
             let width = TILE.min(columns - tile);
-            for (row, values) in values.chunks_exact(columns).enumerate() {
-                for (column, value) in values[tile..tile + width].iter().enumerate() {
-                    // SAFETY: `tile + column < columns` and `first + row < rows`, so this is inside the result.
+            for (block, values) in values.chunks(columns * TILE).enumerate() {
+                let height = values.len() / columns;
+                let mut local = [[values[tile]; TILE]; TILE];
+                for (row, line) in values.chunks_exact(columns).enumerate() {
+                    let line = &line[tile..tile + width];
+                    for (column, value) in line.iter().enumerate() {
+                        local[column][row] = *value;
+                    }
+                }
+                for (column, line) in local[..width].iter().enumerate() {
+                    // SAFETY: `tile + column < columns`, and these rows exist, so this is inside the result.
                     unsafe {
-                        self.start
-                            .add((tile + column) * self.rows + first + row)
-                            .write(*value);
+                        let start = self
+                            .start
+                            .add((tile + column) * self.rows + first + block * TILE);
+                        std::ptr::copy_nonoverlapping(line.as_ptr(), start, height);
                     }
                 }
             }
@@ -231,13 +244,14 @@ impl Target for f32 {
         decode(part, from, out)?;
         Ok(match from {
             // The only source with a larger range.
-            Dtype::F64 => infinite(out.iter().map(|value| value.is_infinite()))
-                .saturating_sub(infinite(
+            Dtype::F64 => {
+                infinite(out.iter().map(|value| value.is_infinite())).saturating_sub(infinite(
                     part.as_chunks()
                         .0
                         .iter()
                         .map(|bytes| f64::from_le_bytes(*bytes).is_infinite()),
-                )),
+                ))
+            }
             _ => 0,
         })
     }
@@ -312,8 +326,16 @@ pub(crate) fn equal(
     let mut floats = (vec![0.0; CHUNK], vec![0.0; CHUNK]);
     for start in (0..elements).step_by(CHUNK) {
         let count = CHUNK.min(elements - start);
-        let one = first.part(start * first_type.size(), count * first_type.size(), &mut bytes.0)?;
-        let two = second.part(start * second_type.size(), count * second_type.size(), &mut bytes.1)?;
+        let one = first.part(
+            start * first_type.size(),
+            count * first_type.size(),
+            &mut bytes.0,
+        )?;
+        let two = second.part(
+            start * second_type.size(),
+            count * second_type.size(),
+            &mut bytes.1,
+        )?;
         if first_type == second_type {
             if one != two {
                 return Ok(false);
@@ -410,7 +432,9 @@ mod tests {
     #[test]
     fn every_half_value_is_exact() {
         let every: Vec<u16> = (0..=u16::MAX).collect();
-        let layout = Layout::Same { elements: every.len() };
+        let layout = Layout::Same {
+            elements: every.len(),
+        };
         let values = owned(every.iter().map(|bits| bits.to_le_bytes()));
         for (bits, value) in every.iter().zip(to_f32(&values, Dtype::F16, layout)) {
             let expected = f16::from_bits(*bits).to_f32();
@@ -439,7 +463,10 @@ mod tests {
     fn chunks_and_files_give_the_same_as_memory() {
         let elements = CHUNK * 3 + 7;
         let source: Vec<f64> = (0..elements).map(|i| i as f64 * 0.37 - 1e5).collect();
-        let bytes: Vec<u8> = source.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let bytes: Vec<u8> = source
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("values");
         std::fs::write(&path, [&[7; 5], bytes.as_slice()].concat()).unwrap();
@@ -459,7 +486,8 @@ mod tests {
 
     #[test]
     fn values_that_become_infinite_are_counted() {
-        let values = owned([65504.0f32, 65520.0, -1e10, f32::INFINITY, f32::NAN].map(f32::to_le_bytes));
+        let values =
+            owned([65504.0f32, 65520.0, -1e10, f32::INFINITY, f32::NAN].map(f32::to_le_bytes));
         let layout = Layout::Same { elements: 5 };
         let (data, lost) = floats(&values, Dtype::F32, DType::F16, layout, &[5]).unwrap();
         assert_eq!(lost, 2);
@@ -468,7 +496,12 @@ mod tests {
         assert!(data[4].is_nan());
         let values = owned([1e300f64, 2.0].map(f64::to_le_bytes));
         let layout = Layout::Same { elements: 2 };
-        assert_eq!(floats(&values, Dtype::F64, DType::F32, layout, &[2]).unwrap().1, 1);
+        assert_eq!(
+            floats(&values, Dtype::F64, DType::F32, layout, &[2])
+                .unwrap()
+                .1,
+            1
+        );
     }
 
     #[test]
@@ -487,8 +520,14 @@ mod tests {
             integers(&Values::Owned(bytes), from, to, &[count])
                 .map(|data| data.try_to_vec::<i64>().unwrap())
         };
-        assert_eq!(read(vec![0xff, 0x7f], Dtype::I8, DType::I32).unwrap(), [-1, 127]);
-        assert_eq!(read(vec![0xff, 0x7f], Dtype::U8, DType::I32).unwrap(), [255, 127]);
+        assert_eq!(
+            read(vec![0xff, 0x7f], Dtype::I8, DType::I32).unwrap(),
+            [-1, 127]
+        );
+        assert_eq!(
+            read(vec![0xff, 0x7f], Dtype::U8, DType::I32).unwrap(),
+            [255, 127]
+        );
         let long = |value: i64| value.to_le_bytes().to_vec();
         assert_eq!(read(long(-5), Dtype::I64, DType::I32).unwrap(), [-5]);
         assert!(read(long(1 << 31), Dtype::I64, DType::I32).is_err());

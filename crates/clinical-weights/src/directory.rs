@@ -87,7 +87,8 @@ impl CheckpointDir {
     /// under such names by mistake.
     pub fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T, Error> {
         let (path, content) = self.root.read(name, MAX_JSON_BYTES)?;
-        if let kind @ (Content::Lfs | Content::Page) = Content::of(&content[..content.len().min(HEAD)])
+        if let kind @ (Content::Lfs | Content::Page) =
+            Content::of(&content[..content.len().min(HEAD)])
             && let Some(error) = kind.refuse(&path, "JSON")
         {
             return Err(error);
@@ -168,7 +169,9 @@ impl CheckpointDir {
                 .strip_suffix('.')?;
             let (number, count) = middle.split_once("-of-")?;
             let digits = |text: &str| -> Option<usize> {
-                text.bytes().all(|byte| byte.is_ascii_digit()).then_some(())?;
+                text.bytes()
+                    .all(|byte| byte.is_ascii_digit())
+                    .then_some(())?;
                 text.parse().ok()
             };
             Some((digits(number)?, digits(count)?, number.len()))

@@ -182,7 +182,9 @@ pub enum Error {
         name: String,
     },
     /// The index promises a tensor that no shard holds.
-    #[error("no shard holds the tensor {name}, which the index places in {file}: download that file again")]
+    #[error(
+        "no shard holds the tensor {name}, which the index places in {file}: download that file again"
+    )]
     TensorNotInShards {
         /// The tensor.
         name: String,
@@ -190,7 +192,9 @@ pub enum Error {
         file: String,
     },
     /// Two files hold a tensor of the same name, and nothing says which one counts.
-    #[error("the tensor {name} is in both {first} and {second}: keep the files of one checkpoint only")]
+    #[error(
+        "the tensor {name} is in both {first} and {second}: keep the files of one checkpoint only"
+    )]
     TensorTwice {
         /// The tensor.
         name: String,
@@ -252,7 +256,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// A shape times its element size overflows.
-    #[error("{what} has a shape too large for this machine's address space: it is damaged or hostile")]
+    #[error(
+        "{what} has a shape too large for this machine's address space: it is damaged or hostile"
+    )]
     SizeOverflow {
         /// The file or parameter.
         what: String,
@@ -309,7 +315,9 @@ pub enum Error {
     #[error("the checkpoint does not fit the model: {}", .0.summary())]
     DoesNotFit(Box<LoadReport>),
     /// A tensor has a type that the parameter cannot take.
-    #[error("the tensor {name} holds {dtype} values where {wanted} are needed: use a checkpoint in F32, F16 or BF16")]
+    #[error(
+        "the tensor {name} holds {dtype} values where {wanted} are needed: use a checkpoint in F32, F16 or BF16"
+    )]
     WrongDtype {
         /// The tensor.
         name: String,
@@ -330,7 +338,9 @@ pub enum Error {
         second: String,
     },
     /// Two tensors of the file are the same parameter under the key map.
-    #[error("the tensors {first} and {second} are both the parameter {parameter}: remove one of them")]
+    #[error(
+        "the tensors {first} and {second} are both the parameter {parameter}: remove one of them"
+    )]
     SameParameter {
         /// A tensor.
         first: String,
@@ -340,7 +350,9 @@ pub enum Error {
         parameter: String,
     },
     /// The parameters need more than [`LoadOptions::max_bytes`](crate::LoadOptions::max_bytes).
-    #[error("the model needs {needed} bytes for its parameters, more than the limit of {limit}: raise the limit or choose a smaller precision")]
+    #[error(
+        "the model needs {needed} bytes for its parameters, more than the limit of {limit}: raise the limit or choose a smaller precision"
+    )]
     TooLarge {
         /// Bytes at the chosen precision.
         needed: u64,
@@ -348,7 +360,9 @@ pub enum Error {
         limit: u64,
     },
     /// Parameters without values in the checkpoint need more memory than the whole checkpoint has.
-    #[error("config.json describes a model of {needed} bytes, but the files hold {present}: they do not belong together")]
+    #[error(
+        "config.json describes a model of {needed} bytes, but the files hold {present}: they do not belong together"
+    )]
     LargerThanFiles {
         /// Bytes of all parameters.
         needed: u64,
@@ -386,7 +400,9 @@ pub enum Error {
         detail: String,
     },
     /// A parameter has a type that safetensors or this crate cannot write.
-    #[error("the parameter {name} has the type {dtype}, which cannot be written: convert the model to f32 first")]
+    #[error(
+        "the parameter {name} has the type {dtype}, which cannot be written: convert the model to f32 first"
+    )]
     Unwritable {
         /// The parameter.
         name: String,
@@ -415,7 +431,11 @@ impl Error {
 
 /// A name from a file, made fit for a message: escaped, and cut to 100 characters.
 pub(crate) fn shown(name: &str) -> String {
-    let mut out: String = name.chars().take(100).flat_map(char::escape_debug).collect();
+    let mut out: String = name
+        .chars()
+        .take(100)
+        .flat_map(char::escape_debug)
+        .collect();
     if name.chars().nth(100).is_some() {
         out.push('…');
     }

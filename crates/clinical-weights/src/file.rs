@@ -249,12 +249,18 @@ mod tests {
         let mut tar = vec![b'x'; 257];
         tar.extend(b"ustar\0");
         for (head, content) in [
-            (&b"version https://git-lfs.github.com/spec/v1\n"[..], Content::Lfs),
+            (
+                &b"version https://git-lfs.github.com/spec/v1\n"[..],
+                Content::Lfs,
+            ),
             (b"\n <!DOCTYPE html><html>", Content::Page),
             (b"\xef\xbb\xbf<html lang=en>", Content::Page),
             (b"PK\x03\x04rest", Content::TorchZip),
             (b"GGUF\x03\0\0\0", Content::Gguf),
-            (b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", Content::TorchLegacy),
+            (
+                b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.",
+                Content::TorchLegacy,
+            ),
             (b"\x80\x02}q\0.", Content::Pickle),
             (b"{\"error\":\"Repository not found\"}", Content::Text),
             (b"\0\0\0\0\0", Content::Unknown),

@@ -24,7 +24,8 @@ pub(crate) struct Index {
 impl Index {
     pub(crate) fn read(root: &Root, name: &str) -> Result<Self, Error> {
         let (path, content) = root.read(name, MAX_INDEX_BYTES)?;
-        if let kind @ (Content::Lfs | Content::Page) = Content::of(&content[..content.len().min(HEAD)])
+        if let kind @ (Content::Lfs | Content::Page) =
+            Content::of(&content[..content.len().min(HEAD)])
             && let Some(error) = kind.refuse(&path, "JSON")
         {
             return Err(error);
@@ -33,11 +34,10 @@ impl Index {
     }
 
     pub(crate) fn parse(path: &Path, content: &[u8]) -> Result<Self, Error> {
-        let file: IndexFile =
-            serde_json::from_slice(content).map_err(|source| Error::Json {
-                path: path.to_owned(),
-                source,
-            })?;
+        let file: IndexFile = serde_json::from_slice(content).map_err(|source| Error::Json {
+            path: path.to_owned(),
+            source,
+        })?;
         let WeightMap {
             tensors,
             duplicate,
@@ -197,18 +197,31 @@ mod tests {
             ".bin",
             &format!("{}.bin", "x".repeat(300)),
         ] {
-            assert!(matches!(with_shard(name), Err(Error::ShardName { .. })), "{name:?}");
+            assert!(
+                matches!(with_shard(name), Err(Error::ShardName { .. })),
+                "{name:?}"
+            );
         }
     }
 
     #[test]
     fn broken_indexes_have_names() {
-        assert!(matches!(parse(r#"{"weight_map": {}}"#), Err(Error::IndexEmpty { .. })));
+        assert!(matches!(
+            parse(r#"{"weight_map": {}}"#),
+            Err(Error::IndexEmpty { .. })
+        ));
         assert!(matches!(
             parse(r#"{"weight_map": {"a": "x.bin", "a": "y.bin"}}"#),
             Err(Error::IndexDuplicate { .. })
         ));
-        for text in ["", "{", "[]", "{}", r#"{"weight_map": {"a": 3}}"#, r#"{"weight_map": []}"#] {
+        for text in [
+            "",
+            "{",
+            "[]",
+            "{}",
+            r#"{"weight_map": {"a": 3}}"#,
+            r#"{"weight_map": []}"#,
+        ] {
             assert!(matches!(parse(text), Err(Error::Json { .. })), "{text}");
         }
     }

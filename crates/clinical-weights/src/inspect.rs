@@ -156,7 +156,10 @@ impl fmt::Display for Inspection {
                     .into_iter()
                     .filter_map(|name| {
                         let value = config.get(name).filter(|value| !value.is_null())?;
-                        Some(format!("{name} {}", shown(&value.to_string().replace('"', ""))))
+                        Some(format!(
+                            "{name} {}",
+                            shown(&value.to_string().replace('"', ""))
+                        ))
                     })
                     .collect();
                 writeln!(f, "config     {}", settings.join(", "))?;
@@ -172,10 +175,19 @@ impl fmt::Display for Inspection {
                 .filter(|tensor| Some(tensor.file) == index)
                 .count();
             let name = shown(&file.name);
-            writeln!(f, "           {name}: {}, {}, {count} tensors", file.format, size(file.bytes))?;
+            writeln!(
+                f,
+                "           {name}: {}, {}, {count} tensors",
+                file.format,
+                size(file.bytes)
+            )?;
         }
         if self.files.len() > SHOWN_FILES {
-            writeln!(f, "           and {} more files", self.files.len() - SHOWN_FILES)?;
+            writeln!(
+                f,
+                "           and {} more files",
+                self.files.len() - SHOWN_FILES
+            )?;
         }
         if !self.others.is_empty() {
             writeln!(f, "not used   {}", self.others.join(", "))?;
@@ -184,7 +196,12 @@ impl fmt::Display for Inspection {
             writeln!(f, "note       {note}")?;
         }
         for (dtype, (count, values, bytes)) in self.by_dtype() {
-            writeln!(f, "{:<10} {count} tensors, {values} values, {}", dtype.name(), size(bytes))?;
+            writeln!(
+                f,
+                "{:<10} {count} tensors, {values} values, {}",
+                dtype.name(),
+                size(bytes)
+            )?;
         }
         let memory: Vec<String> = [
             Precision::F32,

@@ -253,8 +253,7 @@ impl ModuleMapper for Loader<'_> {
         let (shape, device) = (param.lazy_shape(), param.lazy_device());
         let tensor = self.fill(|_, _, step, values| {
             let dtype = device.settings().int_dtype.into();
-            let data =
-                convert::integers(&values, step.entry.info.dtype, dtype, shape.as_slice())?;
+            let data = convert::integers(&values, step.entry.info.dtype, dtype, shape.as_slice())?;
             Ok(Tensor::<D, Int>::from_data(data, &device))
         });
         match tensor {

@@ -76,7 +76,9 @@ mod tests {
             let mut diagonal = row[0];
             row[0] = i + 1;
             for (j, y) in b.iter().enumerate() {
-                let next = (diagonal + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
+                let next = (diagonal + usize::from(x != y))
+                    .min(row[j] + 1)
+                    .min(row[j + 1] + 1);
                 diagonal = std::mem::replace(&mut row[j + 1], next);
             }
         }
@@ -85,7 +87,15 @@ mod tests {
 
     #[test]
     fn the_band_agrees_with_the_table() {
-        let words: [&[u8]; 7] = [b"", b"a", b"abc", b"acb", b"kitten", b"sitting", b"abcdefgh"];
+        let words: [&[u8]; 7] = [
+            b"",
+            b"a",
+            b"abc",
+            b"acb",
+            b"kitten",
+            b"sitting",
+            b"abcdefgh",
+        ];
         for a in words {
             for b in words {
                 for limit in 0..9 {
@@ -99,9 +109,18 @@ mod tests {
     #[test]
     fn prefixes_come_before_typing_errors() {
         let names = ["model.norm.weight", "norm.weighs"];
-        assert_eq!(nearest("norm.weight", names.into_iter()), Some("model.norm.weight"));
-        assert_eq!(nearest("norm.weihgs", names.into_iter()), Some("norm.weighs"));
-        assert_eq!(nearest("bert.model.norm.weight", names.into_iter()), Some("model.norm.weight"));
+        assert_eq!(
+            nearest("norm.weight", names.into_iter()),
+            Some("model.norm.weight")
+        );
+        assert_eq!(
+            nearest("norm.weihgs", names.into_iter()),
+            Some("norm.weighs")
+        );
+        assert_eq!(
+            nearest("bert.model.norm.weight", names.into_iter()),
+            Some("model.norm.weight")
+        );
         assert_eq!(nearest("lm_head.bias", names.into_iter()), None);
     }
 }

@@ -155,7 +155,12 @@ mod tests {
             Some("pooler.dense.weight")
         );
         assert_eq!(
-            rewrite("**.layer.*.self.**", "**.block.*.attention.**", "e.layer.3.self.q.weight").as_deref(),
+            rewrite(
+                "**.layer.*.self.**",
+                "**.block.*.attention.**",
+                "e.layer.3.self.q.weight"
+            )
+            .as_deref(),
             Some("e.block.3.attention.q.weight")
         );
         assert_eq!(rewrite("bert.**", "**", "cls.bias"), None);
@@ -166,7 +171,10 @@ mod tests {
     #[test]
     fn wrong_patterns_are_refused() {
         for text in ["", "a..b", "a.b*", "***"] {
-            assert!(matches!(Pattern::new(text), Err(Error::KeyMap { .. })), "{text}");
+            assert!(
+                matches!(Pattern::new(text), Err(Error::KeyMap { .. })),
+                "{text}"
+            );
         }
         assert!(pattern("a.*.**").same_stars(&pattern("*.b.**")));
         assert!(!pattern("a.*").same_stars(&pattern("b.**")));

@@ -60,13 +60,14 @@ fn allowed(module: &str, name: &str) -> bool {
             matches!(name, "Tensor" | "Size" | "device")
                 || name.strip_suffix("Storage").is_some_and(|element| {
                     [
-                        "Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool",
-                        "UInt64", "UInt32", "UInt16", "Untyped",
+                        "Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char",
+                        "Byte", "Bool", "UInt64", "UInt32", "UInt16", "Untyped",
                     ]
                     .contains(&element)
                 })
                 || [
-                    "float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool",
+                    "float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8",
+                    "uint8", "bool",
                 ]
                 .contains(&name)
         }
@@ -243,9 +244,34 @@ impl<R: Read> Walk<'_, R> {
                     0x8b | b'B' => self.skip_block(4)?,
                     0x8e | 0x96 => self.skip_block(8)?,
                     // No argument
-                    b'(' | b'0' | b'1' | b'2' | b'N' | b'R' | b'b' | b'd' | b'l' | b't' | b's' | b'a' | b')'
-                    | b']' | b'}' | b'e' | b'u' | b'Q' | 0x81 | 0x85..=0x89 | 0x8f..=0x92 | 0x97 | 0x98 => {}
-                    _ => return Err(Refusal::Damaged(format!("0x{opcode:02x} is no pickle opcode"))),
+                    b'('
+                    | b'0'
+                    | b'1'
+                    | b'2'
+                    | b'N'
+                    | b'R'
+                    | b'b'
+                    | b'd'
+                    | b'l'
+                    | b't'
+                    | b's'
+                    | b'a'
+                    | b')'
+                    | b']'
+                    | b'}'
+                    | b'e'
+                    | b'u'
+                    | b'Q'
+                    | 0x81
+                    | 0x85..=0x89
+                    | 0x8f..=0x92
+                    | 0x97
+                    | 0x98 => {}
+                    _ => {
+                        return Err(Refusal::Damaged(format!(
+                            "0x{opcode:02x} is no pickle opcode"
+                        )));
+                    }
                 }
             }
         }
@@ -259,7 +285,9 @@ impl<R: Read> Walk<'_, R> {
             (Some(module), Some(name)) => {
                 Err(Refusal::Forbidden(shown(&format!("{module}.{name}"))))
             }
-            _ => Err(Refusal::Forbidden("a function it does not name plainly".to_owned())),
+            _ => Err(Refusal::Forbidden(
+                "a function it does not name plainly".to_owned(),
+            )),
         }
     }
 
@@ -270,7 +298,9 @@ impl<R: Read> Walk<'_, R> {
 
     fn store(&mut self, index: u32) -> Result<(), Refusal> {
         if self.memo.len() >= MAX_MEMO {
-            return Err(Refusal::Damaged(format!("its memo has more than {MAX_MEMO} entries")));
+            return Err(Refusal::Damaged(format!(
+                "its memo has more than {MAX_MEMO} entries"
+            )));
         }
         self.memo.insert(index, self.top[1].clone());
         Ok(())
@@ -363,11 +393,20 @@ mod tests {
     #[test]
     fn anything_else_is_refused_by_name() {
         for (pickle, name) in [
-            (&b"\x80\x02cposix\nsystem\nX\x02\0\0\0id\x85R."[..], "posix.system"),
+            (
+                &b"\x80\x02cposix\nsystem\nX\x02\0\0\0id\x85R."[..],
+                "posix.system",
+            ),
             (b"(ios\nsystem\n.", "os.system"),
-            (b"\x80\x04\x8c\x08builtins\x94\x8c\x04eval\x94\x93.", "builtins.eval"),
+            (
+                b"\x80\x04\x8c\x08builtins\x94\x8c\x04eval\x94\x93.",
+                "builtins.eval",
+            ),
             // The names come from the memo.
-            (b"\x80\x04\x8c\x02os\x940\x8c\x06system\x940h\0h\x01\x93.", "os.system"),
+            (
+                b"\x80\x04\x8c\x02os\x940\x8c\x06system\x940h\0h\x01\x93.",
+                "os.system",
+            ),
             (b"\x80\x02c__main__\nModel\n)\x81.", "__main__.Model"),
             (b"\x80\x02ctorch\nStorage\n.", "torch.Storage"),
             (b"\x80\x02\x82\x01.", "a registered extension"),
@@ -388,7 +427,10 @@ mod tests {
             b"\x80\x04K\x01\x94\x8c\x0bcollectionsh\0\x93.",
             b"\x80\x04\x93.",
         ] {
-            assert!(matches!(check(pickle), Err(Refusal::Forbidden(_))), "{pickle:?}");
+            assert!(
+                matches!(check(pickle), Err(Refusal::Forbidden(_))),
+                "{pickle:?}"
+            );
         }
     }
 
@@ -402,7 +444,10 @@ mod tests {
             b"\x80\x02\xff.",
             b"gx\n.",
         ] {
-            assert!(matches!(check(pickle), Err(Refusal::Damaged(_))), "{pickle:?}");
+            assert!(
+                matches!(check(pickle), Err(Refusal::Damaged(_))),
+                "{pickle:?}"
+            );
         }
     }
 }

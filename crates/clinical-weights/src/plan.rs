@@ -270,18 +270,23 @@ fn same_values(checkpoint: &Checkpoint, first: &Entry, second: &Entry) -> Result
         }
     }
     let read = |entry: &Entry| {
-        checkpoint.values(entry).map_err(|source| Error::ReadTensor {
-            name: shown(&entry.info.name),
-            source,
-        })
+        checkpoint
+            .values(entry)
+            .map_err(|source| Error::ReadTensor {
+                name: shown(&entry.info.name),
+                source,
+            })
     };
     let (one, two) = (read(first)?, read(second)?);
     let elements = first.info.shape.iter().product();
-    convert::equal((&one, first.info.dtype), (&two, second.info.dtype), elements).map_err(|source| {
-        Error::ReadTensor {
-            name: shown(&second.info.name),
-            source,
-        }
+    convert::equal(
+        (&one, first.info.dtype),
+        (&two, second.info.dtype),
+        elements,
+    )
+    .map_err(|source| Error::ReadTensor {
+        name: shown(&second.info.name),
+        source,
     })
 }
 
@@ -361,7 +366,10 @@ fn suggest(report: &mut LoadReport, keys: &KeyMap) {
         .map(|entry| entry.parameter.clone())
         .collect();
     for entry in report.missing.iter_mut().take(MAX_SUGGESTIONS) {
-        let found = nearest(&entry.parameter, unexpected.iter().map(|(name, _)| name.as_str()));
+        let found = nearest(
+            &entry.parameter,
+            unexpected.iter().map(|(name, _)| name.as_str()),
+        );
         entry.nearest = found.and_then(|found| {
             let (_, tensor) = unexpected.iter().find(|(name, _)| name == found)?;
             Some(tensor.clone())

@@ -17,7 +17,8 @@ use crate::{Dtype, Error};
 pub(crate) fn open(file: &OpenFile, index: usize) -> Result<(Vec<Entry>, Source), Error> {
     // SAFETY: the map is read-only and private. Its bytes change only if another program writes to the model file while
     // it is in use, which `Checkpoint` documents as forbidden, as every reader that maps files does.
-    let map = unsafe { Mmap::map(&file.file) }.map_err(|source| Error::unreadable(&file.path, source))?;
+    let map =
+        unsafe { Mmap::map(&file.file) }.map_err(|source| Error::unreadable(&file.path, source))?;
     let bytes = Bytes::from_owner(map);
     let entries = entries(&file.path, &bytes, index)?;
     Ok((entries, Source::Plain { bytes, file: None }))
@@ -139,11 +140,18 @@ mod tests {
 
     #[test]
     fn a_good_file_is_read() {
-        let header = format!(r#"{{"__metadata__":{{"format":"pt"}},"a":{},"b":{}}}"#, tensor("F32", "[2,3]", 0, 24), tensor("BF16", "[]", 24, 26));
+        let header = format!(
+            r#"{{"__metadata__":{{"format":"pt"}},"a":{},"b":{}}}"#,
+            tensor("F32", "[2,3]", 0, 24),
+            tensor("BF16", "[]", 24, 26)
+        );
         let mut entries = read(&file(&header, 26)).unwrap();
         entries.sort_by(|a, b| a.info.name.cmp(&b.info.name));
         assert_eq!(entries[0].info.shape, [2, 3]);
-        assert_eq!((entries[1].info.dtype, entries[1].info.bytes), (Dtype::BF16, 2));
+        assert_eq!(
+            (entries[1].info.dtype, entries[1].info.bytes),
+            (Dtype::BF16, 2)
+        );
     }
 
     #[test]
@@ -151,9 +159,15 @@ mod tests {
         let one = |dtype, shape, from, to| format!(r#"{{"a":{}}}"#, tensor(dtype, shape, from, to));
         let good = file(&one("F32", "[2]", 0, 8), 8);
 
-        assert!(matches!(read(&good[..7]), Err(Error::Truncated { expected: 8, .. })));
+        assert!(matches!(
+            read(&good[..7]),
+            Err(Error::Truncated { expected: 8, .. })
+        ));
         assert!(matches!(read(&good[..30]), Err(Error::Truncated { .. })));
-        assert!(matches!(read(&good[..good.len() - 1]), Err(Error::Truncated { .. })));
+        assert!(matches!(
+            read(&good[..good.len() - 1]),
+            Err(Error::Truncated { .. })
+        ));
         assert!(matches!(
             read(&file(&one("F32", "[2]", 0, 8), 9)),
             Err(Error::TrailingBytes { extra: 1, .. })
@@ -163,19 +177,38 @@ mod tests {
         huge[..8].copy_from_slice(&u64::MAX.to_le_bytes());
         assert!(matches!(read(&huge), Err(Error::HeaderTooLarge { .. })));
 
-        assert!(matches!(read(&file("{\"a\":", 0)), Err(Error::Header { .. })));
+        assert!(matches!(
+            read(&file("{\"a\":", 0)),
+            Err(Error::Header { .. })
+        ));
         let mut latin = good.clone();
         latin[10] = 0xff;
         assert!(matches!(read(&latin), Err(Error::Header { .. })));
-        assert!(matches!(read(&file(&one("Q7", "[2]", 0, 8), 8)), Err(Error::Header { .. })));
-        assert!(matches!(read(&file(&one("F32", "[-2]", 0, 8), 8)), Err(Error::Header { .. })));
+        assert!(matches!(
+            read(&file(&one("Q7", "[2]", 0, 8), 8)),
+            Err(Error::Header { .. })
+        ));
+        assert!(matches!(
+            read(&file(&one("F32", "[-2]", 0, 8), 8)),
+            Err(Error::Header { .. })
+        ));
 
         // Overlap, gap, backwards.
         let two = |b: String| format!(r#"{{"a":{},"b":{b}}}"#, tensor("F32", "[2]", 0, 8));
-        for b in [tensor("F32", "[2]", 4, 12), tensor("F32", "[2]", 12, 20), tensor("F32", "[2]", 8, 4)] {
-            assert!(matches!(read(&file(&two(b), 16)), Err(Error::TensorOffsets { .. })));
+        for b in [
+            tensor("F32", "[2]", 4, 12),
+            tensor("F32", "[2]", 12, 20),
+            tensor("F32", "[2]", 8, 4),
+        ] {
+            assert!(matches!(
+                read(&file(&two(b), 16)),
+                Err(Error::TensorOffsets { .. })
+            ));
         }
-        assert!(matches!(read(&file(&one("F32", "[3]", 0, 8), 8)), Err(Error::TensorBytes { .. })));
+        assert!(matches!(
+            read(&file(&one("F32", "[3]", 0, 8), 8)),
+            Err(Error::TensorBytes { .. })
+        ));
         assert!(matches!(
             read(&file(&one("F32", "[4294967296,4294967296]", 0, 8), 8)),
             Err(Error::SizeOverflow { .. })

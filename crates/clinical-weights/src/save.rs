@@ -43,7 +43,12 @@ pub fn save_module<M: Module>(model: &M, keys: &KeyMap, path: &Path) -> Result<(
         safetensors_dtype(tensor)?;
     }
     // Larger elements first, as the format's own writer does: every tensor is then aligned.
-    tensors.sort_by(|a, b| b.dtype.size().cmp(&a.dtype.size()).then(a.name.cmp(&b.name)));
+    tensors.sort_by(|a, b| {
+        b.dtype
+            .size()
+            .cmp(&a.dtype.size())
+            .then(a.name.cmp(&b.name))
+    });
 
     let failed = |detail: String| Error::Write {
         path: path.to_owned(),
@@ -56,7 +61,8 @@ pub fn save_module<M: Module>(model: &M, keys: &KeyMap, path: &Path) -> Result<(
     hidden.push(name);
     hidden.push(format!(".{}.part", std::process::id()));
     let part = path.with_file_name(hidden);
-    let written = write(&part, &tensors).and_then(|()| fs::rename(&part, path).map_err(|error| error.to_string()));
+    let written = write(&part, &tensors)
+        .and_then(|()| fs::rename(&part, path).map_err(|error| error.to_string()));
     written.map_err(|detail| {
         // Nothing can be done if this fails too.
         let _ = fs::remove_file(&part);
@@ -88,7 +94,8 @@ fn write(path: &Path, tensors: &[Saved]) -> Result<(), String> {
     header.resize(header.len().next_multiple_of(8), b' ');
 
     let mut out = BufWriter::with_capacity(1 << 20, File::create(path).map_err(text)?);
-    out.write_all(&(header.len() as u64).to_le_bytes()).map_err(text)?;
+    out.write_all(&(header.len() as u64).to_le_bytes())
+        .map_err(text)?;
     out.write_all(&header).map_err(text)?;
     for (tensor, (_, info)) in tensors.iter().zip(infos) {
         let data = (tensor.read)()?;
@@ -176,21 +183,30 @@ impl ModuleVisitor for Collector<'_> {
             tensor
         };
         self.add(tensor.dtype(), tensor.dims().to_vec(), move || {
-            tensor.clone().try_into_data().map_err(|error| error.to_string())
+            tensor
+                .clone()
+                .try_into_data()
+                .map_err(|error| error.to_string())
         });
     }
 
     fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
         let tensor = param.val();
         self.add(tensor.dtype(), tensor.dims().to_vec(), move || {
-            tensor.clone().try_into_data().map_err(|error| error.to_string())
+            tensor
+                .clone()
+                .try_into_data()
+                .map_err(|error| error.to_string())
         });
     }
 
     fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
         let tensor = param.val();
         self.add(tensor.dtype(), tensor.dims().to_vec(), move || {
-            tensor.clone().try_into_data().map_err(|error| error.to_string())
+            tensor
+                .clone()
+                .try_into_data()
+                .map_err(|error| error.to_string())
         });
     }
 }

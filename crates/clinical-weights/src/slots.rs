@@ -120,14 +120,26 @@ impl ModuleVisitor for Lister {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.add(param.lazy_shape().as_slice(), Kind::Float, param.lazy_device());
+        self.add(
+            param.lazy_shape().as_slice(),
+            Kind::Float,
+            param.lazy_device(),
+        );
     }
 
     fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
-        self.add(param.lazy_shape().as_slice(), Kind::Int, param.lazy_device());
+        self.add(
+            param.lazy_shape().as_slice(),
+            Kind::Int,
+            param.lazy_device(),
+        );
     }
 
     fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
-        self.add(param.lazy_shape().as_slice(), Kind::Bool, param.lazy_device());
+        self.add(
+            param.lazy_shape().as_slice(),
+            Kind::Bool,
+            param.lazy_device(),
+        );
     }
 }

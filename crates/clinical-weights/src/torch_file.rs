@@ -8,7 +8,11 @@ use crate::file::{Content, OpenFile};
 use crate::{Dtype, Error, pickle};
 
 /// The tensors of a PyTorch file. Their values stay in the file.
-pub(crate) fn entries(file: &OpenFile, content: Content, index: usize) -> Result<Vec<Entry>, Error> {
+pub(crate) fn entries(
+    file: &OpenFile,
+    content: Content,
+    index: usize,
+) -> Result<Vec<Entry>, Error> {
     pickle::check(file, content)?;
     let reader = PytorchReader::new(&file.path).map_err(|error| refuse(file, error))?;
     Ok(reader

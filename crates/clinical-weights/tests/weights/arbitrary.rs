@@ -10,7 +10,11 @@ use crate::model::{Tiny, data};
 fn read_all(files: &[(&str, &[u8])]) {
     let dir = directory(files);
     let _ = Inspection::of(dir.path()).map(|inspection| inspection.to_string());
-    if let Err(error) = load(&mut Tiny::new(false), dir.path(), &LoadOptions::new().strict(false)) {
+    if let Err(error) = load(
+        &mut Tiny::new(false),
+        dir.path(),
+        &LoadOptions::new().strict(false),
+    ) {
         assert!(error.to_string().len() < 4000);
         let _ = error.report().map(ToString::to_string);
     }
@@ -21,14 +25,18 @@ fn read_all(files: &[(&str, &[u8])]) {
 fn spoiled(fixture: &'static str, name: &'static str) -> impl Strategy<Value = Vec<u8>> {
     let whole = std::fs::read(data(fixture).join(name)).unwrap();
     let length = whole.len();
-    (prop::collection::vec((0..length, any::<u8>()), 1..6), 0..8usize).prop_map(move |(changes, cut)| {
-        let mut bytes = whole.clone();
-        for (at, value) in changes {
-            bytes[at] = value;
-        }
-        bytes.truncate(length - if cut > 5 { cut * 7 % length } else { 0 });
-        bytes
-    })
+    (
+        prop::collection::vec((0..length, any::<u8>()), 1..6),
+        0..8usize,
+    )
+        .prop_map(move |(changes, cut)| {
+            let mut bytes = whole.clone();
+            for (at, value) in changes {
+                bytes[at] = value;
+            }
+            bytes.truncate(length - if cut > 5 { cut * 7 % length } else { 0 });
+            bytes
+        })
 }
 
 proptest! {

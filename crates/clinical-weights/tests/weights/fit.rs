@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use clinical_weights::{CheckpointDir, Error, FromCheckpoint, Inspection, LoadOptions, Precision, expect_model_type, load, plan};
+use clinical_weights::{
+    CheckpointDir, Error, FromCheckpoint, Inspection, LoadOptions, Precision, expect_model_type,
+    load, plan,
+};
 
 use crate::files::{copy_of, directory};
 use crate::model::{Tiny, data, expected, values};
@@ -16,23 +19,43 @@ fn renamed(changes: &[(&str, &str)]) -> tempfile::TempDir {
     for (from, to) in changes {
         header = header.replace(&format!("\"{from}\""), &format!("\"{to}\""));
     }
-    let file = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &bytes[8 + length..]].concat();
+    let file = [
+        &(header.len() as u64).to_le_bytes(),
+        header.as_bytes(),
+        &bytes[8 + length..],
+    ]
+    .concat();
     directory(&[("model.safetensors", &file)])
 }
 
 #[test]
 fn missing_and_unexpected_tensors_come_with_suggestions() {
-    let dir = renamed(&[("shared.weight", "transformer.shared.weight"), ("encoder.block.1.norm.weight", "encoder.block.1.nrom.weight")]);
+    let dir = renamed(&[
+        ("shared.weight", "transformer.shared.weight"),
+        ("encoder.block.1.norm.weight", "encoder.block.1.nrom.weight"),
+    ]);
     let mut model = Tiny::new(false);
     let error = load(&mut model, dir.path(), &LoadOptions::new()).unwrap_err();
     let report = error.report().unwrap();
     assert_eq!(report.missing.len(), 2);
-    assert_eq!(report.missing[0].nearest.as_deref(), Some("transformer.shared.weight"));
-    assert_eq!(report.missing[1].nearest.as_deref(), Some("encoder.block.1.nrom.weight"));
+    assert_eq!(
+        report.missing[0].nearest.as_deref(),
+        Some("transformer.shared.weight")
+    );
+    assert_eq!(
+        report.missing[1].nearest.as_deref(),
+        Some("encoder.block.1.nrom.weight")
+    );
     assert_eq!(report.unexpected.len(), 2);
-    assert_eq!(report.unexpected[0].nearest.as_deref(), Some("encoder.block.1.norm.weight"));
+    assert_eq!(
+        report.unexpected[0].nearest.as_deref(),
+        Some("encoder.block.1.norm.weight")
+    );
     let message = error.to_string();
-    assert!(message.contains("2 missing, 2 unexpected") && !message.contains('\n'), "{message}");
+    assert!(
+        message.contains("2 missing, 2 unexpected") && !message.contains('\n'),
+        "{message}"
+    );
 }
 
 #[test]
@@ -42,9 +65,21 @@ fn a_wrong_shape_names_the_tensor_and_both_shapes() {
     let report = error.report().unwrap();
     assert_eq!(report.mismatched.len(), 2);
     // A matrix of a Linear is reported as the file has it, [d_output, d_input].
-    let head = report.mismatched.iter().find(|entry| entry.parameter == "lm_head.weight").unwrap();
-    assert_eq!((head.expected.as_slice(), head.found.as_slice()), (&[9, 4][..], &[7, 4][..]));
-    assert!(error.to_string().contains("shared.weight needs [9, 4], the checkpoint has [7, 4]"), "{error}");
+    let head = report
+        .mismatched
+        .iter()
+        .find(|entry| entry.parameter == "lm_head.weight")
+        .unwrap();
+    assert_eq!(
+        (head.expected.as_slice(), head.found.as_slice()),
+        (&[9, 4][..], &[7, 4][..])
+    );
+    assert!(
+        error
+            .to_string()
+            .contains("shared.weight needs [9, 4], the checkpoint has [7, 4]"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -52,10 +87,23 @@ fn lenient_loading_fills_what_fits() {
     let dir = renamed(&[("lm_head.weight", "other.weight")]);
     let mut model = Tiny::new(false);
     let report = load(&mut model, dir.path(), &LoadOptions::new().strict(false)).unwrap();
-    assert_eq!((report.applied.len(), report.missing.len(), report.unexpected.len()), (9, 1, 1));
-    assert_eq!(values(&model)["shared.weight"], expected("f32")["shared.weight"]);
+    assert_eq!(
+        (
+            report.applied.len(),
+            report.missing.len(),
+            report.unexpected.len()
+        ),
+        (9, 1, 1)
+    );
+    assert_eq!(
+        values(&model)["shared.weight"],
+        expected("f32")["shared.weight"]
+    );
     let text = report.to_string();
-    assert!(text.contains("MISSING (1)") && text.contains("UNEXPECTED (1)"), "{text}");
+    assert!(
+        text.contains("MISSING (1)") && text.contains("UNEXPECTED (1)"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -82,12 +130,18 @@ fn optional_parameters_may_be_missing() {
 #[test]
 fn some_parameters_keep_full_precision() {
     let mut model = Tiny::new(false);
-    let checkpoint = CheckpointDir::open(data("safetensors_f32")).unwrap().weights().unwrap();
+    let checkpoint = CheckpointDir::open(data("safetensors_f32"))
+        .unwrap()
+        .weights()
+        .unwrap();
     let keys = model.key_map().full_precision("**.norm.weight");
     let options = LoadOptions::new().precision(Precision::F16);
     clinical_weights::load_from(&mut model, &keys, &checkpoint, &options).unwrap();
     let (full, half) = (expected("f32"), expected("f16"));
-    assert_eq!(values(&model)["encoder.block.0.norm.weight"], full["encoder.block.0.norm.weight"]);
+    assert_eq!(
+        values(&model)["encoder.block.0.norm.weight"],
+        full["encoder.block.0.norm.weight"]
+    );
     assert_eq!(values(&model)["shared.weight"], half["shared.weight"]);
 }
 
@@ -98,22 +152,50 @@ fn limits_are_checked_before_anything_is_allocated() {
     let mut huge = Tiny::sized(false, 1 << 40, &device);
     let error = load(&mut huge, data("safetensors_f32"), &LoadOptions::new()).unwrap_err();
     assert!(matches!(error, Error::DoesNotFit(_)), "{error}");
-    let error = load(&mut huge, data("safetensors_f32"), &LoadOptions::new().max_bytes(1 << 30)).unwrap_err();
-    assert!(matches!(error, Error::TooLarge { limit, .. } if limit == 1 << 30), "{error}");
+    let error = load(
+        &mut huge,
+        data("safetensors_f32"),
+        &LoadOptions::new().max_bytes(1 << 30),
+    )
+    .unwrap_err();
+    assert!(
+        matches!(error, Error::TooLarge { limit, .. } if limit == 1 << 30),
+        "{error}"
+    );
 
     let mut overflowing = Tiny::sized(false, usize::MAX / 2, &device);
-    let error = load(&mut overflowing, data("safetensors_f32"), &LoadOptions::new()).unwrap_err();
+    let error = load(
+        &mut overflowing,
+        data("safetensors_f32"),
+        &LoadOptions::new(),
+    )
+    .unwrap_err();
     assert!(matches!(error, Error::SizeOverflow { .. }), "{error}");
 
     // Nothing of the large model is in the file; lenient loading must not leave it to be initialised.
-    let dir = renamed(&[("shared.weight", "x.weight"), ("lm_head.weight", "y.weight")]);
+    let dir = renamed(&[
+        ("shared.weight", "x.weight"),
+        ("lm_head.weight", "y.weight"),
+    ]);
     let error = load(&mut huge, dir.path(), &LoadOptions::new().strict(false)).unwrap_err();
     assert!(matches!(error, Error::LargerThanFiles { .. }), "{error}");
 
     let mut model = Tiny::new(false);
-    let bytes = load(&mut model, data("safetensors_f32"), &LoadOptions::new()).unwrap().bytes;
-    load(&mut model, data("safetensors_f32"), &LoadOptions::new().max_bytes(bytes)).unwrap();
-    let error = load(&mut model, data("safetensors_f32"), &LoadOptions::new().max_bytes(bytes - 1)).unwrap_err();
+    let bytes = load(&mut model, data("safetensors_f32"), &LoadOptions::new())
+        .unwrap()
+        .bytes;
+    load(
+        &mut model,
+        data("safetensors_f32"),
+        &LoadOptions::new().max_bytes(bytes),
+    )
+    .unwrap();
+    let error = load(
+        &mut model,
+        data("safetensors_f32"),
+        &LoadOptions::new().max_bytes(bytes - 1),
+    )
+    .unwrap_err();
     assert!(matches!(error, Error::TooLarge { .. }));
 }
 
@@ -121,21 +203,36 @@ fn limits_are_checked_before_anything_is_allocated() {
 fn quantised_precisions_say_that_they_are_not_there_yet() {
     let mut model = Tiny::new(false);
     for precision in [Precision::Int8, Precision::Int4] {
-        let error = load(&mut model, data("safetensors_f32"), &LoadOptions::new().precision(precision)).unwrap_err();
-        assert!(matches!(error, Error::PrecisionUnsupported { .. }), "{error}");
+        let error = load(
+            &mut model,
+            data("safetensors_f32"),
+            &LoadOptions::new().precision(precision),
+        )
+        .unwrap_err();
+        assert!(
+            matches!(error, Error::PrecisionUnsupported { .. }),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn a_wrong_key_map_is_an_error() {
     let mut model = Tiny::new(false);
-    let checkpoint = CheckpointDir::open(data("safetensors_f32")).unwrap().weights().unwrap();
+    let checkpoint = CheckpointDir::open(data("safetensors_f32"))
+        .unwrap()
+        .weights()
+        .unwrap();
     let keys = model.key_map().rename("a.*", "b.**");
-    let error = clinical_weights::load_from(&mut model, &keys, &checkpoint, &LoadOptions::new()).unwrap_err();
+    let error = clinical_weights::load_from(&mut model, &keys, &checkpoint, &LoadOptions::new())
+        .unwrap_err();
     assert!(matches!(error, Error::KeyMap { .. }));
 
-    let keys = model.key_map().accept("encoder.block.1.**", "encoder.block.0.**");
-    let error = clinical_weights::load_from(&mut model, &keys, &checkpoint, &LoadOptions::new()).unwrap_err();
+    let keys = model
+        .key_map()
+        .accept("encoder.block.1.**", "encoder.block.0.**");
+    let error = clinical_weights::load_from(&mut model, &keys, &checkpoint, &LoadOptions::new())
+        .unwrap_err();
     assert!(matches!(error, Error::SameParameter { .. }), "{error}");
 }
 
@@ -158,14 +255,29 @@ fn progress_reaches_the_total() {
 
 #[test]
 fn friendly_errors_for_directories() {
-    let load = |path: &std::path::Path| load(&mut Tiny::new(false), path, &LoadOptions::new()).unwrap_err();
-    assert!(matches!(load(&data("nowhere")), Error::DirectoryMissing { .. }));
-    assert!(matches!(load(&data("expected.json")), Error::NotADirectory { .. }));
+    let load = |path: &std::path::Path| {
+        load(&mut Tiny::new(false), path, &LoadOptions::new()).unwrap_err()
+    };
+    assert!(matches!(
+        load(&data("nowhere")),
+        Error::DirectoryMissing { .. }
+    ));
+    assert!(matches!(
+        load(&data("expected.json")),
+        Error::NotADirectory { .. }
+    ));
     let dir = directory(&[("config.json", b"{}"), ("model.gguf", b"GGUF")]);
     let error = load(dir.path());
     assert!(matches!(error, Error::NoWeights { .. }));
-    assert!(error.to_string().contains("found config.json, model.gguf"), "{error}");
-    assert!(load(directory(&[]).path()).to_string().contains("it is empty"));
+    assert!(
+        error.to_string().contains("found config.json, model.gguf"),
+        "{error}"
+    );
+    assert!(
+        load(directory(&[]).path())
+            .to_string()
+            .contains("it is empty")
+    );
 }
 
 #[test]
@@ -182,20 +294,38 @@ fn friendly_errors_for_files() {
         assert!(matches!(error(lfs), Error::LfsPointer { .. }));
         assert!(matches!(error(page), Error::WebPage { .. }));
         assert!(matches!(error(b""), Error::EmptyFile { .. }));
-        assert!(matches!(error(b"{\"error\": \"Repository not found\"}"), Error::WrongContent { found: "text", .. }));
-        assert!(matches!(error(b"GGUF\x03\0\0\0"), Error::UnsupportedFormat { format: "GGUF", .. }));
+        assert!(matches!(
+            error(b"{\"error\": \"Repository not found\"}"),
+            Error::WrongContent { found: "text", .. }
+        ));
+        assert!(matches!(
+            error(b"GGUF\x03\0\0\0"),
+            Error::UnsupportedFormat { format: "GGUF", .. }
+        ));
     }
     let dir = directory(&[("config.json", lfs)]);
-    let error = CheckpointDir::open(dir.path()).unwrap().config(&["t5"]).unwrap_err();
+    let error = CheckpointDir::open(dir.path())
+        .unwrap()
+        .config(&["t5"])
+        .unwrap_err();
     assert!(matches!(error, Error::LfsPointer { .. }));
     let dir = directory(&[]);
-    let error = CheckpointDir::open(dir.path()).unwrap().config(&["t5"]).unwrap_err();
+    let error = CheckpointDir::open(dir.path())
+        .unwrap()
+        .config(&["t5"])
+        .unwrap_err();
     assert!(matches!(error, Error::FileMissing { .. }));
     let dir = directory(&[("config.json", b"{\"model_type\": \"bert\"")]);
-    let error = CheckpointDir::open(dir.path()).unwrap().config(&["t5"]).unwrap_err();
+    let error = CheckpointDir::open(dir.path())
+        .unwrap()
+        .config(&["t5"])
+        .unwrap_err();
     assert!(matches!(error, Error::Json { .. }));
     let dir = directory(&[("config.json", " ".repeat(2 << 20).as_bytes())]);
-    let error = CheckpointDir::open(dir.path()).unwrap().config(&["t5"]).unwrap_err();
+    let error = CheckpointDir::open(dir.path())
+        .unwrap()
+        .config(&["t5"])
+        .unwrap_err();
     assert!(matches!(error, Error::FileTooLarge { .. }));
 }
 
@@ -219,12 +349,25 @@ fn unreadable_and_odd_files() {
 
 #[test]
 fn model_types_are_checked_before_weights() {
-    let config = CheckpointDir::open(data("bin_f32")).unwrap().config(&["t5"]).unwrap();
+    let config = CheckpointDir::open(data("bin_f32"))
+        .unwrap()
+        .config(&["t5"])
+        .unwrap();
     assert_eq!(config["d_model"], 4);
-    let error = CheckpointDir::open(data("bin_f32")).unwrap().config(&["bert"]).unwrap_err();
-    assert_eq!(error.to_string(), "this directory holds a `t5` model, not `bert`: open it with ClinicalT5");
-    assert_eq!(expect_model_type(&serde_json::json!({}), &["bert"]).unwrap(), None);
-    let error = expect_model_type(&serde_json::json!({"model_type": "gpt2"}), &["bert"]).unwrap_err();
+    let error = CheckpointDir::open(data("bin_f32"))
+        .unwrap()
+        .config(&["bert"])
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "this directory holds a `t5` model, not `bert`: open it with ClinicalT5"
+    );
+    assert_eq!(
+        expect_model_type(&serde_json::json!({}), &["bert"]).unwrap(),
+        None
+    );
+    let error =
+        expect_model_type(&serde_json::json!({"model_type": "gpt2"}), &["bert"]).unwrap_err();
     assert!(error.to_string().contains("no model of that kind"));
 }
 
@@ -234,9 +377,17 @@ fn an_inspection_counts_everything() {
     assert_eq!(inspection.files.len(), 3);
     assert_eq!(inspection.tensors.len(), 10);
     assert_eq!(inspection.values(), 28 + 2 * (24 + 6 + 4) + 28 + 1 + 5);
-    assert_eq!(inspection.memory(Precision::F32), 4 * (inspection.values() - 5));
+    assert_eq!(
+        inspection.memory(Precision::F32),
+        4 * (inspection.values() - 5)
+    );
     let text = inspection.to_string();
-    for part in ["model_type t5", "PyTorch (zip)", "F32        9 tensors, 125 values", "no tokenizer files"] {
+    for part in [
+        "model_type t5",
+        "PyTorch (zip)",
+        "F32        9 tensors, 125 values",
+        "no tokenizer files",
+    ] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
     assert!(text.lines().count() < 25);

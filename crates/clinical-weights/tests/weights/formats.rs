@@ -1,14 +1,18 @@
 //! Every published layout gives the same values.
 
 use burn::tensor::DType;
-use clinical_weights::{Checkpoint, CheckpointDir, Error, Format, LinearLayout, LoadOptions, Precision, load, load_bytes};
+use clinical_weights::{
+    Checkpoint, CheckpointDir, Error, Format, LinearLayout, LoadOptions, Precision, load,
+    load_bytes,
+};
 
 use crate::files::{copy_of, directory};
 use crate::model::{Tiny, data, expected, values};
 
 fn loaded(fixture: &str, options: &LoadOptions) -> Tiny {
     let mut model = Tiny::new(false);
-    let report = load(&mut model, data(fixture), options).unwrap_or_else(|error| panic!("{fixture}: {error}"));
+    let report = load(&mut model, data(fixture), options)
+        .unwrap_or_else(|error| panic!("{fixture}: {error}"));
     assert!(report.fits(), "{report}");
     assert_eq!(report.applied.len(), 10);
     model
@@ -50,11 +54,22 @@ fn half_precisions_round_once() {
         (Precision::F16, DType::F16, "f16"),
         (Precision::BF16, DType::BF16, "bf16"),
     ] {
-        for source in ["safetensors_f32", "bin_f32", &format!("safetensors_{name}"), &format!("bin_{name}")] {
+        for source in [
+            "safetensors_f32",
+            "bin_f32",
+            &format!("safetensors_{name}"),
+            &format!("bin_{name}"),
+        ] {
             for layout in [LinearLayout::InputMajor, LinearLayout::OutputMajor] {
-                let options = LoadOptions::new().precision(precision).linear_layout(layout);
+                let options = LoadOptions::new()
+                    .precision(precision)
+                    .linear_layout(layout);
                 let model = loaded(source, &options);
-                assert_eq!(values(&model), expected(name), "{source} as {name}, {layout:?}");
+                assert_eq!(
+                    values(&model),
+                    expected(name),
+                    "{source} as {name}, {layout:?}"
+                );
                 assert_eq!(model.shared.weight.val().dtype(), dtype);
             }
         }
@@ -73,9 +88,16 @@ fn conversions_are_counted() {
 
 #[test]
 fn tied_embeddings_in_every_direction() {
-    for fixture in ["tied_shared", "tied_encoder", "tied_decoder", "tied_head", "tied_all"] {
+    for fixture in [
+        "tied_shared",
+        "tied_encoder",
+        "tied_decoder",
+        "tied_head",
+        "tied_all",
+    ] {
         let mut model = Tiny::new(true);
-        let report = load(&mut model, data(fixture), &LoadOptions::new()).unwrap_or_else(|error| panic!("{fixture}: {error}"));
+        let report = load(&mut model, data(fixture), &LoadOptions::new())
+            .unwrap_or_else(|error| panic!("{fixture}: {error}"));
         let mut wanted = expected("f32");
         wanted.remove("lm_head.weight");
         assert_eq!(values(&model), wanted, "{fixture}");
@@ -91,11 +113,22 @@ fn tied_embeddings_in_every_direction() {
 fn tied_names_with_different_values_are_an_error_or_reported() {
     let mut model = Tiny::new(true);
     let error = load(&mut model, data("tied_differ"), &LoadOptions::new()).unwrap_err();
-    assert!(matches!(&error, Error::TiedDisagree { first, second } if first == "shared.weight" && second == "lm_head.weight"), "{error}");
+    assert!(
+        matches!(&error, Error::TiedDisagree { first, second } if first == "shared.weight" && second == "lm_head.weight"),
+        "{error}"
+    );
 
-    let report = load(&mut model, data("tied_differ"), &LoadOptions::new().strict(false)).unwrap();
+    let report = load(
+        &mut model,
+        data("tied_differ"),
+        &LoadOptions::new().strict(false),
+    )
+    .unwrap();
     assert!(report.aliases[0].differ);
-    assert_eq!(values(&model)["shared.weight"], expected("f32")["shared.weight"]);
+    assert_eq!(
+        values(&model)["shared.weight"],
+        expected("f32")["shared.weight"]
+    );
 }
 
 #[test]
@@ -119,7 +152,12 @@ fn an_embedded_file_loads_from_static_and_owned_bytes() {
         bytes.extend(EMBEDDED);
         let leaked: &'static [u8] = Box::leak(bytes.into_boxed_slice());
         let mut model = Tiny::new(false);
-        load_bytes(&mut model, &leaked[shift..], &LoadOptions::new().linear_layout(LinearLayout::OutputMajor)).unwrap();
+        load_bytes(
+            &mut model,
+            &leaked[shift..],
+            &LoadOptions::new().linear_layout(LinearLayout::OutputMajor),
+        )
+        .unwrap();
         assert_eq!(values(&model), expected("f32"), "shift {shift}");
     }
     let mut model = Tiny::new(false);
@@ -140,7 +178,10 @@ fn the_documented_file_is_chosen() {
 
     std::fs::write(dir.path().join("model.safetensors"), &single).unwrap();
     assert_eq!(chosen().chosen(), "model.safetensors");
-    assert_eq!(chosen().others(), ["model.safetensors.index.json", "pytorch_model.bin"]);
+    assert_eq!(
+        chosen().others(),
+        ["model.safetensors.index.json", "pytorch_model.bin"]
+    );
 
     let dir = directory(&[("pytorch_model.bin", &torch)]);
     let weights = CheckpointDir::open(dir.path()).unwrap().weights().unwrap();
@@ -168,14 +209,17 @@ fn shards_without_an_index_are_put_together() {
 
     std::fs::remove_file(dir.path().join("pytorch_model-00002-of-00003.bin")).unwrap();
     let error = load(&mut model, dir.path(), &LoadOptions::new()).unwrap_err();
-    assert!(matches!(error, Error::ShardMissing { name, .. } if name == "pytorch_model-00002-of-00003.bin"));
+    assert!(
+        matches!(error, Error::ShardMissing { name, .. } if name == "pytorch_model-00002-of-00003.bin")
+    );
 }
 
 #[test]
 fn an_index_that_is_wrong_about_places_is_put_right() {
     let dir = copy_of(&data("safetensors_sharded"));
     let path = dir.path().join("model.safetensors.index.json");
-    let mut index: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let mut index: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     index["weight_map"]["lm_head.weight"] = "model-00001-of-00003.safetensors".into();
     index["weight_map"].as_object_mut().unwrap().remove("ids");
     std::fs::write(&path, index.to_string()).unwrap();
@@ -187,11 +231,20 @@ fn an_index_that_is_wrong_about_places_is_put_right() {
 
 #[test]
 fn headers_are_listed_without_values() {
-    let weights = CheckpointDir::open(data("bin_f16")).unwrap().weights().unwrap();
+    let weights = CheckpointDir::open(data("bin_f16"))
+        .unwrap()
+        .weights()
+        .unwrap();
     let info = weights.tensor("encoder.block.0.dense.weight").unwrap();
-    assert_eq!((info.shape.as_slice(), info.bytes, info.dtype.name()), (&[6, 4][..], 48, "F16"));
+    assert_eq!(
+        (info.shape.as_slice(), info.bytes, info.dtype.name()),
+        (&[6, 4][..], 48, "F16")
+    );
     assert_eq!(weights.tensors().count(), 10);
-    let embedded: Checkpoint = Checkpoint::from_bytes(std::fs::read(data("safetensors_f32").join("model.safetensors")).unwrap()).unwrap();
+    let embedded: Checkpoint = Checkpoint::from_bytes(
+        std::fs::read(data("safetensors_f32").join("model.safetensors")).unwrap(),
+    )
+    .unwrap();
     assert_eq!(embedded.tensors().count(), 10);
 }
 
@@ -205,17 +258,30 @@ fn a_hub_cache_is_followed_and_other_links_are_not() {
     let blobs = repository.join("blobs");
     std::fs::create_dir_all(&snapshot).unwrap();
     std::fs::create_dir_all(&blobs).unwrap();
-    std::fs::copy(data("safetensors_f32").join("model.safetensors"), blobs.join("beef")).unwrap();
+    std::fs::copy(
+        data("safetensors_f32").join("model.safetensors"),
+        blobs.join("beef"),
+    )
+    .unwrap();
     symlink("../../blobs/beef", snapshot.join("model.safetensors")).unwrap();
     let mut model = Tiny::new(false);
     load(&mut model, &snapshot, &LoadOptions::new()).unwrap();
     assert_eq!(values(&model), expected("f32"));
 
     let elsewhere = tempfile::tempdir().unwrap();
-    symlink(blobs.join("beef"), elsewhere.path().join("model.safetensors")).unwrap();
+    symlink(
+        blobs.join("beef"),
+        elsewhere.path().join("model.safetensors"),
+    )
+    .unwrap();
     let error = load(&mut model, elsewhere.path(), &LoadOptions::new()).unwrap_err();
     assert!(matches!(error, Error::OutsideDirectory { .. }), "{error}");
-    load(&mut model, elsewhere.path(), &LoadOptions::new().allow_links(true)).unwrap();
+    load(
+        &mut model,
+        elsewhere.path(),
+        &LoadOptions::new().allow_links(true),
+    )
+    .unwrap();
 }
 
 #[test]
@@ -229,10 +295,29 @@ fn loading_twice_replaces_every_value() {
 fn gradients_flow_into_loaded_parameters() {
     let device = clinical_kernels::cpu().autodiff();
     let mut model = Tiny::sized(false, 7, &device);
-    load(&mut model, data("safetensors_f32"), &LoadOptions::new().linear_layout(LinearLayout::OutputMajor)).unwrap();
-    let gradients = model.lm_head.as_ref().unwrap().weight.val().powi_scalar(2).sum().backward();
+    load(
+        &mut model,
+        data("safetensors_f32"),
+        &LoadOptions::new().linear_layout(LinearLayout::OutputMajor),
+    )
+    .unwrap();
+    let gradients = model
+        .lm_head
+        .as_ref()
+        .unwrap()
+        .weight
+        .val()
+        .powi_scalar(2)
+        .sum()
+        .backward();
     let weight = model.lm_head.as_ref().unwrap().weight.val();
-    let gradient: Vec<f32> = weight.grad(&gradients).unwrap().into_data().convert::<f32>().try_to_vec().unwrap();
+    let gradient: Vec<f32> = weight
+        .grad(&gradients)
+        .unwrap()
+        .into_data()
+        .convert::<f32>()
+        .try_to_vec()
+        .unwrap();
     let weight: Vec<f32> = weight.into_data().convert::<f32>().try_to_vec().unwrap();
     assert!(gradient.iter().zip(&weight).all(|(g, w)| *g == 2.0 * w));
 }

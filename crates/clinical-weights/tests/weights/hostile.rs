@@ -36,27 +36,54 @@ fn shard_names_that_leave_the_directory() {
     ] {
         let index = serde_json::json!({"weight_map": {"shared.weight": name}}).to_string();
         let error = error_of(&[("model.safetensors.index.json", index.as_bytes())]);
-        assert!(matches!(error, Error::ShardName { .. }), "{name:?}: {error}");
+        assert!(
+            matches!(error, Error::ShardName { .. }),
+            "{name:?}: {error}"
+        );
     }
 }
 
 #[test]
 fn indexes_that_promise_too_much() {
     let index = |name: &str| serde_json::json!({"weight_map": {"shared.weight": name}}).to_string();
-    let error = error_of(&[("model.safetensors.index.json", index("model-00001-of-00001.safetensors").as_bytes())]);
-    assert!(matches!(&error, Error::ShardMissing { name, .. } if name == "model-00001-of-00001.safetensors"), "{error}");
+    let error = error_of(&[(
+        "model.safetensors.index.json",
+        index("model-00001-of-00001.safetensors").as_bytes(),
+    )]);
+    assert!(
+        matches!(&error, Error::ShardMissing { name, .. } if name == "model-00001-of-00001.safetensors"),
+        "{error}"
+    );
 
     // The index names itself: it is no weight file.
-    let error = error_of(&[("model.safetensors.index.json", index("model.safetensors.index.json").as_bytes())]);
+    let error = error_of(&[(
+        "model.safetensors.index.json",
+        index("model.safetensors.index.json").as_bytes(),
+    )]);
     assert!(matches!(error, Error::ShardName { .. }), "{error}");
 
-    let file = safetensors(r#"{"other":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#, 1);
-    let error = error_of(&[("model.safetensors.index.json", index("a.safetensors").as_bytes()), ("a.safetensors", &file)]);
-    assert!(matches!(&error, Error::TensorNotInShards { name, .. } if name == "shared.weight"), "{error}");
+    let file = safetensors(
+        r#"{"other":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#,
+        1,
+    );
+    let error = error_of(&[
+        (
+            "model.safetensors.index.json",
+            index("a.safetensors").as_bytes(),
+        ),
+        ("a.safetensors", &file),
+    ]);
+    assert!(
+        matches!(&error, Error::TensorNotInShards { name, .. } if name == "shared.weight"),
+        "{error}"
+    );
 
     let error = error_of(&[("pytorch_model.bin.index.json", br#"{"weight_map":{}}"#)]);
     assert!(matches!(error, Error::IndexEmpty { .. }), "{error}");
-    let error = error_of(&[("model.safetensors.index.json", br#"{"weight_map":{"a":"x.bin","a":"x.bin"}}"#)]);
+    let error = error_of(&[(
+        "model.safetensors.index.json",
+        br#"{"weight_map":{"a":"x.bin","a":"x.bin"}}"#,
+    )]);
     assert!(matches!(error, Error::IndexDuplicate { .. }), "{error}");
     let error = error_of(&[("model-00001-of-99999.safetensors", &file)]);
     assert!(matches!(error, Error::TooMany { .. }), "{error}");
@@ -64,8 +91,14 @@ fn indexes_that_promise_too_much() {
 
 #[test]
 fn a_tensor_in_two_shards_without_a_judge() {
-    let file = safetensors(r#"{"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#, 1);
-    let error = error_of(&[("model-00001-of-00002.safetensors", &file), ("model-00002-of-00002.safetensors", &file)]);
+    let file = safetensors(
+        r#"{"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#,
+        1,
+    );
+    let error = error_of(&[
+        ("model-00001-of-00002.safetensors", &file),
+        ("model-00002-of-00002.safetensors", &file),
+    ]);
     assert!(matches!(error, Error::TensorTwice { .. }), "{error}");
 }
 
@@ -79,9 +112,17 @@ fn integer_weights_are_refused_by_name() {
     header["scale"]["dtype"] = "I8".into();
     header["scale"]["shape"] = serde_json::json!([4]);
     let header = header.to_string();
-    let file = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &bytes[8 + length..]].concat();
+    let file = [
+        &(header.len() as u64).to_le_bytes(),
+        header.as_bytes(),
+        &bytes[8 + length..],
+    ]
+    .concat();
     let error = error_of(&[("model.safetensors", &file)]);
-    assert!(matches!(&error, Error::WrongDtype { name, dtype, .. } if name == "scale" && dtype.name() == "I8"), "{error}");
+    assert!(
+        matches!(&error, Error::WrongDtype { name, dtype, .. } if name == "scale" && dtype.name() == "I8"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -123,19 +164,50 @@ fn pickles_run_nothing() {
     let length = (command.len() as u32).to_le_bytes();
     let string = [&b"X"[..], &length, command.as_bytes()].concat();
     for (global, pickle) in [
-        ("posix.system", [&b"\x80\x02cposix\nsystem\n"[..], &string, b"\x85R."].concat()),
+        (
+            "posix.system",
+            [&b"\x80\x02cposix\nsystem\n"[..], &string, b"\x85R."].concat(),
+        ),
         ("os.system", [&b"(ios\nsystem\n"[..], b"."].concat()),
-        ("builtins.eval", [&b"\x80\x04\x8c\x08builtins\x94\x8c\x04eval\x94\x93"[..], &string, b"\x85R."].concat()),
+        (
+            "builtins.eval",
+            [
+                &b"\x80\x04\x8c\x08builtins\x94\x8c\x04eval\x94\x93"[..],
+                &string,
+                b"\x85R.",
+            ]
+            .concat(),
+        ),
         // Hidden inside an otherwise good state dict.
-        ("subprocess.Popen", [&b"\x80\x02}X\x01\0\0\0wcsubprocess\nPopen\n"[..], &string, b"\x85Rs."].concat()),
+        (
+            "subprocess.Popen",
+            [
+                &b"\x80\x02}X\x01\0\0\0wcsubprocess\nPopen\n"[..],
+                &string,
+                b"\x85Rs.",
+            ]
+            .concat(),
+        ),
         ("torch.hub.load", b"\x80\x02ctorch.hub\nload\n)R.".to_vec()),
-        ("__main__.Model", b"\x80\x02c__main__\nModel\n)\x81}b.".to_vec()),
+        (
+            "__main__.Model",
+            b"\x80\x02c__main__\nModel\n)\x81}b.".to_vec(),
+        ),
     ] {
         let error = torch_error(&pickle, &[]);
-        assert!(matches!(&error, Error::ForbiddenPickle { global: found, .. } if found == global), "{error}");
+        assert!(
+            matches!(&error, Error::ForbiddenPickle { global: found, .. } if found == global),
+            "{error}"
+        );
         // The same without a zip archive around it.
         let error = error_of(&[("pytorch_model.bin", &pickle)]);
-        assert!(matches!(error, Error::ForbiddenPickle { .. } | Error::WrongContent { .. }), "{error}");
+        assert!(
+            matches!(
+                error,
+                Error::ForbiddenPickle { .. } | Error::WrongContent { .. }
+            ),
+            "{error}"
+        );
     }
     assert!(!mark.exists());
 }
@@ -153,12 +225,28 @@ fn pickles_that_want_memory_or_time() {
     // A list that holds a list twice, thirty times over.
     let mut bomb = b"\x80\x02]q\0".to_vec();
     for i in 0..30u8 {
-        bomb.extend([b']', b'q', i + 1, b'(', b'h', i, b'h', i, b'e', b'0', b'h', i + 1]);
+        bomb.extend([
+            b']',
+            b'q',
+            i + 1,
+            b'(',
+            b'h',
+            i,
+            b'h',
+            i,
+            b'e',
+            b'0',
+            b'h',
+            i + 1,
+        ]);
     }
     bomb.push(b'.');
     assert!(matches!(torch_error(&bomb, &[]), Error::TorchPickle { .. }));
     // SETITEM on a list.
-    assert!(matches!(torch_error(b"\x80\x02]K\0K\x01s.", &[]), Error::TorchPickle { .. }));
+    assert!(matches!(
+        torch_error(b"\x80\x02]K\0K\x01s.", &[]),
+        Error::TorchPickle { .. }
+    ));
 }
 
 #[test]
@@ -171,7 +259,10 @@ fn tensors_that_do_not_fit_their_storage() {
         ("a negative stride", tensor_pickle(4, 3, 4, -1)),
         ("a negative size", tensor_pickle(4, 0, -4, 1)),
         ("a stride beyond the storage", tensor_pickle(4, 0, 4, 2)),
-        ("a view of eight gigabytes", tensor_pickle(4, 0, i32::MAX, 0)),
+        (
+            "a view of eight gigabytes",
+            tensor_pickle(4, 0, i32::MAX, 0),
+        ),
     ] {
         let file = torch_zip(&pickle, &[("0", &storage)]);
         let dir = directory(&[("pytorch_model.bin", &file)]);
@@ -182,7 +273,8 @@ fn tensors_that_do_not_fit_their_storage() {
             Err(Error::TorchPickle { .. }) => {}
             Err(other) => panic!("{what}: {other}"),
             Ok(_) => {
-                let error = load(&mut Tiny::new(false), dir.path(), &LoadOptions::new()).unwrap_err();
+                let error =
+                    load(&mut Tiny::new(false), dir.path(), &LoadOptions::new()).unwrap_err();
                 assert!(matches!(error, Error::DoesNotFit(_)), "{what}: {error}");
             }
         }
@@ -192,7 +284,13 @@ fn tensors_that_do_not_fit_their_storage() {
     let file = torch_zip(&tensor_pickle(1 << 20, 0, 1 << 20, 1), &[("0", &storage)]);
     let dir = directory(&[("pytorch_model.bin", &file)]);
     let error = load(&mut Tiny::new(false), dir.path(), &LoadOptions::new()).unwrap_err();
-    assert!(matches!(error, Error::TorchPickle { .. } | Error::TorchArchive { .. } | Error::DoesNotFit(_)), "{error}");
+    assert!(
+        matches!(
+            error,
+            Error::TorchPickle { .. } | Error::TorchArchive { .. } | Error::DoesNotFit(_)
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -210,15 +308,38 @@ fn a_storage_that_is_missing_fails_by_name() {
     let file = torch_zip(&tensor_pickle(4, 0, 4, 1), &[]);
     let dir = directory(&[("pytorch_model.bin", &file)]);
     let weights = CheckpointDir::open(dir.path()).unwrap().weights();
-    let result = weights.and_then(|weights| clinical_weights::load_from(&mut one, &clinical_weights::KeyMap::new(), &weights, &LoadOptions::new()));
-    assert!(matches!(&result, Err(Error::ReadTensor { name, .. }) if name == "w") || matches!(&result, Err(Error::TorchPickle { .. })), "{result:?}");
+    let result = weights.and_then(|weights| {
+        clinical_weights::load_from(
+            &mut one,
+            &clinical_weights::KeyMap::new(),
+            &weights,
+            &LoadOptions::new(),
+        )
+    });
+    assert!(
+        matches!(&result, Err(Error::ReadTensor { name, .. }) if name == "w")
+            || matches!(&result, Err(Error::TorchPickle { .. })),
+        "{result:?}"
+    );
 
-    let values: Vec<u8> = [1.0f32, 2.0, 3.0, 4.0].into_iter().flat_map(f32::to_le_bytes).collect();
+    let values: Vec<u8> = [1.0f32, 2.0, 3.0, 4.0]
+        .into_iter()
+        .flat_map(f32::to_le_bytes)
+        .collect();
     let file = torch_zip(&tensor_pickle(4, 0, 4, 1), &[("0", &values)]);
     let dir = directory(&[("pytorch_model.bin", &file)]);
     let weights = CheckpointDir::open(dir.path()).unwrap().weights().unwrap();
-    clinical_weights::load_from(&mut one, &clinical_weights::KeyMap::new(), &weights, &LoadOptions::new()).unwrap();
-    assert_eq!(one.w.val().into_data().try_to_vec::<f32>().unwrap(), [1.0, 2.0, 3.0, 4.0]);
+    clinical_weights::load_from(
+        &mut one,
+        &clinical_weights::KeyMap::new(),
+        &weights,
+        &LoadOptions::new(),
+    )
+    .unwrap();
+    assert_eq!(
+        one.w.val().into_data().try_to_vec::<f32>().unwrap(),
+        [1.0, 2.0, 3.0, 4.0]
+    );
 }
 
 #[test]
@@ -229,7 +350,10 @@ fn a_flipped_byte_in_a_torch_file_is_noticed() {
     let at = file.windows(4).position(|window| window == value).unwrap();
     file[at] ^= 1;
     let error = error_of(&[("pytorch_model.bin", &file)]);
-    assert!(matches!(&error, Error::ReadTensor { name, .. } if name == "shared.weight"), "{error}");
+    assert!(
+        matches!(&error, Error::ReadTensor { name, .. } if name == "shared.weight"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -237,12 +361,19 @@ fn names_from_files_cannot_forge_messages() {
     let header = serde_json::json!({"\u{1b}[2Jall is well\n": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).to_string();
     let file = safetensors(&header, 4);
     let error = error_of(&[("model.safetensors", &file)]);
-    let dir = directory(&[("model.safetensors", &file), ("config.json", b"{\"model_type\": \"\\u001b[2J\"}")]);
+    let dir = directory(&[
+        ("model.safetensors", &file),
+        ("config.json", b"{\"model_type\": \"\\u001b[2J\"}"),
+    ]);
     let texts = [
         error.to_string(),
         error.report().unwrap().to_string(),
         Inspection::of(dir.path()).unwrap().to_string(),
-        CheckpointDir::open(dir.path()).unwrap().config(&["t5"]).unwrap_err().to_string(),
+        CheckpointDir::open(dir.path())
+            .unwrap()
+            .config(&["t5"])
+            .unwrap_err()
+            .to_string(),
     ];
     for text in texts {
         assert!(!text.contains('\u{1b}'), "{text:?}");

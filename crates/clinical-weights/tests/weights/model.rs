@@ -125,7 +125,8 @@ pub fn data(name: &str) -> PathBuf {
 /// Tensor name to values, as the named type holds them.
 pub fn expected(dtype: &str) -> BTreeMap<String, Vec<f32>> {
     let text = std::fs::read_to_string(data("expected.json")).unwrap();
-    let mut all: BTreeMap<String, BTreeMap<String, Vec<f32>>> = serde_json::from_str(&text).unwrap();
+    let mut all: BTreeMap<String, BTreeMap<String, Vec<f32>>> =
+        serde_json::from_str(&text).unwrap();
     all.remove(dtype).unwrap()
 }
 
@@ -153,12 +154,21 @@ pub fn values<M: Module>(module: &M) -> BTreeMap<String, Vec<f32>> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let is_linear = D == 2 && self.1.last().unwrap() == "Struct:Linear";
             let tensor = param.val();
-            let tensor = if is_linear { tensor.swap_dims(0, 1) } else { tensor };
+            let tensor = if is_linear {
+                tensor.swap_dims(0, 1)
+            } else {
+                tensor
+            };
             let values = tensor.into_data().convert::<f32>().try_to_vec().unwrap();
             self.2.insert(self.name(), values);
         }
         fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
-            let values = param.val().into_data().convert::<f32>().try_to_vec().unwrap();
+            let values = param
+                .val()
+                .into_data()
+                .convert::<f32>()
+                .try_to_vec()
+                .unwrap();
             self.2.insert(self.name(), values);
         }
     }
