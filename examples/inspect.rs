@@ -27,7 +27,13 @@ fn main() -> Result<()> {
     print!("{inspection}");
     match Tokenizer::from_dir(&dir) {
         Ok(tokenizer) => {
-            println!("           {}", tokenizer.resolution().to_string().replace('\n', "\n           "));
+            println!(
+                "           {}",
+                tokenizer
+                    .resolution()
+                    .to_string()
+                    .replace('\n', "\n           ")
+            );
             let special = tokenizer.special();
             let id = |id: Option<u32>| id.map_or("none".to_owned(), |id| id.to_string());
             println!(
@@ -49,7 +55,10 @@ fn main() -> Result<()> {
     if tensors {
         println!();
         for tensor in &inspection.tensors {
-            println!("{} {} {:?} in {}", tensor.name, tensor.dtype, tensor.shape, inspection.files[tensor.file].name);
+            println!(
+                "{} {} {:?} in {}",
+                tensor.name, tensor.dtype, tensor.shape, inspection.files[tensor.file].name
+            );
         }
     }
     Ok(())
@@ -60,7 +69,10 @@ fn load_plan(dir: &Path, inspection: &Inspection) -> Result<Option<LoadReport>> 
     let options = LoadOptions::new().strict(false);
     let weights = CheckpointDir::open(dir)?.weights()?;
     let config = dir.join("config.json");
-    let kind = inspection.config.as_ref().and_then(|config| config.get("model_type")?.as_str());
+    let kind = inspection
+        .config
+        .as_ref()
+        .and_then(|config| config.get("model_type")?.as_str());
     Ok(match kind {
         Some("llama" | "mistral") => {
             let model = LlamaConfig::from_file(config)?.init(&options.device)?;

@@ -204,6 +204,52 @@ def new_model(vocabulary):
     return LlamaForCausalLM(config)
 
 
+@torch.no_grad()
+def start_with_induction(model, seed):
+    """Sets the initial weights so that the model can already copy what followed an earlier occurrence.
+
+    Such an induction circuit (Olsson et al. 2022, arXiv 2209.11895) forms by itself in training, but
+    only after many more tokens than a two-core CPU sees in an hour, and every answer that quotes the note
+    needs it. It is only a start: nothing is frozen. Channels: 0 is a constant, 1..95 hold the token,
+    96..190 the token before it. Layer 0, heads 0 to 2: a constant query and key whose rotary phases meet
+    one position back; they write the previous token. Layer 1: the query is the token, the key the
+    previous token, both through the slowest rotary pairs, so that distance hardly matters; the heads
+    write the token found. Other output projections start at zero."""
+    generator = torch.Generator().manual_seed(seed)
+    size, half, scale, middle = HIDDEN // HEADS, HIDDEN // HEADS // 2, 0.2, HIDDEN // 2
+    for layer in model.model.layers:
+        layer.self_attn.o_proj.weight.zero_()
+        layer.mlp.down_proj.weight.zero_()
+    table = model.model.embed_tokens.weight
+    table.zero_()
+    table[:, 1:middle] = torch.randn(table.size(0), middle - 1, generator=generator) * scale
+    table[:, 0] = 10 * scale
+    model.model.norm.weight.fill_(0.25)
+    for layer in (0, 1):
+        part = model.model.layers[layer].self_attn
+        for head in range(3 if layer == 0 else HEADS):
+            rows = slice(head * size, (head + 1) * size)
+            query, key, value = (w.weight[rows] for w in (part.q_proj, part.k_proj, part.v_proj))
+            output = part.o_proj.weight[:, rows]
+            query.zero_(), key.zero_(), value.zero_()
+            if layer == 0:
+                for pair in range(5):
+                    angle = 10000.0 ** (-pair / half)
+                    query[pair, 0], query[pair + half, 0] = 0.66 * math.cos(angle), -0.66 * math.sin(angle)
+                    key[pair, 0] = 0.66
+            else:
+                mix = torch.randn(12, middle - 1, generator=generator) / math.sqrt(middle - 1)
+                slow = [p + o for o in (0, half) for p in range(half - 6, half)]
+                query[slow, 1:middle] = 4.5 * mix
+                key[slow, middle:HIDDEN - 1] = 4.5 * mix
+            for j in range(size):
+                channel = (head % 3) * size + j + 1
+                if channel < middle:
+                    value[j, channel] = 1.0
+                    target = middle - 1 + channel if layer == 0 else channel
+                    output[target, j] = scale if layer == 0 else 2 * scale
+
+
 class Muon(torch.optim.Optimizer):
     """Momentum with the update made orthogonal by five Newton-Schulz steps (Jordan et al. 2024)."""
 
@@ -213,20 +259,23 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self):
         for group in self.param_groups:
+            shapes = defaultdict(list)
             for p in group["params"]:
-                if p.grad is None:
-                    continue
-                buffer = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
-                buffer.mul_(group["momentum"]).add_(p.grad)
-                x = p.grad.add(buffer, alpha=group["momentum"])
-                wide = x.size(0) > x.size(1)
-                x = x.T if wide else x
-                x = x / (x.norm() + 1e-7)
+                if p.grad is not None:
+                    buffer = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
+                    buffer.mul_(group["momentum"]).add_(p.grad)
+                    update = p.grad.add(buffer, alpha=group["momentum"])
+                    tall = p.size(0) > p.size(1)
+                    shapes[(min(p.shape), max(p.shape))].append((p, update.T if tall else update, tall))
+            for rows in shapes.values():
+                # Matrices of one shape together, and in bfloat16: only the direction matters.
+                x = torch.stack([u for _, u, _ in rows])
+                x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)).bfloat16()
                 for _ in range(5):
-                    a = x @ x.T
+                    a = x @ x.mT
                     x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
-                x = x.T if wide else x
-                p.add_(x, alpha=-group["lr"] * max(1.0, p.size(0) / p.size(1)) ** 0.5)
+                for (p, _, tall), u in zip(rows, x.float()):
+                    p.add_(u.T if tall else u, alpha=-group["lr"] * max(1.0, p.size(0) / p.size(1)) ** 0.5)
 
 
 def optimisers(model):
@@ -277,6 +326,7 @@ def train(args):
         tokenizer.save(str(work / "tokenizer.json"))
     encoder = Encoder(tokenizer)
     model = new_model(tokenizer.get_vocab_size())
+    start_with_induction(model, args.seed)
     model.train()
     optims = optimisers(model)
     step, elapsed = 0, 0.0
@@ -289,7 +339,7 @@ def train(args):
         step, elapsed = saved["step"], saved["elapsed"]
     if args.restart_clock:
         elapsed = 0.0
-    base = [[0.02], [3e-3]]
+    base = [[0.02], [args.embedding_lr]]
     dev_cases = synth("asclepius", "held-out", 99, 48)
     for case in dev_cases:
         encoder.check(case)
@@ -431,6 +481,7 @@ def main():
     p.add_argument("--pairs", type=int, default=8, help="questions per note")
     p.add_argument("--note-steps", type=int, default=300, help="steps with a language-model loss on the note")
     p.add_argument("--echo-until", type=float, default=0.5, help="part of the run with echoes of the note")
+    p.add_argument("--embedding-lr", type=float, default=8e-3, help="rate of embeddings and norms (AdamW)")
     p.add_argument("--lr", type=float, default=1.0, help="factor on both learning rates")
     p.add_argument("--decay", type=float, default=0.5, help="last part of the run in which the rate falls")
     p.add_argument("--bf16", action="store_true")

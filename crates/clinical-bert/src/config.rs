@@ -14,7 +14,11 @@ pub const MAX_WIDTH: usize = 131_072;
 pub const MAX_VOCABULARY: usize = 2_000_000;
 
 /// The kinds of scores that `transformers` knows.
-const PROBLEM_TYPES: [&str; 3] = ["regression", "single_label_classification", "multi_label_classification"];
+const PROBLEM_TYPES: [&str; 3] = [
+    "regression",
+    "single_label_classification",
+    "multi_label_classification",
+];
 
 /// A config that describes no encoder that can be built.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +33,9 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is larger than any config.
-    #[error("{path} has {bytes} bytes, which is no config.json: at most {MAX_CONFIG_BYTES} are read")]
+    #[error(
+        "{path} has {bytes} bytes, which is no config.json: at most {MAX_CONFIG_BYTES} are read"
+    )]
     TooLarge {
         /// The file.
         path: String,
@@ -56,7 +62,9 @@ pub enum ConfigError {
         limit: usize,
     },
     /// The width does not divide into the heads.
-    #[error("config.json says hidden_size = {hidden} and num_attention_heads = {heads}, which does not divide")]
+    #[error(
+        "config.json says hidden_size = {hidden} and num_attention_heads = {heads}, which does not divide"
+    )]
     Heads {
         /// `hidden_size`.
         hidden: usize,
@@ -70,7 +78,9 @@ pub enum ConfigError {
         value: f64,
     },
     /// An activation that no published BERT uses.
-    #[error("config.json says hidden_act = `{found}`; known are gelu, gelu_new, gelu_pytorch_tanh, relu, silu")]
+    #[error(
+        "config.json says hidden_act = `{found}`; known are gelu, gelu_new, gelu_pytorch_tanh, relu, silu"
+    )]
     Activation {
         /// `hidden_act`.
         found: String,
@@ -82,7 +92,9 @@ pub enum ConfigError {
         found: String,
     },
     /// Relative position embeddings.
-    #[error("config.json says position_embedding_type = `{found}`; only absolute positions are supported")]
+    #[error(
+        "config.json says position_embedding_type = `{found}`; only absolute positions are supported"
+    )]
     Positions {
         /// `position_embedding_type`.
         found: String,
@@ -163,7 +175,6 @@ fn default_epsilon() -> f64 {
 fn null_is_default<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
-
 
 impl BertConfig {
     /// Reads and checks `config.json`.

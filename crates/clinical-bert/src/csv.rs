@@ -1,7 +1,7 @@
 //! Vectors for the notes of a CSV file, as a stream (feature `csv`).
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::{ClinicalBert, EmbedOptions, Error, Pooling};
@@ -74,10 +74,13 @@ pub fn embed_file(
     let mut notes = ::csv::Reader::from_reader(BufReader::new(file));
     let headers = notes.headers().map_err(table)?.clone();
     let place = |column: &str| {
-        headers.iter().position(|found| found == column).ok_or_else(|| Error::NoColumn {
-            path: input.to_owned(),
-            column: column.to_owned(),
-        })
+        headers
+            .iter()
+            .position(|found| found == column)
+            .ok_or_else(|| Error::NoColumn {
+                path: input.to_owned(),
+                column: column.to_owned(),
+            })
     };
     let text = place(&options.column)?;
     let id = options.id.as_deref().map(place).transpose()?;
@@ -151,7 +154,8 @@ impl Partial {
         let mut path = output.as_os_str().to_owned();
         path.push(".partial");
         let path = PathBuf::from(path);
-        let error = file_error(&path);
+        let named = path.clone();
+        let error = file_error(&named);
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -180,18 +184,25 @@ impl Partial {
     fn write(&mut self, names: &[String], vectors: &[Vec<f32>]) -> Result<(), Error> {
         for (name, vector) in names.iter().zip(vectors) {
             let values = vector.iter().map(f32::to_string);
-            self.out.write_record(std::iter::once(name.clone()).chain(values)).map_err(|source| Error::Csv {
-                path: self.path.clone(),
-                source,
-            })?;
+            self.out
+                .write_record(std::iter::once(name.clone()).chain(values))
+                .map_err(|source| Error::Csv {
+                    path: self.path.clone(),
+                    source,
+                })?;
         }
         self.out.flush().map_err(file_error(&self.path))
     }
 
     fn finish(self, output: &Path) -> Result<(), Error> {
         let error = file_error(&self.path);
-        let buffer = self.out.into_inner().map_err(|failed| error(failed.into_error()))?;
-        let file = buffer.into_inner().map_err(|failed| error(failed.into_error()))?;
+        let buffer = self
+            .out
+            .into_inner()
+            .map_err(|failed| error(failed.into_error()))?;
+        let file = buffer
+            .into_inner()
+            .map_err(|failed| error(failed.into_error()))?;
         file.sync_all().map_err(&error)?;
         drop(file);
         fs::rename(&self.path, output).map_err(file_error(output))
@@ -205,8 +216,14 @@ impl Partial {
 }
 
 /// Where the complete rows of an unfinished file end, how many there are, and the name in the last.
-fn complete_rows(file: &mut File, header: &[String], path: &Path) -> Result<(u64, u64, String), Error> {
-    let mut rows = ::csv::ReaderBuilder::new().has_headers(false).from_reader(BufReader::new(&mut *file));
+fn complete_rows(
+    file: &mut File,
+    header: &[String],
+    path: &Path,
+) -> Result<(u64, u64, String), Error> {
+    let mut rows = ::csv::ReaderBuilder::new()
+        .has_headers(false)
+        .from_reader(BufReader::new(&mut *file));
     let mut record = ::csv::ByteRecord::new();
     let mut ends: Vec<(u64, Vec<u8>)> = Vec::new();
     let (mut count, mut first) = (0u64, true);
@@ -215,7 +232,9 @@ fn complete_rows(file: &mut File, header: &[String], path: &Path) -> Result<(u64
         if first && record.iter().ne(header.iter().map(String::as_bytes)) {
             // A header that was cut off is no other run.
             return match rows.into_inner().into_inner().metadata() {
-                Ok(found) if found.len() < header.join(",").len() as u64 + 1 => Ok((0, 0, String::new())),
+                Ok(found) if found.len() < header.join(",").len() as u64 + 1 => {
+                    Ok((0, 0, String::new()))
+                }
                 _ => Err(Error::OtherRun {
                     path: path.to_owned(),
                 }),
@@ -226,7 +245,10 @@ fn complete_rows(file: &mut File, header: &[String], path: &Path) -> Result<(u64
         if ends.len() == 2 {
             ends.remove(0);
         }
-        ends.push((rows.position().byte(), record.get(0).unwrap_or_default().to_vec()));
+        ends.push((
+            rows.position().byte(),
+            record.get(0).unwrap_or_default().to_vec(),
+        ));
     }
     drop(rows);
     let whole = |end: u64, file: &mut File| -> std::io::Result<bool> {

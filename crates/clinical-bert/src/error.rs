@@ -29,7 +29,9 @@ pub enum Error {
     #[error(transparent)]
     Loss(#[from] LossError),
     /// The directory holds a model for another job.
-    #[error("{job} needs {needed}, and this directory holds {found}: load a model that was trained for it")]
+    #[error(
+        "{job} needs {needed}, and this directory holds {found}: load a model that was trained for it"
+    )]
     Head {
         /// What was asked for.
         job: &'static str,
@@ -47,7 +49,9 @@ pub enum Error {
         tensor: &'static str,
     },
     /// The config names more or fewer classes than the head has.
-    #[error("{names} label names for the {classes} classes of the head: correct `id2label` in config.json, or give the names when loading")]
+    #[error(
+        "{names} label names for the {classes} classes of the head: correct `id2label` in config.json, or give the names when loading"
+    )]
     LabelCount {
         /// Names.
         names: usize,
@@ -61,13 +65,17 @@ pub enum Error {
         token: &'static str,
     },
     /// The model has fewer positions than one token with its special tokens takes.
-    #[error("the model reads at most {limit} tokens in a row, which leaves no room between the special tokens")]
+    #[error(
+        "the model reads at most {limit} tokens in a row, which leaves no room between the special tokens"
+    )]
     NoRoom {
         /// The model's limit.
         limit: usize,
     },
     /// A text that the model cannot read in one piece, where the caller did not choose what to do with it.
-    #[error("text {index} has {tokens} tokens with its special tokens, and the model reads {limit}: shorten it, or choose windows or a cut in the options")]
+    #[error(
+        "text {index} has {tokens} tokens with its special tokens, and the model reads {limit}: shorten it, or choose windows or a cut in the options"
+    )]
     TooLong {
         /// Which of the texts.
         index: usize,
@@ -77,7 +85,9 @@ pub enum Error {
         limit: usize,
     },
     /// Windows that would never reach the end of a text.
-    #[error("an overlap of {overlap} tokens leaves no progress in windows of {window} tokens: choose less than half of a window")]
+    #[error(
+        "an overlap of {overlap} tokens leaves no progress in windows of {window} tokens: choose less than half of a window"
+    )]
     Overlap {
         /// The overlap.
         overlap: usize,
@@ -105,7 +115,9 @@ pub enum Error {
         verb: &'static str,
     },
     /// A question that leaves no room for the context.
-    #[error("the question has {tokens} tokens, and at most {limit} are read: ask a shorter one, or raise `max_question`")]
+    #[error(
+        "the question has {tokens} tokens, and at most {limit} are read: ask a shorter one, or raise `max_question`"
+    )]
     QuestionTooLong {
         /// Its tokens.
         tokens: usize,
@@ -113,7 +125,9 @@ pub enum Error {
         limit: usize,
     },
     /// Windows of a context that are too small.
-    #[error("`max_length` = {length} leaves {room} tokens for the context behind the question, fewer than the stride of {stride}: raise it, or lower `stride`")]
+    #[error(
+        "`max_length` = {length} leaves {room} tokens for the context behind the question, fewer than the stride of {stride}: raise it, or lower `stride`"
+    )]
     WindowTooSmall {
         /// `max_length`, the model's limit applied.
         length: usize,
@@ -123,7 +137,9 @@ pub enum Error {
         stride: usize,
     },
     /// A result that is no number.
-    #[error("the model gives values that are no numbers: its weights are damaged, or overflow in this precision (try f32)")]
+    #[error(
+        "the model gives values that are no numbers: its weights are damaged, or overflow in this precision (try f32)"
+    )]
     NotFinite,
     /// A probability outside `[0, 1]`.
     #[error("{option} = {value} is no probability: give a number from 0 to 1")]
@@ -134,7 +150,9 @@ pub enum Error {
         value: f64,
     },
     /// Examples shorter than a pair of one-token texts.
-    #[error("max_seq_length = {length} is too short: two texts and three special tokens need at least {minimum}")]
+    #[error(
+        "max_seq_length = {length} is too short: two texts and three special tokens need at least {minimum}"
+    )]
     SequenceTooShort {
         /// `max_seq_length`.
         length: usize,
@@ -150,7 +168,9 @@ pub enum Error {
         vocabulary: usize,
     },
     /// Predictions that do not belong to their example.
-    #[error("example {row} has {length} tokens, and its predictions are not one label for each of some of them")]
+    #[error(
+        "example {row} has {length} tokens, and its predictions are not one label for each of some of them"
+    )]
     Predictions {
         /// The example in the batch.
         row: usize,

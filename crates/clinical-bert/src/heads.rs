@@ -99,7 +99,10 @@ impl BertForSequenceClassification {
         let states = self.bert.forward(rows)?;
         let pooled = match &self.dense {
             Some(dense) => tanh(dense.forward(first(states))),
-            None => self.bert.pool(states.clone()).unwrap_or_else(|| first(states)),
+            None => self
+                .bert
+                .pool(states.clone())
+                .unwrap_or_else(|| first(states)),
         };
         Ok(self.classifier.forward(pooled))
     }

@@ -35,25 +35,45 @@ pub(crate) fn encoder(bert: &Bert, at: &str) -> KeyMap {
         ("pooler.dense.**", "pooler.**"),
         ("encoder.ln.**", "last_norm.**"),
         ("encoder.layer.*.attention.self.**", "layers.*.attention.**"),
-        ("encoder.layer.*.attention.output.dense.**", "layers.*.attention.output.**"),
-        ("encoder.layer.*.intermediate.dense.**", "layers.*.feed_forward.intermediate.**"),
-        ("encoder.layer.*.output.dense.**", "layers.*.feed_forward.output.**"),
+        (
+            "encoder.layer.*.attention.output.dense.**",
+            "layers.*.attention.output.**",
+        ),
+        (
+            "encoder.layer.*.intermediate.dense.**",
+            "layers.*.feed_forward.intermediate.**",
+        ),
+        (
+            "encoder.layer.*.output.dense.**",
+            "layers.*.feed_forward.output.**",
+        ),
     ];
     parts.extend(if bert.family == Family::MegatronBert {
         [
-            ("encoder.layer.*.attention.ln.**", "layers.*.attention.norm.**"),
+            (
+                "encoder.layer.*.attention.ln.**",
+                "layers.*.attention.norm.**",
+            ),
             ("encoder.layer.*.ln.**", "layers.*.feed_forward.norm.**"),
         ]
     } else {
         [
-            ("encoder.layer.*.attention.output.LayerNorm.**", "layers.*.attention.norm.**"),
-            ("encoder.layer.*.output.LayerNorm.**", "layers.*.feed_forward.norm.**"),
+            (
+                "encoder.layer.*.attention.output.LayerNorm.**",
+                "layers.*.attention.norm.**",
+            ),
+            (
+                "encoder.layer.*.output.LayerNorm.**",
+                "layers.*.feed_forward.norm.**",
+            ),
         ]
     });
     for (checkpoint, module) in parts {
         keys = keys.rename(&format!("{at}{checkpoint}"), &format!("{at}{module}"));
     }
-    keys = keys.ignore("**.position_ids").ignore("**.embeddings.token_type_ids");
+    keys = keys
+        .ignore("**.position_ids")
+        .ignore("**.embeddings.token_type_ids");
     if bert.pooler.is_none() {
         keys = keys.ignore(&format!("{at}pooler.**"));
     }
@@ -117,7 +137,8 @@ impl FromCheckpoint for BertForSequenceClassification {
     fn key_map(&self) -> KeyMap {
         let keys = under_a_head(&self.bert);
         if self.dense.is_some() {
-            keys.rename("classifier.dense.**", "dense.**").rename("classifier.out_proj.**", "classifier.**")
+            keys.rename("classifier.dense.**", "dense.**")
+                .rename("classifier.out_proj.**", "classifier.**")
         } else {
             keys
         }

@@ -151,10 +151,16 @@ impl Layer {
             self.feed_forward.output.forward(inner)
         };
         if self.pre_norm {
-            let x = x.clone() + self.attention.attend(self.attention.norm.forward(x), hidden);
+            let x = x.clone()
+                + self
+                    .attention
+                    .attend(self.attention.norm.forward(x), hidden);
             x.clone() + mlp(self.feed_forward.norm.forward(x))
         } else {
-            let x = self.attention.norm.forward(x.clone() + self.attention.attend(x, hidden));
+            let x = self
+                .attention
+                .norm
+                .forward(x.clone() + self.attention.attend(x, hidden));
             self.feed_forward.norm.forward(x.clone() + mlp(x))
         }
     }

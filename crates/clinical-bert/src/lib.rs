@@ -13,14 +13,23 @@ mod pretraining;
 
 pub use clinical_tokenizer::LowerCase;
 pub use clinical_weights::LoadOptions;
-pub use config::{BertConfig, ConfigError, Family, MAX_CONFIG_BYTES, MAX_LAYERS, MAX_VOCABULARY, MAX_WIDTH};
+pub use config::{
+    BertConfig, ConfigError, Family, MAX_CONFIG_BYTES, MAX_LAYERS, MAX_VOCABULARY, MAX_WIDTH,
+};
 pub use error::Error;
 pub use facade::{
     Aggregation, BertModel, BertOptions, Candidate, Classification, ClassifyOptions, ClinicalBert,
-    EmbedOptions, Entity, FilledMask, Head, I2B2_2006, I2B2_2010, I2B2_2012, I2B2_2014, LabelScore, LabelSet,
-    LongText, NoAnswer, Pooling, ProblemType, SpanAnswer, SpanCandidate, SpanOptions, TagOptions, ansi, html,
+    EmbedOptions, Entity, FilledMask, Head, I2B2_2006, I2B2_2010, I2B2_2012, I2B2_2014, LabelScore,
+    LabelSet, LongText, NoAnswer, Pooling, ProblemType, SpanAnswer, SpanCandidate, SpanOptions,
+    TagOptions, ansi, html,
 };
-pub use heads::{BertForPretraining, BertForQuestionAnswering, BertForSequenceClassification, BertForTokenClassification};
+pub use heads::{
+    BertForPretraining, BertForQuestionAnswering, BertForSequenceClassification,
+    BertForTokenClassification,
+};
 pub use layer::{Activation, FeedForward, Layer, SelfAttention};
 pub use model::{Bert, Embeddings, Row};
-pub use pretraining::{Document, Documents, Examples, PretrainingExample, PretrainingLoss, PretrainingOptions, Vocabulary};
+pub use pretraining::{
+    Document, Documents, Examples, PretrainingExample, PretrainingLoss, PretrainingOptions,
+    Vocabulary,
+};

@@ -155,11 +155,14 @@ impl Bert {
         device: &Device,
     ) -> Result<Tensor<3>, ModelError> {
         let tables = &self.embeddings;
-        let words = tables.word_embeddings.forward(rows_to_tensor(ids, 0, device));
+        let words = tables
+            .word_embeddings
+            .forward(rows_to_tensor(ids, 0, device));
         let positions: Vec<i64> = (0..longest)
             .map(|position| (position + self.position_offset) as i64)
             .collect();
-        let positions = Tensor::<2, Int>::from_data(TensorData::new(positions, [1, longest]), device);
+        let positions =
+            Tensor::<2, Int>::from_data(TensorData::new(positions, [1, longest]), device);
         let positions = tables.position_embeddings.forward(positions);
         let kinds = tables.token_type_embeddings.vocabulary();
         let types: Vec<&[u32]> = rows.iter().map(|row| row.types).collect();

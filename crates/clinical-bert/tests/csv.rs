@@ -60,7 +60,14 @@ fn run(files: &Files, options: &FileOptions) -> Result<FileProgress, Error> {
 fn rows_are_names_and_vectors() {
     let files = files(&NOTES);
     let mut seen = Vec::new();
-    let done = embed_file(&bert(), &files.input, &files.output, &options(), |progress| seen.push(progress.notes)).unwrap();
+    let done = embed_file(
+        &bert(),
+        &files.input,
+        &files.output,
+        &options(),
+        |progress| seen.push(progress.notes),
+    )
+    .unwrap();
     assert_eq!((done.notes, done.resumed), (7, 0));
     assert_eq!(done.bytes, fs::metadata(&files.input).unwrap().len());
     assert_eq!(seen, [2, 4, 6, 7]);
@@ -72,7 +79,11 @@ fn rows_are_names_and_vectors() {
     for ((record, (name, _)), vector) in reader.records().zip(NOTES).zip(expected) {
         let record = record.unwrap();
         assert_eq!(&record[0], name);
-        let values: Vec<f32> = record.iter().skip(1).map(|value| value.parse().unwrap()).collect();
+        let values: Vec<f32> = record
+            .iter()
+            .skip(1)
+            .map(|value| value.parse().unwrap())
+            .collect();
         // Every digit is there.
         assert_eq!(values, vector);
     }
@@ -84,7 +95,10 @@ fn an_interrupted_run_goes_on_from_any_byte() {
     run(&files, &options()).unwrap();
     let whole = fs::read(&files.output).unwrap();
     fs::remove_file(&files.output).unwrap();
-    for cut in (0..=whole.len()).step_by(37).chain([whole.len() - 1, whole.len()]) {
+    for cut in (0..=whole.len())
+        .step_by(37)
+        .chain([whole.len() - 1, whole.len()])
+    {
         fs::write(&files.partial, &whole[..cut]).unwrap();
         let done = run(&files, &options()).unwrap();
         assert_eq!(fs::read(&files.output).unwrap(), whole, "cut at byte {cut}");
@@ -110,10 +124,16 @@ fn another_run_is_refused_and_nothing_is_lost() {
     // Other notes, and fewer notes than there are vectors.
     let changed = self::files(&[("z", "fever"), ("b", "pain")]);
     fs::write(&changed.partial, &begun).unwrap();
-    assert!(matches!(run(&changed, &options()), Err(Error::OtherRun { .. })));
+    assert!(matches!(
+        run(&changed, &options()),
+        Err(Error::OtherRun { .. })
+    ));
     let none = self::files(&[]);
     fs::write(&none.partial, &begun).unwrap();
-    assert!(matches!(run(&none, &options()), Err(Error::OtherRun { .. })));
+    assert!(matches!(
+        run(&none, &options()),
+        Err(Error::OtherRun { .. })
+    ));
     assert_eq!(fs::read(&files.partial).unwrap(), begun);
     assert_eq!(fs::read(&none.partial).unwrap(), begun);
 }
@@ -129,7 +149,10 @@ fn files_that_cannot_be_used_are_errors() {
     assert!(matches!(run(&files, &zero), Err(Error::Zero { .. })));
     fs::write(&files.input, "ROW,TEXT\n1,fever\n2\n").unwrap();
     let message = run(&files, &options()).unwrap_err().to_string();
-    assert!(message.contains("notes.csv") && !message.contains("fever"), "{message}");
+    assert!(
+        message.contains("notes.csv") && !message.contains("fever"),
+        "{message}"
+    );
     fs::write(&files.input, b"ROW,TEXT\n1,\xff\n").unwrap();
     assert!(matches!(run(&files, &options()), Err(Error::Csv { .. })));
     fs::remove_file(&files.input).unwrap();

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clinical_bert::{
-    Aggregation, BertOptions, Classification, ClinicalBert, EmbedOptions, Error, Head, I2B2_2010, LongText,
-    LowerCase, Pooling, ProblemType, SpanOptions, TagOptions,
+    Aggregation, BertOptions, Classification, ClinicalBert, EmbedOptions, Error, Head, I2B2_2010,
+    LongText, LowerCase, Pooling, ProblemType, SpanOptions, TagOptions,
 };
 use clinical_weights::LoadOptions;
 use serde_json::Value;
@@ -33,7 +33,10 @@ fn load(name: &str) -> ClinicalBert {
 }
 
 /// A model whose config says something else.
-fn load_changed(name: &str, change: impl FnOnce(&mut serde_json::Map<String, Value>)) -> Result<ClinicalBert, Error> {
+fn load_changed(
+    name: &str,
+    change: impl FnOnce(&mut serde_json::Map<String, Value>),
+) -> Result<ClinicalBert, Error> {
     let dir = directory(name);
     let path = dir.path().join("config.json");
     let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
@@ -43,23 +46,40 @@ fn load_changed(name: &str, change: impl FnOnce(&mut serde_json::Map<String, Val
 }
 
 fn floats(value: &Value) -> Vec<f32> {
-    value.as_array().unwrap().iter().map(|value| value.as_f64().unwrap() as f32).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|value| value.as_f64().unwrap() as f32)
+        .collect()
 }
 
 fn strings(value: &Value) -> Vec<String> {
-    value.as_array().unwrap().iter().map(|value| value.as_str().unwrap().to_owned()).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|value| value.as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[track_caller]
 fn close(found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {
-        assert!((found - expected).abs() <= TOLERANCE, "{found} instead of {expected}");
+        assert!(
+            (found - expected).abs() <= TOLERANCE,
+            "{found} instead of {expected}"
+        );
     }
 }
 
 fn scores(classification: &Classification) -> Vec<f32> {
-    classification.scores.iter().map(|score| score.score).collect()
+    classification
+        .scores
+        .iter()
+        .map(|score| score.score)
+        .collect()
 }
 
 #[test]
@@ -79,7 +99,8 @@ fn heads_are_found() {
         });
         assert_eq!(old.unwrap().head(), head, "{name}");
     }
-    let roberta = ClinicalBert::load(data().join("roberta_facade"), &LoadOptions::default()).unwrap();
+    let roberta =
+        ClinicalBert::load(data().join("roberta_facade"), &LoadOptions::default()).unwrap();
     assert_eq!(roberta.head(), Head::Sequence);
 }
 
@@ -88,12 +109,21 @@ fn a_head_can_be_left_out_and_a_missing_one_is_an_error() {
     let dir = directory("bert_sequence");
     let options = BertOptions::new().head(Head::Token);
     // The pooler of a sequence classifier is not needed for tokens.
-    assert_eq!(ClinicalBert::load_with(dir.path(), &LoadOptions::default(), &options).unwrap().head(), Head::Token);
+    assert_eq!(
+        ClinicalBert::load_with(dir.path(), &LoadOptions::default(), &options)
+            .unwrap()
+            .head(),
+        Head::Token
+    );
     let options = BertOptions::new().head(Head::Encoder);
     let encoder = ClinicalBert::load_with(dir.path(), &LoadOptions::default(), &options).unwrap();
     assert!(matches!(
         encoder.classify(&["fever"]),
-        Err(Error::Head { needed: Head::Sequence, found: Head::Encoder, .. })
+        Err(Error::Head {
+            needed: Head::Sequence,
+            found: Head::Encoder,
+            ..
+        })
     ));
     for head in [Head::Span, Head::MaskedLanguage] {
         let options = BertOptions::new().head(head);
@@ -107,19 +137,37 @@ fn a_head_can_be_left_out_and_a_missing_one_is_an_error() {
 
 #[test]
 fn labels_come_from_the_config_or_the_caller() {
-    assert_eq!(load("bert_token").labels(), ["O", "B-problem", "I-problem", "B-test", "I-test"]);
+    assert_eq!(
+        load("bert_token").labels(),
+        ["O", "B-problem", "I-problem", "B-test", "I-test"]
+    );
     let unnamed = load_changed("bert_token", |config| {
         config.remove("id2label");
     });
     assert_eq!(unnamed.unwrap().labels()[4], "LABEL_4");
     let wrong = load_changed("bert_token", |config| {
-        config.insert("id2label".into(), serde_json::json!({"0": "O", "1": "B-test"}));
+        config.insert(
+            "id2label".into(),
+            serde_json::json!({"0": "O", "1": "B-test"}),
+        );
     });
-    assert!(matches!(wrong, Err(Error::LabelCount { names: 2, classes: 5 })));
+    assert!(matches!(
+        wrong,
+        Err(Error::LabelCount {
+            names: 2,
+            classes: 5
+        })
+    ));
     let dir = directory("bert_token");
     let options = BertOptions::new().labels(I2B2_2010.bio());
     let wrong = ClinicalBert::load_with(dir.path(), &LoadOptions::default(), &options);
-    assert!(matches!(wrong, Err(Error::LabelCount { names: 7, classes: 5 })));
+    assert!(matches!(
+        wrong,
+        Err(Error::LabelCount {
+            names: 7,
+            classes: 5
+        })
+    ));
 }
 
 /// `vocab.txt` alone, with capital letters: cased as it was trained; lower-cased on request, as `transformers` does unasked.
@@ -140,13 +188,23 @@ fn casing() {
     assert!(why(LowerCase::Auto).contains("capital letters"));
     assert_ne!(why(LowerCase::Never), why(LowerCase::Always));
     // A directory that says so itself was trained so.
-    std::fs::write(dir.path().join("tokenizer_config.json"), r#"{"do_lower_case": true}"#).unwrap();
+    std::fs::write(
+        dir.path().join("tokenizer_config.json"),
+        r#"{"do_lower_case": true}"#,
+    )
+    .unwrap();
     assert_eq!(open(LowerCase::Auto).tokens("The").unwrap(), lower);
     assert_eq!(open(LowerCase::Never).tokens("The").unwrap(), upper);
     // A vocabulary without capitals belongs to an uncased model.
     std::fs::remove_file(dir.path().join("tokenizer_config.json")).unwrap();
     let vocabulary = std::fs::read_to_string(dir.path().join("vocab.txt")).unwrap();
-    std::fs::write(dir.path().join("vocab.txt"), vocabulary.replace("\nThe\n", "\nt h\n").replace("\nP\n", "\np\u{e9}\n")).unwrap();
+    std::fs::write(
+        dir.path().join("vocab.txt"),
+        vocabulary
+            .replace("\nThe\n", "\nt h\n")
+            .replace("\nP\n", "\np\u{e9}\n"),
+    )
+    .unwrap();
     assert_eq!(open(LowerCase::Auto).tokens("The").unwrap(), lower);
 }
 
@@ -155,24 +213,38 @@ fn vectors_equal_those_of_transformers() {
     let golden = golden();
     let texts = strings(&golden["texts"]);
     let bert = load("bert_sequence");
-    let roberta = ClinicalBert::load(data().join("roberta_facade"), &LoadOptions::default()).unwrap();
+    let roberta =
+        ClinicalBert::load(data().join("roberta_facade"), &LoadOptions::default()).unwrap();
     let cases = [
         (&bert, &texts, &golden["vectors"]),
-        (&roberta, &strings(&golden["roberta"]["texts"]), &golden["roberta"]["vectors"]),
+        (
+            &roberta,
+            &strings(&golden["roberta"]["texts"]),
+            &golden["roberta"]["vectors"],
+        ),
     ];
     for (bert, texts, expected) in cases {
-        for (pooling, name) in [(Pooling::Cls, "cls"), (Pooling::Mean, "mean"), (Pooling::Max, "max")] {
+        for (pooling, name) in [
+            (Pooling::Cls, "cls"),
+            (Pooling::Mean, "mean"),
+            (Pooling::Max, "max"),
+        ] {
             let found = bert.embed(texts, pooling).unwrap();
             for (index, vector) in found.iter().enumerate() {
                 close(vector, &floats(&expected[index][name]));
                 // Alone as in the batch.
-                close(vector, &bert.embed(&texts[index..=index], pooling).unwrap()[0]);
+                close(
+                    vector,
+                    &bert.embed(&texts[index..=index], pooling).unwrap()[0],
+                );
             }
         }
     }
     let none: [&str; 0] = [];
     assert!(bert.embed(&none, Pooling::Mean).unwrap().is_empty());
-    let unit = bert.embed_with(&texts, &EmbedOptions::new(Pooling::Max).normalize(true)).unwrap();
+    let unit = bert
+        .embed_with(&texts, &EmbedOptions::new(Pooling::Max).normalize(true))
+        .unwrap();
     for vector in unit {
         let length: f32 = vector.iter().map(|value| value * value).sum();
         assert!((length - 1.0).abs() < 1e-5);
@@ -191,39 +263,71 @@ fn long_texts_are_windows_or_an_error_and_never_cut_unasked() {
     let with = |long| bert.embed_with(&[LONG], &EmbedOptions::new(Pooling::Mean).long(long));
     assert!(matches!(
         with(LongText::Error),
-        Err(Error::TooLong { index: 0, limit: 40, .. })
+        Err(Error::TooLong {
+            index: 0,
+            limit: 40,
+            ..
+        })
     ));
-    assert!(matches!(bert.classify(&["fever", LONG]), Err(Error::TooLong { index: 1, .. })));
-    assert!(matches!(bert.classify_pairs(&[("fever", LONG)]), Err(Error::TooLong { .. })));
+    assert!(matches!(
+        bert.classify(&["fever", LONG]),
+        Err(Error::TooLong { index: 1, .. })
+    ));
+    assert!(matches!(
+        bert.classify_pairs(&[("fever", LONG)]),
+        Err(Error::TooLong { .. })
+    ));
     // The mean over the states of all windows, each weighted by its tokens.
-    let windows = clinical_notes::windows(LONG, 38, 0, |text| {
-        bert.tokens(text).map(|ids| ids.len())
-    })
-    .unwrap();
+    let windows =
+        clinical_notes::windows(LONG, 38, 0, |text| bert.tokens(text).map(|ids| ids.len()))
+            .unwrap();
     assert!(windows.len() > 1);
-    let pieces: Vec<&str> = windows.iter().map(|window| &LONG[window.range.clone()]).collect();
+    let pieces: Vec<&str> = windows
+        .iter()
+        .map(|window| &LONG[window.range.clone()])
+        .collect();
     let parts = bert.embed(&pieces, Pooling::Mean).unwrap();
-    let lengths: Vec<f32> = pieces.iter().map(|piece| bert.tokens(piece).unwrap().len() as f32 + 2.0).collect();
+    let lengths: Vec<f32> = pieces
+        .iter()
+        .map(|piece| bert.tokens(piece).unwrap().len() as f32 + 2.0)
+        .collect();
     let total: f32 = lengths.iter().sum();
     let expected: Vec<f32> = (0..16)
-        .map(|at| parts.iter().zip(&lengths).map(|(part, length)| part[at] * length / total).sum())
+        .map(|at| {
+            parts
+                .iter()
+                .zip(&lengths)
+                .map(|(part, length)| part[at] * length / total)
+                .sum()
+        })
         .collect();
     close(&bert.embed(&[LONG], Pooling::Mean).unwrap()[0], &expected);
     let maxima = bert.embed(&pieces, Pooling::Max).unwrap();
-    let expected: Vec<f32> = (0..16).map(|at| maxima.iter().map(|part| part[at]).fold(f32::MIN, f32::max)).collect();
+    let expected: Vec<f32> = (0..16)
+        .map(|at| maxima.iter().map(|part| part[at]).fold(f32::MIN, f32::max))
+        .collect();
     close(&bert.embed(&[LONG], Pooling::Max).unwrap()[0], &expected);
     // Cuts that were asked for.
-    assert_ne!(with(LongText::KeepStart).unwrap(), with(LongText::KeepEnd).unwrap());
+    assert_ne!(
+        with(LongText::KeepStart).unwrap(),
+        with(LongText::KeepEnd).unwrap()
+    );
     let changed = LONG.replace("the fever the pain.", "0 0 0");
     let start = EmbedOptions::new(Pooling::Cls).long(LongText::KeepStart);
     assert_eq!(
         bert.embed_with(&[LONG], &start).unwrap(),
         bert.embed_with(&[changed.as_str()], &start).unwrap()
     );
-    assert!(matches!(with(LongText::Windows { overlap: 19 }), Err(Error::Overlap { .. })));
+    assert!(matches!(
+        with(LongText::Windows { overlap: 19 }),
+        Err(Error::Overlap { .. })
+    ));
     assert!(with(LongText::Windows { overlap: 18 }).is_ok());
     // White space alone has no tokens.
-    assert_eq!(bert.embed(&[" \n ".repeat(500)], Pooling::Cls).unwrap(), bert.embed(&[""], Pooling::Cls).unwrap());
+    assert_eq!(
+        bert.embed(&[" \n ".repeat(500)], Pooling::Cls).unwrap(),
+        bert.embed(&[""], Pooling::Cls).unwrap()
+    );
 }
 
 #[test]
@@ -244,38 +348,62 @@ fn classes_equal_those_of_transformers() {
         config.insert("problem_type".into(), "multi_label_classification".into());
     })
     .unwrap();
-    for (found, expected) in multi.classify(&texts).unwrap().iter().zip(golden["multi"].as_array().unwrap()) {
+    for (found, expected) in multi
+        .classify(&texts)
+        .unwrap()
+        .iter()
+        .zip(golden["multi"].as_array().unwrap())
+    {
         assert_eq!(found.kind, ProblemType::MultiLabel);
         close(&scores(found), &floats(expected));
         let above = found.above(0.5).count();
-        assert_eq!(above, floats(expected).iter().filter(|score| **score >= 0.5).count());
+        assert_eq!(
+            above,
+            floats(expected)
+                .iter()
+                .filter(|score| **score >= 0.5)
+                .count()
+        );
     }
     let regression = load_changed("bert_sequence", |config| {
         config.insert("problem_type".into(), "regression".into());
     });
-    assert_eq!(regression.unwrap().classify(&["fever"]).unwrap()[0].kind, ProblemType::Regression);
+    assert_eq!(
+        regression.unwrap().classify(&["fever"]).unwrap()[0].kind,
+        ProblemType::Regression
+    );
     let unknown = load_changed("bert_sequence", |config| {
         config.insert("problem_type".into(), "guess".into());
     });
     assert!(matches!(unknown, Err(Error::Config(_))));
 
-    let roberta = ClinicalBert::load(data().join("roberta_facade"), &LoadOptions::default()).unwrap();
+    let roberta =
+        ClinicalBert::load(data().join("roberta_facade"), &LoadOptions::default()).unwrap();
     let golden = &golden["roberta"];
-    for (found, expected) in
-        roberta.classify(&strings(&golden["texts"])).unwrap().iter().zip(golden["scores"].as_array().unwrap())
+    for (found, expected) in roberta
+        .classify(&strings(&golden["texts"]))
+        .unwrap()
+        .iter()
+        .zip(golden["scores"].as_array().unwrap())
     {
         assert_eq!(found.kind, ProblemType::MultiLabel);
         assert_eq!(found.scores[1].label, "pain");
         close(&scores(found), &floats(expected));
     }
-    close(&scores(&roberta.classify_pairs(&[("the fever", "pain")]).unwrap()[0]), &floats(&golden["pair"]));
+    close(
+        &scores(&roberta.classify_pairs(&[("the fever", "pain")]).unwrap()[0]),
+        &floats(&golden["pair"]),
+    );
 }
 
 #[test]
 fn spans_equal_those_of_transformers() {
     let golden = golden();
     let bert = load("bert_token");
-    let texts: Vec<String> = strings(&golden["texts"]).into_iter().filter(|text| !text.is_empty()).collect();
+    let texts: Vec<String> = strings(&golden["texts"])
+        .into_iter()
+        .filter(|text| !text.is_empty())
+        .collect();
     for (aggregation, name) in [
         (Aggregation::None, "none"),
         (Aggregation::Simple, "simple"),
@@ -283,7 +411,9 @@ fn spans_equal_those_of_transformers() {
         (Aggregation::Average, "average"),
         (Aggregation::Max, "max"),
     ] {
-        let found = bert.tag_with(&texts, &TagOptions::new(aggregation)).unwrap();
+        let found = bert
+            .tag_with(&texts, &TagOptions::new(aggregation))
+            .unwrap();
         let expected = golden["tags"][name].as_array().unwrap();
         assert_eq!(found.len(), expected.len());
         for ((found, expected), text) in found.iter().zip(expected).zip(&texts) {
@@ -291,7 +421,8 @@ fn spans_equal_those_of_transformers() {
             assert_eq!(found.len(), expected.len(), "{name}: {text}");
             for (found, expected) in found.iter().zip(expected) {
                 assert_eq!(found.label, expected[0].as_str().unwrap(), "{name}: {text}");
-                let range = expected[1].as_u64().unwrap() as usize..expected[2].as_u64().unwrap() as usize;
+                let range =
+                    expected[1].as_u64().unwrap() as usize..expected[2].as_u64().unwrap() as usize;
                 assert_eq!(found.range, range, "{name}: {text}");
                 close(&[found.score], &[expected[3].as_f64().unwrap() as f32]);
             }
@@ -305,10 +436,16 @@ fn long_texts_are_tagged_to_their_end() {
     let bert = load("bert_token");
     let all = TagOptions::new(Aggregation::None).ignore(Vec::new());
     for overlap in [0, 5, 18] {
-        let tokens = &bert.tag_with(&[LONG], &all.clone().overlap(overlap)).unwrap()[0];
+        let tokens = &bert
+            .tag_with(&[LONG], &all.clone().overlap(overlap))
+            .unwrap()[0];
         // Every token once, in order.
         assert_eq!(tokens.len(), bert.tokens(LONG).unwrap().len());
-        assert!(tokens.windows(2).all(|pair| pair[0].range.end <= pair[1].range.start));
+        assert!(
+            tokens
+                .windows(2)
+                .all(|pair| pair[0].range.end <= pair[1].range.start)
+        );
         assert_eq!(tokens[tokens.len() - 1].range.end, LONG.len());
     }
     // Between 1 and 3 windows' worth of text around a token, its label is that of the window it stands in.
@@ -333,24 +470,43 @@ fn masks_are_filled_as_by_transformers() {
         for (candidate, expected) in mask.candidates.iter().zip(expected.as_array().unwrap()) {
             assert_eq!(u64::from(candidate.id), expected[0].as_u64().unwrap());
             assert_eq!(candidate.token, expected[1].as_str().unwrap());
-            close(&[candidate.probability], &[expected[2].as_f64().unwrap() as f32]);
+            close(
+                &[candidate.probability],
+                &[expected[2].as_f64().unwrap() as f32],
+            );
         }
     }
     let all = bert.fill_mask(text, 1000).unwrap();
     assert_eq!(all[0].candidates.len(), 67);
-    let sum: f32 = all[0].candidates.iter().map(|candidate| candidate.probability).sum();
+    let sum: f32 = all[0]
+        .candidates
+        .iter()
+        .map(|candidate| candidate.probability)
+        .sum();
     assert!((sum - 1.0).abs() < 1e-4);
-    assert!(matches!(bert.fill_mask("no fever", 3), Err(Error::NoMask { .. })));
+    assert!(matches!(
+        bert.fill_mask("no fever", 3),
+        Err(Error::NoMask { .. })
+    ));
     assert!(matches!(bert.fill_mask(text, 0), Err(Error::Zero { .. })));
-    assert!(matches!(bert.fill_mask(&format!("[MASK] {LONG}"), 3), Err(Error::TooLong { .. })));
+    assert!(matches!(
+        bert.fill_mask(&format!("[MASK] {LONG}"), 3),
+        Err(Error::TooLong { .. })
+    ));
 }
 
 #[test]
 fn next_sentence_equals_that_of_transformers() {
     let expected = golden()["next_sentence"].as_f64().unwrap() as f32;
     let bert = load("bert_pretraining");
-    close(&[bert.next_sentence("the fever", "no pain").unwrap()], &[expected]);
-    assert!(matches!(bert.next_sentence("fever", LONG), Err(Error::TooLong { .. })));
+    close(
+        &[bert.next_sentence("the fever", "no pain").unwrap()],
+        &[expected],
+    );
+    assert!(matches!(
+        bert.next_sentence("fever", LONG),
+        Err(Error::TooLong { .. })
+    ));
 }
 
 #[test]
@@ -365,20 +521,34 @@ fn answers_equal_those_of_run_squad() {
             .stride(number("stride"))
             .max_answer(number("max_answer"))
             .candidates(number("candidates"));
-        let found = bert.answer_span_with(case["question"].as_str().unwrap(), context, &options).unwrap();
-        let (null, spans): (Vec<&Value>, Vec<&Value>) =
-            case["nbest"].as_array().unwrap().iter().partition(|entry| entry[0] == "");
+        let found = bert
+            .answer_span_with(case["question"].as_str().unwrap(), context, &options)
+            .unwrap();
+        let (null, spans): (Vec<&Value>, Vec<&Value>) = case["nbest"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .partition(|entry| entry[0] == "");
         assert_eq!(found.candidates.len(), spans.len());
         for (candidate, expected) in found.candidates.iter().zip(spans) {
-            assert_eq!(&context[candidate.range.clone()], expected[0].as_str().unwrap());
+            assert_eq!(
+                &context[candidate.range.clone()],
+                expected[0].as_str().unwrap()
+            );
             close(
                 &[candidate.score, candidate.probability],
-                &[expected[1].as_f64().unwrap() as f32, expected[2].as_f64().unwrap() as f32],
+                &[
+                    expected[1].as_f64().unwrap() as f32,
+                    expected[2].as_f64().unwrap() as f32,
+                ],
             );
         }
         close(
             &[found.no_answer.score, found.no_answer.probability],
-            &[null[0][1].as_f64().unwrap() as f32, null[0][2].as_f64().unwrap() as f32],
+            &[
+                null[0][1].as_f64().unwrap() as f32,
+                null[0][2].as_f64().unwrap() as f32,
+            ],
         );
         let best = &found.candidates[0];
         let margin = found.no_answer.score - best.score;
@@ -391,18 +561,43 @@ fn answers_equal_those_of_run_squad() {
 fn bad_questions_are_errors() {
     let bert = load("bert_span");
     let options = SpanOptions::default().max_length(40).stride(8);
-    assert!(matches!(bert.answer_span("", "fever"), Err(Error::Empty { part: "question", .. })));
-    assert!(matches!(bert.answer_span("fever", " \n"), Err(Error::Empty { part: "context", .. })));
+    assert!(matches!(
+        bert.answer_span("", "fever"),
+        Err(Error::Empty {
+            part: "question",
+            ..
+        })
+    ));
+    assert!(matches!(
+        bert.answer_span("fever", " \n"),
+        Err(Error::Empty {
+            part: "context",
+            ..
+        })
+    ));
     // The default stride of 128 does not fit into a model of 40 positions; a short context needs no stride.
-    assert!(matches!(bert.answer_span("fever", LONG), Err(Error::WindowTooSmall { .. })));
+    assert!(matches!(
+        bert.answer_span("fever", LONG),
+        Err(Error::WindowTooSmall { .. })
+    ));
     assert!(bert.answer_span("fever", "the fever").is_ok());
     assert!(bert.answer_span_with("fever", LONG, &options).is_ok());
     assert!(matches!(
         bert.answer_span_with("the pain", LONG, &options.max_question(1)),
-        Err(Error::QuestionTooLong { tokens: 2, limit: 1 })
+        Err(Error::QuestionTooLong {
+            tokens: 2,
+            limit: 1
+        })
     ));
-    for zero in [options.stride(0), options.max_answer(0), options.candidates(0)] {
-        assert!(matches!(bert.answer_span_with("fever", LONG, &zero), Err(Error::Zero { .. })));
+    for zero in [
+        options.stride(0),
+        options.max_answer(0),
+        options.candidates(0),
+    ] {
+        assert!(matches!(
+            bert.answer_span_with("fever", LONG, &zero),
+            Err(Error::Zero { .. })
+        ));
     }
 }
 
@@ -411,7 +606,9 @@ fn one_model_serves_many_threads() {
     let bert = load("bert_token");
     let alone = bert.tag(&[LONG]).unwrap();
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| bert.tag(&[LONG]).unwrap())).collect();
+        let threads: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| bert.tag(&[LONG]).unwrap()))
+            .collect();
         for thread in threads {
             assert_eq!(thread.join().unwrap(), alone);
         }

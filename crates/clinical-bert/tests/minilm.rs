@@ -26,7 +26,9 @@ fn directory() -> Option<PathBuf> {
     if !dir.join("model.safetensors").exists() {
         #[expect(clippy::print_stderr, reason = "a test that does nothing must say so")]
         {
-            eprintln!("skipped: all-MiniLM-L6-v2 is not in the cache; scripts/get_assets fetches it");
+            eprintln!(
+                "skipped: all-MiniLM-L6-v2 is not in the cache; scripts/get_assets fetches it"
+            );
         }
         return None;
     }
@@ -37,7 +39,10 @@ fn directory() -> Option<PathBuf> {
 fn close(found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {
-        assert!((found - expected).abs() <= TOLERANCE, "{found} instead of {expected}");
+        assert!(
+            (found - expected).abs() <= TOLERANCE,
+            "{found} instead of {expected}"
+        );
     }
 }
 
@@ -52,22 +57,43 @@ fn real_weights_give_the_numbers_of_transformers() {
     for expected in &expected {
         let tokens = bert.tokens(&expected.text).unwrap();
         assert_eq!(tokens, expected.ids[1..expected.ids.len() - 1]);
-        let states = model.forward(&[Row::from(expected.ids.as_slice())]).unwrap();
-        let values: Vec<f32> = states.clone().into_data().to_vec().unwrap();
+        let states = model
+            .forward(&[Row::from(expected.ids.as_slice())])
+            .unwrap();
+        let values: Vec<f32> = states.clone().into_data().try_to_vec().unwrap();
         for (state, expected) in values.chunks(384).zip(&expected.last) {
             close(&[&state[..4], &state[380..]].concat(), expected);
         }
-        let pooled: Vec<f32> = model.pool(states).unwrap().into_data().to_vec().unwrap();
+        let pooled: Vec<f32> = model.pool(states).unwrap().into_data().try_to_vec().unwrap();
         close(&pooled, &expected.pooled);
     }
-    let texts: Vec<&str> = expected.iter().map(|expected| expected.text.as_str()).collect();
-    for (vector, expected) in bert.embed(&texts, Pooling::Mean).unwrap().iter().zip(&expected) {
+    let texts: Vec<&str> = expected
+        .iter()
+        .map(|expected| expected.text.as_str())
+        .collect();
+    for (vector, expected) in bert
+        .embed(&texts, Pooling::Mean)
+        .unwrap()
+        .iter()
+        .zip(&expected)
+    {
         close(vector, &expected.mean);
     }
     // What the model is for: related sentences are closer than unrelated ones.
     let options = EmbedOptions::new(Pooling::Mean).normalize(true);
-    let sentences = ["He had chest pain.", "The patient reported an aching chest.", "The invoice is overdue."];
+    let sentences = [
+        "He had chest pain.",
+        "The patient reported an aching chest.",
+        "The invoice is overdue.",
+    ];
     let vectors = bert.embed_with(&sentences, &options).unwrap();
-    let cosine = |a: usize, b: usize| -> f32 { vectors[a].iter().zip(&vectors[b]).map(|(x, y)| x * y).sum() };
-    assert!(cosine(0, 1) > cosine(0, 2) + 0.3, "{} {}", cosine(0, 1), cosine(0, 2));
+    let cosine = |a: usize, b: usize| -> f32 {
+        vectors[a].iter().zip(&vectors[b]).map(|(x, y)| x * y).sum()
+    };
+    assert!(
+        cosine(0, 1) > cosine(0, 2) + 0.3,
+        "{} {}",
+        cosine(0, 1),
+        cosine(0, 2)
+    );
 }

@@ -34,14 +34,16 @@ impl Expected {
 }
 
 fn open(name: &str) -> (PathBuf, BertConfig, Expected) {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(name);
     let config = BertConfig::from_file(dir.join("config.json")).unwrap();
     let expected = std::fs::read_to_string(dir.join("expected.json")).unwrap();
     (dir, config, serde_json::from_str(&expected).unwrap())
 }
 
 fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().convert::<f32>().to_vec().unwrap()
+    tensor.into_data().convert::<f32>().try_to_vec().unwrap()
 }
 
 /// Compares the real positions of each row of `[batch, length, width]`.
@@ -77,14 +79,21 @@ fn compare_encoder(bert: &Bert, expected: &Expected) {
     for (depth, (states, expected)) in states.iter().zip(&expected.hidden_states).enumerate() {
         compare(&format!("state {depth}"), states.clone(), expected);
     }
-    if let (Some(pooled), Some(expected)) = (bert.pool(bert.forward(&rows).unwrap()), &expected.pooled) {
+    if let (Some(pooled), Some(expected)) =
+        (bert.pool(bert.forward(&rows).unwrap()), &expected.pooled)
+    {
         compare_rows("pooled", pooled, expected);
     }
     // A row gives the same alone as in the padded batch.
     let batch = bert.forward(&rows).unwrap();
     for (index, row) in rows.iter().enumerate() {
         let alone = values(bert.forward(&[*row]).unwrap());
-        let together = values(batch.clone().narrow(0, index, 1).narrow(1, 0, row.ids.len()));
+        let together = values(
+            batch
+                .clone()
+                .narrow(0, index, 1)
+                .narrow(1, 0, row.ids.len()),
+        );
         compare_row("row alone", &alone, &together);
     }
 }
@@ -103,9 +112,15 @@ fn pretraining_heads() {
         clinical_weights::load(&mut model, &dir, &options).unwrap();
         compare_encoder(&model.bert, &expected);
         let rows = expected.rows();
-        compare(name, model.forward(&rows).unwrap(), expected.logits.as_ref().unwrap());
+        compare(
+            name,
+            model.forward(&rows).unwrap(),
+            expected.logits.as_ref().unwrap(),
+        );
         if next_sentence {
-            let logits = model.next_sentence(model.bert.forward(&rows).unwrap()).unwrap();
+            let logits = model
+                .next_sentence(model.bert.forward(&rows).unwrap())
+                .unwrap();
             compare_rows(name, logits, expected.next_sentence.as_ref().unwrap());
         }
     }
@@ -169,8 +184,14 @@ fn bad_rows_are_errors() {
         vec![Row::from(&[][..])],
         vec![Row::from(&[67][..])],
         vec![Row::from(long.as_slice())],
-        vec![Row { ids: &[2, 3], types: &[0, 2] }],
-        vec![Row { ids: &[2], types: &[0, 0] }],
+        vec![Row {
+            ids: &[2, 3],
+            types: &[0, 2],
+        }],
+        vec![Row {
+            ids: &[2],
+            types: &[0, 0],
+        }],
     ] {
         assert!(model.forward(&rows).is_err());
     }

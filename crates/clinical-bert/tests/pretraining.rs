@@ -2,7 +2,8 @@
 
 use burn::optim::{AdamConfig, GradientsParams};
 use clinical_bert::{
-    BertConfig, BertForPretraining, Document, Error, Examples, PretrainingExample, PretrainingOptions, Vocabulary,
+    BertConfig, BertForPretraining, Document, Error, Examples, PretrainingExample,
+    PretrainingOptions, Vocabulary,
 };
 use serde::Deserialize;
 
@@ -46,9 +47,16 @@ fn vocabulary(size: usize) -> Vocabulary {
     }
 }
 
-fn examples(documents: Vec<Document>, vocabulary: Vocabulary, options: PretrainingOptions) -> Vec<PretrainingExample> {
+fn examples(
+    documents: Vec<Document>,
+    vocabulary: Vocabulary,
+    options: PretrainingOptions,
+) -> Vec<PretrainingExample> {
     let documents = documents.into_iter().map(Ok);
-    Examples::new(documents, vocabulary, options).unwrap().map(Result::unwrap).collect()
+    Examples::new(documents, vocabulary, options)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect()
 }
 
 /// Every number of every example, in the order of the script (`scripts/bert_reference.py pretraining`).
@@ -64,7 +72,11 @@ fn equals_the_published_script() {
         options.max_predictions = run.max_predictions;
         options.seed = run.seed;
         options.block = usize::MAX;
-        let made = examples(golden.documents.clone(), vocabulary(golden.vocabulary), options);
+        let made = examples(
+            golden.documents.clone(),
+            vocabulary(golden.vocabulary),
+            options,
+        );
         assert!(run.examples.len() > 20);
         assert_eq!(made.len(), run.examples.len());
         for (made, expected) in made.iter().zip(run.examples) {
@@ -86,7 +98,11 @@ const FIRST_ID: usize = 10;
 fn corpus() -> Vec<Document> {
     let id = |document: usize, sentence: usize| (FIRST_ID + document * SENTENCES + sentence) as u32;
     (0..DOCUMENTS)
-        .map(|document| (0..SENTENCES).map(|sentence| vec![id(document, sentence); TOKENS]).collect())
+        .map(|document| {
+            (0..SENTENCES)
+                .map(|sentence| vec![id(document, sentence); TOKENS])
+                .collect()
+        })
         .collect()
 }
 
@@ -114,7 +130,10 @@ fn texts(example: &PretrainingExample) -> (Vec<u32>, Vec<u32>) {
     let ones = example.types.iter().filter(|&&kind| kind == 1).count();
     let second = ids.len() - ones;
     assert_eq!((ids[0], ids[second - 1], ids[ids.len() - 1]), (2, 3, 3));
-    (ids[1..second - 1].to_vec(), ids[second..ids.len() - 1].to_vec())
+    (
+        ids[1..second - 1].to_vec(),
+        ids[second..ids.len() - 1].to_vec(),
+    )
 }
 
 fn share(count: usize, of: usize) -> f64 {
@@ -123,7 +142,10 @@ fn share(count: usize, of: usize) -> f64 {
 
 #[track_caller]
 fn about(what: &str, found: f64, expected: f64, tolerance: f64) {
-    assert!((found - expected).abs() <= tolerance, "{what}: {found:.4} instead of {expected}");
+    assert!(
+        (found - expected).abs() <= tolerance,
+        "{what}: {found:.4} instead of {expected}"
+    );
 }
 
 #[test]
@@ -136,7 +158,10 @@ fn masks_have_the_published_proportions() {
         assert_eq!(example.ids.len(), example.types.len());
         assert!(example.types.is_sorted());
         assert!(example.positions.is_sorted_by(|a, b| a < b));
-        assert!(example.labels.iter().all(|&id| id >= FIRST_ID as u32), "a special token is predicted");
+        assert!(
+            example.labels.iter().all(|&id| id >= FIRST_ID as u32),
+            "a special token is predicted"
+        );
         let expected = (example.ids.len() as f64 * 0.15).round_ties_even().max(1.0) as usize;
         assert_eq!(example.positions.len(), expected.min(20));
         for (&position, &label) in example.positions.iter().zip(&example.labels) {
@@ -149,7 +174,12 @@ fn masks_have_the_published_proportions() {
     about("predicted", share(predicted, all), 0.15, 0.002);
     about("masked", share(masked, predicted), 0.8, 0.01);
     about("kept", share(kept, predicted), 0.1, 0.01);
-    about("random", share(predicted - masked - kept, predicted), 0.1, 0.01);
+    about(
+        "random",
+        share(predicted - masked - kept, predicted),
+        0.1,
+        0.01,
+    );
     // 15 % of 128 tokens are 19, so neither 20 nor 22 is ever reached.
     let most = made.iter().map(|example| example.positions.len()).max();
     assert_eq!(most, Some(19));
@@ -162,7 +192,13 @@ fn masks_have_the_published_proportions() {
 /// it, or half of one where the second text comes from elsewhere. A sentence's first token tells its place.
 fn small_documents() -> Vec<Document> {
     let id = |document: usize, sentence: usize| (FIRST_ID + document * 60 + sentence) as u32;
-    (0..200).map(|document| (0..60).map(|sentence| vec![id(document, sentence); 2]).collect()).collect()
+    (0..200)
+        .map(|document| {
+            (0..60)
+                .map(|sentence| vec![id(document, sentence); 2])
+                .collect()
+        })
+        .collect()
 }
 
 /// The pairs that start with the first sentence of a document: one for each time a document is used.
@@ -170,17 +206,26 @@ fn first_pairs() -> Vec<PretrainingExample> {
     let mut options = PretrainingOptions::default();
     options.dupe_factor = 50;
     let made = examples(small_documents(), vocabulary(FIRST_ID + 200 * 60), options);
-    let first = |example: &PretrainingExample| (texts(example).0[0] as usize - FIRST_ID).is_multiple_of(60);
+    let first =
+        |example: &PretrainingExample| (texts(example).0[0] as usize - FIRST_ID).is_multiple_of(60);
     made.into_iter().filter(first).collect()
 }
 
 #[test]
 fn one_document_in_ten_is_cut_short() {
-    let pairs: Vec<PretrainingExample> = first_pairs().into_iter().filter(|pair| !pair.is_random_next).collect();
+    let pairs: Vec<PretrainingExample> = first_pairs()
+        .into_iter()
+        .filter(|pair| !pair.is_random_next)
+        .collect();
     assert!(pairs.len() > 4500, "{}", pairs.len());
     let short = pairs.iter().filter(|pair| pair.ids.len() < 123).count();
     // A target is drawn from 2 to 125, and only one of at most 118 cuts off a sentence.
-    about("cut short", share(short, pairs.len()), 0.1 * 117.0 / 124.0, 0.015);
+    about(
+        "cut short",
+        share(short, pairs.len()),
+        0.1 * 117.0 / 124.0,
+        0.015,
+    );
 }
 
 #[test]
@@ -212,7 +257,10 @@ fn every_document_is_used_five_times() {
     // The first sentence of a document starts one pair in each of the five passes, unless its start was cut off.
     for document in 0..20 {
         let start = (FIRST_ID + document * SENTENCES) as u32;
-        let starts = made.iter().filter(|example| texts(example).0.contains(&start)).count();
+        let starts = made
+            .iter()
+            .filter(|example| texts(example).0.contains(&start))
+            .count();
         assert_eq!(starts, 5, "document {document}");
     }
 }
@@ -241,12 +289,18 @@ fn documents_are_read_in_blocks() {
     });
     let mut made = Examples::new(documents, corpus_vocabulary(), options).unwrap();
     made.next().unwrap().unwrap();
-    assert!(read.get() <= 16, "{} documents were read for the first example", read.get());
+    assert!(
+        read.get() <= 16,
+        "{} documents were read for the first example",
+        read.get()
+    );
     let rest: Vec<PretrainingExample> = made.map(Result::unwrap).collect();
     assert_eq!(read.get(), DOCUMENTS);
     // Every document has its turn, and random second texts come from the same block.
-    let documents: std::collections::HashSet<usize> =
-        rest.iter().map(|example| place(texts(example).0[0]).0).collect();
+    let documents: std::collections::HashSet<usize> = rest
+        .iter()
+        .map(|example| place(texts(example).0[0]).0)
+        .collect();
     assert!(documents.len() >= DOCUMENTS - 1);
     let far = rest.iter().filter(|example| {
         let (first, second) = texts(example);
@@ -276,11 +330,26 @@ fn hostile_input_gives_errors_and_odd_input_gives_examples() {
     let none: Vec<Document> = vec![vec![], vec![vec![], vec![]]];
     assert!(examples(none, vocabulary(40), PretrainingOptions::default()).is_empty());
     // One document alone has only itself to draw from.
-    let made = examples(vec![vec![vec![7]]], vocabulary(40), PretrainingOptions::default());
+    let made = examples(
+        vec![vec![vec![7]]],
+        vocabulary(40),
+        PretrainingOptions::default(),
+    );
     assert_eq!(made.len(), 5);
-    assert!(made.iter().all(|example| example.is_random_next && example.ids.len() == 5));
-    let outside = Examples::new([Ok(vec![vec![40]])], vocabulary(40), PretrainingOptions::default()).unwrap();
-    assert!(matches!(outside.last(), Some(Err(Error::OutsideVocabulary { id: 40, .. }))));
+    assert!(
+        made.iter()
+            .all(|example| example.is_random_next && example.ids.len() == 5)
+    );
+    let outside = Examples::new(
+        [Ok(vec![vec![40]])],
+        vocabulary(40),
+        PretrainingOptions::default(),
+    )
+    .unwrap();
+    assert!(matches!(
+        outside.last(),
+        Some(Err(Error::OutsideVocabulary { id: 40, .. }))
+    ));
     type Change = fn(&mut PretrainingOptions);
     let changes: [Change; 6] = [
         |options| options.max_seq_length = 4,
@@ -305,7 +374,10 @@ fn the_loss_can_be_minimised() {
     let mut options = PretrainingOptions::default();
     options.max_seq_length = 32;
     let batch: Vec<PretrainingExample> =
-        examples(golden.documents, vocabulary(golden.vocabulary), options).into_iter().take(8).collect();
+        examples(golden.documents, vocabulary(golden.vocabulary), options)
+            .into_iter()
+            .take(8)
+            .collect();
     let config = BertConfig::from_json(
         r#"{"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
             "intermediate_size": 32, "max_position_embeddings": 40}"#,
@@ -316,19 +388,34 @@ fn the_loss_can_be_minimised() {
     let mut model = BertForPretraining::new(&config, true, &device);
     let mut optimizer = AdamConfig::new().init();
     let first = model.loss(&batch).unwrap();
-    let before = [first.masked.into_scalar::<f32>(), first.next_sentence.unwrap().into_scalar::<f32>()];
+    let before = [
+        first.masked.into_scalar::<f32>(),
+        first.next_sentence.unwrap().into_scalar::<f32>(),
+    ];
     for _ in 0..30 {
         let loss = model.loss(&batch).unwrap();
         let gradients = GradientsParams::from_grads(loss.total.backward(), &model);
         model = optimizer.step(0.01, model, gradients);
     }
     let last = model.loss(&batch).unwrap();
-    let after = [last.masked.into_scalar::<f32>(), last.next_sentence.unwrap().into_scalar::<f32>()];
-    assert!((before[0] - 60f32.ln()).abs() < 0.3, "a fresh model knows nothing: {before:?}");
-    assert!(after[0] < 0.7 * before[0] && after[1] < 0.7 * before[1], "{before:?} {after:?}");
+    let after = [
+        last.masked.into_scalar::<f32>(),
+        last.next_sentence.unwrap().into_scalar::<f32>(),
+    ];
+    assert!(
+        (before[0] - 60f32.ln()).abs() < 0.3,
+        "a fresh model knows nothing: {before:?}"
+    );
+    assert!(
+        after[0] < 0.7 * before[0] && after[1] < 0.7 * before[1],
+        "{before:?} {after:?}"
+    );
 
     let mut bad = batch[..1].to_vec();
     bad[0].positions[0] = 32;
-    assert!(matches!(model.loss(&bad), Err(Error::Predictions { row: 0, .. })));
+    assert!(matches!(
+        model.loss(&bad),
+        Err(Error::Predictions { row: 0, .. })
+    ));
     assert!(model.loss(&[]).is_err());
 }

@@ -501,6 +501,7 @@ impl Generation {
         vocabulary: usize,
     ) -> Result<(), GenerateError> {
         self.validate()?;
+        check_vocabulary(vocabulary)?;
         let known = |field: &'static str, ids: &[u32]| match ids
             .iter()
             .find(|&&id| id as usize >= vocabulary)
@@ -533,6 +534,17 @@ impl Generation {
         }
         Ok(())
     }
+}
+
+/// A model has at least one logit for each row.
+pub(crate) fn check_vocabulary(vocabulary: usize) -> Result<(), GenerateError> {
+    if vocabulary == 0 {
+        return Err(GenerateError::LogitShape {
+            got: 0,
+            expected: 1,
+        });
+    }
+    Ok(())
 }
 
 fn at_least_one(field: &'static str, value: usize) -> Result<(), GenerateError> {

@@ -27,7 +27,7 @@ pub fn generate_many<M: StepModel>(
     end: &EndTokens<'_>,
     options: &Generation,
     places: usize,
-    mut on_token: impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
+    on_token: impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
 ) -> Result<Vec<Generated>, GenerateError> {
     options.check(end, model.vocabulary())?;
     if places == 0 {

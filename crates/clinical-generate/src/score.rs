@@ -1,5 +1,6 @@
 //! How likely a model finds a given continuation.
 
+use crate::config::check_vocabulary;
 use crate::decode::host;
 use crate::{GenerateError, ModelError, StepModel, math};
 
@@ -133,6 +134,7 @@ pub fn score_batch<M: StepModel>(
 
 fn check<M: StepModel>(model: &M, pairs: &[(&[u32], &[u32])]) -> Result<(), GenerateError> {
     let vocabulary = model.vocabulary();
+    check_vocabulary(vocabulary)?;
     for (row, (prompt, continuation)) in pairs.iter().enumerate() {
         if prompt.is_empty() {
             return Err(ModelError::EmptyPrompt { row }.into());

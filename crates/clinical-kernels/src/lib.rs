@@ -3,7 +3,7 @@
 mod device;
 mod host;
 
-pub use device::{Error, cpu, cuda, parse};
 #[cfg(feature = "ndarray")]
 pub use device::ndarray;
+pub use device::{Error, cpu, cuda, parse};
 pub use host::{keep_freed_memory, peak_rss_bytes, set_threads, threads};

@@ -84,7 +84,12 @@ impl Attention {
     }
 
     /// Attention of one new position to the cached ones and itself, `[batch, 1, d_model]`.
-    pub(crate) fn step(&self, x: Tensor<3>, bias: Option<Tensor<4>>, cache: &mut KvCache) -> Tensor<3> {
+    pub(crate) fn step(
+        &self,
+        x: Tensor<3>,
+        bias: Option<Tensor<4>>,
+        cache: &mut KvCache,
+    ) -> Tensor<3> {
         let normed = self.layer_norm.forward(x.clone());
         let (key, value) = self.keys_values(normed.clone());
         let (key, value) = cache.append(key, value);
@@ -129,7 +134,11 @@ impl Attention {
         let y = if dropout.prob > 0.0 && query.device().is_autodiff() {
             attention_with_dropout(query, key, value, view, dropout)
         } else {
-            let View { hidden, bias, causal } = view.clone();
+            let View {
+                hidden,
+                bias,
+                causal,
+            } = view.clone();
             attention(query, key, value, hidden, bias, causal, 1.0)
         };
         self.o.forward(merge(y))
@@ -173,5 +182,8 @@ fn attention_with_dropout(
         let later = later.unsqueeze::<4>().expand([batch, heads, queries, keys]);
         scores = scores.mask_fill(later, f32::MIN);
     }
-    dropout.forward(softmax(scores, 3)).cast(dtype).matmul(value)
+    dropout
+        .forward(softmax(scores, 3))
+        .cast(dtype)
+        .matmul(value)
 }

@@ -65,9 +65,17 @@ pub(crate) struct Grid {
 
 impl Grid {
     /// Reads ids that must all have an embedding row.
-    pub(crate) fn inputs(tensor: &Tensor<2, Int>, what: &'static str, vocabulary: usize) -> Result<Self, Error> {
+    pub(crate) fn inputs(
+        tensor: &Tensor<2, Int>,
+        what: &'static str,
+        vocabulary: usize,
+    ) -> Result<Self, Error> {
         let grid = Self::read(tensor, what)?;
-        match grid.ids.iter().position(|&id| id < 0 || id as usize >= vocabulary) {
+        match grid
+            .ids
+            .iter()
+            .position(|&id| id < 0 || id as usize >= vocabulary)
+        {
             None => Ok(grid),
             Some(at) => Err(Error::InputOutsideVocabulary {
                 id: grid.ids[at],

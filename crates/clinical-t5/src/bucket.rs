@@ -54,7 +54,9 @@ pub(crate) fn sequence_bias(
     let buckets = table.vocabulary();
     let last = length.saturating_sub(1) as i64;
     let by_offset: Vec<i64> = (-last..=last)
-        .map(|relative| relative_position_bucket(relative, bidirectional, buckets, max_distance) as i64)
+        .map(|relative| {
+            relative_position_bucket(relative, bidirectional, buckets, max_distance) as i64
+        })
         .collect();
     // Row q starts where key 0 has the offset -q.
     let rows: Vec<i64> = (0..length)
@@ -84,7 +86,9 @@ impl StepBias {
         let buckets = table.vocabulary();
         let rows = (0..capacity as i64)
             .rev()
-            .map(|distance| relative_position_bucket(-distance, false, buckets, max_distance) as i64)
+            .map(|distance| {
+                relative_position_bucket(-distance, false, buckets, max_distance) as i64
+            })
             .collect();
         Self {
             line: look_up(table, rows).reshape([1, -1, 1, capacity as i64]),
@@ -115,7 +119,8 @@ mod tests {
 
     #[test]
     fn equals_the_published_function() {
-        let golden: Golden = serde_json::from_str(include_str!("../tests/data/t5_buckets.json")).unwrap();
+        let golden: Golden =
+            serde_json::from_str(include_str!("../tests/data/t5_buckets.json")).unwrap();
         assert_eq!(golden.positions.len(), 521);
         for (i, &relative) in golden.positions.iter().enumerate() {
             let bucket = |bidirectional| relative_position_bucket(relative, bidirectional, 32, 128);
@@ -129,7 +134,8 @@ mod tests {
         for relative in [i64::MIN, i64::MAX, 0] {
             for bidirectional in [true, false] {
                 for (buckets, distance) in [(4, 3), (5, 3), (65_536, usize::MAX)] {
-                    let bucket = relative_position_bucket(relative, bidirectional, buckets, distance);
+                    let bucket =
+                        relative_position_bucket(relative, bidirectional, buckets, distance);
                     assert!(bucket < buckets);
                 }
             }

@@ -61,13 +61,20 @@ impl ClinicalT5 {
         Ok(Self::new(config, model, tokenizer, report))
     }
 
-    pub(crate) fn new(config: T5Config, model: T5, tokenizer: Tokenizer, report: LoadReport) -> Self {
+    pub(crate) fn new(
+        config: T5Config,
+        model: T5,
+        tokenizer: Tokenizer,
+        report: LoadReport,
+    ) -> Self {
         let vocabulary = config.vocab_size;
         // What the tokenizer calls the end counts too, where the files disagree.
         let mut end = config.eos_token_ids.clone();
         end.extend(&tokenizer.special().eos);
         end.retain(|&id| (id as usize) < vocabulary);
-        let sentinels = (0..).map_while(|number| tokenizer.sentinel(number)).collect();
+        let sentinels = (0..)
+            .map_while(|number| tokenizer.sentinel(number))
+            .collect();
         let max_input_tokens = tokenizer.model_max_length().or(config.n_positions);
         Self {
             model,
@@ -169,7 +176,10 @@ impl ClinicalT5 {
                 ControlFlow::Break(()) => ControlFlow::Break(Cancel::All),
             }
         })?;
-        outputs.into_iter().next().ok_or(Error::EmptyBatch { what: "outputs" })
+        outputs
+            .into_iter()
+            .next()
+            .ok_or(Error::EmptyBatch { what: "outputs" })
     }
 
     /// Generates a text for each input, all in one batch. With `num_return_sequences` above 1 each input has that many, the
@@ -178,7 +188,11 @@ impl ClinicalT5 {
     /// # Errors
     ///
     /// Those of [`Self::generate`].
-    pub fn generate_batch<S: AsRef<str>>(&self, texts: &[S], options: &Generation) -> Result<Vec<Output>, Error> {
+    pub fn generate_batch<S: AsRef<str>>(
+        &self,
+        texts: &[S],
+        options: &Generation,
+    ) -> Result<Vec<Output>, Error> {
         let rows = self.encode_all(texts)?;
         let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
         self.run(&rows, options, |_| ControlFlow::Continue(()))
@@ -201,7 +215,12 @@ impl ClinicalT5 {
     pub fn score(&self, text: &str, target: &str) -> Result<Score, Error> {
         let input = self.encode(text, 0)?;
         let ids = self.tokenizer.encode(target, true)?.into_ids();
-        let batch = Seq2SeqBatch::from_rows(&[&input], &[&ids], self.config.pad_token_id, &self.model.device());
+        let batch = Seq2SeqBatch::from_rows(
+            &[&input],
+            &[&ids],
+            self.config.pad_token_id,
+            &self.model.device(),
+        );
         let log_probs = self.model.log_probs(&batch)?.pop().unwrap_or_default();
         Ok(Score { ids, log_probs })
     }
@@ -211,7 +230,11 @@ impl ClinicalT5 {
     /// # Errors
     ///
     /// Those of [`Self::loss`].
-    pub fn embed<S: AsRef<str>>(&self, texts: &[S], pooling: Pooling) -> Result<Vec<Vec<f32>>, Error> {
+    pub fn embed<S: AsRef<str>>(
+        &self,
+        texts: &[S],
+        pooling: Pooling,
+    ) -> Result<Vec<Vec<f32>>, Error> {
         let rows = self.encode_all(texts)?;
         // Texts of like length together: the least padding.
         let mut order: Vec<usize> = (0..rows.len()).collect();
@@ -246,13 +269,22 @@ impl ClinicalT5 {
     }
 
     fn encode_all<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<Vec<u32>>, Error> {
-        texts.iter().enumerate().map(|(row, text)| self.encode(text.as_ref(), row)).collect()
+        texts
+            .iter()
+            .enumerate()
+            .map(|(row, text)| self.encode(text.as_ref(), row))
+            .collect()
     }
 
     /// A text as the encoder reads it.
     pub(crate) fn encode(&self, text: &str, row: usize) -> Result<Vec<u32>, Error> {
-        let converted = self.deid.map(|normalizer| normalizer.normalize(text)).transpose()?;
-        let text = converted.as_ref().map_or(text, |converted| converted.text.as_str());
+        let converted = self
+            .deid
+            .map(|normalizer| normalizer.normalize(text))
+            .transpose()?;
+        let text = converted
+            .as_ref()
+            .map_or(text, |converted| converted.text.as_str());
         let mut ids = self.tokenizer.encode(text, true)?.into_ids();
         let tokens = ids.len();
         let Some(limit) = self.max_input_tokens.filter(|&limit| limit < tokens) else {
@@ -264,8 +296,8 @@ impl ClinicalT5 {
         match self.long_input {
             LongInput::Error => return Err(Error::InputTooLong { row, tokens, limit }),
             LongInput::Read => {}
-            LongInput::KeepStart => drop(ids.drain(text..tokens - marks)),
-            LongInput::KeepEnd => drop(ids.drain(..tokens - limit)),
+            LongInput::CutEnd => drop(ids.drain(text..tokens - marks)),
+            LongInput::CutStart => drop(ids.drain(..tokens - limit)),
         }
         Ok(ids)
     }

@@ -108,11 +108,18 @@ impl T5Config {
     /// them, and the errors of [`Self::validate`].
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let (dir, name) = match (path.parent(), path.file_name().and_then(|name| name.to_str())) {
+        let (dir, name) = match (
+            path.parent(),
+            path.file_name().and_then(|name| name.to_str()),
+        ) {
             (Some(parent), Some(name)) if !path.is_dir() => (parent, name),
             _ => (path, "config.json"),
         };
-        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        let dir = if dir.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            dir
+        };
         Self::from_dir(&CheckpointDir::open(dir)?, name)
     }
 
@@ -205,7 +212,8 @@ impl T5Config {
     /// Whether logits are scaled by `d_model^-0.5`.
     #[must_use]
     pub fn scales_logits(&self) -> bool {
-        self.scale_decoder_outputs.unwrap_or(self.tie_word_embeddings)
+        self.scale_decoder_outputs
+            .unwrap_or(self.tie_word_embeddings)
     }
 
     /// Decides what `transformers` 5 no longer writes: it says `tie_word_embeddings: true` for every T5, so a model that
@@ -272,7 +280,11 @@ impl T5Config {
                 return Err(Error::Zero { field });
             }
             if value > limit {
-                return Err(Error::AboveLimit { field, value, limit });
+                return Err(Error::AboveLimit {
+                    field,
+                    value,
+                    limit,
+                });
             }
         }
         // Encoder buckets are halved for the direction and halved again for the exact distances.
@@ -306,7 +318,11 @@ impl T5Config {
         let ends = self.eos_token_ids.iter().map(|&id| ("eos_token_id", id));
         for (field, id) in named.into_iter().chain(ends) {
             if id as usize >= vocabulary {
-                return Err(Error::IdOutsideVocabulary { field, id, vocabulary });
+                return Err(Error::IdOutsideVocabulary {
+                    field,
+                    id,
+                    vocabulary,
+                });
             }
         }
         Ok(())
@@ -507,33 +523,81 @@ mod tests {
         }
         refused!("num_heads", 0, Error::Zero { field: "num_heads" });
         refused!("num_decoder_layers", 0, Error::Zero { .. });
-        refused!("num_layers", 1u64 << 40, Error::AboveLimit { field: "num_layers", .. });
-        refused!("d_kv", 131_072, Error::AboveLimit { field: "num_heads * d_kv", .. });
-        refused!("d_model", u64::MAX, Error::AboveLimit { field: "d_model", .. });
+        refused!(
+            "num_layers",
+            1u64 << 40,
+            Error::AboveLimit {
+                field: "num_layers",
+                ..
+            }
+        );
+        refused!(
+            "d_kv",
+            131_072,
+            Error::AboveLimit {
+                field: "num_heads * d_kv",
+                ..
+            }
+        );
+        refused!(
+            "d_model",
+            u64::MAX,
+            Error::AboveLimit {
+                field: "d_model",
+                ..
+            }
+        );
         refused!("relative_attention_num_buckets", 3, Error::Buckets { .. });
-        refused!("relative_attention_max_distance", 16, Error::MaxDistance { .. });
+        refused!(
+            "relative_attention_max_distance",
+            16,
+            Error::MaxDistance { .. }
+        );
         refused!("layer_norm_epsilon", 0.0, Error::Epsilon { .. });
         refused!("dropout_rate", 1.0, Error::Dropout { .. });
         refused!("initializer_factor", -1.0, Error::InitializerFactor { .. });
         refused!("eos_token_id", json!([]), Error::NoEndToken);
-        refused!("eos_token_id", 100, Error::IdOutsideVocabulary { field: "eos_token_id", .. });
+        refused!(
+            "eos_token_id",
+            100,
+            Error::IdOutsideVocabulary {
+                field: "eos_token_id",
+                ..
+            }
+        );
         refused!("pad_token_id", 100, Error::IdOutsideVocabulary { .. });
         refused!("pad_token_id", -1, Error::Config(_));
         refused!("feed_forward_proj", "gated-tanh", Error::Config(_));
         refused!("d_ff", "64", Error::Config(_));
-        refused!("model_type", "llama", Error::Weights(clinical_weights::Error::ModelType { .. }));
-        let nan = T5Config { layer_norm_epsilon: f64::NAN, ..T5Config::t5_base() };
+        refused!(
+            "model_type",
+            "llama",
+            Error::Weights(clinical_weights::Error::ModelType { .. })
+        );
+        let nan = T5Config {
+            layer_norm_epsilon: f64::NAN,
+            ..T5Config::t5_base()
+        };
         assert!(matches!(nan.validate(), Err(Error::Epsilon { .. })));
     }
 
     #[test]
     fn names_of_feed_forward_layers() {
-        for name in ["relu", "gelu", "gelu_new", "silu", "gated-relu", "gated-gelu", "gated-silu"] {
+        for name in [
+            "relu",
+            "gelu",
+            "gelu_new",
+            "silu",
+            "gated-relu",
+            "gated-gelu",
+            "gated-silu",
+        ] {
             let kind = FeedForwardKind::try_from(name.to_owned()).unwrap();
             assert_eq!(String::from(kind), name);
         }
         let same = |a: &str, b: &str| {
-            FeedForwardKind::try_from(a.to_owned()).unwrap() == FeedForwardKind::try_from(b.to_owned()).unwrap()
+            FeedForwardKind::try_from(a.to_owned()).unwrap()
+                == FeedForwardKind::try_from(b.to_owned()).unwrap()
         };
         assert!(same("gated-gelu_new", "gated-gelu") && !same("gelu", "gelu_new"));
     }

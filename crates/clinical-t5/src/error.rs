@@ -9,7 +9,9 @@ use clinical_nn::LossError;
 pub enum Error {
     // --- config.json ---------------------------------------------------------------------------------------------
     /// A key is missing or has the wrong type.
-    #[error("config.json does not describe a T5 model ({0}): check that it is the file that was published with the weights")]
+    #[error(
+        "config.json does not describe a T5 model ({0}): check that it is the file that was published with the weights"
+    )]
     Config(#[from] serde_json::Error),
     /// A size is zero.
     #[error("config.json sets {field} to 0: a model needs at least 1")]
@@ -18,7 +20,9 @@ pub enum Error {
         field: &'static str,
     },
     /// A size is above its limit.
-    #[error("config.json sets {field} to {value}, above the limit of {limit}: it is damaged or hostile")]
+    #[error(
+        "config.json sets {field} to {value}, above the limit of {limit}: it is damaged or hostile"
+    )]
     AboveLimit {
         /// The key.
         field: &'static str,
@@ -34,7 +38,9 @@ pub enum Error {
         buckets: usize,
     },
     /// The logarithmic buckets would cover nothing.
-    #[error("config.json has a relative_attention_max_distance of {distance}: {buckets} buckets need more than half their number")]
+    #[error(
+        "config.json has a relative_attention_max_distance of {distance}: {buckets} buckets need more than half their number"
+    )]
     MaxDistance {
         /// The distance.
         distance: usize,
@@ -60,7 +66,9 @@ pub enum Error {
         factor: f64,
     },
     /// The feed-forward layer is of a kind that this crate does not have.
-    #[error("config.json has the feed_forward_proj `{name}`: supported are relu, gelu, gelu_new and silu, each also as gated-...")]
+    #[error(
+        "config.json has the feed_forward_proj `{name}`: supported are relu, gelu, gelu_new and silu, each also as gated-..."
+    )]
     FeedForward {
         /// The name, escaped and cut.
         name: String,
@@ -87,7 +95,9 @@ pub enum Error {
         what: &'static str,
     },
     /// The tensors of a batch do not have the same rows, or ids and mask not the same shape.
-    #[error("the batch has inputs {inputs:?}, a mask {mask:?} and {decoder} target rows: they must match")]
+    #[error(
+        "the batch has inputs {inputs:?}, a mask {mask:?} and {decoder} target rows: they must match"
+    )]
     BatchShape {
         /// Rows and positions of the input ids.
         inputs: [usize; 2],
@@ -97,7 +107,9 @@ pub enum Error {
         decoder: usize,
     },
     /// An input id has no row in the embedding table.
-    #[error("token id {id} (row {row}) has no row in the embedding table of {vocabulary}: the tokenizer does not belong to this model, or its embeddings must be resized")]
+    #[error(
+        "token id {id} (row {row}) has no row in the embedding table of {vocabulary}: the tokenizer does not belong to this model, or its embeddings must be resized"
+    )]
     InputOutsideVocabulary {
         /// The id.
         id: i64,
@@ -127,13 +139,18 @@ pub enum Error {
         mean: f64,
     },
     /// A text is too short to keep one token and replace another, or too long to count.
-    #[error("spans cannot be drawn for a length of {length}: it must be at least 2 and at most {}", crate::MAX_SPAN_LENGTH)]
+    #[error(
+        "spans cannot be drawn for a length of {length}: it must be at least 2 and at most {}",
+        crate::MAX_SPAN_LENGTH
+    )]
     SpanLength {
         /// The length.
         length: usize,
     },
     /// There are more spans than sentinels.
-    #[error("there are more spans than the {limit} sentinels: shorten the text or replace less of it")]
+    #[error(
+        "there are more spans than the {limit} sentinels: shorten the text or replace less of it"
+    )]
     SentinelsUsedUp {
         /// The number of sentinels.
         limit: usize,
@@ -162,7 +179,9 @@ pub enum Error {
         limit: usize,
     },
     /// A text to fill has no place to fill.
-    #[error("the text has no sentinel that the tokenizer knows: mark each place to fill with <extra_id_0>, <extra_id_1>, ...")]
+    #[error(
+        "the text has no sentinel that the tokenizer knows: mark each place to fill with <extra_id_0>, <extra_id_1>, ..."
+    )]
     NoSentinel,
     /// A text to fill has two places of one name.
     #[error("the text has <extra_id_{number}> twice: give each place its own sentinel")]
@@ -175,6 +194,9 @@ pub enum Error {
     /// The directory or its weights.
     #[error(transparent)]
     Weights(#[from] clinical_weights::Error),
+    /// The tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] clinical_tokenizer::Error),
     /// The choice of tokens.
     #[error(transparent)]
     Generate(#[from] GenerateError),

@@ -47,7 +47,13 @@ impl FeedForward {
         let normed = self.layer_norm.forward(x.clone());
         let wo = self.wo.weight.val().dtype();
         // The product of gate and gated value may pass the range of f16; both factors rarely do.
-        let wide = |y: Tensor<3>| if wo == DType::F16 { y.cast(DType::F32) } else { y };
+        let wide = |y: Tensor<3>| {
+            if wo == DType::F16 {
+                y.cast(DType::F32)
+            } else {
+                y
+            }
+        };
         let inner = match (&self.wi, &self.wi_0, &self.wi_1) {
             (None, Some(wi_0), Some(wi_1)) => {
                 let gate = self.activate(wide(wi_0.forward(normed.clone())));

@@ -49,7 +49,11 @@ impl ClinicalT5 {
         let options = Generation::greedy();
         let spans = text.matches("<extra_id_").count();
         let tokens = spans.saturating_add(1).saturating_mul(TOKENS_PER_SPAN);
-        self.fill_with(text, &options.with_max_new_tokens(tokens), &self.sentinels())
+        self.fill_with(
+            text,
+            &options.with_max_new_tokens(tokens),
+            &self.sentinels(),
+        )
     }
 
     /// [`Self::fill`] with other options, and with the sentinels that the model was trained with: see
@@ -58,7 +62,12 @@ impl ClinicalT5 {
     /// # Errors
     ///
     /// Those of [`Self::fill`], and [`Error::SentinelsUsedUp`].
-    pub fn fill_with(&self, text: &str, options: &Generation, sentinels: &Sentinels) -> Result<Vec<Span>, Error> {
+    pub fn fill_with(
+        &self,
+        text: &str,
+        options: &Generation,
+        sentinels: &Sentinels,
+    ) -> Result<Vec<Span>, Error> {
         let mut ids = self.encode(text, 0)?;
         // The numbers of the sentinels in the order of the text, which are replaced by the ids that stand for them.
         let mut asked = Vec::new();
@@ -80,7 +89,10 @@ impl ClinicalT5 {
         if let Some(closing) = closing {
             options = options.with_stop_sequences([vec![closing]]);
         }
-        let output = self.run(&[&ids], &options, |_| ControlFlow::Continue(()))?.into_iter().next();
+        let output = self
+            .run(&[&ids], &options, |_| ControlFlow::Continue(()))?
+            .into_iter()
+            .next();
         let output = output.ok_or(Error::EmptyBatch { what: "outputs" })?;
 
         let numbers: Vec<(u32, Option<usize>)> = asked
@@ -93,7 +105,8 @@ impl ClinicalT5 {
             .into_iter()
             .map(|number| {
                 let found = pieces.iter().find(|piece| piece.number == number);
-                let (mut range, complete) = found.map_or((0..0, false), |piece| (piece.range.clone(), piece.complete));
+                let (mut range, complete) =
+                    found.map_or((0..0, false), |piece| (piece.range.clone(), piece.complete));
                 while range.end > range.start && self.is_end(output.ids[range.end - 1]) {
                     range.end -= 1;
                 }

@@ -55,7 +55,11 @@ impl T5 {
     /// [`T5Config::dropout_rate`].
     #[must_use]
     pub fn with_dropout(mut self, rate: f64) -> Self {
-        self.dropout = if rate.is_nan() { 0.0 } else { rate.clamp(0.0, 0.999) };
+        self.dropout = if rate.is_nan() {
+            0.0
+        } else {
+            rate.clamp(0.0, 0.999)
+        };
         self
     }
 
@@ -143,7 +147,8 @@ impl T5 {
         let [rows, length] = batch.labels.dims();
         let ids: Vec<i64> = targets.iter().map(|&(_, label)| label).collect();
         let count = ids.len();
-        let ids = Tensor::<3, Int>::from_data(TensorData::new(ids, [1, count, 1]), &states.device());
+        let ids =
+            Tensor::<3, Int>::from_data(TensorData::new(ids, [1, count, 1]), &states.device());
         let found = log_softmax(self.project(states).cast(DType::F32), 2).gather(2, ids);
         let mut by_row = vec![Vec::new(); rows];
         for ((position, _), value) in targets.into_iter().zip(found.into_data().iter::<f32>()) {
@@ -157,12 +162,20 @@ impl T5 {
     fn target_states(&self, batch: &Seq2SeqBatch) -> Result<(Tensor<3>, Vec<(usize, i64)>), Error> {
         let vocabulary = self.vocabulary_out();
         let labels = Grid::read(&batch.labels, "labels")?;
-        let targets: Vec<(usize, i64)> = labels.ids.iter().copied().enumerate().filter(|&(_, label)| label >= 0).collect();
+        let targets: Vec<(usize, i64)> = labels
+            .ids
+            .iter()
+            .copied()
+            .enumerate()
+            .filter(|&(_, label)| label >= 0)
+            .collect();
         if targets.is_empty() {
             return Err(LossError::NoTargets.into());
         }
         let limit = vocabulary.min(self.shared.vocabulary());
-        if let Some(&(position, label)) = targets.iter().find(|&&(_, label)| label as usize >= limit) {
+        if let Some(&(position, label)) =
+            targets.iter().find(|&&(_, label)| label as usize >= limit)
+        {
             return Err(LossError::LabelOutOfRange {
                 label,
                 position,
@@ -173,9 +186,13 @@ impl T5 {
         let shifted = self.shift_right(&labels);
         let states = self.decoder_states(&batch.input_ids, &batch.input_mask, shifted)?;
         let [rows, length, d_model] = states.dims();
-        let positions: Vec<i64> = targets.iter().map(|&(position, _)| position as i64).collect();
+        let positions: Vec<i64> = targets
+            .iter()
+            .map(|&(position, _)| position as i64)
+            .collect();
         let count = positions.len();
-        let positions = Tensor::<1, Int>::from_data(TensorData::new(positions, [count]), &states.device());
+        let positions =
+            Tensor::<1, Int>::from_data(TensorData::new(positions, [count]), &states.device());
         let states = states
             .reshape([rows * length, d_model])
             .select(0, positions)
@@ -267,7 +284,7 @@ impl T5 {
 fn hidden(mask: &Tensor<2, Bool>, device: &Device) -> Option<Tensor<4, Bool>> {
     let [rows, length] = mask.dims();
     let hidden: Vec<bool> = mask.to_data().iter::<bool>().map(|token| !token).collect();
-    hidden.contains(&true).then(|| {
-        Tensor::from_data(TensorData::new(hidden, [rows, 1, 1, length]), device)
-    })
+    hidden
+        .contains(&true)
+        .then(|| Tensor::from_data(TensorData::new(hidden, [rows, 1, 1, length]), device))
 }

@@ -14,13 +14,31 @@ impl FromCheckpoint for T5 {
         // For writing the rules are tried backwards: the norms of a sub-layer before its matrices.
         let keys = KeyMap::new()
             .rename("**.layer.0.SelfAttention.**", "**.self_attention.**")
-            .rename("**.layer.0.layer_norm.**", "**.self_attention.layer_norm.**")
+            .rename(
+                "**.layer.0.layer_norm.**",
+                "**.self_attention.layer_norm.**",
+            )
             .rename("**.layer.1.EncDecAttention.**", "**.cross_attention.**")
-            .rename("decoder.**.layer.1.layer_norm.**", "decoder.**.cross_attention.layer_norm.**")
-            .rename("encoder.**.layer.1.DenseReluDense.**", "encoder.**.feed_forward.**")
-            .rename("decoder.**.layer.2.DenseReluDense.**", "decoder.**.feed_forward.**")
-            .rename("encoder.**.layer.1.layer_norm.**", "encoder.**.feed_forward.layer_norm.**")
-            .rename("decoder.**.layer.2.layer_norm.**", "decoder.**.feed_forward.layer_norm.**")
+            .rename(
+                "decoder.**.layer.1.layer_norm.**",
+                "decoder.**.cross_attention.layer_norm.**",
+            )
+            .rename(
+                "encoder.**.layer.1.DenseReluDense.**",
+                "encoder.**.feed_forward.**",
+            )
+            .rename(
+                "decoder.**.layer.2.DenseReluDense.**",
+                "decoder.**.feed_forward.**",
+            )
+            .rename(
+                "encoder.**.layer.1.layer_norm.**",
+                "encoder.**.feed_forward.layer_norm.**",
+            )
+            .rename(
+                "decoder.**.layer.2.layer_norm.**",
+                "decoder.**.feed_forward.layer_norm.**",
+            )
             .ignore("decoder.block.*.layer.1.EncDecAttention.relative_attention_bias.weight");
         let tables = [
             "shared.weight",
@@ -43,19 +61,46 @@ mod tests {
         let keys = T5Config::t5_base().init(&clinical_kernels::cpu()).key_map();
         for (checkpoint, module) in [
             ("shared.weight", "shared.weight"),
-            ("encoder.final_layer_norm.weight", "encoder.final_layer_norm.weight"),
-            ("encoder.block.3.layer.0.SelfAttention.q.weight", "encoder.block.3.self_attention.q.weight"),
+            (
+                "encoder.final_layer_norm.weight",
+                "encoder.final_layer_norm.weight",
+            ),
+            (
+                "encoder.block.3.layer.0.SelfAttention.q.weight",
+                "encoder.block.3.self_attention.q.weight",
+            ),
             (
                 "decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
                 "decoder.block.0.self_attention.relative_attention_bias.weight",
             ),
-            ("encoder.block.0.layer.0.layer_norm.weight", "encoder.block.0.self_attention.layer_norm.weight"),
-            ("encoder.block.0.layer.1.DenseReluDense.wi.weight", "encoder.block.0.feed_forward.wi.weight"),
-            ("encoder.block.0.layer.1.layer_norm.weight", "encoder.block.0.feed_forward.layer_norm.weight"),
-            ("decoder.block.11.layer.1.EncDecAttention.o.weight", "decoder.block.11.cross_attention.o.weight"),
-            ("decoder.block.2.layer.1.layer_norm.weight", "decoder.block.2.cross_attention.layer_norm.weight"),
-            ("decoder.block.2.layer.2.DenseReluDense.wi_0.weight", "decoder.block.2.feed_forward.wi_0.weight"),
-            ("decoder.block.2.layer.2.layer_norm.weight", "decoder.block.2.feed_forward.layer_norm.weight"),
+            (
+                "encoder.block.0.layer.0.layer_norm.weight",
+                "encoder.block.0.self_attention.layer_norm.weight",
+            ),
+            (
+                "encoder.block.0.layer.1.DenseReluDense.wi.weight",
+                "encoder.block.0.feed_forward.wi.weight",
+            ),
+            (
+                "encoder.block.0.layer.1.layer_norm.weight",
+                "encoder.block.0.feed_forward.layer_norm.weight",
+            ),
+            (
+                "decoder.block.11.layer.1.EncDecAttention.o.weight",
+                "decoder.block.11.cross_attention.o.weight",
+            ),
+            (
+                "decoder.block.2.layer.1.layer_norm.weight",
+                "decoder.block.2.cross_attention.layer_norm.weight",
+            ),
+            (
+                "decoder.block.2.layer.2.DenseReluDense.wi_0.weight",
+                "decoder.block.2.feed_forward.wi_0.weight",
+            ),
+            (
+                "decoder.block.2.layer.2.layer_norm.weight",
+                "decoder.block.2.feed_forward.layer_norm.weight",
+            ),
         ] {
             assert_eq!(keys.module_name(checkpoint), module);
             assert_eq!(keys.checkpoint_name(module), checkpoint);

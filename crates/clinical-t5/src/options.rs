@@ -12,9 +12,9 @@ pub enum LongInput {
     #[default]
     Error,
     /// Leave out the end, as `transformers` truncates.
-    KeepStart,
+    CutEnd,
     /// Leave out the start.
-    KeepEnd,
+    CutStart,
     /// Read all of it. Relative positions allow any length; memory grows with its square.
     Read,
 }
@@ -86,7 +86,10 @@ impl Score {
     /// The log-probability of the whole target.
     #[must_use]
     pub fn total(&self) -> f64 {
-        self.log_probs.iter().map(|&log_prob| f64::from(log_prob)).sum()
+        self.log_probs
+            .iter()
+            .map(|&log_prob| f64::from(log_prob))
+            .sum()
     }
 
     /// The mean log-probability of a token.

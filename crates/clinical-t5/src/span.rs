@@ -73,8 +73,13 @@ impl Sentinels {
         let (id, limit) = match self {
             Self::ByName(ids) => (ids.get(span).copied(), ids.len()),
             Self::TopOfVocabulary { tokens } => {
-                let below = u32::try_from(span).ok().and_then(|span| span.checked_add(1));
-                (below.and_then(|below| tokens.checked_sub(below)), *tokens as usize)
+                let below = u32::try_from(span)
+                    .ok()
+                    .and_then(|span| span.checked_add(1));
+                (
+                    below.and_then(|below| tokens.checked_sub(below)),
+                    *tokens as usize,
+                )
             }
         };
         id.ok_or(Error::SentinelsUsedUp { limit })
@@ -162,7 +167,11 @@ impl SpanCorruption {
     /// # Errors
     ///
     /// Those of [`Self::counts`].
-    pub fn random_mask<R: Rng + ?Sized>(&self, length: usize, rng: &mut R) -> Result<Vec<bool>, Error> {
+    pub fn random_mask<R: Rng + ?Sized>(
+        &self,
+        length: usize,
+        rng: &mut R,
+    ) -> Result<Vec<bool>, Error> {
         let (noise, spans) = self.counts(length)?;
         let replaced = composition(noise, spans, rng);
         let kept = composition(length - noise, spans, rng);
@@ -197,7 +206,11 @@ impl SpanCorruption {
     /// # Errors
     ///
     /// Theirs.
-    pub fn random_example<R: Rng + ?Sized>(&self, ids: &[u32], rng: &mut R) -> Result<Corrupted, Error> {
+    pub fn random_example<R: Rng + ?Sized>(
+        &self,
+        ids: &[u32],
+        rng: &mut R,
+    ) -> Result<Corrupted, Error> {
         self.corrupt(ids, &self.random_mask(ids.len(), rng)?)
     }
 
@@ -231,7 +244,8 @@ fn composition<R: Rng + ?Sized>(items: usize, parts: usize, rng: &mut R) -> Vec<
     cuts.sort_unstable();
     let ends = cuts.into_iter().map(|cut| cut + 1).chain([items]);
     let mut start = 0;
-    ends.map(|end| end - std::mem::replace(&mut start, end)).collect()
+    ends.map(|end| end - std::mem::replace(&mut start, end))
+        .collect()
 }
 
 #[cfg(test)]
@@ -281,7 +295,11 @@ mod tests {
                     let mut spans = spans(32_100);
                     spans.noise_density = noise_density;
                     spans.mean_span = mean_noise_span_length;
-                    assert_eq!(spans.lengths(inputs_length).unwrap(), (tokens_length, targets_length), "{line}");
+                    assert_eq!(
+                        spans.lengths(inputs_length).unwrap(),
+                        (tokens_length, targets_length),
+                        "{line}"
+                    );
                     lengths += 1;
                 }
                 Golden::Corrupt {
@@ -295,7 +313,10 @@ mod tests {
                 } => {
                     let mask: Vec<bool> = mask.into_iter().map(|mark| mark == 1).collect();
                     let spans = spans(len_tokenizer);
-                    assert_eq!(spans.corrupt(&ids, &mask).unwrap(), Corrupted { input_ids, labels });
+                    assert_eq!(
+                        spans.corrupt(&ids, &mask).unwrap(),
+                        Corrupted { input_ids, labels }
+                    );
                     if let (Some(noise), Some(count)) = (n_noise, n_spans) {
                         assert_eq!(spans.counts(ids.len()).unwrap(), (noise, count));
                     }
@@ -326,7 +347,12 @@ mod tests {
             }
         }
         // Every place but the ends is about as likely as any other: 0.15 of 400, give or take five deviations.
-        assert!(starts[20..548].iter().all(|&count| (25..=96).contains(&count)), "{starts:?}");
+        assert!(
+            starts[20..548]
+                .iter()
+                .all(|&count| (25..=96).contains(&count)),
+            "{starts:?}"
+        );
     }
 
     #[test]
@@ -334,7 +360,9 @@ mod tests {
         for length in 2..40 {
             let example = |seed| {
                 let ids: Vec<u32> = (0..length).collect();
-                spans(32_100).random_example(&ids, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap()
+                spans(32_100)
+                    .random_example(&ids, &mut ChaCha8Rng::seed_from_u64(seed))
+                    .unwrap()
             };
             assert_eq!(example(1), example(1));
             // Every token is in exactly one of both.
@@ -353,27 +381,53 @@ mod tests {
     fn named_sentinels_may_run_out() {
         let named = SpanCorruption::new(Sentinels::ByName(vec![160, 161]), 1);
         let ids = [5, 6, 7, 8, 9];
-        let example = named.corrupt(&ids, &[false, true, false, true, true]).unwrap();
+        let example = named
+            .corrupt(&ids, &[false, true, false, true, true])
+            .unwrap();
         assert_eq!(example.input_ids, [5, 160, 7, 161, 1]);
         assert_eq!(example.labels, [160, 6, 161, 8, 9, 1]);
         let many = named.corrupt(&ids, &[true, false, true, false, true]);
         assert!(matches!(many, Err(Error::SentinelsUsedUp { limit: 2 })));
-        assert!(matches!(spans(1).corrupt(&ids, &[false, true, false, true, true]), Err(Error::SentinelsUsedUp { .. })));
-        assert!(matches!(named.corrupt(&ids, &[true]), Err(Error::MaskLength { ids: 5, mask: 1 })));
+        assert!(matches!(
+            spans(1).corrupt(&ids, &[false, true, false, true, true]),
+            Err(Error::SentinelsUsedUp { .. })
+        ));
+        assert!(matches!(
+            named.corrupt(&ids, &[true]),
+            Err(Error::MaskLength { ids: 5, mask: 1 })
+        ));
     }
 
     #[test]
     fn settings_are_checked() {
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         for density in [0.0, -0.1, 0.91, f64::NAN] {
-            let spans = SpanCorruption { noise_density: density, ..spans(32_100) };
-            assert!(matches!(spans.lengths(512), Err(Error::NoiseDensity { .. })));
+            let spans = SpanCorruption {
+                noise_density: density,
+                ..spans(32_100)
+            };
+            assert!(matches!(
+                spans.lengths(512),
+                Err(Error::NoiseDensity { .. })
+            ));
         }
         for mean in [0.5, f64::INFINITY, f64::NAN] {
-            let spans = SpanCorruption { mean_span: mean, ..spans(32_100) };
-            assert!(matches!(spans.random_mask(10, &mut rng), Err(Error::MeanSpan { .. })));
+            let spans = SpanCorruption {
+                mean_span: mean,
+                ..spans(32_100)
+            };
+            assert!(matches!(
+                spans.random_mask(10, &mut rng),
+                Err(Error::MeanSpan { .. })
+            ));
         }
-        assert!(matches!(spans(32_100).lengths(usize::MAX), Err(Error::SpanLength { .. })));
-        assert!(matches!(spans(32_100).random_mask(1, &mut rng), Err(Error::SpanLength { length: 1 })));
+        assert!(matches!(
+            spans(32_100).lengths(usize::MAX),
+            Err(Error::SpanLength { .. })
+        ));
+        assert!(matches!(
+            spans(32_100).random_mask(1, &mut rng),
+            Err(Error::SpanLength { length: 1 })
+        ));
     }
 }

@@ -73,7 +73,12 @@ impl Encoder {
     ) -> Tensor<3> {
         let view = View {
             hidden,
-            bias: bias(self.block.first().map(|block| &block.self_attention), &x, true, self.max_distance),
+            bias: bias(
+                self.block.first().map(|block| &block.self_attention),
+                &x,
+                true,
+                self.max_distance,
+            ),
             causal: false,
         };
         let mut x = dropout.forward(x.cast(DType::F32));
@@ -110,7 +115,12 @@ impl Decoder {
     ) -> Tensor<3> {
         let own = View {
             hidden: None,
-            bias: bias(self.block.first().map(|block| &block.self_attention), &x, false, self.max_distance),
+            bias: bias(
+                self.block.first().map(|block| &block.self_attention),
+                &x,
+                false,
+                self.max_distance,
+            ),
             causal: true,
         };
         let other = View {
@@ -139,5 +149,10 @@ fn bias(
     max_distance: usize,
 ) -> Option<Tensor<4>> {
     let table = first?.relative_attention_bias.as_ref()?;
-    Some(sequence_bias(table, x.dims()[1], bidirectional, max_distance))
+    Some(sequence_bias(
+        table,
+        x.dims()[1],
+        bidirectional,
+        max_distance,
+    ))
 }

@@ -52,7 +52,13 @@ impl T5 {
         for block in &self.decoder.block {
             let (key, value) = block.cross_attention.keys_values(encoded.states.clone());
             let [_, heads, _, d_kv] = key.dims();
-            own.push(KvCache::new(rows, heads, d_kv, capacity, (&key.device(), key.dtype())));
+            own.push(KvCache::new(
+                rows,
+                heads,
+                d_kv,
+                capacity,
+                (&key.device(), key.dtype()),
+            ));
             prompts.push((dense(key), dense(value)));
         }
         T5Cache {
@@ -88,7 +94,11 @@ impl StepModel for T5 {
         false
     }
 
-    fn prefill(&self, prompts: &[&[u32]], reserve: usize) -> Result<(T5Cache, Tensor<2>), ModelError> {
+    fn prefill(
+        &self,
+        prompts: &[&[u32]],
+        reserve: usize,
+    ) -> Result<(T5Cache, Tensor<2>), ModelError> {
         ModelError::check_prompts(prompts, self.shared.vocabulary())?;
         let encoded = self.encode_checked(prompts);
         let mut cache = self.new_cache(&encoded, reserve);
@@ -112,19 +122,28 @@ impl StepModel for T5 {
             });
         }
         let positions = cache.positions() + 1;
-        if cache.bias.as_ref().is_some_and(|bias| bias.capacity() < positions) {
+        if cache
+            .bias
+            .as_ref()
+            .is_some_and(|bias| bias.capacity() < positions)
+        {
             cache.bias = self.step_bias(positions.saturating_mul(2));
         }
         let bias = cache.bias.as_ref().map(|bias| bias.last_query(positions));
 
         let ids: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
-        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [cache.rows, 1]), &self.device());
+        let ids =
+            Tensor::<2, Int>::from_data(TensorData::new(ids, [cache.rows, 1]), &self.device());
         let mut x = self.shared.forward(ids).cast(DType::F32);
         let none = burn::nn::DropoutConfig::new(0.0).init();
         for (i, block) in self.decoder.block.iter().enumerate() {
-            x = block.self_attention.step(x, bias.clone(), &mut cache.own[i]);
+            x = block
+                .self_attention
+                .step(x, bias.clone(), &mut cache.own[i]);
             let (prompt, hidden) = (cache.prompts[i].clone(), cache.hidden.clone());
-            x = block.cross_attention.step_to_other(x, prompt, hidden, cache.group);
+            x = block
+                .cross_attention
+                .step_to_other(x, prompt, hidden, cache.group);
             x = block.feed_forward.forward(x, &none);
         }
         let logits = self.project(self.decoder.final_layer_norm.forward(x));

@@ -25,7 +25,9 @@ fn equals_transformers() {
         let loss = fixture.model.loss(&batch).unwrap().into_scalar::<f32>();
         close(&[loss], fixture.floats("loss.value"), 1e-5, name);
 
-        let expected = fixture.floats("loss.log_probs").chunks(fixture.shape("loss.log_probs")[1]);
+        let expected = fixture
+            .floats("loss.log_probs")
+            .chunks(fixture.shape("loss.log_probs")[1]);
         let found = fixture.model.log_probs(&batch).unwrap();
         let (mut sum, mut count) = (0.0, 0);
         for (found, expected) in found.iter().zip(expected) {
@@ -34,7 +36,12 @@ fn equals_transformers() {
             count += found.len();
         }
         assert_eq!(count, 4 + 9 + 7);
-        close(&[-sum / count as f32], fixture.floats("loss.value"), 1e-5, name);
+        close(
+            &[-sum / count as f32],
+            fixture.floats("loss.value"),
+            1e-5,
+            name,
+        );
     }
 }
 
@@ -44,14 +51,22 @@ fn gradients_equal_transformers() {
         let device = clinical_kernels::cpu().autodiff();
         let fixture = Fixture::on(name, device, Precision::F32);
         let gradients = fixture.model.loss(&batch(&fixture)).unwrap().backward();
-        let T5 { shared, encoder, decoder, .. } = &fixture.model;
+        let T5 {
+            shared,
+            encoder,
+            decoder,
+            ..
+        } = &fixture.model;
         let last = decoder.block.len() - 1;
         let table = |table: &Option<clinical_nn::Embedding>| {
             let table = table.as_ref().unwrap().weight.val();
             table.grad(&gradients).unwrap()
         };
         for (key, gradient) in [
-            ("shared.weight".to_owned(), shared.weight.val().grad(&gradients).unwrap()),
+            (
+                "shared.weight".to_owned(),
+                shared.weight.val().grad(&gradients).unwrap(),
+            ),
             (
                 "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight".to_owned(),
                 table(&encoder.block[0].self_attention.relative_attention_bias),
@@ -62,20 +77,49 @@ fn gradients_equal_transformers() {
             ),
             (
                 format!("decoder.block.{last}.layer.1.EncDecAttention.k.weight"),
-                decoder.block[last].cross_attention.k.weight.val().grad(&gradients).unwrap().transpose(),
+                decoder.block[last]
+                    .cross_attention
+                    .k
+                    .weight
+                    .val()
+                    .grad(&gradients)
+                    .unwrap()
+                    .transpose(),
             ),
             (
                 "encoder.block.0.layer.0.SelfAttention.q.weight".to_owned(),
-                encoder.block[0].self_attention.q.weight.val().grad(&gradients).unwrap().transpose(),
+                encoder.block[0]
+                    .self_attention
+                    .q
+                    .weight
+                    .val()
+                    .grad(&gradients)
+                    .unwrap()
+                    .transpose(),
             ),
         ] {
             let expected = fixture.floats(&format!("grad.{key}"));
             let largest = expected.iter().fold(0.0f32, |a, b| a.max(b.abs()));
             assert!(largest > 1e-3, "{name} {key}: {largest}");
-            close(&common::host(gradient), expected, 1e-4 * largest.max(1.0), &format!("{name} {key}"));
+            close(
+                &common::host(gradient),
+                expected,
+                1e-4 * largest.max(1.0),
+                &format!("{name} {key}"),
+            );
         }
-        let norm = encoder.final_layer_norm.weight.val().grad(&gradients).unwrap();
-        close(&common::host(norm), fixture.floats("grad.encoder.final_layer_norm.weight"), 1e-4, name);
+        let norm = encoder
+            .final_layer_norm
+            .weight
+            .val()
+            .grad(&gradients)
+            .unwrap();
+        close(
+            &common::host(norm),
+            fixture.floats("grad.encoder.final_layer_norm.weight"),
+            1e-4,
+            name,
+        );
     }
 }
 
@@ -119,9 +163,14 @@ fn labels_that_allow_no_loss() {
     let mut batch = batch(&fixture);
     let shape = batch.labels.dims();
     let count = shape[0] * shape[1];
-    let labels = |values: Vec<i64>| burn::tensor::Tensor::from_data(TensorData::new(values, shape), &clinical_kernels::cpu());
+    let labels = |values: Vec<i64>| {
+        burn::tensor::Tensor::from_data(TensorData::new(values, shape), &clinical_kernels::cpu())
+    };
     batch.labels = labels(vec![-100; count]);
-    assert!(matches!(fixture.model.loss(&batch), Err(Error::Loss(LossError::NoTargets))));
+    assert!(matches!(
+        fixture.model.loss(&batch),
+        Err(Error::Loss(LossError::NoTargets))
+    ));
     let mut values = vec![3; count];
     values[10] = vocabulary;
     batch.labels = labels(values);
@@ -130,9 +179,15 @@ fn labels_that_allow_no_loss() {
         Err(Error::Loss(LossError::LabelOutOfRange { position: 10, .. }))
     ));
     batch.labels = labels(vec![3; count]).narrow(0, 0, 1);
-    assert!(matches!(fixture.model.loss(&batch), Err(Error::BatchShape { .. })));
+    assert!(matches!(
+        fixture.model.loss(&batch),
+        Err(Error::BatchShape { .. })
+    ));
     let empty = Seq2SeqBatch::from_rows(&[], &[], 0, &clinical_kernels::cpu());
-    assert!(matches!(fixture.model.loss(&empty), Err(Error::EmptyBatch { .. })));
+    assert!(matches!(
+        fixture.model.loss(&empty),
+        Err(Error::EmptyBatch { .. })
+    ));
 }
 
 /// Any negative label is ignored, not only -100, and does not change its neighbours.
@@ -141,7 +196,17 @@ fn other_negative_labels_are_ignored_too() {
     let fixture = Fixture::load("v1_1");
     let mut batch = batch(&fixture);
     let before = fixture.model.loss(&batch).unwrap().into_scalar::<f32>();
-    let labels: Vec<i64> = fixture.ints("loss.labels").iter().map(|&label| label.max(-1)).collect();
-    batch.labels = burn::tensor::Tensor::from_data(TensorData::new(labels, batch.labels.dims()), &clinical_kernels::cpu());
-    assert_eq!(fixture.model.loss(&batch).unwrap().into_scalar::<f32>(), before);
+    let labels: Vec<i64> = fixture
+        .ints("loss.labels")
+        .iter()
+        .map(|&label| label.max(-1))
+        .collect();
+    batch.labels = burn::tensor::Tensor::from_data(
+        TensorData::new(labels, batch.labels.dims()),
+        &clinical_kernels::cpu(),
+    );
+    assert_eq!(
+        fixture.model.loss(&batch).unwrap().into_scalar::<f32>(),
+        before
+    );
 }

@@ -14,7 +14,10 @@ pub(crate) struct Aligned<'a> {
 impl<'a> Aligned<'a> {
     /// Text as it is.
     pub(crate) fn same(text: &'a str) -> Self {
-        Self { text: Cow::Borrowed(text), map: None }
+        Self {
+            text: Cow::Borrowed(text),
+            map: None,
+        }
     }
 
     /// The text.
@@ -43,13 +46,17 @@ pub(crate) struct Aligner {
 
 impl Aligner {
     pub(crate) fn with_capacity(bytes: usize) -> Self {
-        Self { text: String::with_capacity(bytes), map: Vec::with_capacity(bytes + 1) }
+        Self {
+            text: String::with_capacity(bytes),
+            map: Vec::with_capacity(bytes + 1),
+        }
     }
 
     /// Adds text that stands for something else: each byte points to `origin`.
     pub(crate) fn push_from(&mut self, text: &str, origin: usize) {
         self.text.push_str(text);
-        self.map.extend(std::iter::repeat_n(origin as u32, text.len()));
+        self.map
+            .extend(std::iter::repeat_n(origin as u32, text.len()));
     }
 
     /// Adds one character that stands for something else.
@@ -60,12 +67,16 @@ impl Aligner {
     /// Adds text that is in the original at `origin`.
     pub(crate) fn push_same(&mut self, text: &str, origin: usize) {
         self.text.push_str(text);
-        self.map.extend((origin..origin + text.len()).map(|i| i as u32));
+        self.map
+            .extend((origin..origin + text.len()).map(|i| i as u32));
     }
 
     /// Ends the text; `end` is the end of the original.
     pub(crate) fn finish(mut self, end: usize) -> Aligned<'static> {
         self.map.push(end as u32);
-        Aligned { text: Cow::Owned(self.text), map: Some(self.map) }
+        Aligned {
+            text: Cow::Owned(self.text),
+            map: Some(self.map),
+        }
     }
 }

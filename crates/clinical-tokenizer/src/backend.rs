@@ -71,7 +71,12 @@ impl Backend {
     }
 
     /// Encodes one text or two, with the tokens around them if `add_special`.
-    pub(crate) fn encode(&self, text: &str, second: Option<&str>, add_special: bool) -> Result<Encoding> {
+    pub(crate) fn encode(
+        &self,
+        text: &str,
+        second: Option<&str>,
+        add_special: bool,
+    ) -> Result<Encoding> {
         match self {
             Self::SentencePiece(slow) => {
                 let tokens = slow.tokenize(text)?;
@@ -109,7 +114,8 @@ impl Backend {
 
     /// Number of tokens of a text, without the work for offsets where that can be saved.
     pub(crate) fn count(&self, text: &str, add_special: bool) -> Result<usize> {
-        self.encode(text, None, add_special).map(|encoding| encoding.len())
+        self.encode(text, None, add_special)
+            .map(|encoding| encoding.len())
     }
 
     pub(crate) fn token_to_id(&self, name: &str) -> Option<u32> {
@@ -123,7 +129,10 @@ impl Backend {
     pub(crate) fn id_to_token(&self, id: u32) -> Option<String> {
         match self {
             Self::Engine(engine) => engine.id_to_token(id),
-            _ => self.slow().and_then(|slow| slow.id_to_token(id)).map(str::to_owned),
+            _ => self
+                .slow()
+                .and_then(|slow| slow.id_to_token(id))
+                .map(str::to_owned),
         }
     }
 
@@ -175,8 +184,16 @@ impl Backend {
     /// The added tokens with their ids, in order of the ids.
     pub(crate) fn added(&self) -> Vec<(u32, AddedToken)> {
         match self {
-            Self::SentencePiece(slow) => slow.added.iter().map(|(id, token)| (id, token.clone())).collect(),
-            Self::Bert(slow) => slow.added.iter().map(|(id, token)| (id, token.clone())).collect(),
+            Self::SentencePiece(slow) => slow
+                .added
+                .iter()
+                .map(|(id, token)| (id, token.clone()))
+                .collect(),
+            Self::Bert(slow) => slow
+                .added
+                .iter()
+                .map(|(id, token)| (id, token.clone()))
+                .collect(),
             Self::Engine(engine) => engine.added(),
         }
     }
@@ -184,14 +201,22 @@ impl Backend {
     /// Special tokens beside those with a role.
     pub(crate) fn is_special_name(&self, name: &str) -> bool {
         match self {
-            Self::Engine(engine) => engine.token_to_id(name).is_some_and(|id| engine.is_special_id(id)),
+            Self::Engine(engine) => engine
+                .token_to_id(name)
+                .is_some_and(|id| engine.is_special_id(id)),
             _ => self.slow().is_some_and(|slow| slow.is_special_name(name)),
         }
     }
 }
 
 /// One text of a SentencePiece tokenizer with the tokens around it.
-fn sentence(slow: &SlowSentencePiece, tokens: &[Token], index: u8, add_special: bool, out: &mut Encoding) {
+fn sentence(
+    slow: &SlowSentencePiece,
+    tokens: &[Token],
+    index: u8,
+    add_special: bool,
+    out: &mut Encoding,
+) {
     let type_id = match slow.family {
         Family::Llama => u32::from(index),
         Family::T5 => 0,

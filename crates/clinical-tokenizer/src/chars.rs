@@ -9,7 +9,8 @@ pub(crate) fn is_py_space(c: char) -> bool {
 
 /// White space of BERT's basic tokenizer.
 pub(crate) fn is_bert_space(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\n' | '\r') || (!c.is_ascii() && c.general_category() == Category::SpaceSeparator)
+    matches!(c, ' ' | '\t' | '\n' | '\r')
+        || (!c.is_ascii() && c.general_category() == Category::SpaceSeparator)
 }
 
 /// Characters that BERT's basic tokenizer removes: every category that begins with `C` (also private and unassigned).
@@ -19,7 +20,11 @@ pub(crate) fn is_bert_control(c: char) -> bool {
     }
     matches!(
         c.general_category(),
-        Category::Control | Category::Format | Category::Surrogate | Category::PrivateUse | Category::Unassigned
+        Category::Control
+            | Category::Format
+            | Category::Surrogate
+            | Category::PrivateUse
+            | Category::Unassigned
     )
 }
 

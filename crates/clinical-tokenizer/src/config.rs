@@ -78,8 +78,14 @@ const ADDED_TOKENS: &str = "added_tokens.json";
 impl Config {
     /// Reads the files. Keys that matter and have the wrong shape are errors; all others are left alone.
     pub(crate) fn read(sources: Sources<'_>) -> Result<Self> {
-        let mut config = Self { raw: object(sources.tokenizer_config, TOKENIZER_CONFIG)?, ..Self::default() };
-        let reader = Reader { file: TOKENIZER_CONFIG, map: &config.raw.clone() };
+        let mut config = Self {
+            raw: object(sources.tokenizer_config, TOKENIZER_CONFIG)?,
+            ..Self::default()
+        };
+        let reader = Reader {
+            file: TOKENIZER_CONFIG,
+            map: &config.raw.clone(),
+        };
         config.read_switches(&reader)?;
         for (slot, role) in config.roles.iter_mut().zip(ROLES) {
             *slot = reader.named(&format!("{role}_token"))?;
@@ -88,18 +94,27 @@ impl Config {
         config.decoder = reader.added_tokens_decoder()?;
 
         let map = object(sources.special_tokens_map, SPECIAL_TOKENS_MAP)?;
-        config.merge_map(&Reader { file: SPECIAL_TOKENS_MAP, map: &map })?;
+        config.merge_map(&Reader {
+            file: SPECIAL_TOKENS_MAP,
+            map: &map,
+        })?;
         config.added_file = added_tokens(&object(sources.added_tokens, ADDED_TOKENS)?)?;
 
         let model = object(sources.model_config, "config.json")?;
         let text = |key: &str| model.get(key).and_then(Value::as_str).map(str::to_owned);
         config.model_type = text("model_type");
-        config.class = config.class.or_else(|| text("tokenizer_class").map(without_fast));
-        let claim = |role: &&'static str| Some((*role, model.get(&format!("{role}_token_id"))?.as_i64()?));
+        config.class = config
+            .class
+            .or_else(|| text("tokenizer_class").map(without_fast));
+        let claim =
+            |role: &&'static str| Some((*role, model.get(&format!("{role}_token_id"))?.as_i64()?));
         config.model_ids = ROLES.iter().filter_map(claim).collect();
 
         for (slot, role) in config.roles.iter_mut().zip(ROLES) {
-            if slot.as_ref().is_some_and(|token| token.content().is_empty()) {
+            if slot
+                .as_ref()
+                .is_some_and(|token| token.content().is_empty())
+            {
                 *slot = None;
                 config.empty.push(role);
             }
@@ -123,19 +138,27 @@ impl Config {
         self.clean_up = reader.flag("clean_up_tokenization_spaces")?;
         self.never_split = match reader.get("never_split") {
             None => Vec::new(),
-            Some(Value::Array(list)) => list.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect(),
+            Some(Value::Array(list)) => list
+                .iter()
+                .filter_map(|v| v.as_str().map(str::to_owned))
+                .collect(),
             Some(_) => return Err(reader.wrong("never_split", "a list of strings")),
         };
         self.extra_ids = match reader.get("extra_ids") {
             None => None,
             Some(value) => {
-                let count = value.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|&n| n <= MAX_EXTRA_IDS);
+                let count = value
+                    .as_u64()
+                    .and_then(|n| usize::try_from(n).ok())
+                    .filter(|&n| n <= MAX_EXTRA_IDS);
                 Some(count.ok_or_else(|| reader.wrong("extra_ids", "a number up to 10,000"))?)
             }
         };
         // Files without a limit hold the float 1e30.
         let length = reader.get("model_max_length").and_then(Value::as_f64);
-        self.model_max_length = length.filter(|&n| (1.0..1e9).contains(&n)).map(|n| n as usize);
+        self.model_max_length = length
+            .filter(|&n| (1.0..1e9).contains(&n))
+            .map(|n| n as usize);
         self.chat_template = chat_template(reader)?;
         Ok(())
     }
@@ -166,7 +189,10 @@ impl Config {
 
     /// The token of a role.
     pub(crate) fn role(&self, name: &str) -> Option<&Named> {
-        ROLES.iter().position(|role| *role == name).and_then(|i| self.roles[i].as_ref())
+        ROLES
+            .iter()
+            .position(|role| *role == name)
+            .and_then(|i| self.roles[i].as_ref())
     }
 
     /// The added tokens of a slow tokenizer with their ids: `added_tokens_decoder`, else `added_tokens.json`.
@@ -174,17 +200,37 @@ impl Config {
         if let Some(decoder) = &self.decoder {
             return decoder.clone();
         }
-        let role = |name: &str| self.roles.iter().flatten().any(|token| token.content() == name);
-        let listed = |name: &str| self.additional.iter().flatten().any(|token| token.content() == name);
-        let token = |name: &String| {
-            if role(name) || listed(name) { AddedToken::special(name.as_str()) } else { AddedToken::new(name.as_str()) }
+        let role = |name: &str| {
+            self.roles
+                .iter()
+                .flatten()
+                .any(|token| token.content() == name)
         };
-        self.added_file.iter().map(|(id, name)| (*id, token(name))).collect()
+        let listed = |name: &str| {
+            self.additional
+                .iter()
+                .flatten()
+                .any(|token| token.content() == name)
+        };
+        let token = |name: &String| {
+            if role(name) || listed(name) {
+                AddedToken::special(name.as_str())
+            } else {
+                AddedToken::new(name.as_str())
+            }
+        };
+        self.added_file
+            .iter()
+            .map(|(id, name)| (*id, token(name)))
+            .collect()
     }
 }
 
 fn without_fast(class: String) -> String {
-    class.strip_suffix("Fast").map(str::to_owned).unwrap_or(class)
+    class
+        .strip_suffix("Fast")
+        .map(str::to_owned)
+        .unwrap_or(class)
 }
 
 /// Reads a file that must hold a JSON object; a missing one is empty.
@@ -198,11 +244,18 @@ fn object(bytes: Option<&[u8]>, file: &'static str) -> Result<Map<String, Value>
 /// `added_tokens.json`: names to ids.
 fn added_tokens(map: &Map<String, Value>) -> Result<Vec<(u32, String)>> {
     if map.len() > MAX_ADDED_TOKENS {
-        return Err(Error::AddedTokens { what: "there are too many added tokens", limit: MAX_ADDED_TOKENS });
+        return Err(Error::AddedTokens {
+            what: "there are too many added tokens",
+            limit: MAX_ADDED_TOKENS,
+        });
     }
     let mut list = Vec::with_capacity(map.len());
     for (name, id) in map.iter().filter(|(name, _)| !name.is_empty()) {
-        let wrong = || Error::ConfigValue { file: ADDED_TOKENS.into(), key: name.clone(), expected: "a token id" };
+        let wrong = || Error::ConfigValue {
+            file: ADDED_TOKENS.into(),
+            key: name.clone(),
+            expected: "a token id",
+        };
         list.push((token_id(id.as_u64().ok_or_else(wrong)?)?, name.clone()));
     }
     list.sort();
@@ -210,7 +263,13 @@ fn added_tokens(map: &Map<String, Value>) -> Result<Vec<(u32, String)>> {
 }
 
 fn token_id(id: u64) -> Result<u32> {
-    u32::try_from(id).ok().filter(|&id| id < MAX_TOKEN_ID).ok_or(Error::TokenId { id, limit: MAX_TOKEN_ID })
+    u32::try_from(id)
+        .ok()
+        .filter(|&id| id < MAX_TOKEN_ID)
+        .ok_or(Error::TokenId {
+            id,
+            limit: MAX_TOKEN_ID,
+        })
 }
 
 /// A string, a list of named templates (the one named `default`, else the first), or a map of them.
@@ -221,9 +280,16 @@ fn chat_template(reader: &Reader<'_>) -> Result<Option<String>> {
         None => Ok(None),
         Some(Value::String(template)) => Ok(Some(template.clone())),
         Some(Value::Array(list)) => {
-            let named = |entry: &&Value| entry.get("name").and_then(Value::as_str) == Some("default");
-            let Some(entry) = list.iter().find(named).or(list.first()) else { return Ok(None) };
-            entry.get("template").and_then(text).ok_or_else(wrong).map(Some)
+            let named =
+                |entry: &&Value| entry.get("name").and_then(Value::as_str) == Some("default");
+            let Some(entry) = list.iter().find(named).or(list.first()) else {
+                return Ok(None);
+            };
+            entry
+                .get("template")
+                .and_then(text)
+                .ok_or_else(wrong)
+                .map(Some)
         }
         Some(Value::Object(map)) => match map.get("default").or_else(|| map.values().next()) {
             None => Ok(None),
@@ -245,15 +311,30 @@ impl Reader<'_> {
     }
 
     fn wrong(&self, key: &str, expected: &'static str) -> Error {
-        Error::ConfigValue { file: self.file.into(), key: key.into(), expected }
+        Error::ConfigValue {
+            file: self.file.into(),
+            key: key.into(),
+            expected,
+        }
     }
 
     fn flag(&self, key: &str) -> Result<Option<bool>> {
-        self.get(key).map(|value| value.as_bool().ok_or_else(|| self.wrong(key, "true or false"))).transpose()
+        self.get(key)
+            .map(|value| {
+                value
+                    .as_bool()
+                    .ok_or_else(|| self.wrong(key, "true or false"))
+            })
+            .transpose()
     }
 
     fn text(&self, key: &str) -> Result<Option<String>> {
-        let text = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(|| self.wrong(key, "a string"));
+        let text = |value: &Value| {
+            value
+                .as_str()
+                .map(str::to_owned)
+                .ok_or_else(|| self.wrong(key, "a string"))
+        };
         self.get(key).map(text).transpose()
     }
 
@@ -264,7 +345,11 @@ impl Reader<'_> {
     fn named_list(&self, key: &str) -> Result<Option<Vec<Named>>> {
         match self.get(key) {
             None => Ok(None),
-            Some(Value::Array(list)) => list.iter().map(|value| self.one(key, value)).collect::<Result<_>>().map(Some),
+            Some(Value::Array(list)) => list
+                .iter()
+                .map(|value| self.one(key, value))
+                .collect::<Result<_>>()
+                .map(Some),
             Some(_) => Err(self.wrong(key, "a list of tokens")),
         }
     }
@@ -273,16 +358,24 @@ impl Reader<'_> {
     fn one(&self, key: &str, value: &Value) -> Result<Named> {
         match value {
             Value::String(name) => Ok(Named::Name(name.clone())),
-            Value::Object(map) => Ok(Named::Token(AddedToken { special: true, ..self.token(key, map)? })),
+            Value::Object(map) => Ok(Named::Token(AddedToken {
+                special: true,
+                ..self.token(key, map)?
+            })),
             _ => Err(self.wrong(key, "a string or an object with `content`")),
         }
     }
 
     fn token(&self, key: &str, map: &Map<String, Value>) -> Result<AddedToken> {
-        let content = map.get("content").and_then(Value::as_str).ok_or_else(|| self.wrong(key, "an object with `content`"))?;
+        let content = map
+            .get("content")
+            .and_then(Value::as_str)
+            .ok_or_else(|| self.wrong(key, "an object with `content`"))?;
         let flag = |name: &str, default: bool| match map.get(name) {
             None | Some(Value::Null) => Ok(default),
-            Some(value) => value.as_bool().ok_or_else(|| self.wrong(key, "an object whose flags are true or false")),
+            Some(value) => value
+                .as_bool()
+                .ok_or_else(|| self.wrong(key, "an object whose flags are true or false")),
         };
         let special = flag("special", false)?;
         Ok(AddedToken {
@@ -303,12 +396,19 @@ impl Reader<'_> {
             Some(_) => return Err(self.wrong(KEY, "an object from ids to tokens")),
         };
         if map.len() > MAX_ADDED_TOKENS {
-            return Err(Error::AddedTokens { what: "there are too many added tokens", limit: MAX_ADDED_TOKENS });
+            return Err(Error::AddedTokens {
+                what: "there are too many added tokens",
+                limit: MAX_ADDED_TOKENS,
+            });
         }
         let mut list = Vec::with_capacity(map.len());
         for (id, token) in map {
-            let id = id.parse::<u64>().map_err(|_| self.wrong(KEY, "an object from ids to tokens"))?;
-            let token = token.as_object().ok_or_else(|| self.wrong(KEY, "an object from ids to tokens"))?;
+            let id = id
+                .parse::<u64>()
+                .map_err(|_| self.wrong(KEY, "an object from ids to tokens"))?;
+            let token = token
+                .as_object()
+                .ok_or_else(|| self.wrong(KEY, "an object from ids to tokens"))?;
             let token = self.token(KEY, token)?;
             if !token.content.is_empty() {
                 list.push((token_id(id)?, token));
@@ -339,16 +439,26 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.role("bos"), Some(&Named::Name("<s>".into())));
-        assert!(matches!(config.role("eos"), Some(Named::Token(t)) if t.lstrip && t.special && t.content == "</s>"));
+        assert!(
+            matches!(config.role("eos"), Some(Named::Token(t)) if t.lstrip && t.special && t.content == "</s>")
+        );
         assert_eq!((config.role("pad"), config.role("unk")), (None, None));
         assert_eq!(config.empty, ["unk"]);
     }
 
     #[test]
     fn the_special_tokens_map_decides_only_in_the_old_layout() {
-        let old = read(r#"{"bos_token":"<a>"}"#, r#"{"bos_token":"<b>","pad_token":"<p>"}"#).unwrap();
+        let old = read(
+            r#"{"bos_token":"<a>"}"#,
+            r#"{"bos_token":"<b>","pad_token":"<p>"}"#,
+        )
+        .unwrap();
         assert_eq!(old.role("bos").unwrap().content(), "<b>");
-        let new = read(r#"{"bos_token":"<a>","added_tokens_decoder":{}}"#, r#"{"bos_token":"<b>","pad_token":"<p>"}"#).unwrap();
+        let new = read(
+            r#"{"bos_token":"<a>","added_tokens_decoder":{}}"#,
+            r#"{"bos_token":"<b>","pad_token":"<p>"}"#,
+        )
+        .unwrap();
         assert_eq!(new.role("bos").unwrap().content(), "<a>");
         assert_eq!(new.role("pad").unwrap().content(), "<p>");
     }
@@ -359,14 +469,29 @@ mod tests {
             (r#"{"legacy":"no"}"#, "legacy"),
             (r#"{"bos_token":5}"#, "bos_token"),
             (r#"{"eos_token":{"text":"</s>"}}"#, "eos_token"),
-            (r#"{"additional_special_tokens":"x"}"#, "additional_special_tokens"),
-            (r#"{"added_tokens_decoder":{"x":{"content":"a"}}}"#, "added_tokens_decoder"),
+            (
+                r#"{"additional_special_tokens":"x"}"#,
+                "additional_special_tokens",
+            ),
+            (
+                r#"{"added_tokens_decoder":{"x":{"content":"a"}}}"#,
+                "added_tokens_decoder",
+            ),
             (r#"{"extra_ids":100000000}"#, "extra_ids"),
             (r#"{"chat_template":[{"name":"default"}]}"#, "chat_template"),
         ] {
-            assert!(matches!(read(config, "{}"), Err(Error::ConfigValue { key: found, .. }) if found == key), "{config}");
+            assert!(
+                matches!(read(config, "{}"), Err(Error::ConfigValue { key: found, .. }) if found == key),
+                "{config}"
+            );
         }
-        assert!(matches!(read(r#"{"added_tokens_decoder":{"4000000":{"content":"a"}}}"#, "{}"), Err(Error::TokenId { .. })));
+        assert!(matches!(
+            read(
+                r#"{"added_tokens_decoder":{"4000000":{"content":"a"}}}"#,
+                "{}"
+            ),
+            Err(Error::TokenId { .. })
+        ));
         assert!(matches!(read("[]", "{}"), Err(Error::Json { .. })));
     }
 
@@ -378,7 +503,10 @@ mod tests {
             template(r#"{"chat_template":[{"name":"rag","template":"r"},{"name":"default","template":"d"}]}"#).as_deref(),
             Some("d")
         );
-        assert_eq!(template(r#"{"chat_template":{"tool":"x"}}"#).as_deref(), Some("x"));
+        assert_eq!(
+            template(r#"{"chat_template":{"tool":"x"}}"#).as_deref(),
+            Some("x")
+        );
         assert_eq!(template(r#"{"chat_template":null}"#), None);
     }
 }

@@ -69,11 +69,23 @@ impl Encoding {
     }
 
     /// Adds the tokens of a text.
-    pub(crate) fn push_text(&mut self, tokens: &[crate::sentencepiece::Token], type_id: u32, sequence: u8) {
+    pub(crate) fn push_text(
+        &mut self,
+        tokens: &[crate::sentencepiece::Token],
+        type_id: u32,
+        sequence: u8,
+    ) {
         self.ids.extend(tokens.iter().map(|token| token.id));
-        self.type_ids.extend(std::iter::repeat_n(type_id, tokens.len()));
-        self.offsets.extend(tokens.iter().map(|token| (token.start as usize, token.end as usize)));
-        self.sequences.extend(std::iter::repeat_n(Some(sequence), tokens.len()));
-        self.special.extend(std::iter::repeat_n(false, tokens.len()));
+        self.type_ids
+            .extend(std::iter::repeat_n(type_id, tokens.len()));
+        self.offsets.extend(
+            tokens
+                .iter()
+                .map(|token| (token.start as usize, token.end as usize)),
+        );
+        self.sequences
+            .extend(std::iter::repeat_n(Some(sequence), tokens.len()));
+        self.special
+            .extend(std::iter::repeat_n(false, tokens.len()));
     }
 }

@@ -93,7 +93,9 @@ pub enum Error {
         expected: &'static str,
     },
     /// The text is longer than the limit.
-    #[error("the text has {bytes} bytes, more than the limit of {limit}; cut it into windows or raise the limit when opening the tokenizer")]
+    #[error(
+        "the text has {bytes} bytes, more than the limit of {limit}; cut it into windows or raise the limit when opening the tokenizer"
+    )]
     TextTooLong {
         /// Bytes of the text.
         bytes: usize,
@@ -101,7 +103,9 @@ pub enum Error {
         limit: usize,
     },
     /// The normalizer of the file makes the text far longer, which no honest file does.
-    #[error("the normalizer of the tokenizer file makes the text more than {limit} times longer; the file is damaged or hostile")]
+    #[error(
+        "the normalizer of the tokenizer file makes the text more than {limit} times longer; the file is damaged or hostile"
+    )]
     NormalizerGrowth {
         /// The limit.
         limit: usize,
@@ -266,7 +270,9 @@ pub enum Error {
         id: u32,
     },
     /// The file gives an added token an id that it cannot have, because the ids before it are missing.
-    #[error("added token `{token}` has the id {declared} in the file but would get {given}; the file is inconsistent")]
+    #[error(
+        "added token `{token}` has the id {declared} in the file but would get {given}; the file is inconsistent"
+    )]
     AddedTokenId {
         /// The token.
         token: String,
@@ -315,6 +321,9 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn json(file: impl Into<String>, error: &serde_json::Error) -> Self {
-        Self::Json { file: file.into(), message: error.to_string() }
+        Self::Json {
+            file: file.into(),
+            message: error.to_string(),
+        }
     }
 }

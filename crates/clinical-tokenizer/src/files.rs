@@ -9,8 +9,15 @@ use crate::limits::{MAX_CONFIG_FILE_BYTES, MAX_TOKENIZER_FILE_BYTES};
 
 /// Reads a file of at most `limit` bytes.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let fail = |source| Error::Read { path: path.to_owned(), source };
-    let too_large = |bytes| Error::FileTooLarge { path: path.to_owned(), bytes, limit };
+    let fail = |source| Error::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let too_large = |bytes| Error::FileTooLarge {
+        path: path.to_owned(),
+        bytes,
+        limit,
+    };
     let file = fs::File::open(path).map_err(fail)?;
     let length = file.metadata().map_err(fail)?.len();
     if length > limit {
@@ -24,11 +31,17 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     }
     let start = &bytes[..bytes.len().min(256)];
     if start.starts_with(b"version https://git-lfs") {
-        return Err(Error::GitLfsPointer { path: path.to_owned() });
+        return Err(Error::GitLfsPointer {
+            path: path.to_owned(),
+        });
     }
-    let head = String::from_utf8_lossy(start).trim_start().to_ascii_lowercase();
+    let head = String::from_utf8_lossy(start)
+        .trim_start()
+        .to_ascii_lowercase();
     if head.starts_with("<!doctype html") || head.starts_with("<html") {
-        return Err(Error::WebPage { path: path.to_owned() });
+        return Err(Error::WebPage {
+            path: path.to_owned(),
+        });
     }
     Ok(bytes)
 }

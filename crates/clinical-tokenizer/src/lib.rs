@@ -26,5 +26,7 @@ pub use encoding::Encoding;
 pub use error::{Error, Result};
 pub use options::{LowerCase, OpenOptions, Prefer};
 pub use resolution::{Note, Resolution, TokenizerKind};
-pub use sentencepiece::{Family, Piece, PieceKind, SentencePieceKind, SentencePieceModel, SentencePieceOptions};
+pub use sentencepiece::{
+    Family, Piece, PieceKind, SentencePieceKind, SentencePieceModel, SentencePieceOptions,
+};
 pub use tokenizer::{SpecialIds, Tokenizer};

@@ -58,7 +58,9 @@ impl Resolution {
 impl fmt::Display for Resolution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.file, self.reason)?;
-        self.notes.iter().try_for_each(|note| write!(f, "\n  - {note}"))
+        self.notes
+            .iter()
+            .try_for_each(|note| write!(f, "\n  - {note}"))
     }
 }
 
@@ -150,39 +152,96 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AlsoPresent { file } => write!(f, "{file} is there too and was not used"),
-            Self::EmptySpecialToken { role, used: Some((token, id)) } => {
-                write!(f, "the {role} token is an empty string in the files; the model's own piece `{token}` (id {id}) is used")
+            Self::EmptySpecialToken {
+                role,
+                used: Some((token, id)),
+            } => {
+                write!(
+                    f,
+                    "the {role} token is an empty string in the files; the model's own piece `{token}` (id {id}) is used"
+                )
             }
             Self::EmptySpecialToken { role, used: None } => {
-                write!(f, "the {role} token is an empty string in the files and the model has none")
+                write!(
+                    f,
+                    "the {role} token is an empty string in the files and the model has none"
+                )
             }
-            Self::WrongIdInConfig { role, config, tokenizer } => {
-                write!(f, "config.json gives the {role} token the id {config}; the tokenizer says {tokenizer}, which is right")
+            Self::WrongIdInConfig {
+                role,
+                config,
+                tokenizer,
+            } => {
+                write!(
+                    f,
+                    "config.json gives the {role} token the id {config}; the tokenizer says {tokenizer}, which is right"
+                )
             }
-            Self::InferredSpecialToken { role, token, id } => write!(f, "no file names the {role} token; `{token}` (id {id}) is used"),
-            Self::LegacyAssumed => write!(f, "the files do not say `legacy`; legacy behaviour is used, as in transformers"),
+            Self::InferredSpecialToken { role, token, id } => write!(
+                f,
+                "no file names the {role} token; `{token}` (id {id}) is used"
+            ),
+            Self::LegacyAssumed => write!(
+                f,
+                "the files do not say `legacy`; legacy behaviour is used, as in transformers"
+            ),
             Self::CaseFromVocabulary { lower_case: false } => write!(
                 f,
                 "the files do not say do_lower_case; the vocabulary has capital letters, so case is kept (transformers would lower-case)"
             ),
             Self::CaseFromVocabulary { lower_case: true } => {
-                write!(f, "the files do not say do_lower_case; the vocabulary has no capital letters, so text is lower-cased")
+                write!(
+                    f,
+                    "the files do not say do_lower_case; the vocabulary has no capital letters, so text is lower-cased"
+                )
             }
             Self::CaseChosen { lower_case } => {
-                write!(f, "the caller chose {}", if *lower_case { "to lower-case text" } else { "to keep the case of text" })
+                write!(
+                    f,
+                    "the caller chose {}",
+                    if *lower_case {
+                        "to lower-case text"
+                    } else {
+                        "to keep the case of text"
+                    }
+                )
             }
-            Self::NormalizerChanged => write!(f, "tokenizer_config.json changes the normalizer of tokenizer.json"),
+            Self::NormalizerChanged => write!(
+                f,
+                "tokenizer_config.json changes the normalizer of tokenizer.json"
+            ),
             Self::BeyondModel { count, first, last } => {
-                write!(f, "{count} tokens have ids beyond the model file ({first} to {last}); the embedding needs rows for them")
+                write!(
+                    f,
+                    "{count} tokens have ids beyond the model file ({first} to {last}); the embedding needs rows for them"
+                )
             }
-            Self::AddedTokenMoved { token, declared, given } => {
-                write!(f, "added token `{token}` is declared with id {declared} but has id {given}")
+            Self::AddedTokenMoved {
+                token,
+                declared,
+                given,
+            } => {
+                write!(
+                    f,
+                    "added token `{token}` is declared with id {declared} but has id {given}"
+                )
             }
-            Self::SentinelCount { used } => write!(f, "extra_ids does not fit the sentinels that are listed; {used} are used"),
-            Self::TruncationIgnored => write!(f, "the file asks for truncation, which is switched off"),
+            Self::SentinelCount { used } => write!(
+                f,
+                "extra_ids does not fit the sentinels that are listed; {used} are used"
+            ),
+            Self::TruncationIgnored => {
+                write!(f, "the file asks for truncation, which is switched off")
+            }
             Self::PaddingIgnored => write!(f, "the file asks for padding, which is switched off"),
-            Self::DecoderNeedsAllTokens => write!(f, "the decoder of the file needs all tokens at once; streams write at the end"),
-            Self::UnknownClass { class } => write!(f, "the tokenizer class {class} is not known; the kind of the file decided"),
+            Self::DecoderNeedsAllTokens => write!(
+                f,
+                "the decoder of the file needs all tokens at once; streams write at the end"
+            ),
+            Self::UnknownClass { class } => write!(
+                f,
+                "the tokenizer class {class} is not known; the kind of the file decided"
+            ),
         }
     }
 }

@@ -12,7 +12,10 @@ use crate::sentencepiece::Family;
 use crate::tokenizer::Inner;
 
 pub(crate) fn save(inner: &Inner, directory: &Path) -> Result<()> {
-    std::fs::create_dir_all(directory).map_err(|source| Error::Write { path: directory.to_owned(), source })?;
+    std::fs::create_dir_all(directory).map_err(|source| Error::Write {
+        path: directory.to_owned(),
+        source,
+    })?;
     match &inner.backend {
         Backend::SentencePiece(slow) => {
             let name = match slow.family {
@@ -30,24 +33,40 @@ pub(crate) fn save(inner: &Inner, directory: &Path) -> Result<()> {
             text.push('\n');
             write(directory, "vocab.txt", text.as_bytes())?;
         }
-        Backend::Engine(engine) => write(directory, "tokenizer.json", engine.to_json()?.as_bytes())?,
+        Backend::Engine(engine) => {
+            write(directory, "tokenizer.json", engine.to_json()?.as_bytes())?
+        }
     }
     write_json(directory, "tokenizer_config.json", &tokenizer_config(inner))?;
-    write_json(directory, "special_tokens_map.json", &special_tokens_map(inner))?;
+    write_json(
+        directory,
+        "special_tokens_map.json",
+        &special_tokens_map(inner),
+    )?;
     let base = inner.backend.base_size();
-    let beyond: Map<String, Value> =
-        inner.backend.added().into_iter().filter(|(id, _)| *id >= base).map(|(id, token)| (token.content, json!(id))).collect();
+    let beyond: Map<String, Value> = inner
+        .backend
+        .added()
+        .into_iter()
+        .filter(|(id, _)| *id >= base)
+        .map(|(id, token)| (token.content, json!(id)))
+        .collect();
     if !beyond.is_empty() || directory.join("added_tokens.json").exists() {
         write_json(directory, "added_tokens.json", &Value::Object(beyond))?;
     }
-    if let Some(template) = inner.chat_template.as_ref().filter(|_| inner.chat_template_file) {
+    if let Some(template) = inner
+        .chat_template
+        .as_ref()
+        .filter(|_| inner.chat_template_file)
+    {
         write(directory, "chat_template.jinja", template.as_bytes())?;
     }
     Ok(())
 }
 
 fn write_json(directory: &Path, name: &str, value: &Value) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(value).map_err(|error| Error::json(name, &error))?;
+    let mut text =
+        serde_json::to_string_pretty(value).map_err(|error| Error::json(name, &error))?;
     text.push('\n');
     write(directory, name, text.as_bytes())
 }
@@ -78,11 +97,18 @@ fn tokenizer_config(inner: &Inner) -> Value {
             set("tokenizer_class", json!("BertTokenizer"));
             set("do_lower_case", json!(slow.settings.lower_case));
             set("do_basic_tokenize", json!(slow.settings.basic));
-            set("tokenize_chinese_chars", json!(slow.settings.split_ideographs));
+            set(
+                "tokenize_chinese_chars",
+                json!(slow.settings.split_ideographs),
+            );
             set("strip_accents", json!(slow.settings.strip_accents));
         }
         Backend::Engine(_) => {
-            let class = inner.config.class.as_deref().unwrap_or("PreTrainedTokenizer");
+            let class = inner
+                .config
+                .class
+                .as_deref()
+                .unwrap_or("PreTrainedTokenizer");
             set("tokenizer_class", json!(format!("{class}Fast")));
         }
     }
@@ -91,13 +117,22 @@ fn tokenizer_config(inner: &Inner) -> Value {
         set(&format!("{}_token", role.0), json!(role.1));
     }
     set("additional_special_tokens", json!(additional(inner)));
-    let added: Map<String, Value> = inner.backend.added().into_iter().map(|(id, token)| (id.to_string(), object(&token))).collect();
+    let added: Map<String, Value> = inner
+        .backend
+        .added()
+        .into_iter()
+        .map(|(id, token)| (id.to_string(), object(&token)))
+        .collect();
     set("added_tokens_decoder", Value::Object(added));
     Value::Object(config)
 }
 
 fn special_tokens_map(inner: &Inner) -> Value {
-    let mut map: Map<String, Value> = inner.role_names.iter().map(|(role, token)| (format!("{role}_token"), json!(token))).collect();
+    let mut map: Map<String, Value> = inner
+        .role_names
+        .iter()
+        .map(|(role, token)| (format!("{role}_token"), json!(token)))
+        .collect();
     let additional = additional(inner);
     if !additional.is_empty() {
         map.insert("additional_special_tokens".to_owned(), json!(additional));
@@ -107,7 +142,12 @@ fn special_tokens_map(inner: &Inner) -> Value {
 
 /// Names of the special tokens that have no role.
 fn additional(inner: &Inner) -> Vec<String> {
-    inner.special.additional.iter().filter_map(|&id| inner.backend.id_to_token(id)).collect()
+    inner
+        .special
+        .additional
+        .iter()
+        .filter_map(|&id| inner.backend.id_to_token(id))
+        .collect()
 }
 
 fn object(token: &AddedToken) -> Value {

@@ -121,7 +121,10 @@ impl Tokenizer {
     /// # Errors
     ///
     /// Added tokens beyond the limits.
-    pub fn from_sentencepiece(model: SentencePieceModel, options: &SentencePieceOptions) -> Result<Self> {
+    pub fn from_sentencepiece(
+        model: SentencePieceModel,
+        options: &SentencePieceOptions,
+    ) -> Result<Self> {
         open::model(model, options)
     }
 
@@ -155,22 +158,36 @@ impl Tokenizer {
     /// # Errors
     ///
     /// The first error, if any text cannot be encoded.
-    pub fn encode_batch<T: AsRef<str> + Sync>(&self, texts: &[T], add_special: bool) -> Result<Vec<Encoding>> {
+    pub fn encode_batch<T: AsRef<str> + Sync>(
+        &self,
+        texts: &[T],
+        add_special: bool,
+    ) -> Result<Vec<Encoding>> {
         /// Below this much text a thread costs more than it saves.
         const BYTES_PER_THREAD: usize = 64 << 10;
         let bytes: usize = texts.iter().map(|text| text.as_ref().len()).sum();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = cores.min(bytes / BYTES_PER_THREAD).min(texts.len()).max(1);
-        let encode = |texts: &[T]| texts.iter().map(|text| self.encode(text.as_ref(), add_special)).collect::<Result<Vec<_>>>();
+        let encode = |texts: &[T]| {
+            texts
+                .iter()
+                .map(|text| self.encode(text.as_ref(), add_special))
+                .collect::<Result<Vec<_>>>()
+        };
         if threads == 1 {
             return encode(texts);
         }
         let chunk = texts.len().div_ceil(threads);
         std::thread::scope(|scope| {
-            let workers: Vec<_> = texts.chunks(chunk).map(|texts| scope.spawn(move || encode(texts))).collect();
+            let workers: Vec<_> = texts
+                .chunks(chunk)
+                .map(|texts| scope.spawn(move || encode(texts)))
+                .collect();
             let mut out = Vec::with_capacity(texts.len());
             for worker in workers {
-                let part = worker.join().unwrap_or(Err(Error::EnginePanic { action: "encoding" }))?;
+                let part = worker
+                    .join()
+                    .unwrap_or(Err(Error::EnginePanic { action: "encoding" }))?;
                 out.extend(part);
             }
             Ok(out)
@@ -278,7 +295,10 @@ impl Tokenizer {
     pub fn add_tokens(&mut self, tokens: &[AddedToken]) -> Result<usize> {
         let mut inner = Inner::clone(&self.inner);
         let new = inner.backend.add_tokens(tokens)?;
-        let own = tokens.iter().filter(|token| token.special).filter_map(|token| inner.backend.token_to_id(&token.content));
+        let own = tokens
+            .iter()
+            .filter(|token| token.special)
+            .filter_map(|token| inner.backend.token_to_id(&token.content));
         for id in own.collect::<Vec<_>>() {
             if !inner.special.all().any(|known| known == id) {
                 inner.special.additional.push(id);
@@ -303,7 +323,11 @@ impl Tokenizer {
 
     fn check(&self, bytes: usize) -> Result<()> {
         let limit = self.inner.max_text_bytes;
-        if bytes > limit { Err(Error::TextTooLong { bytes, limit }) } else { Ok(()) }
+        if bytes > limit {
+            Err(Error::TextTooLong { bytes, limit })
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -311,6 +335,10 @@ impl SpecialIds {
     /// All of them.
     pub(crate) fn all(&self) -> impl Iterator<Item = u32> + '_ {
         let single = [self.bos, self.pad, self.unk, self.mask, self.cls, self.sep];
-        single.into_iter().flatten().chain(self.eos.iter().copied()).chain(self.additional.iter().copied())
+        single
+            .into_iter()
+            .flatten()
+            .chain(self.eos.iter().copied())
+            .chain(self.additional.iter().copied())
     }
 }

@@ -19,11 +19,19 @@ pub(crate) struct ByteTrie {
 impl ByteTrie {
     /// Builds the trie. Of equal keys the first one given wins; empty keys are ignored.
     pub(crate) fn new<'k>(keys: impl IntoIterator<Item = (&'k [u8], u32)>) -> Self {
-        let mut keys: Vec<(&[u8], u32)> = keys.into_iter().filter(|(key, _)| !key.is_empty()).collect();
+        let mut keys: Vec<(&[u8], u32)> = keys
+            .into_iter()
+            .filter(|(key, _)| !key.is_empty())
+            .collect();
         keys.sort_by(|a, b| a.0.cmp(b.0)); // stable: the first of equal keys stays first
         keys.dedup_by(|later, earlier| later.0 == earlier.0);
 
-        let mut trie = Self { first: Vec::new(), labels: vec![0], values: vec![NONE], root: [NONE; 256] };
+        let mut trie = Self {
+            first: Vec::new(),
+            labels: vec![0],
+            values: vec![NONE],
+            root: [NONE; 256],
+        };
         // Nodes in breadth-first order, each with the range of keys below it and its depth.
         let mut queue: Vec<(u32, u32)> = vec![(0, keys.len() as u32)];
         let mut depth_ends = 1; // nodes before this index have depth `depth`
@@ -69,7 +77,10 @@ impl ByteTrie {
         if node == Self::ROOT {
             return self.root[byte as usize];
         }
-        let (start, end) = (self.first[node as usize] as usize, self.first[node as usize + 1] as usize);
+        let (start, end) = (
+            self.first[node as usize] as usize,
+            self.first[node as usize + 1] as usize,
+        );
         let labels = &self.labels[start..end];
         let found = if labels.len() <= 12 {
             labels.iter().position(|&label| label == byte)
@@ -94,7 +105,11 @@ impl ByteTrie {
     /// The number stored at a node, or [`NONE`].
     #[inline]
     pub(crate) fn value(&self, node: u32) -> u32 {
-        if node == NONE { NONE } else { self.values[node as usize] }
+        if node == NONE {
+            NONE
+        } else {
+            self.values[node as usize]
+        }
     }
 
     /// The number of a key.
@@ -150,7 +165,11 @@ mod tests {
     #[test]
     fn many_children_are_searched_by_halves() {
         let keys: Vec<Vec<u8>> = (0..=255u8).map(|b| vec![7, b]).collect();
-        let trie = ByteTrie::new(keys.iter().enumerate().map(|(i, k)| (k.as_slice(), i as u32)));
+        let trie = ByteTrie::new(
+            keys.iter()
+                .enumerate()
+                .map(|(i, k)| (k.as_slice(), i as u32)),
+        );
         assert!((0..=255u8).all(|b| trie.get(&[7, b]) == Some(b.into())));
         assert_eq!(trie.get(&[7]), None);
         assert_eq!(trie.get(&[]), None);

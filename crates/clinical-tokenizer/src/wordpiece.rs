@@ -9,7 +9,10 @@ use unicode_normalization::{IsNormalized, is_nfc_quick};
 
 use crate::added::{AddedToken, AddedVocabulary, Segment};
 use crate::align::{Aligned, Aligner};
-use crate::chars::{is_bert_control, is_bert_ideograph, is_bert_punctuation, is_bert_space, is_nonspacing_mark, is_py_space};
+use crate::chars::{
+    is_bert_control, is_bert_ideograph, is_bert_punctuation, is_bert_space, is_nonspacing_mark,
+    is_py_space,
+};
 use crate::error::{Error, Result};
 use crate::limits::{MAX_PIECE_BYTES, MAX_VOCABULARY};
 use crate::sentencepiece::Token;
@@ -65,10 +68,17 @@ pub(crate) fn read_vocabulary(text: &str) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     for (index, line) in text.split('\n').enumerate() {
         if index >= MAX_VOCABULARY {
-            return Err(Error::VocabularySize { found: index + 1, limit: MAX_VOCABULARY });
+            return Err(Error::VocabularySize {
+                found: index + 1,
+                limit: MAX_VOCABULARY,
+            });
         }
         if line.len() > MAX_PIECE_BYTES {
-            return Err(Error::PieceTooLong { index, bytes: line.len(), limit: MAX_PIECE_BYTES });
+            return Err(Error::PieceTooLong {
+                index,
+                bytes: line.len(),
+                limit: MAX_PIECE_BYTES,
+            });
         }
         lines.push(line.to_owned());
     }
@@ -78,25 +88,40 @@ pub(crate) fn read_vocabulary(text: &str) -> Result<Vec<String>> {
 /// Whether a vocabulary was made from text with capital letters: some piece that is not in brackets has one.
 pub(crate) fn is_cased(lines: &[String]) -> bool {
     let bracketed = |line: &str| line.starts_with('[') && line.ends_with(']');
-    lines.iter().any(|line| !bracketed(line) && line.chars().any(char::is_uppercase))
+    lines
+        .iter()
+        .any(|line| !bracketed(line) && line.chars().any(char::is_uppercase))
 }
 
 /// A character of a word with the bytes of the text that it came from.
 type Placed = (char, Range<usize>);
 
 impl SlowBert {
-    pub(crate) fn new(lines: Vec<String>, settings: BertSettings, roles: BertRoles) -> Result<Self> {
-        let ids: HashMap<String, u32> = lines.iter().enumerate().map(|(i, line)| (line.clone(), i as u32)).collect();
+    pub(crate) fn new(
+        lines: Vec<String>,
+        settings: BertSettings,
+        roles: BertRoles,
+    ) -> Result<Self> {
+        let ids: HashMap<String, u32> = lines
+            .iter()
+            .enumerate()
+            .map(|(i, line)| (line.clone(), i as u32))
+            .collect();
         for name in [&roles.unk, &roles.cls, &roles.sep] {
             if !ids.contains_key(name.as_str()) {
-                return Err(Error::MissingToken { token: name.clone(), kind: "BERT" });
+                return Err(Error::MissingToken {
+                    token: name.clone(),
+                    kind: "BERT",
+                });
             }
         }
         let unk = ids[&roles.unk];
         // Later lines win, as in Python's dict.
         let keys = || lines.iter().enumerate().rev();
         let words = ByteTrie::new(keys().map(|(i, line)| (line.as_bytes(), i as u32)));
-        let pieces = ByteTrie::new(keys().filter_map(|(i, line)| Some((line.strip_prefix("##")?.as_bytes(), i as u32))));
+        let pieces = ByteTrie::new(
+            keys().filter_map(|(i, line)| Some((line.strip_prefix("##")?.as_bytes(), i as u32))),
+        );
         let mut this = Self {
             lines,
             ids,
@@ -128,7 +153,10 @@ impl SlowBert {
     pub(crate) fn add_special(&mut self, token: AddedToken, own_flags: bool) -> Result<()> {
         self.mark_special(&token.content);
         if own_flags || self.added.id(&token.content).is_none() {
-            self.add(AddedToken { special: true, ..token })?;
+            self.add(AddedToken {
+                special: true,
+                ..token
+            })?;
         }
         Ok(())
     }
@@ -143,7 +171,11 @@ impl SlowBert {
         }
         let known = self.token_to_id(&token.content);
         let id = known.unwrap_or_else(|| {
-            let own = self.added.contents().filter(|name| !self.ids.contains_key(*name)).count();
+            let own = self
+                .added
+                .contents()
+                .filter(|name| !self.ids.contains_key(*name))
+                .count();
             let size = (self.ids.len() + own) as u32;
             let taken = |id: u32| self.added.get(id).is_some() || (id as usize) < self.lines.len();
             if taken(size) { self.vocab_size() } else { size }
@@ -162,8 +194,17 @@ impl SlowBert {
 
     /// Prepares the look-ups after tokens were added.
     pub(crate) fn refresh(&mut self) {
-        self.special_ids = self.specials.iter().filter_map(|name| self.token_to_id(name)).collect();
-        let taken = |(id, token): (u32, &AddedToken)| Some((*self.ids.get(&token.content).filter(|&&line| line != id)?, id));
+        self.special_ids = self
+            .specials
+            .iter()
+            .filter_map(|name| self.token_to_id(name))
+            .collect();
+        let taken = |(id, token): (u32, &AddedToken)| {
+            Some((
+                *self.ids.get(&token.content).filter(|&&line| line != id)?,
+                id,
+            ))
+        };
         self.renamed = self.added.iter().filter_map(taken).collect();
     }
 
@@ -174,9 +215,18 @@ impl SlowBert {
 
     /// Whether decoding writes this token as it is, between blanks (`legacy_added_tokens` of `transformers`).
     pub(crate) fn is_joined_name(&self, name: &str) -> bool {
-        let Some(id) = self.added.id(name) else { return false };
-        let roles = [&self.roles.unk, &self.roles.sep, &self.roles.pad, &self.roles.cls, &self.roles.mask];
-        !self.is_special_name(name) || (!roles.iter().any(|role| *role == name) && id as usize >= self.ids.len())
+        let Some(id) = self.added.id(name) else {
+            return false;
+        };
+        let roles = [
+            &self.roles.unk,
+            &self.roles.sep,
+            &self.roles.pad,
+            &self.roles.cls,
+            &self.roles.mask,
+        ];
+        !self.is_special_name(name)
+            || (!roles.iter().any(|role| *role == name) && id as usize >= self.ids.len())
     }
 
     pub(crate) fn token_to_id(&self, name: &str) -> Option<u32> {
@@ -184,8 +234,16 @@ impl SlowBert {
     }
 
     pub(crate) fn id_to_token(&self, id: u32) -> Option<&str> {
-        let line = || self.lines.get(id as usize).filter(|line| self.ids.get(*line) == Some(&id)).map(String::as_str);
-        self.added.get(id).map(|token| token.content.as_str()).or_else(line)
+        let line = || {
+            self.lines
+                .get(id as usize)
+                .filter(|line| self.ids.get(*line) == Some(&id))
+                .map(String::as_str)
+        };
+        self.added
+            .get(id)
+            .map(|token| token.content.as_str())
+            .or_else(line)
     }
 
     pub(crate) fn vocab_size(&self) -> u32 {
@@ -199,20 +257,33 @@ impl SlowBert {
 
     /// The tokens of a text, without `[CLS]` and `[SEP]`.
     pub(crate) fn tokenize(&self, text: &str) -> Result<Vec<Token>> {
-        let aligned = if self.settings.lower_case { self.lower_case(text) } else { Aligned::same(text) };
+        let aligned = if self.settings.lower_case {
+            self.lower_case(text)
+        } else {
+            Aligned::same(text)
+        };
         let work = aligned.text();
         let mut out = Vec::with_capacity(text.len() / 4 + 1);
         let mut push = |id: u32, range: Range<usize>| {
             let range = aligned.original(range);
-            out.push(Token { id, start: range.start as u32, end: range.end as u32 });
+            out.push(Token {
+                id,
+                start: range.start as u32,
+                end: range.end as u32,
+            });
         };
         for segment in self.added.split(work) {
             match segment {
                 Segment::Added(id, range) => push(id, range),
-                Segment::Text(stretch) if self.settings.basic => self.basic(&stretch, work, &mut push),
+                Segment::Text(stretch) if self.settings.basic => {
+                    self.basic(&stretch, work, &mut push)
+                }
                 Segment::Text(stretch) => {
                     let chars: Vec<Placed> = placed(&stretch, work).collect();
-                    for word in chars.split(|(c, _)| is_py_space(*c)).filter(|word| !word.is_empty()) {
+                    for word in chars
+                        .split(|(c, _)| is_py_space(*c))
+                        .filter(|word| !word.is_empty())
+                    {
                         self.word(word, &mut push);
                     }
                 }
@@ -227,11 +298,17 @@ impl SlowBert {
             .specials
             .iter()
             .map(String::as_str)
-            .chain(self.added.in_order().filter(|t| !t.special && t.normalized).map(|t| t.content.as_str()))
+            .chain(
+                self.added
+                    .in_order()
+                    .filter(|t| !t.special && t.normalized)
+                    .map(|t| t.content.as_str()),
+            )
             .filter(|name| !name.is_empty())
             .collect();
         let mut begins = [false; 256];
-        keep.iter().for_each(|name| begins[usize::from(name.as_bytes()[0])] = true);
+        keep.iter()
+            .for_each(|name| begins[usize::from(name.as_bytes()[0])] = true);
         if !text.chars().any(char::is_uppercase) && text.chars().all(|c| c.to_lowercase().eq([c])) {
             return Aligned::same(text);
         }
@@ -239,7 +316,11 @@ impl SlowBert {
         let mut at = 0;
         while let Some(c) = text[at..].chars().next() {
             let rest = &text[at..];
-            let kept = if begins[usize::from(rest.as_bytes()[0])] { keep.iter().find(|name| rest.starts_with(**name)) } else { None };
+            let kept = if begins[usize::from(rest.as_bytes()[0])] {
+                keep.iter().find(|name| rest.starts_with(**name))
+            } else {
+                None
+            };
             if let Some(name) = kept {
                 out.push_same(name, at);
                 at += name.len();
@@ -257,7 +338,12 @@ impl SlowBert {
     }
 
     /// BERT's basic tokenizer: clean, set ideographs apart, compose (NFC), split at blanks, lower, split at punctuation.
-    fn basic(&self, stretch: &[Range<usize>], text: &str, push: &mut impl FnMut(u32, Range<usize>)) {
+    fn basic(
+        &self,
+        stretch: &[Range<usize>],
+        text: &str,
+        push: &mut impl FnMut(u32, Range<usize>),
+    ) {
         let mut words: Vec<Placed> = Vec::new();
         let mut finish = |word: &mut Vec<Placed>| {
             if !word.is_empty() {
@@ -289,9 +375,16 @@ impl SlowBert {
         let mut word = word;
         if !whole {
             if self.settings.lower_case {
-                word = word.into_iter().flat_map(|(c, at)| c.to_lowercase().map(move |lower| (lower, at.clone()))).collect();
+                word = word
+                    .into_iter()
+                    .flat_map(|(c, at)| c.to_lowercase().map(move |lower| (lower, at.clone())))
+                    .collect();
             }
-            if self.settings.strip_accents.unwrap_or(self.settings.lower_case) {
+            if self
+                .settings
+                .strip_accents
+                .unwrap_or(self.settings.lower_case)
+            {
                 word = strip_accents(word);
             }
         }
@@ -304,7 +397,9 @@ impl SlowBert {
         }
         let mut start = 0;
         for end in 1..=word.len() {
-            let cut = end == word.len() || is_bert_punctuation(word[end].0) || is_bert_punctuation(word[end - 1].0);
+            let cut = end == word.len()
+                || is_bert_punctuation(word[end].0)
+                || is_bert_punctuation(word[end - 1].0);
             if cut {
                 self.word(&word[start..end], push);
                 start = end;
@@ -317,7 +412,11 @@ impl SlowBert {
         let mut found: Vec<(u32, Range<usize>)> = Vec::new();
         let mut start = 0;
         while start < word.len() && word.len() <= MAX_WORD_CHARS {
-            let trie = if start == 0 { &self.words } else { &self.pieces };
+            let trie = if start == 0 {
+                &self.words
+            } else {
+                &self.pieces
+            };
             let (mut node, mut best) = (ByteTrie::ROOT, None);
             for (i, (c, _)) in word.iter().enumerate().skip(start) {
                 node = trie.walk(node, c.encode_utf8(&mut [0; 4]).as_bytes());
@@ -333,9 +432,14 @@ impl SlowBert {
             start = end;
         }
         if start < word.len() {
-            push(self.token_to_id(&self.roles.unk).unwrap_or(self.unk), span(word));
+            push(
+                self.token_to_id(&self.roles.unk).unwrap_or(self.unk),
+                span(word),
+            );
         } else {
-            found.into_iter().for_each(|(id, range)| push(*self.renamed.get(&id).unwrap_or(&id), range));
+            found
+                .into_iter()
+                .for_each(|(id, range)| push(*self.renamed.get(&id).unwrap_or(&id), range));
         }
     }
 }
@@ -343,7 +447,9 @@ impl SlowBert {
 /// The characters of a stretch with their places.
 fn placed<'t>(stretch: &'t [Range<usize>], text: &'t str) -> impl Iterator<Item = Placed> + 't {
     stretch.iter().flat_map(move |range| {
-        text[range.clone()].char_indices().map(move |(i, c)| (c, range.start + i..range.start + i + c.len_utf8()))
+        text[range.clone()]
+            .char_indices()
+            .map(move |(i, c)| (c, range.start + i..range.start + i + c.len_utf8()))
     })
 }
 
@@ -360,7 +466,11 @@ fn compose(word: Vec<Placed>) -> Vec<Placed> {
         return word;
     }
     // Nothing composes across a character that begins anew by itself.
-    let begins = |c: char| c < '\u{300}' || (canonical_combining_class(c) == 0 && is_nfc_quick(std::iter::once(c)) == IsNormalized::Yes);
+    let begins = |c: char| {
+        c < '\u{300}'
+            || (canonical_combining_class(c) == 0
+                && is_nfc_quick(std::iter::once(c)) == IsNormalized::Yes)
+    };
     let mut out = Vec::with_capacity(word.len());
     let mut start = 0;
     for end in 1..=word.len() {
@@ -396,7 +506,11 @@ fn strip_accents(word: Vec<Placed>) -> Vec<Placed> {
     // Canonical order among the marks that stay.
     let mut start = 0;
     while start < out.len() {
-        let end = start + out[start..].iter().take_while(|(c, _)| canonical_combining_class(*c) != 0).count();
+        let end = start
+            + out[start..]
+                .iter()
+                .take_while(|(c, _)| canonical_combining_class(*c) != 0)
+                .count();
         out[start..end].sort_by_key(|(c, _)| canonical_combining_class(*c));
         start = end.max(start + 1);
     }

@@ -6,13 +6,28 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use clinical_tokenizer::limits::{MAX_PIECE_BYTES, MAX_VOCABULARY};
-use clinical_tokenizer::{AddedToken, Error, Piece, PieceKind, SentencePieceKind, SentencePieceModel, SentencePieceOptions, Tokenizer};
+use clinical_tokenizer::{
+    AddedToken, Error, Piece, PieceKind, SentencePieceKind, SentencePieceModel,
+    SentencePieceOptions, Tokenizer,
+};
 use common::{case, data};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-const MODELS: [&str; 4] = ["t5.model", "llama.model", "odd_bpe.model", "odd_unigram.model"];
-const TEXTS: [&str; 6] = ["", " ", "The patient  has fever.", "[Name] <extra_id_0> </s>", "é😀\u{301}▁\0", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"];
+const MODELS: [&str; 4] = [
+    "t5.model",
+    "llama.model",
+    "odd_bpe.model",
+    "odd_unigram.model",
+];
+const TEXTS: [&str; 6] = [
+    "",
+    " ",
+    "The patient  has fever.",
+    "[Name] <extra_id_0> </s>",
+    "é😀\u{301}▁\0",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+];
 
 fn model(name: &str) -> Vec<u8> {
     fs::read(data().join("models").join(name)).unwrap()
@@ -54,7 +69,9 @@ fn file(pieces: &[Vec<u8>], trainer: &[u8], normalizer: &[u8]) -> Vec<u8> {
 }
 
 fn error(bytes: &[u8]) -> Error {
-    SentencePieceModel::from_bytes(bytes).err().unwrap_or_else(|| panic!("{} bytes were accepted", bytes.len()))
+    SentencePieceModel::from_bytes(bytes)
+        .err()
+        .unwrap_or_else(|| panic!("{} bytes were accepted", bytes.len()))
 }
 
 /// Uses a tokenizer in every way.
@@ -63,12 +80,20 @@ fn exercise(tokenizer: &Tokenizer) {
         let encoding = tokenizer.encode(text, true);
         let _ = tokenizer.encode_pair(text, "b", false);
         if let Ok(encoding) = encoding {
-            let _ = (tokenizer.decode(encoding.ids(), true), tokenizer.decode(encoding.ids(), false));
+            let _ = (
+                tokenizer.decode(encoding.ids(), true),
+                tokenizer.decode(encoding.ids(), false),
+            );
         }
     }
     let ids: Vec<u32> = (0..60).chain([999_999, u32::MAX]).collect();
     let _ = tokenizer.decode(&ids, false);
-    let _ = (tokenizer.vocab_size(), tokenizer.special(), tokenizer.added_tokens(), tokenizer.resolution().to_string());
+    let _ = (
+        tokenizer.vocab_size(),
+        tokenizer.special(),
+        tokenizer.added_tokens(),
+        tokenizer.resolution().to_string(),
+    );
 }
 
 #[test]
@@ -76,29 +101,96 @@ fn every_rule_of_a_sentencepiece_model_has_its_error() {
     assert!(SentencePieceModel::from_bytes(&file(&[], &[], &[])).is_ok());
     let bad = |pieces: &[Vec<u8>]| error(&file(pieces, &[], &[]));
     assert!(matches!(error(b""), Error::ModelPart { part: "pieces" }));
-    assert!(matches!(error(&piece(b"<unk>", 0.0, 2)), Error::ModelPart { part: "trainer specification" }));
-    assert!(matches!(error(&[piece(b"a", 0.0, 1), field(2, &[])].concat()), Error::ModelPart { part: "normalizer specification" }));
-    assert!(matches!(bad(&[piece(b"", 0.0, 1)]), Error::EmptyPiece { index: 2 }));
-    assert!(matches!(bad(&[piece(b"a", 0.0, 1)]), Error::DuplicatePiece { first: 1, second: 2 }));
-    assert!(matches!(bad(&[piece(b"\xff", 0.0, 1)]), Error::PieceUtf8 { index: 2 }));
-    assert!(matches!(bad(&[piece(b"x\0y", 0.0, 1)]), Error::NulInPiece { index: 2 }));
-    assert!(matches!(bad(&[piece(b"x", f32::NAN, 1)]), Error::Score { index: 2 }));
-    assert!(matches!(bad(&[piece(b"x", f32::INFINITY, 1)]), Error::Score { index: 2 }));
-    assert!(matches!(bad(&[piece(b"x", 0.0, 9)]), Error::PieceType { index: 2, kind: 9 }));
-    assert!(matches!(bad(&[piece(b"x", 0.0, 2)]), Error::UnknownPieces { found: 2 }));
-    assert!(matches!(bad(&[piece(b"<0x00>", 0.0, 6)]), Error::BytePiece { index: 2, .. }));
-    assert!(matches!(bad(&[piece(&[b'x'; MAX_PIECE_BYTES + 1], 0.0, 1)]), Error::PieceTooLong { index: 2, .. }));
+    assert!(matches!(
+        error(&piece(b"<unk>", 0.0, 2)),
+        Error::ModelPart {
+            part: "trainer specification"
+        }
+    ));
+    assert!(matches!(
+        error(&[piece(b"a", 0.0, 1), field(2, &[])].concat()),
+        Error::ModelPart {
+            part: "normalizer specification"
+        }
+    ));
+    assert!(matches!(
+        bad(&[piece(b"", 0.0, 1)]),
+        Error::EmptyPiece { index: 2 }
+    ));
+    assert!(matches!(
+        bad(&[piece(b"a", 0.0, 1)]),
+        Error::DuplicatePiece {
+            first: 1,
+            second: 2
+        }
+    ));
+    assert!(matches!(
+        bad(&[piece(b"\xff", 0.0, 1)]),
+        Error::PieceUtf8 { index: 2 }
+    ));
+    assert!(matches!(
+        bad(&[piece(b"x\0y", 0.0, 1)]),
+        Error::NulInPiece { index: 2 }
+    ));
+    assert!(matches!(
+        bad(&[piece(b"x", f32::NAN, 1)]),
+        Error::Score { index: 2 }
+    ));
+    assert!(matches!(
+        bad(&[piece(b"x", f32::INFINITY, 1)]),
+        Error::Score { index: 2 }
+    ));
+    assert!(matches!(
+        bad(&[piece(b"x", 0.0, 9)]),
+        Error::PieceType { index: 2, kind: 9 }
+    ));
+    assert!(matches!(
+        bad(&[piece(b"x", 0.0, 2)]),
+        Error::UnknownPieces { found: 2 }
+    ));
+    assert!(matches!(
+        bad(&[piece(b"<0x00>", 0.0, 6)]),
+        Error::BytePiece { index: 2, .. }
+    ));
+    assert!(matches!(
+        bad(&[piece(&[b'x'; MAX_PIECE_BYTES + 1], 0.0, 1)]),
+        Error::PieceTooLong { index: 2, .. }
+    ));
     let with_bytes = number(35, 1);
     let with_bytes = [vec![35 << 3 & 0x7f | 0x80, 2], with_bytes[1..].to_vec()].concat(); // field 35 needs a two-byte key
-    assert!(matches!(error(&file(&[piece(b"<0x00>", 0.0, 6)], &with_bytes, &[])), Error::MissingBytePieces { found: 1 }));
-    assert!(matches!(error(&file(&[piece(b"<0xg0>", 0.0, 6)], &with_bytes, &[])), Error::BytePiece { .. }));
-    assert!(matches!(error(&file(&[], &number(3, 3), &[])), Error::ModelType { kind } if kind == "word"));
-    assert!(matches!(error(&file(&[], &number(3, 7), &[])), Error::ModelType { kind } if kind == "7"));
-    assert!(matches!(error(&file(&[], &[], &field(2, b"rules"))), Error::Charsmap { .. }));
+    assert!(matches!(
+        error(&file(&[piece(b"<0x00>", 0.0, 6)], &with_bytes, &[])),
+        Error::MissingBytePieces { found: 1 }
+    ));
+    assert!(matches!(
+        error(&file(&[piece(b"<0xg0>", 0.0, 6)], &with_bytes, &[])),
+        Error::BytePiece { .. }
+    ));
+    assert!(
+        matches!(error(&file(&[], &number(3, 3), &[])), Error::ModelType { kind } if kind == "word")
+    );
+    assert!(
+        matches!(error(&file(&[], &number(3, 7), &[])), Error::ModelType { kind } if kind == "7")
+    );
+    assert!(matches!(
+        error(&file(&[], &[], &field(2, b"rules"))),
+        Error::Charsmap { .. }
+    ));
     let denormalizer = [file(&[], &[], &[]), field(5, &field(2, b"rules"))].concat();
     assert!(matches!(error(&denormalizer), Error::Denormalizer));
-    let only_controls = [piece(b"<unk>", 0.0, 2), piece(b"</s>", 0.0, 3), field(2, &[]), field(3, &[])].concat();
-    assert!(matches!(error(&only_controls), Error::ModelPart { part: "pieces of text" }));
+    let only_controls = [
+        piece(b"<unk>", 0.0, 2),
+        piece(b"</s>", 0.0, 3),
+        field(2, &[]),
+        field(3, &[]),
+    ]
+    .concat();
+    assert!(matches!(
+        error(&only_controls),
+        Error::ModelPart {
+            part: "pieces of text"
+        }
+    ));
     assert!(matches!(error(&[0x0f]), Error::ModelWire { .. }));
     // A vocabulary without end: two bytes for each (empty) piece.
     let endless = [0x0a, 0x00].repeat(MAX_VOCABULARY + 1);
@@ -111,7 +203,11 @@ fn a_model_that_is_cut_off_is_refused() {
         let bytes = model(name);
         for i in 0..64 {
             let cut = bytes.len() * i / 64;
-            assert!(SentencePieceModel::from_bytes(&bytes[..cut]).is_err(), "{name} cut at {cut} of {}", bytes.len());
+            assert!(
+                SentencePieceModel::from_bytes(&bytes[..cut]).is_err(),
+                "{name} cut at {cut} of {}",
+                bytes.len()
+            );
         }
     }
 }
@@ -122,7 +218,13 @@ fn a_json_file_that_is_cut_off_is_refused() {
         let bytes = fs::read(data().join("models").join(name).join("tokenizer.json")).unwrap();
         for i in 0..64 {
             let cut = bytes.len() * i / 64;
-            assert!(matches!(Tokenizer::from_bytes(&bytes[..cut], None), Err(Error::Json { .. })), "{name} cut at {cut}");
+            assert!(
+                matches!(
+                    Tokenizer::from_bytes(&bytes[..cut], None),
+                    Err(Error::Json { .. })
+                ),
+                "{name} cut at {cut}"
+            );
         }
     }
 }
@@ -133,21 +235,28 @@ fn damaged_models_never_panic() {
     let files: Vec<Vec<u8>> = MODELS.iter().map(|name| model(name)).collect();
     let edits = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6);
     runner
-        .run(&(0..MODELS.len(), edits, any::<bool>()), |(which, edits, late)| {
-            let mut bytes = files[which].clone();
-            // Half of the edits go to the end, where the switches and the rules are.
-            let from = if late { bytes.len() - bytes.len().min(400) } else { 0 };
-            for (index, value) in edits {
-                let at = from + index.index(bytes.len() - from);
-                bytes[at] = value;
-            }
-            if let Ok(model) = SentencePieceModel::from_bytes(&bytes) {
-                for options in [SentencePieceOptions::llama(), SentencePieceOptions::t5()] {
-                    exercise(&Tokenizer::from_sentencepiece(model.clone(), &options).unwrap());
+        .run(
+            &(0..MODELS.len(), edits, any::<bool>()),
+            |(which, edits, late)| {
+                let mut bytes = files[which].clone();
+                // Half of the edits go to the end, where the switches and the rules are.
+                let from = if late {
+                    bytes.len() - bytes.len().min(400)
+                } else {
+                    0
+                };
+                for (index, value) in edits {
+                    let at = from + index.index(bytes.len() - from);
+                    bytes[at] = value;
                 }
-            }
-            Ok(())
-        })
+                if let Ok(model) = SentencePieceModel::from_bytes(&bytes) {
+                    for options in [SentencePieceOptions::llama(), SentencePieceOptions::t5()] {
+                        exercise(&Tokenizer::from_sentencepiece(model.clone(), &options).unwrap());
+                    }
+                }
+                Ok(())
+            },
+        )
         .unwrap();
 }
 
@@ -227,38 +336,140 @@ fn broken(part: &str, value: Value) -> Option<Error> {
 
 #[test]
 fn every_rule_of_a_json_file_has_its_error() {
-    let refused = |part: &str, value: Value| broken(part, value).unwrap_or_else(|| panic!("{part} was accepted"));
+    let refused = |part: &str, value: Value| {
+        broken(part, value).unwrap_or_else(|| panic!("{part} was accepted"))
+    };
     assert!(broken("version", json!("1.0")).is_none());
-    assert!(matches!(refused("model/merges/0", json!(["▁", "no such piece"])), Error::MergeOutOfVocabulary { index: 0 }));
-    assert!(matches!(refused("model/merges/0", json!("a b c")), Error::MergeLine { line: 1 }));
-    assert!(matches!(refused("model/merges/0", json!(["a", "b", "c"])), Error::Json { .. }));
-    assert!(matches!(refused("model/continuing_subword_prefix", json!("▁▁▁▁▁▁")), Error::MergeOutOfVocabulary { .. }));
-    assert!(matches!(refused("model/vocab/x", json!(4_000_000)), Error::TokenId { id: 4_000_000, .. }));
-    assert!(matches!(refused("model/vocab/x", json!(5)), Error::SharedTokenId { id: 5 }));
-    assert!(matches!(refused("model/vocab", json!({})), Error::VocabularySize { found: 0, .. }));
-    assert!(matches!(refused("added_tokens/3/id", json!(900)), Error::AddedTokenId { declared: 900, given: 800, .. }));
-    assert!(matches!(refused("added_tokens/3/content", json!("x".repeat(600))), Error::AddedTokens { .. }));
+    assert!(matches!(
+        refused("model/merges/0", json!(["▁", "no such piece"])),
+        Error::MergeOutOfVocabulary { index: 0 }
+    ));
+    assert!(matches!(
+        refused("model/merges/0", json!("a b c")),
+        Error::MergeLine { line: 1 }
+    ));
+    assert!(matches!(
+        refused("model/merges/0", json!(["a", "b", "c"])),
+        Error::Json { .. }
+    ));
+    assert!(matches!(
+        refused("model/continuing_subword_prefix", json!("▁▁▁▁▁▁")),
+        Error::MergeOutOfVocabulary { .. }
+    ));
+    assert!(matches!(
+        refused("model/vocab/x", json!(4_000_000)),
+        Error::TokenId { id: 4_000_000, .. }
+    ));
+    assert!(matches!(
+        refused("model/vocab/x", json!(5)),
+        Error::SharedTokenId { id: 5 }
+    ));
+    assert!(matches!(
+        refused("model/vocab", json!({})),
+        Error::VocabularySize { found: 0, .. }
+    ));
+    assert!(matches!(
+        refused("added_tokens/3/id", json!(900)),
+        Error::AddedTokenId {
+            declared: 900,
+            given: 800,
+            ..
+        }
+    ));
+    assert!(matches!(
+        refused("added_tokens/3/content", json!("x".repeat(600))),
+        Error::AddedTokens { .. }
+    ));
     let template = |single: Value, tokens: Value| json!({"type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": tokens});
-    let missing = template(json!([{"SpecialToken": {"id": "<none>", "type_id": 0}}]), json!({}));
-    assert!(matches!(refused("post_processor", missing.clone()), Error::Component { part: "post_processor", .. }));
-    assert!(matches!(refused("post_processor", json!({"type": "Sequence", "processors": [missing]})), Error::Component { .. }));
+    let missing = template(
+        json!([{"SpecialToken": {"id": "<none>", "type_id": 0}}]),
+        json!({}),
+    );
+    assert!(matches!(
+        refused("post_processor", missing.clone()),
+        Error::Component {
+            part: "post_processor",
+            ..
+        }
+    ));
+    assert!(matches!(
+        refused(
+            "post_processor",
+            json!({"type": "Sequence", "processors": [missing]})
+        ),
+        Error::Component { .. }
+    ));
     let second = template(json!([{"Sequence": {"id": "B", "type_id": 0}}]), json!({}));
-    assert!(matches!(refused("post_processor", second), Error::Component { part: "post_processor", .. }));
-    let uneven = template(json!([]), json!({"x": {"id": "x", "ids": [1, 2], "tokens": ["x"]}}));
-    assert!(matches!(refused("post_processor", uneven), Error::Component { part: "post_processor", .. }));
-    assert!(matches!(refused("pre_tokenizer", json!({"type": "FixedLength", "length": 0})), Error::Component { part: "pre_tokenizer", .. }));
+    assert!(matches!(
+        refused("post_processor", second),
+        Error::Component {
+            part: "post_processor",
+            ..
+        }
+    ));
+    let uneven = template(
+        json!([]),
+        json!({"x": {"id": "x", "ids": [1, 2], "tokens": ["x"]}}),
+    );
+    assert!(matches!(
+        refused("post_processor", uneven),
+        Error::Component {
+            part: "post_processor",
+            ..
+        }
+    ));
+    assert!(matches!(
+        refused("pre_tokenizer", json!({"type": "FixedLength", "length": 0})),
+        Error::Component {
+            part: "pre_tokenizer",
+            ..
+        }
+    ));
     let grow = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaaaa"});
-    assert!(matches!(refused("normalizer", json!({"type": "Sequence", "normalizers": vec![grow; 30]})), Error::NormalizerGrowth { .. }));
+    assert!(matches!(
+        refused(
+            "normalizer",
+            json!({"type": "Sequence", "normalizers": vec![grow; 30]})
+        ),
+        Error::NormalizerGrowth { .. }
+    ));
     let empty = json!({"type": "Replace", "pattern": {"String": ""}, "content": "a"});
-    assert!(matches!(refused("normalizer", empty), Error::Component { part: "normalizer", .. }));
+    assert!(matches!(
+        refused("normalizer", empty),
+        Error::Component {
+            part: "normalizer",
+            ..
+        }
+    ));
     for text in ["AAAA", "!!!!", "AAQAAA=="] {
         let rules = json!({"type": "Precompiled", "precompiled_charsmap": text});
-        assert!(matches!(refused("normalizer", rules), Error::Charsmap { .. }), "{text}");
+        assert!(
+            matches!(refused("normalizer", rules), Error::Charsmap { .. }),
+            "{text}"
+        );
     }
-    assert!(matches!(refused("decoder", json!({"type": "NoSuchDecoder"})), Error::Engine { .. }));
-    assert!(matches!(refused("model", json!({"type": "Unigram", "vocab": [["a", 0.0]]})), Error::Component { part: "model", .. }));
-    assert!(matches!(refused("model", json!({"type": "Unigram", "vocab": {"a": 0}, "unk_id": 0})), Error::Component { part: "model", .. }));
-    assert!(matches!(refused("model", json!({"type": "WordPiece", "vocab": {"a": 0}, "max_input_chars_per_word": 1_000_000_000_u64})), Error::Component { .. }));
+    assert!(matches!(
+        refused("decoder", json!({"type": "NoSuchDecoder"})),
+        Error::Engine { .. }
+    ));
+    assert!(matches!(
+        refused("model", json!({"type": "Unigram", "vocab": [["a", 0.0]]})),
+        Error::Component { part: "model", .. }
+    ));
+    assert!(matches!(
+        refused(
+            "model",
+            json!({"type": "Unigram", "vocab": {"a": 0}, "unk_id": 0})
+        ),
+        Error::Component { part: "model", .. }
+    ));
+    assert!(matches!(
+        refused(
+            "model",
+            json!({"type": "WordPiece", "vocab": {"a": 0}, "max_input_chars_per_word": 1_000_000_000_u64})
+        ),
+        Error::Component { .. }
+    ));
     assert!(matches!(refused("model", Value::Null), Error::Json { .. }));
 }
 
@@ -266,8 +477,17 @@ fn every_rule_of_a_json_file_has_its_error() {
 fn places(value: &Value, path: &str, out: &mut Vec<String>) {
     out.push(path.to_owned());
     match value {
-        Value::Object(map) => map.iter().for_each(|(key, value)| places(value, &format!("{path}/{}", key.replace('~', "~0").replace('/', "~1")), out)),
-        Value::Array(list) => list.iter().enumerate().for_each(|(i, value)| places(value, &format!("{path}/{i}"), out)),
+        Value::Object(map) => map.iter().for_each(|(key, value)| {
+            places(
+                value,
+                &format!("{path}/{}", key.replace('~', "~0").replace('/', "~1")),
+                out,
+            )
+        }),
+        Value::Array(list) => list
+            .iter()
+            .enumerate()
+            .for_each(|(i, value)| places(value, &format!("{path}/{i}"), out)),
         _ => {}
     }
 }
@@ -281,18 +501,39 @@ fn json_files_with_odd_values_never_panic() {
         let (mut rest, mut all) = (Vec::new(), Vec::new());
         places(&file, "", &mut all);
         // Most places are in the vocabulary; the others are where the structure is.
-        rest.extend(all.iter().filter(|path| !path.starts_with("/model/vocab") && !path.starts_with("/model/merges")).cloned());
+        rest.extend(
+            all.iter()
+                .filter(|path| {
+                    !path.starts_with("/model/vocab") && !path.starts_with("/model/merges")
+                })
+                .cloned(),
+        );
         let odd = prop_oneof![
-            Just(json!(null)), Just(json!(-1)), Just(json!(0)), Just(json!(1_000_000_007_u64)), Just(json!(1e300)), Just(json!("")),
-            Just(json!("x")), Just(json!("▁")), Just(json!([])), Just(json!({})), Just(json!(true)), Just(json!([["a", 1.5]])),
-            Just(json!({"type": "Sequence"})), Just(json!("(a+)+$")),
+            Just(json!(null)),
+            Just(json!(-1)),
+            Just(json!(0)),
+            Just(json!(1_000_000_007_u64)),
+            Just(json!(1e300)),
+            Just(json!("")),
+            Just(json!("x")),
+            Just(json!("▁")),
+            Just(json!([])),
+            Just(json!({})),
+            Just(json!(true)),
+            Just(json!([["a", 1.5]])),
+            Just(json!({"type": "Sequence"})),
+            Just(json!("(a+)+$")),
         ];
         let edit = (any::<prop::sample::Index>(), odd, any::<bool>());
         runner
             .run(&prop::collection::vec(edit, 1..3), |edits| {
                 let mut changed = file.clone();
                 for (index, value, anywhere) in edits {
-                    let path = if anywhere { &all[index.index(all.len())] } else { &rest[index.index(rest.len())] };
+                    let path = if anywhere {
+                        &all[index.index(all.len())]
+                    } else {
+                        &rest[index.index(rest.len())]
+                    };
                     if let Some(place) = changed.pointer_mut(path) {
                         *place = value;
                     }
@@ -311,8 +552,14 @@ fn json_files_with_odd_values_never_panic() {
 #[test]
 fn deep_nesting_is_refused() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    assert!(matches!(Tokenizer::from_bytes(deep.as_bytes(), None), Err(Error::Json { .. })));
-    assert!(matches!(Tokenizer::from_bytes(b"{}", Some(deep.as_bytes())), Err(Error::Json { .. })));
+    assert!(matches!(
+        Tokenizer::from_bytes(deep.as_bytes(), None),
+        Err(Error::Json { .. })
+    ));
+    assert!(matches!(
+        Tokenizer::from_bytes(b"{}", Some(deep.as_bytes())),
+        Err(Error::Json { .. })
+    ));
 }
 
 #[test]
@@ -320,29 +567,64 @@ fn hostile_vocabularies_take_little_time() {
     let timed = |what: &str, run: &dyn Fn()| {
         let start = Instant::now();
         run();
-        assert!(start.elapsed() < Duration::from_secs(8), "{what} took {:?}", start.elapsed());
+        assert!(
+            start.elapsed() < Duration::from_secs(8),
+            "{what} took {:?}",
+            start.elapsed()
+        );
     };
-    let unk = Piece { text: "<unk>".into(), score: 0.0, kind: PieceKind::Unknown };
+    let unk = Piece {
+        text: "<unk>".into(),
+        score: 0.0,
+        kind: PieceKind::Unknown,
+    };
     // Every run of `a` is a piece: each place has a thousand matches, each merge a thousand ways.
-    let runs = || (1..=MAX_PIECE_BYTES).map(|n| Piece { text: "a".repeat(n), score: -(n as f32), kind: PieceKind::Normal });
+    let runs = || {
+        (1..=MAX_PIECE_BYTES).map(|n| Piece {
+            text: "a".repeat(n),
+            score: -(n as f32),
+            kind: PieceKind::Normal,
+        })
+    };
     let pieces: Vec<Piece> = std::iter::once(unk).chain(runs()).collect();
     for kind in [SentencePieceKind::Unigram, SentencePieceKind::Bpe] {
         let model = SentencePieceModel::from_pieces(kind, pieces.clone(), false).unwrap();
-        let tokenizer = Tokenizer::from_sentencepiece(model, &SentencePieceOptions::llama()).unwrap();
+        let tokenizer =
+            Tokenizer::from_sentencepiece(model, &SentencePieceOptions::llama()).unwrap();
         let text = "a".repeat(300_000);
-        timed("runs of one letter", &|| assert!(tokenizer.count(&text).unwrap() > 0));
+        timed("runs of one letter", &|| {
+            assert!(tokenizer.count(&text).unwrap() > 0)
+        });
     }
     // Added tokens that almost match everywhere.
     let mut tokenizer = case("llama_new").open();
-    let list: Vec<AddedToken> = (1..500).map(|n| AddedToken::new(format!("{}b", "a".repeat(n)))).collect();
+    let list: Vec<AddedToken> = (1..500)
+        .map(|n| AddedToken::new(format!("{}b", "a".repeat(n))))
+        .collect();
     tokenizer.add_tokens(&list).unwrap();
     let text = "a".repeat(200_000);
-    timed("added tokens that almost match", &|| assert!(tokenizer.count(&text).unwrap() > 0));
+    timed("added tokens that almost match", &|| {
+        assert!(tokenizer.count(&text).unwrap() > 0)
+    });
     // Words without end, blanks without end, unknown characters without end.
-    for name in ["bert_uncased", "t5_legacy", "llama_legacy", "odd_bpe_new", "fast_llama", "fast_bpe", "fast_bert"] {
+    for name in [
+        "bert_uncased",
+        "t5_legacy",
+        "llama_legacy",
+        "odd_bpe_new",
+        "fast_llama",
+        "fast_bpe",
+        "fast_bert",
+    ] {
         let tokenizer = case(name).open();
         for text in ["a", " ", "\n", "😀", "é", "[", "[Name]", "</s>"] {
-            timed(name, &|| assert!(tokenizer.encode(&text.repeat((400 << 10) / text.len()), true).is_ok()));
+            timed(name, &|| {
+                assert!(
+                    tokenizer
+                        .encode(&text.repeat((400 << 10) / text.len()), true)
+                        .is_ok()
+                )
+            });
         }
     }
 }

@@ -11,20 +11,45 @@ fn offsets_lie_in_the_text_and_never_go_back() {
     for case in cases() {
         let tokenizer = case.open();
         // The byte-level offsets of the engine may go back by a blank that it trims.
-        let engine = matches!(tokenizer.resolution().kind(), TokenizerKind::TokenizerJson | TokenizerKind::ByteLevelBpe);
+        let engine = matches!(
+            tokenizer.resolution().kind(),
+            TokenizerKind::TokenizerJson | TokenizerKind::ByteLevelBpe
+        );
         for line in &lines {
             let encoding = tokenizer.encode(line, true).unwrap();
-            let lengths = [encoding.offsets().len(), encoding.special().len(), encoding.type_ids().len(), encoding.sequences().len()];
+            let lengths = [
+                encoding.offsets().len(),
+                encoding.special().len(),
+                encoding.type_ids().len(),
+                encoding.sequences().len(),
+            ];
             assert_eq!(lengths, [encoding.len(); 4]);
             let mut last = 0;
             for (i, &(start, end)) in encoding.offsets().iter().enumerate() {
                 if encoding.special()[i] {
-                    assert_eq!((start, end, encoding.sequences()[i]), (0, 0, None), "{}", case.name);
+                    assert_eq!(
+                        (start, end, encoding.sequences()[i]),
+                        (0, 0, None),
+                        "{}",
+                        case.name
+                    );
                     continue;
                 }
-                assert!(start <= end && end <= line.len(), "{} {line:?} token {i}: {start}..{end}", case.name);
-                assert!(line.is_char_boundary(start) && line.is_char_boundary(end), "{} {line:?} token {i}: {start}..{end}", case.name);
-                assert!(engine || last <= start, "{} {line:?} token {i}: {start} after {last}", case.name);
+                assert!(
+                    start <= end && end <= line.len(),
+                    "{} {line:?} token {i}: {start}..{end}",
+                    case.name
+                );
+                assert!(
+                    line.is_char_boundary(start) && line.is_char_boundary(end),
+                    "{} {line:?} token {i}: {start}..{end}",
+                    case.name
+                );
+                assert!(
+                    engine || last <= start,
+                    "{} {line:?} token {i}: {start} after {last}",
+                    case.name
+                );
                 last = start;
             }
         }
@@ -34,13 +59,21 @@ fn offsets_lie_in_the_text_and_never_go_back() {
 fn covered(name: &str, text: &str) -> Vec<String> {
     let tokenizer = case(name).open();
     let encoding = tokenizer.encode(text, false).unwrap();
-    (0..encoding.len()).map(|i| text[encoding.range(i).unwrap()].to_owned()).collect()
+    (0..encoding.len())
+        .map(|i| text[encoding.range(i).unwrap()].to_owned())
+        .collect()
 }
 
 #[test]
 fn word_pieces_cover_their_letters() {
-    assert_eq!(covered("bert_cased", "Fever, [Name] x"), ["F", "ever", ",", "[", "Na", "m", "e", "]", "x"]);
-    assert_eq!(covered("bert_cased_tags", "at [Name]."), ["at", "[Name]", "."]);
+    assert_eq!(
+        covered("bert_cased", "Fever, [Name] x"),
+        ["F", "ever", ",", "[", "Na", "m", "e", "]", "x"]
+    );
+    assert_eq!(
+        covered("bert_cased_tags", "at [Name]."),
+        ["at", "[Name]", "."]
+    );
     // Lower-casing and composing change lengths: İ is two bytes and becomes three, é may be two characters.
     let text = "İs Cafe\u{301} e";
     let words = covered("bert_uncased", text);
@@ -51,23 +84,50 @@ fn word_pieces_cover_their_letters() {
 fn sentencepiece_tokens_cover_their_text() {
     assert_eq!(covered("llama_legacy", "a  b"), ["a", " ", " b"]);
     assert_eq!(covered("llama_new", " fever"), ["", " fever"]);
-    assert_eq!(covered("llama_legacy_tags", "at [Name] now"), ["at", " ", "[Name]", "", " n", "ow"]);
+    assert_eq!(
+        covered("llama_legacy_tags", "at [Name] now"),
+        ["at", " ", "[Name]", "", " n", "ow"]
+    );
     // NFKC makes three letters of one: each token of them covers it.
     let words = covered("t5_legacy", "oﬃce");
-    assert!(words[0].is_empty() && words[1].starts_with('o'), "{words:?}");
-    assert!(words.iter().filter(|word| word.ends_with('ﬃ')).count() >= 2, "{words:?}");
+    assert!(
+        words[0].is_empty() && words[1].starts_with('o'),
+        "{words:?}"
+    );
+    assert!(
+        words.iter().filter(|word| word.ends_with('ﬃ')).count() >= 2,
+        "{words:?}"
+    );
     // All byte tokens of a character cover all of it.
-    assert_eq!(covered("llama_new", "你").iter().filter(|word| *word == "你").count(), 3);
+    assert_eq!(
+        covered("llama_new", "你")
+            .iter()
+            .filter(|word| *word == "你")
+            .count(),
+        3
+    );
 }
 
 #[test]
 fn the_two_texts_of_a_pair_are_told_apart() {
-    for (name, types) in [("bert_cased", vec![0, 0, 0, 1, 1]), ("fast_bert", vec![0, 0, 0, 1, 1]), ("t5_legacy", vec![0; 4])] {
+    for (name, types) in [
+        ("bert_cased", vec![0, 0, 0, 1, 1]),
+        ("fast_bert", vec![0, 0, 0, 1, 1]),
+        ("t5_legacy", vec![0; 4]),
+    ] {
         let tokenizer = case(name).open();
         let (first, second) = (if name == "t5_legacy" { "." } else { "," }, ".");
         let encoding = tokenizer.encode_pair(first, second, true).unwrap();
-        let texts: Vec<Option<u8>> = encoding.sequences().iter().copied().filter(Option::is_some).collect();
-        assert!(texts.contains(&Some(0)) && texts.contains(&Some(1)), "{name}");
+        let texts: Vec<Option<u8>> = encoding
+            .sequences()
+            .iter()
+            .copied()
+            .filter(Option::is_some)
+            .collect();
+        assert!(
+            texts.contains(&Some(0)) && texts.contains(&Some(1)),
+            "{name}"
+        );
         if name != "t5_legacy" {
             assert_eq!(encoding.type_ids(), types, "{name}");
         }

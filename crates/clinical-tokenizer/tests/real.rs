@@ -1,6 +1,8 @@
 //! Real tokenizers: Mistral v1 and v3, seqio's T5 model, all-MiniLM-L6-v2, SmolLM2. They are not in the repository:
 //! `scripts/get_assets` fetches them into `$CLINICAL_LM_CACHE` or `.cache/assets`; without them this test says so.
 
+#![allow(clippy::print_stdout)]
+
 mod common;
 
 use std::path::PathBuf;
@@ -33,7 +35,11 @@ fn real_tokenizers_give_the_ids_of_transformers() {
     let mut skipped = Vec::new();
     for case in read::<Vec<Real>>("expected/real.json") {
         let directory = tempfile::tempdir().unwrap();
-        let sources: Vec<_> = case.files.iter().map(|(name, source)| (name, assets().join(source.as_str().unwrap()))).collect();
+        let sources: Vec<_> = case
+            .files
+            .iter()
+            .map(|(name, source)| (name, assets().join(source.as_str().unwrap())))
+            .collect();
         if !sources.iter().all(|(_, source)| source.is_file()) {
             skipped.push(case.name);
             continue;
@@ -52,15 +58,38 @@ fn real_tokenizers_give_the_ids_of_transformers() {
             assert_eq!(&fnv(&ids)[..8], wanted, "{} {line:?} {ids:?}", case.name);
             for skip in [false, true] {
                 if !ids.is_empty() {
-                    decoded.extend(tokenizer.decode(&ids, skip).unwrap().bytes().chain([b'\n']).map(u32::from));
+                    decoded.extend(
+                        tokenizer
+                            .decode(&ids, skip)
+                            .unwrap()
+                            .bytes()
+                            .chain([b'\n'])
+                            .map(u32::from),
+                    );
                 }
             }
         }
-        assert_eq!(fnv(&decoded), case.decoded, "{}: decoded texts differ", case.name);
-        let long = tokenizer.encode(&long_text(&lines, 20), true).unwrap().into_ids();
-        assert_eq!((long.len(), fnv(&long)), case.long, "{}: the long text differs", case.name);
+        assert_eq!(
+            fnv(&decoded),
+            case.decoded,
+            "{}: decoded texts differ",
+            case.name
+        );
+        let long = tokenizer
+            .encode(&long_text(&lines, 20), true)
+            .unwrap()
+            .into_ids();
+        assert_eq!(
+            (long.len(), fnv(&long)),
+            case.long,
+            "{}: the long text differs",
+            case.name
+        );
     }
     if !skipped.is_empty() {
-        println!("skipped {}: run scripts/get_assets to fetch these tokenizers", skipped.join(", "));
+        println!(
+            "skipped {}: run scripts/get_assets to fetch these tokenizers",
+            skipped.join(", ")
+        );
     }
 }

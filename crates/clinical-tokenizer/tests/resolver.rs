@@ -4,7 +4,9 @@ mod common;
 
 use std::fs;
 
-use clinical_tokenizer::{AddedToken, Error, LowerCase, Note, OpenOptions, Prefer, Tokenizer, TokenizerKind};
+use clinical_tokenizer::{
+    AddedToken, Error, LowerCase, Note, OpenOptions, Prefer, Tokenizer, TokenizerKind,
+};
 use common::{Case, case};
 
 fn notes(tokenizer: &Tokenizer) -> Vec<Note> {
@@ -15,17 +17,42 @@ fn notes(tokenizer: &Tokenizer) -> Vec<Note> {
 fn asclepius_7b_gets_the_ids_of_its_model_file() {
     let tokenizer = case("asclepius_7b").open();
     let special = tokenizer.special();
-    assert_eq!((special.unk, special.bos, special.eos.as_slice(), special.pad), (Some(0), Some(1), &[2][..], None));
+    assert_eq!(
+        (
+            special.unk,
+            special.bos,
+            special.eos.as_slice(),
+            special.pad
+        ),
+        (Some(0), Some(1), &[2][..], None)
+    );
     let found = notes(&tokenizer);
     for (role, token, id) in [("unk", "<unk>", 0), ("bos", "<s>", 1), ("eos", "</s>", 2)] {
-        assert!(found.contains(&Note::EmptySpecialToken { role, used: Some((token.into(), id)) }), "{found:?}");
+        assert!(
+            found.contains(&Note::EmptySpecialToken {
+                role,
+                used: Some((token.into(), id))
+            }),
+            "{found:?}"
+        );
     }
     // config.json says bos 0, eos 1.
-    assert!(found.contains(&Note::WrongIdInConfig { role: "bos", config: 0, tokenizer: 1 }));
-    assert!(found.contains(&Note::WrongIdInConfig { role: "eos", config: 1, tokenizer: 2 }));
+    assert!(found.contains(&Note::WrongIdInConfig {
+        role: "bos",
+        config: 0,
+        tokenizer: 1
+    }));
+    assert!(found.contains(&Note::WrongIdInConfig {
+        role: "eos",
+        config: 1,
+        tokenizer: 2
+    }));
     assert!(found.contains(&Note::LegacyAssumed));
     let text = tokenizer.resolution().to_string();
-    assert!(text.contains("tokenizer.model") && text.contains("the eos token is an empty string"), "{text}");
+    assert!(
+        text.contains("tokenizer.model") && text.contains("the eos token is an empty string"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -34,37 +61,73 @@ fn a_bare_word_list_keeps_its_case() {
     let directory = case("bert_cased").build();
     let ids = |options: &OpenOptions| {
         let tokenizer = Tokenizer::from_dir_with(directory.path(), options).unwrap();
-        (tokenizer.encode("Fever", false).unwrap().into_ids(), notes(&tokenizer))
+        (
+            tokenizer.encode("Fever", false).unwrap().into_ids(),
+            notes(&tokenizer),
+        )
     };
     let (auto, found) = ids(&OpenOptions::new());
     assert!(found.contains(&Note::CaseFromVocabulary { lower_case: false }));
     let (lower, found) = ids(&OpenOptions::new().lower_case(LowerCase::Transformers));
     assert!(found.contains(&Note::CaseChosen { lower_case: true }));
     assert_ne!(auto, lower);
-    assert_eq!(auto, ids(&OpenOptions::new().lower_case(LowerCase::Never)).0);
-    assert_eq!(lower, ids(&OpenOptions::new().lower_case(LowerCase::Always)).0);
+    assert_eq!(
+        auto,
+        ids(&OpenOptions::new().lower_case(LowerCase::Never)).0
+    );
+    assert_eq!(
+        lower,
+        ids(&OpenOptions::new().lower_case(LowerCase::Always)).0
+    );
 
     // A vocabulary without capital letters lower-cases, and the files stand above the vocabulary.
-    let small = Case { json: Default::default(), ..case("bert_uncased") }.open();
+    let small = Case {
+        json: Default::default(),
+        ..case("bert_uncased")
+    }
+    .open();
     assert!(notes(&small).contains(&Note::CaseFromVocabulary { lower_case: true }));
-    assert_eq!(small.encode("FEVER", false).unwrap(), small.encode("fever", false).unwrap());
+    assert_eq!(
+        small.encode("FEVER", false).unwrap(),
+        small.encode("fever", false).unwrap()
+    );
     let forced = case("bert_forced_lower").open();
-    assert!(notes(&forced).iter().all(|note| !matches!(note, Note::CaseFromVocabulary { .. })));
+    assert!(
+        notes(&forced)
+            .iter()
+            .all(|note| !matches!(note, Note::CaseFromVocabulary { .. }))
+    );
 }
 
 #[test]
 fn tokenizer_json_comes_first_unless_the_slow_one_is_preferred() {
     let directory = case("fast_llama").build();
-    fs::copy(common::data().join("models/llama.model"), directory.path().join("tokenizer.model")).unwrap();
+    fs::copy(
+        common::data().join("models/llama.model"),
+        directory.path().join("tokenizer.model"),
+    )
+    .unwrap();
     let fast = Tokenizer::from_dir(directory.path()).unwrap();
     assert_eq!(fast.resolution().kind(), TokenizerKind::TokenizerJson);
-    assert!(notes(&fast).contains(&Note::AlsoPresent { file: "tokenizer.model".into() }));
-    let slow = Tokenizer::from_dir_with(directory.path(), &OpenOptions::new().prefer(Prefer::Slow)).unwrap();
-    assert_eq!((slow.resolution().kind(), slow.resolution().file()), (TokenizerKind::LlamaSentencePiece, "tokenizer.model"));
+    assert!(notes(&fast).contains(&Note::AlsoPresent {
+        file: "tokenizer.model".into()
+    }));
+    let slow = Tokenizer::from_dir_with(directory.path(), &OpenOptions::new().prefer(Prefer::Slow))
+        .unwrap();
+    assert_eq!(
+        (slow.resolution().kind(), slow.resolution().file()),
+        (TokenizerKind::LlamaSentencePiece, "tokenizer.model")
+    );
     // One difference that the choice makes: the fast one does not put a second blank before a blank.
     let text = " hello";
-    assert_ne!(fast.encode(text, true).unwrap().ids(), slow.encode(text, true).unwrap().ids());
-    assert_eq!(fast.encode("plain text", true).unwrap().ids(), slow.encode("plain text", true).unwrap().ids());
+    assert_ne!(
+        fast.encode(text, true).unwrap().ids(),
+        slow.encode(text, true).unwrap().ids()
+    );
+    assert_eq!(
+        fast.encode("plain text", true).unwrap().ids(),
+        slow.encode("plain text", true).unwrap().ids()
+    );
 }
 
 #[test]
@@ -72,10 +135,20 @@ fn one_file_can_be_opened_by_name() {
     let directory = case("llama_new").build();
     let by_file = Tokenizer::from_file(directory.path().join("tokenizer.model")).unwrap();
     let by_directory = Tokenizer::from_dir(directory.path()).unwrap();
-    assert_eq!(by_file.encode("a b", true).unwrap(), by_directory.encode("a b", true).unwrap());
-    fs::rename(directory.path().join("tokenizer.model"), directory.path().join("tokenizer.model.v1")).unwrap();
+    assert_eq!(
+        by_file.encode("a b", true).unwrap(),
+        by_directory.encode("a b", true).unwrap()
+    );
+    fs::rename(
+        directory.path().join("tokenizer.model"),
+        directory.path().join("tokenizer.model.v1"),
+    )
+    .unwrap();
     assert!(Tokenizer::from_file(directory.path().join("tokenizer.model.v1")).is_ok());
-    assert!(matches!(Tokenizer::from_file(directory.path().join("weights.bin")), Err(Error::UnknownFileKind { .. })));
+    assert!(matches!(
+        Tokenizer::from_file(directory.path().join("weights.bin")),
+        Err(Error::UnknownFileKind { .. })
+    ));
 }
 
 #[test]
@@ -84,13 +157,28 @@ fn bytes_alone_are_enough() {
     let json = fs::read(folder.join("tokenizer.json")).unwrap();
     let config = fs::read(folder.join("tokenizer_config.json")).unwrap();
     let tokenizer = Tokenizer::from_bytes(&json, Some(&config)).unwrap();
-    assert_eq!(tokenizer.special().bos, tokenizer.token_to_id("<|begin_of_text|>"));
+    assert_eq!(
+        tokenizer.special().bos,
+        tokenizer.token_to_id("<|begin_of_text|>")
+    );
     assert_eq!(tokenizer.model_max_length(), Some(8192));
-    assert!(tokenizer.chat_template().unwrap().contains("<|start_header_id|>"));
+    assert!(
+        tokenizer
+            .chat_template()
+            .unwrap()
+            .contains("<|start_header_id|>")
+    );
     // Without a configuration the usual names are looked for.
     let bare = Tokenizer::from_bytes(&json, None).unwrap();
-    assert_eq!((bare.special().bos, bare.special().eos.len()), (tokenizer.special().bos, 1));
-    assert!(notes(&bare).iter().any(|note| matches!(note, Note::InferredSpecialToken { role: "eos", .. })));
+    assert_eq!(
+        (bare.special().bos, bare.special().eos.len()),
+        (tokenizer.special().bos, 1)
+    );
+    assert!(
+        notes(&bare)
+            .iter()
+            .any(|note| matches!(note, Note::InferredSpecialToken { role: "eos", .. }))
+    );
 }
 
 #[test]
@@ -101,13 +189,19 @@ fn a_template_in_a_file_of_its_own_wins() {
     assert_eq!(tokenizer.chat_template(), Some("from a file"));
     let saved = tempfile::tempdir().unwrap();
     tokenizer.save(saved.path()).unwrap();
-    assert_eq!(Tokenizer::from_dir(saved.path()).unwrap().chat_template(), Some("from a file"));
+    assert_eq!(
+        Tokenizer::from_dir(saved.path()).unwrap().chat_template(),
+        Some("from a file")
+    );
 }
 
 #[test]
 fn saved_truncation_and_padding_are_switched_off() {
     let tokenizer = case("fast_bert").open();
-    assert!(notes(&tokenizer).contains(&Note::TruncationIgnored) && notes(&tokenizer).contains(&Note::PaddingIgnored));
+    assert!(
+        notes(&tokenizer).contains(&Note::TruncationIgnored)
+            && notes(&tokenizer).contains(&Note::PaddingIgnored)
+    );
     assert_eq!(tokenizer.count("a").unwrap(), 3);
     assert_eq!(tokenizer.count(&"a ".repeat(500)).unwrap(), 502);
 }
@@ -115,7 +209,11 @@ fn saved_truncation_and_padding_are_switched_off() {
 #[test]
 fn tokens_beyond_the_model_are_reported() {
     let tokenizer = case("llama_legacy_tags").open();
-    assert!(notes(&tokenizer).contains(&Note::BeyondModel { count: 16, first: 800, last: 815 }));
+    assert!(notes(&tokenizer).contains(&Note::BeyondModel {
+        count: 16,
+        first: 800,
+        last: 815
+    }));
     assert_eq!(tokenizer.vocab_size(), 816);
     assert_eq!(tokenizer.special().pad, Some(815));
 }
@@ -124,7 +222,10 @@ fn tokens_beyond_the_model_are_reported() {
 fn sentinels_are_found_by_number() {
     let slow = case("t5_legacy").open();
     // Counted down from the end of the vocabulary of 670.
-    assert_eq!((slow.sentinel(0), slow.sentinel(99), slow.sentinel(100)), (Some(669), Some(570), None));
+    assert_eq!(
+        (slow.sentinel(0), slow.sentinel(99), slow.sentinel(100)),
+        (Some(669), Some(570), None)
+    );
     assert!(slow.is_special(669));
     let bare = case("bare_t5").open();
     let first = bare.sentinel(0).unwrap();
@@ -134,26 +235,62 @@ fn sentinels_are_found_by_number() {
 
 #[test]
 fn added_tokens_are_found_at_once() {
-    for name in ["t5_legacy", "llama_new", "bert_cased", "bert_uncased", "fast_bpe", "fast_t5", "roberta"] {
+    for name in [
+        "t5_legacy",
+        "llama_new",
+        "bert_cased",
+        "bert_uncased",
+        "fast_bpe",
+        "fast_t5",
+        "roberta",
+    ] {
         let mut tokenizer = case(name).open();
         let before = (tokenizer.clone(), tokenizer.vocab_size());
         let known = tokenizer.id_to_token(20).unwrap();
-        let list = [AddedToken::new("[Sex]"), AddedToken::special("<|note|>"), AddedToken::new(known.clone()), AddedToken::new("")];
+        let list = [
+            AddedToken::new("[Sex]"),
+            AddedToken::special("<|note|>"),
+            AddedToken::new(known.clone()),
+            AddedToken::new(""),
+        ];
         assert_eq!(tokenizer.add_tokens(&list).unwrap(), 2, "{name}");
         assert_eq!(tokenizer.vocab_size(), before.1 + 2, "{name}");
         let (tag, mark) = (before.1 as u32, before.1 as u32 + 1);
-        assert_eq!((tokenizer.token_to_id("<|note|>"), tokenizer.token_to_id(&known)), (Some(mark), Some(20)), "{name}");
-        let ids = tokenizer.encode("x[Sex]y<|note|>", false).unwrap().into_ids();
+        assert_eq!(
+            (
+                tokenizer.token_to_id("<|note|>"),
+                tokenizer.token_to_id(&known)
+            ),
+            (Some(mark), Some(20)),
+            "{name}"
+        );
+        let ids = tokenizer
+            .encode("x[Sex]y<|note|>", false)
+            .unwrap()
+            .into_ids();
         assert!(ids.contains(&tag) && ids.contains(&mark), "{name}: {ids:?}");
-        assert!(tokenizer.is_special(mark) && !tokenizer.is_special(tag), "{name}");
+        assert!(
+            tokenizer.is_special(mark) && !tokenizer.is_special(tag),
+            "{name}"
+        );
         let text = tokenizer.decode(&ids, true).unwrap().to_lowercase();
-        assert!(text.contains("[sex]") && !text.contains("note"), "{name}: {text}");
+        assert!(
+            text.contains("[sex]") && !text.contains("note"),
+            "{name}: {text}"
+        );
         // A clone that was made before is not changed.
         assert_eq!(before.0.token_to_id("[Sex]"), None);
         // What cannot be added leaves everything as it was.
         let long = AddedToken::new("x".repeat(600));
-        assert!(matches!(tokenizer.add_tokens(&[AddedToken::new("[New]"), long]), Err(Error::AddedTokens { .. })));
-        assert_eq!((tokenizer.token_to_id("[New]"), tokenizer.vocab_size()), (None, before.1 + 2), "{name}");
+        assert!(matches!(
+            tokenizer.add_tokens(&[AddedToken::new("[New]"), long]),
+            Err(Error::AddedTokens { .. })
+        ));
+        assert_eq!(
+            (tokenizer.token_to_id("[New]"), tokenizer.vocab_size()),
+            (None, before.1 + 2),
+            "{name}"
+        );
     }
 }
 
@@ -162,13 +299,20 @@ fn missing_and_wrong_files_are_named() {
     let directory = tempfile::tempdir().unwrap();
     let open = || Tokenizer::from_dir(directory.path());
     assert!(matches!(open(), Err(Error::NoTokenizer { .. })));
-    assert!(matches!(Tokenizer::from_dir(directory.path().join("nowhere")), Err(Error::NotADirectory { .. })));
-    let write = |name: &str, content: &str| fs::write(directory.path().join(name), content).unwrap();
+    assert!(matches!(
+        Tokenizer::from_dir(directory.path().join("nowhere")),
+        Err(Error::NotADirectory { .. })
+    ));
+    let write =
+        |name: &str, content: &str| fs::write(directory.path().join(name), content).unwrap();
     write("vocab.json", "{}");
     assert!(matches!(open(), Err(Error::NoMerges { .. })));
     write("vocab.txt", "only\nwords\n");
     assert!(matches!(open(), Err(Error::MissingToken { token, .. }) if token == "[UNK]"));
-    write("tokenizer.json", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n");
+    write(
+        "tokenizer.json",
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+    );
     assert!(matches!(open(), Err(Error::GitLfsPointer { .. })));
     write("tokenizer.json", "\n<!DOCTYPE html><html>404</html>");
     assert!(matches!(open(), Err(Error::WebPage { .. })));
@@ -184,11 +328,24 @@ fn missing_and_wrong_files_are_named() {
 #[test]
 fn a_text_above_the_limit_is_refused() {
     let directory = case("llama_new").build();
-    let tokenizer = Tokenizer::from_dir_with(directory.path(), &OpenOptions::new().max_text_bytes(10)).unwrap();
+    let tokenizer =
+        Tokenizer::from_dir_with(directory.path(), &OpenOptions::new().max_text_bytes(10)).unwrap();
     assert!(tokenizer.encode("0123456789", true).is_ok());
-    assert!(matches!(tokenizer.encode("0123456789a", true), Err(Error::TextTooLong { bytes: 11, limit: 10 })));
-    assert!(matches!(tokenizer.encode_pair("012345", "6789a", true), Err(Error::TextTooLong { .. })));
-    assert!(matches!(tokenizer.count("0123456789a"), Err(Error::TextTooLong { .. })));
+    assert!(matches!(
+        tokenizer.encode("0123456789a", true),
+        Err(Error::TextTooLong {
+            bytes: 11,
+            limit: 10
+        })
+    ));
+    assert!(matches!(
+        tokenizer.encode_pair("012345", "6789a", true),
+        Err(Error::TextTooLong { .. })
+    ));
+    assert!(matches!(
+        tokenizer.count("0123456789a"),
+        Err(Error::TextTooLong { .. })
+    ));
     let usual = Tokenizer::from_dir(directory.path()).unwrap();
     assert!(usual.encode(&"a".repeat(4 << 20), true).is_ok());
     assert!(usual.encode(&"a".repeat((4 << 20) + 1), true).is_err());

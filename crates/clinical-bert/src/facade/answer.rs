@@ -138,7 +138,12 @@ impl ClinicalBert {
     ///
     /// [`Error::Head`] for a model without a question answering head, [`Error::Empty`], [`Error::QuestionTooLong`],
     /// [`Error::WindowTooSmall`], [`Error::Zero`], [`Error::NotFinite`].
-    pub fn answer_span_with(&self, question: &str, context: &str, options: &SpanOptions) -> Result<SpanAnswer, Error> {
+    pub fn answer_span_with(
+        &self,
+        question: &str,
+        context: &str,
+        options: &SpanOptions,
+    ) -> Result<SpanAnswer, Error> {
         let BertModel::Span(model) = &self.model else {
             return Err(self.no_head("answering with a span", Head::Span));
         };
@@ -155,7 +160,10 @@ impl ClinicalBert {
         let tokens = self.text.tokens(context, 0)?;
         let windows = self.context_windows(question.len(), tokens.len(), options)?;
         let ids: Vec<u32> = tokens.iter().map(|token| token.id).collect();
-        let rows: Vec<_> = windows.iter().map(|window| self.text.pair(&question, &ids[window.clone()])).collect();
+        let rows: Vec<_> = windows
+            .iter()
+            .map(|window| self.text.pair(&question, &ids[window.clone()]))
+            .collect();
         let before = question.len() + self.text.around_pair().1;
         let mut found: Vec<(f32, Vec<Span>)> = Vec::new();
         found.resize_with(rows.len(), || (0.0, Vec::new()));
@@ -164,14 +172,20 @@ impl ClinicalBert {
             let longest = logits.dims()[1];
             let logits = finite(logits.into_data())?;
             for (&row, logits) in batch.iter().zip(logits.chunks(longest * 2)) {
-                let logits: Vec<[f32; 2]> =
-                    logits.chunks_exact(2).take(rows[row].ids.len()).map(|pair| [pair[0], pair[1]]).collect();
+                let logits: Vec<[f32; 2]> = logits
+                    .chunks_exact(2)
+                    .take(rows[row].ids.len())
+                    .map(|pair| [pair[0], pair[1]])
+                    .collect();
                 let spans = spans(&logits, before, &windows, row, options);
                 found[row] = (logits[0][0] + logits[0][1], spans);
             }
             Ok(())
         })?;
-        let null = found.iter().map(|(null, _)| *null).fold(f32::INFINITY, f32::min);
+        let null = found
+            .iter()
+            .map(|(null, _)| *null)
+            .fold(f32::INFINITY, f32::min);
         let spans = found.into_iter().flat_map(|(_, spans)| spans).collect();
         Ok(choose(spans, null, &tokens, context, options.candidates))
     }
@@ -258,7 +272,11 @@ fn widest(windows: &[Range<usize>], token: usize) -> usize {
         context as f64 + 0.01 * window.len() as f64
     };
     let mut best: Option<(usize, f64)> = None;
-    for (index, window) in windows.iter().enumerate().filter(|(_, window)| window.contains(&token)) {
+    for (index, window) in windows
+        .iter()
+        .enumerate()
+        .filter(|(_, window)| window.contains(&token))
+    {
         if best.is_none_or(|(_, found)| score(window) > found) {
             best = Some((index, score(window)));
         }
@@ -267,7 +285,13 @@ fn widest(windows: &[Range<usize>], token: usize) -> usize {
 }
 
 /// The best spans, each text once, with probabilities.
-fn choose(mut spans: Vec<Span>, null: f32, tokens: &[Token], context: &str, limit: usize) -> SpanAnswer {
+fn choose(
+    mut spans: Vec<Span>,
+    null: f32,
+    tokens: &[Token],
+    context: &str,
+    limit: usize,
+) -> SpanAnswer {
     spans.sort_by(|a, b| b.score.total_cmp(&a.score));
     let mut kept: Vec<(Range<usize>, f32)> = Vec::new();
     // "No answer" takes one of the places if it is good enough for one, behind spans of the same score.
@@ -286,11 +310,14 @@ fn choose(mut spans: Vec<Span>, null: f32, tokens: &[Token], context: &str, limi
     let mut scores: Vec<f32> = kept.iter().map(|(_, score)| *score).collect();
     scores.push(null);
     let probabilities = softmax(&scores);
-    let candidates = kept.into_iter().zip(&probabilities).map(|((range, score), &probability)| SpanCandidate {
-        range,
-        score,
-        probability,
-    });
+    let candidates = kept
+        .into_iter()
+        .zip(&probabilities)
+        .map(|((range, score), &probability)| SpanCandidate {
+            range,
+            score,
+            probability,
+        });
     SpanAnswer {
         candidates: candidates.collect(),
         no_answer: NoAnswer {

@@ -46,7 +46,9 @@ impl Classification {
 
     /// The labels with at least this score, in the model's order: for multi-label models, usually 0.5.
     pub fn above(&self, threshold: f32) -> impl Iterator<Item = &LabelScore> {
-        self.scores.iter().filter(move |score| score.score >= threshold)
+        self.scores
+            .iter()
+            .filter(move |score| score.score >= threshold)
     }
 }
 
@@ -110,10 +112,16 @@ impl ClinicalBert {
     /// # Errors
     ///
     /// As [`classify`](Self::classify). A pair that is too long is always an error.
-    pub fn classify_pairs<T: AsRef<str>, U: AsRef<str>>(&self, pairs: &[(T, U)]) -> Result<Vec<Classification>, Error> {
+    pub fn classify_pairs<T: AsRef<str>, U: AsRef<str>>(
+        &self,
+        pairs: &[(T, U)],
+    ) -> Result<Vec<Classification>, Error> {
         let mut rows = Vec::with_capacity(pairs.len());
         for (index, (first, second)) in pairs.iter().enumerate() {
-            let (first, second) = (self.text.ids(first.as_ref())?, self.text.ids(second.as_ref())?);
+            let (first, second) = (
+                self.text.ids(first.as_ref())?,
+                self.text.ids(second.as_ref())?,
+            );
             let row = self.text.pair(&first, &second);
             self.check_length(index, row.ids.len())?;
             rows.push(vec![row]);
@@ -136,7 +144,10 @@ impl ClinicalBert {
             for (&row, logits) in batch.iter().zip(logits.chunks(labels)) {
                 scores[row] = match kind {
                     ProblemType::SingleLabel => softmax(logits),
-                    ProblemType::MultiLabel => logits.iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect(),
+                    ProblemType::MultiLabel => logits
+                        .iter()
+                        .map(|logit| 1.0 / (1.0 + (-logit).exp()))
+                        .collect(),
                     ProblemType::Regression => logits.to_vec(),
                 };
             }
@@ -154,7 +165,12 @@ impl ClinicalBert {
     }
 
     /// The scores of the windows of one text as one, with names.
-    fn classification(&self, kind: ProblemType, scores: &[Vec<f32>], rows: &[OwnedRow]) -> Classification {
+    fn classification(
+        &self,
+        kind: ProblemType,
+        scores: &[Vec<f32>],
+        rows: &[OwnedRow],
+    ) -> Classification {
         let total: usize = rows.iter().map(|row| row.ids.len()).sum();
         let mean = |label: usize| match scores {
             [only] => only[label],
@@ -164,10 +180,14 @@ impl ClinicalBert {
                 .map(|(scores, row)| scores[label] * row.ids.len() as f32 / total as f32)
                 .sum(),
         };
-        let scores = self.labels.iter().enumerate().map(|(index, label)| LabelScore {
-            label: label.clone(),
-            score: mean(index),
-        });
+        let scores = self
+            .labels
+            .iter()
+            .enumerate()
+            .map(|(index, label)| LabelScore {
+                label: label.clone(),
+                score: mean(index),
+            });
         Classification {
             kind,
             scores: scores.collect(),

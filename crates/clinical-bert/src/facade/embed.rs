@@ -72,7 +72,11 @@ impl ClinicalBert {
     /// # Errors
     ///
     /// As [`embed_with`](Self::embed_with).
-    pub fn embed<T: AsRef<str>>(&self, texts: &[T], pooling: Pooling) -> Result<Vec<Vec<f32>>, Error> {
+    pub fn embed<T: AsRef<str>>(
+        &self,
+        texts: &[T],
+        pooling: Pooling,
+    ) -> Result<Vec<Vec<f32>>, Error> {
         self.embed_with(texts, &EmbedOptions::new(pooling))
     }
 
@@ -138,14 +142,23 @@ fn pool(states: Tensor<3>, lengths: &[usize], pooling: Pooling) -> Tensor<2> {
     match pooling {
         Pooling::Cls => first(states),
         Pooling::Mean => {
-            let states = if padded { states.mask_fill(hidden(), 0.0) } else { states };
+            let states = if padded {
+                states.mask_fill(hidden(), 0.0)
+            } else {
+                states
+            };
             let shares: Vec<f32> = lengths.iter().map(|&length| 1.0 / length as f32).collect();
             let dtype = states.dtype();
-            let shares = Tensor::<2>::from_data(TensorData::new(shares, [batch, 1]), (&device, dtype));
+            let shares =
+                Tensor::<2>::from_data(TensorData::new(shares, [batch, 1]), (&device, dtype));
             states.sum_dim(1).reshape([batch, width]) * shares
         }
         Pooling::Max => {
-            let states = if padded { states.mask_fill(hidden(), f32::NEG_INFINITY) } else { states };
+            let states = if padded {
+                states.mask_fill(hidden(), f32::NEG_INFINITY)
+            } else {
+                states
+            };
             states.max_dim(1).reshape([batch, width])
         }
     }
@@ -157,7 +170,14 @@ fn combine(vectors: &[Vec<f32>], rows: &[OwnedRow], pooling: Pooling, width: usi
         return vector.clone();
     }
     let total: usize = rows.iter().map(|row| row.ids.len()).sum();
-    let mut combined = vec![if pooling == Pooling::Max { f32::NEG_INFINITY } else { 0.0 }; width];
+    let mut combined = vec![
+        if pooling == Pooling::Max {
+            f32::NEG_INFINITY
+        } else {
+            0.0
+        };
+        width
+    ];
     for (vector, row) in vectors.iter().zip(rows) {
         let share = row.ids.len() as f32 / total as f32;
         for (sum, value) in combined.iter_mut().zip(vector) {
@@ -172,8 +192,14 @@ fn combine(vectors: &[Vec<f32>], rows: &[OwnedRow], pooling: Pooling, width: usi
 
 /// Divides by the Euclidean length; zeros stay zeros.
 fn normalize(vector: &mut [f32]) {
-    let length = vector.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+    let length = vector
+        .iter()
+        .map(|value| f64::from(*value).powi(2))
+        .sum::<f64>()
+        .sqrt();
     if length > 0.0 {
-        vector.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
+        vector
+            .iter_mut()
+            .for_each(|value| *value = (f64::from(*value) / length) as f32);
     }
 }

@@ -58,9 +58,10 @@ pub(super) fn entities(
     ignore: &[String],
 ) -> Vec<Entity> {
     let units: Vec<Labelled> = match aggregation {
-        Aggregation::None | Aggregation::Simple => {
-            tokens.iter().map(|token| labelled(&token.scores, token.bytes.clone())).collect()
-        }
+        Aggregation::None | Aggregation::Simple => tokens
+            .iter()
+            .map(|token| labelled(&token.scores, token.bytes.clone()))
+            .collect(),
         Aggregation::First | Aggregation::Average | Aggregation::Max => words(tokens)
             .map(|word| {
                 let bytes = word[0].bytes.start..word[word.len() - 1].bytes.end;
@@ -127,7 +128,10 @@ fn mean(word: &[Scored]) -> Vec<f32> {
 
 /// The first of the tokens with the largest probability of any label.
 fn surest(word: &[Scored]) -> &Scored {
-    let tops: Vec<f32> = word.iter().map(|token| token.scores[best(&token.scores)]).collect();
+    let tops: Vec<f32> = word
+        .iter()
+        .map(|token| token.scores[best(&token.scores)])
+        .collect();
     &word[best(&tops)]
 }
 
@@ -159,7 +163,10 @@ mod tests {
         let names = LABELS.map(str::to_owned);
         let ignore = ["O".to_owned(), "X".to_owned()];
         let spans = entities(&tokens(labels), &names, aggregation, &ignore);
-        spans.into_iter().map(|entity| (entity.label, entity.range)).collect()
+        spans
+            .into_iter()
+            .map(|entity| (entity.label, entity.range))
+            .collect()
     }
 
     fn span(label: &str, range: Range<usize>) -> (String, Range<usize>) {
@@ -188,7 +195,10 @@ mod tests {
         ];
         assert_eq!(found(&labels, Aggregation::Simple), expected);
         assert_eq!(found(&labels, Aggregation::First), expected);
-        assert_eq!(found(&labels[..1], Aggregation::None), [span("I-test", 0..2)]);
+        assert_eq!(
+            found(&labels[..1], Aggregation::None),
+            [span("I-test", 0..2)]
+        );
     }
 
     #[test]
@@ -206,7 +216,13 @@ mod tests {
 
     #[test]
     fn later_pieces_labelled_x_do_not_cut_a_span() {
-        let labels = [("B-test", 0.9), ("+X", 0.9), ("I-test", 0.9), ("+X", 0.9), ("O", 0.9)];
+        let labels = [
+            ("B-test", 0.9),
+            ("+X", 0.9),
+            ("I-test", 0.9),
+            ("+X", 0.9),
+            ("O", 0.9),
+        ];
         assert_eq!(found(&labels, Aggregation::First), [span("test", 0..8)]);
         assert_eq!(found(&labels, Aggregation::Simple).len(), 2);
     }
@@ -214,7 +230,12 @@ mod tests {
     #[test]
     fn scores_are_means() {
         let names = LABELS.map(str::to_owned);
-        let spans = entities(&tokens(&[("B-test", 0.9), ("I-test", 0.5)]), &names, Aggregation::Simple, &[]);
+        let spans = entities(
+            &tokens(&[("B-test", 0.9), ("I-test", 0.5)]),
+            &names,
+            Aggregation::Simple,
+            &[],
+        );
         assert!((spans[0].score - 0.7).abs() < 1e-6);
         assert!(entities(&[], &names, Aggregation::First, &[]).is_empty());
     }

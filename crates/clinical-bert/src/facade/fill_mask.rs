@@ -45,7 +45,10 @@ impl ClinicalBert {
         if top_k == 0 {
             return Err(Error::Zero { option: "top_k" });
         }
-        let mask = self.text.mask.ok_or(Error::NoSpecialToken { token: "mask" })?;
+        let mask = self
+            .text
+            .mask
+            .ok_or(Error::NoSpecialToken { token: "mask" })?;
         let tokens = self.text.tokens(text, 0)?;
         let ids: Vec<u32> = tokens.iter().map(|token| token.id).collect();
         let row = self.text.single(&ids);

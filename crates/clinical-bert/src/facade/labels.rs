@@ -37,7 +37,9 @@ impl LabelSet {
 /// De-identification (Uzuner et al. 2007).
 pub const I2B2_2006: LabelSet = LabelSet {
     name: "i2b2 2006",
-    entities: &["ID", "HOSPITAL", "PATIENT", "PHONE", "DATE", "DOCTOR", "LOCATION", "AGE"],
+    entities: &[
+        "ID", "HOSPITAL", "PATIENT", "PHONE", "DATE", "DOCTOR", "LOCATION", "AGE",
+    ],
 };
 
 /// Concepts (Uzuner et al. 2011).
@@ -49,7 +51,14 @@ pub const I2B2_2010: LabelSet = LabelSet {
 /// Events of timelines (Sun et al. 2013).
 pub const I2B2_2012: LabelSet = LabelSet {
     name: "i2b2 2012",
-    entities: &["OCCURRENCE", "EVIDENTIAL", "TREATMENT", "CLINICAL_DEPT", "PROBLEM", "TEST"],
+    entities: &[
+        "OCCURRENCE",
+        "EVIDENTIAL",
+        "TREATMENT",
+        "CLINICAL_DEPT",
+        "PROBLEM",
+        "TEST",
+    ],
 };
 
 /// De-identification (Stubbs et al. 2015).
@@ -91,7 +100,16 @@ mod tests {
         assert_eq!(
             I2B2_2010.published(),
             [
-                "[PAD]", "B-problem", "I-problem", "B-treatment", "I-treatment", "B-test", "I-test", "O", "X", "[CLS]",
+                "[PAD]",
+                "B-problem",
+                "I-problem",
+                "B-treatment",
+                "I-treatment",
+                "B-test",
+                "I-test",
+                "O",
+                "X",
+                "[CLS]",
                 "[SEP]"
             ]
         );

@@ -8,13 +8,13 @@ use clinical_weights::{Checkpoint, CheckpointDir, FromCheckpoint, LoadOptions, L
 
 use super::text::Text;
 use super::{BertModel, ClinicalBert, Head};
+use crate::Error;
 use crate::config::{BertConfig, MAX_CONFIG_BYTES};
 use crate::heads::{
     BertForPretraining, BertForQuestionAnswering, BertForSequenceClassification,
     BertForTokenClassification,
 };
 use crate::model::Bert;
-use crate::Error;
 
 /// How [`ClinicalBert::load_with`] reads a directory, beside [`LoadOptions`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,9 +96,15 @@ impl ClinicalBert {
     ///
     /// One sentence that says what is wrong with the directory: [`Error::Weights`], [`Error::Config`],
     /// [`Error::Tokenizer`], [`Error::NoHead`] for a head that is not there, [`Error::LabelCount`].
-    pub fn load_with(dir: impl AsRef<Path>, options: &LoadOptions, own: &BertOptions) -> Result<Self, Error> {
+    pub fn load_with(
+        dir: impl AsRef<Path>,
+        options: &LoadOptions,
+        own: &BertOptions,
+    ) -> Result<Self, Error> {
         if own.batch_tokens == 0 {
-            return Err(Error::Zero { option: "batch_tokens" });
+            return Err(Error::Zero {
+                option: "batch_tokens",
+            });
         }
         let dir = CheckpointDir::open_with(dir.as_ref(), options.allow_links)?;
         let config = dir.read("config.json", MAX_CONFIG_BYTES)?;
@@ -131,9 +137,12 @@ impl ClinicalBert {
 /// A tensor whose name ends in this, whatever prefix it has.
 fn find<'c>(checkpoint: &'c Checkpoint, suffix: &str) -> Option<&'c clinical_weights::TensorInfo> {
     checkpoint.tensor(suffix).or_else(|| {
-        checkpoint
-            .tensors()
-            .find(|tensor| tensor.name.strip_suffix(suffix).is_some_and(|before| before.ends_with('.')))
+        checkpoint.tensors().find(|tensor| {
+            tensor
+                .name
+                .strip_suffix(suffix)
+                .is_some_and(|before| before.ends_with('.'))
+        })
     })
 }
 
@@ -155,7 +164,10 @@ fn detect(config: &BertConfig, checkpoint: &Checkpoint) -> Head {
     if has(checkpoint, "classifier.weight") {
         let says = |what: &str| config.architectures.iter().any(|name| name.contains(what));
         // A sequence classifier of BERT reads the pooler; without a word from the config, a pooler decides.
-        return match (says("ForTokenClassification"), says("ForSequenceClassification")) {
+        return match (
+            says("ForTokenClassification"),
+            says("ForSequenceClassification"),
+        ) {
             (true, false) => Head::Token,
             (false, true) => Head::Sequence,
             _ if has(checkpoint, "pooler.dense.weight") => Head::Sequence,
@@ -187,14 +199,18 @@ fn build(
             if !MASKED.iter().any(|name| has(checkpoint, name)) {
                 return Err(missing("cls.predictions.transform.dense.weight"));
             }
-            let next = has(checkpoint, "seq_relationship.weight") && has(checkpoint, "pooler.dense.weight");
+            let next = has(checkpoint, "seq_relationship.weight")
+                && has(checkpoint, "pooler.dense.weight");
             let model = BertForPretraining::new(config, next, device);
             let (model, report) = filled(model, checkpoint, options)?;
             (Vec::new(), BertModel::MaskedLanguage(model), report)
         }
         Head::Sequence => {
-            let classifier = find(checkpoint, "classifier.out_proj.weight").or_else(|| find(checkpoint, "classifier.weight"));
-            let classes = classifier.and_then(|tensor| tensor.shape.first()).ok_or(missing("classifier.weight"))?;
+            let classifier = find(checkpoint, "classifier.out_proj.weight")
+                .or_else(|| find(checkpoint, "classifier.weight"));
+            let classes = classifier
+                .and_then(|tensor| tensor.shape.first())
+                .ok_or(missing("classifier.weight"))?;
             let labels = labels(config, own, *classes)?;
             let model = BertForSequenceClassification::new(config, *classes, device);
             let (model, report) = filled(model, checkpoint, options)?;
@@ -202,7 +218,9 @@ fn build(
         }
         Head::Token => {
             let classifier = find(checkpoint, "classifier.weight");
-            let classes = classifier.and_then(|tensor| tensor.shape.first()).ok_or(missing("classifier.weight"))?;
+            let classes = classifier
+                .and_then(|tensor| tensor.shape.first())
+                .ok_or(missing("classifier.weight"))?;
             let labels = labels(config, own, *classes)?;
             let model = BertForTokenClassification::new(config, *classes, device);
             let (model, report) = filled(model, checkpoint, options)?;

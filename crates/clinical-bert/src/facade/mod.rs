@@ -70,6 +70,10 @@ impl fmt::Display for Head {
 /// The model of a directory, with the head that it has.
 #[derive(Debug)]
 #[non_exhaustive]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one value lives for as long as the process uses the model"
+)]
 pub enum BertModel {
     /// The encoder alone.
     Encoder(Bert),
@@ -191,7 +195,10 @@ impl ClinicalBert {
             size: self.config.vocab_size.min(self.text.tokenizer.vocab_size()),
             start: self.text.start,
             separator: self.text.separator,
-            mask: self.text.mask.ok_or(Error::NoSpecialToken { token: "mask" })?,
+            mask: self
+                .text
+                .mask
+                .ok_or(Error::NoSpecialToken { token: "mask" })?,
         })
     }
 
@@ -205,7 +212,9 @@ impl ClinicalBert {
         let BertModel::MaskedLanguage(model) = &self.model else {
             return Err(missing());
         };
-        let row = self.text.pair(&self.text.ids(first)?, &self.text.ids(second)?);
+        let row = self
+            .text
+            .pair(&self.text.ids(first)?, &self.text.ids(second)?);
         self.check_length(0, row.ids.len())?;
         let states = model.bert.forward(&[row.row()])?;
         let logits = model.next_sentence(states).ok_or_else(missing)?;
@@ -241,7 +250,8 @@ impl ClinicalBert {
     ) -> Result<(), Error> {
         let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
         for batch in batch::batches(&lengths, self.batch_tokens) {
-            let span = tracing::debug_span!("batch", rows = batch.len(), longest = lengths[batch[0]]);
+            let span =
+                tracing::debug_span!("batch", rows = batch.len(), longest = lengths[batch[0]]);
             let _entered = span.enter();
             let inputs: Vec<Row<'_>> = batch.iter().map(|&row| rows[row].row()).collect();
             forward(&batch, &inputs)?;
@@ -254,7 +264,7 @@ impl ClinicalBert {
 fn finite(data: burn::tensor::TensorData) -> Result<Vec<f32>, Error> {
     let values: Vec<f32> = data
         .convert::<f32>()
-        .to_vec()
+        .try_to_vec()
         .map_err(|_| Error::Model(ModelError::NoRows))?;
     if values.iter().all(|value| value.is_finite()) {
         Ok(values)

@@ -23,7 +23,12 @@ const COLOURS: [(u8, &str); 8] = [
 /// left out.
 #[must_use]
 pub fn ansi(text: &str, entities: &[Entity]) -> String {
-    let safe = |piece: &str| piece.replace(|c: char| c.is_control() && !matches!(c, '\n' | '\t'), "\u{fffd}");
+    let safe = |piece: &str| {
+        piece.replace(
+            |c: char| c.is_control() && !matches!(c, '\n' | '\t'),
+            "\u{fffd}",
+        )
+    };
     let mut shown = String::with_capacity(text.len() * 2);
     walk(text, entities, |piece, entity, colour| match entity {
         None => shown.push_str(&safe(piece)),
@@ -70,17 +75,27 @@ pub fn html(text: &str, entities: &[Entity]) -> String {
 }
 
 /// Calls `piece` for each part of the text in order, with its span and the colour of the span's label.
-fn walk<'t>(text: &'t str, entities: &[Entity], mut piece: impl FnMut(&'t str, Option<&Entity>, usize)) {
+fn walk<'t>(
+    text: &'t str,
+    entities: &[Entity],
+    mut piece: impl FnMut(&'t str, Option<&Entity>, usize),
+) {
     let mut labels: Vec<&str> = Vec::new();
     let mut at = 0;
     for entity in entities {
-        let (Some(before), Some(inside)) = (text.get(at..entity.range.start), text.get(entity.range.clone())) else {
+        let (Some(before), Some(inside)) = (
+            text.get(at..entity.range.start),
+            text.get(entity.range.clone()),
+        ) else {
             continue;
         };
-        let colour = labels.iter().position(|&label| label == entity.label).unwrap_or_else(|| {
-            labels.push(&entity.label);
-            labels.len() - 1
-        });
+        let colour = labels
+            .iter()
+            .position(|&label| label == entity.label)
+            .unwrap_or_else(|| {
+                labels.push(&entity.label);
+                labels.len() - 1
+            });
         piece(before, None, 0);
         piece(inside, Some(entity), colour % COLOURS.len());
         at = entity.range.end;
@@ -89,7 +104,10 @@ fn walk<'t>(text: &'t str, entities: &[Entity], mut piece: impl FnMut(&'t str, O
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 #[cfg(test)]

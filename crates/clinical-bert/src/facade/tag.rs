@@ -25,7 +25,9 @@ impl Default for TagOptions {
         Self {
             aggregation: Aggregation::First,
             overlap: None,
-            ignore: ["O", "X", "[CLS]", "[SEP]", "[PAD]"].map(str::to_owned).into(),
+            ignore: ["O", "X", "[CLS]", "[SEP]", "[PAD]"]
+                .map(str::to_owned)
+                .into(),
         }
     }
 }
@@ -76,7 +78,11 @@ impl ClinicalBert {
     /// # Errors
     ///
     /// [`Error::Head`] for a model without a token classification head, [`Error::Overlap`], [`Error::NotFinite`].
-    pub fn tag_with<T: AsRef<str>>(&self, texts: &[T], options: &TagOptions) -> Result<Vec<Vec<Entity>>, Error> {
+    pub fn tag_with<T: AsRef<str>>(
+        &self,
+        texts: &[T],
+        options: &TagOptions,
+    ) -> Result<Vec<Vec<Entity>>, Error> {
         let BertModel::Token(model) = &self.model else {
             return Err(self.no_head("tagging", Head::Token));
         };

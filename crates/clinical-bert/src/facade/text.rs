@@ -72,11 +72,18 @@ impl Text {
         let special = tokenizer.special();
         let missing = |token| Error::NoSpecialToken { token };
         let continuing: Vec<bool> = (0..tokenizer.vocab_size() as u32)
-            .map(|id| tokenizer.id_to_token(id).is_some_and(|token| token.len() > 2 && token.starts_with("##")))
+            .map(|id| {
+                tokenizer
+                    .id_to_token(id)
+                    .is_some_and(|token| token.len() > 2 && token.starts_with("##"))
+            })
             .collect();
         Ok(Self {
             start: special.cls.or(special.bos).ok_or(missing("start"))?,
-            separator: special.sep.or(special.eos.first().copied()).ok_or(missing("separator"))?,
+            separator: special
+                .sep
+                .or(special.eos.first().copied())
+                .ok_or(missing("separator"))?,
             mask: special.mask,
             continuing: continuing.contains(&true).then_some(continuing),
             tokenizer,
@@ -96,7 +103,9 @@ impl Text {
         for (&id, &(start, end)) in encoding.ids().iter().zip(encoding.offsets()) {
             let bytes = trimmed(text, start..end);
             let continues = match &self.continuing {
-                Some(continuing) => continuing.get(id as usize).is_some_and(|&continues| continues),
+                Some(continuing) => continuing
+                    .get(id as usize)
+                    .is_some_and(|&continues| continues),
                 None => !tokens.is_empty() && same_word(text, bytes.start),
             };
             tokens.push(Token {
@@ -121,7 +130,15 @@ impl Text {
         let separator = &[self.separator];
         if self.family == Family::Roberta {
             return OwnedRow {
-                ids: [&[self.start], first, separator, separator, second, separator].concat(),
+                ids: [
+                    &[self.start],
+                    first,
+                    separator,
+                    separator,
+                    second,
+                    separator,
+                ]
+                .concat(),
                 types: Vec::new(),
             };
         }
@@ -142,7 +159,12 @@ impl Text {
 
 impl ClinicalBert {
     /// The rows of one text. What is too long is treated as `long` says.
-    pub(super) fn rows(&self, index: usize, text: &str, long: LongText) -> Result<Vec<OwnedRow>, Error> {
+    pub(super) fn rows(
+        &self,
+        index: usize,
+        text: &str,
+        long: LongText,
+    ) -> Result<Vec<OwnedRow>, Error> {
         let room = self.max_length() - Text::AROUND;
         let ids = self.text.ids(text)?;
         if ids.len() <= room {
@@ -184,7 +206,10 @@ impl ClinicalBert {
 
 /// A range of a text without white space at its ends, on the borders of characters.
 fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
-    let (start, end) = (text.floor_char_boundary(range.start), text.ceil_char_boundary(range.end));
+    let (start, end) = (
+        text.floor_char_boundary(range.start),
+        text.ceil_char_boundary(range.end),
+    );
     let piece = text.get(start..end).unwrap_or_default();
     let inner = piece.trim();
     if inner.is_empty() {

@@ -61,7 +61,10 @@ impl BertForPretraining {
         let masked = cross_entropy(self.predict(predicted), &labels)?;
         let next_sentence = match self.next_sentence(states) {
             Some(logits) => {
-                let classes: Vec<i64> = examples.iter().map(|example| i64::from(example.is_random_next)).collect();
+                let classes: Vec<i64> = examples
+                    .iter()
+                    .map(|example| i64::from(example.is_random_next))
+                    .collect();
                 Some(cross_entropy(logits.unsqueeze_dim(1), &classes)?)
             }
             None => None,

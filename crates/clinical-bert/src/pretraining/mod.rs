@@ -192,7 +192,11 @@ impl<I: Iterator<Item = Result<Document, Error>>> Examples<I> {
             };
             let mut document = document?;
             document.retain(|sentence| !sentence.is_empty());
-            if let Some(&id) = document.iter().flatten().find(|&&id| id as usize >= self.vocabulary.size) {
+            if let Some(&id) = document
+                .iter()
+                .flatten()
+                .find(|&&id| id as usize >= self.vocabulary.size)
+            {
                 return Err(Error::OutsideVocabulary {
                     id,
                     vocabulary: self.vocabulary.size,

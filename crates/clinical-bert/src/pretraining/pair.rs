@@ -97,7 +97,12 @@ impl Pairs<'_> {
         }
     }
 
-    fn example(&mut self, first: &[u32], second: &[u32], is_random_next: bool) -> PretrainingExample {
+    fn example(
+        &mut self,
+        first: &[u32],
+        second: &[u32],
+        is_random_next: bool,
+    ) -> PretrainingExample {
         let (start, separator) = (self.vocabulary.start, self.vocabulary.separator);
         let ids = [&[start], first, &[separator], second, &[separator]].concat();
         let mut types = vec![0; first.len() + 2];
@@ -115,7 +120,9 @@ impl Pairs<'_> {
     /// `create_masked_lm_predictions`: of the predicted tokens 80 % become the mask, 10 % stay, 10 % become random.
     fn mask(&mut self, mut ids: Vec<u32>) -> (Vec<u32>, Vec<usize>, Vec<u32>) {
         let special = [self.vocabulary.start, self.vocabulary.separator];
-        let mut positions: Vec<usize> = (0..ids.len()).filter(|&at| !special.contains(&ids[at])).collect();
+        let mut positions: Vec<usize> = (0..ids.len())
+            .filter(|&at| !special.contains(&ids[at]))
+            .collect();
         self.random.shuffle(&mut positions);
         // Python rounds halves to the even number.
         let wanted = (ids.len() as f64 * self.options.masked_lm_prob).round_ties_even() as usize;

@@ -31,13 +31,17 @@ impl PythonRandom {
         state[0] = 19_650_218;
         for i in 1..Self::WORDS {
             let before = state[i - 1];
-            state[i] = (before ^ (before >> 30)).wrapping_mul(1_812_433_253).wrapping_add(i as u32);
+            state[i] = (before ^ (before >> 30))
+                .wrapping_mul(1_812_433_253)
+                .wrapping_add(i as u32);
         }
         let (mut i, mut j) = (1, 0);
         for _ in 0..Self::WORDS.max(key.len()) {
             let before = state[i - 1];
             let mixed = (before ^ (before >> 30)).wrapping_mul(1_664_525);
-            state[i] = (state[i] ^ mixed).wrapping_add(key[j]).wrapping_add(j as u32);
+            state[i] = (state[i] ^ mixed)
+                .wrapping_add(key[j])
+                .wrapping_add(j as u32);
             i += 1;
             j = (j + 1) % key.len();
             if i == Self::WORDS {
@@ -62,7 +66,8 @@ impl PythonRandom {
     fn word(&mut self) -> u32 {
         if self.at == Self::WORDS {
             for i in 0..Self::WORDS {
-                let y = (self.state[i] & 0x8000_0000) | (self.state[(i + 1) % Self::WORDS] & 0x7fff_ffff);
+                let y = (self.state[i] & 0x8000_0000)
+                    | (self.state[(i + 1) % Self::WORDS] & 0x7fff_ffff);
                 let twist = if y & 1 == 0 { 0 } else { 0x9908_b0df };
                 self.state[i] = self.state[(i + 397) % Self::WORDS] ^ (y >> 1) ^ twist;
             }

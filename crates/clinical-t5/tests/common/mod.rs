@@ -12,7 +12,9 @@ use safetensors::{Dtype, SafeTensors};
 pub const VARIANTS: [&str; 3] = ["v1_0", "v1_1", "uneven"];
 
 pub fn folder(variant: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(variant)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(variant)
 }
 
 pub struct Fixture {
@@ -39,22 +41,31 @@ impl Fixture {
         let config = T5Config::from_file(dir.join("config.json")).unwrap();
         let mut model = config.init(&device);
         let report = load(&mut model, &dir, &LoadOptions::new().precision(precision)).unwrap();
-        assert!(report.missing.is_empty() && report.unexpected.is_empty(), "{report:?}");
+        assert!(
+            report.missing.is_empty() && report.unexpected.is_empty(),
+            "{report:?}"
+        );
         let bytes = std::fs::read(dir.join("expected.safetensors")).unwrap();
         let tensors = SafeTensors::deserialize(&bytes)
             .unwrap()
             .iter()
             .map(|(key, view)| {
-                let words = view.data().chunks_exact(4).map(|word| <[u8; 4]>::try_from(word).unwrap());
+                let words = view
+                    .data()
+                    .chunks_exact(4)
+                    .map(|word| <[u8; 4]>::try_from(word).unwrap());
                 let values = match view.dtype() {
                     Dtype::F32 => Values::Floats(words.map(f32::from_le_bytes).collect()),
-                    Dtype::I32 => Values::Ints(words.map(|word| i32::from_le_bytes(word).into()).collect()),
+                    Dtype::I32 => {
+                        Values::Ints(words.map(|word| i32::from_le_bytes(word).into()).collect())
+                    }
                     other => panic!("{key}: {other:?}"),
                 };
                 (key.to_owned(), (view.shape().to_vec(), values))
             })
             .collect();
-        let facts = serde_json::from_slice(&std::fs::read(dir.join("expected.json")).unwrap()).unwrap();
+        let facts =
+            serde_json::from_slice(&std::fs::read(dir.join("expected.json")).unwrap()).unwrap();
         Self {
             name,
             config,
@@ -90,12 +101,18 @@ impl Fixture {
 
     pub fn mask(&self, key: &str) -> Tensor<2, Bool> {
         let mask: Vec<bool> = self.ints(key).iter().map(|&value| value != 0).collect();
-        Tensor::from_data(TensorData::new(mask, self.shape(key).to_vec()), &self.device)
+        Tensor::from_data(
+            TensorData::new(mask, self.shape(key).to_vec()),
+            &self.device,
+        )
     }
 
     pub fn all_visible(&self, key: &str) -> Tensor<2, Bool> {
         let mask = vec![true; self.ints(key).len()];
-        Tensor::from_data(TensorData::new(mask, self.shape(key).to_vec()), &self.device)
+        Tensor::from_data(
+            TensorData::new(mask, self.shape(key).to_vec()),
+            &self.device,
+        )
     }
 
     /// The rows of padded ids without their padding.
@@ -105,7 +122,11 @@ impl Fixture {
             .chunks(width)
             .zip(self.ints(mask).chunks(width))
             .map(|(row, mask)| {
-                row.iter().zip(mask).filter(|&(_, &kept)| kept != 0).map(|(&id, _)| id as u32).collect()
+                row.iter()
+                    .zip(mask)
+                    .filter(|&(_, &kept)| kept != 0)
+                    .map(|(&id, _)| id as u32)
+                    .collect()
             })
             .collect()
     }
@@ -126,10 +147,18 @@ pub fn close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
         .iter()
         .zip(expected)
         .map(|(found, expected)| (found - expected).abs())
-        .fold(0.0f32, |worst, x| if x.is_nan() { f32::INFINITY } else { worst.max(x) });
+        .fold(0.0f32, |worst, x| {
+            if x.is_nan() {
+                f32::INFINITY
+            } else {
+                worst.max(x)
+            }
+        });
     assert!(worst <= tolerance, "{what}: off by {worst}");
 }
 
 pub fn argmax(values: &[f32]) -> usize {
-    (0..values.len()).max_by(|&a, &b| values[a].total_cmp(&values[b])).unwrap()
+    (0..values.len())
+        .max_by(|&a, &b| values[a].total_cmp(&values[b]))
+        .unwrap()
 }

@@ -31,12 +31,20 @@ pub struct AddedToken {
 impl AddedToken {
     /// A plain token, as the DEID tags `[Name]`, `[Reg#]` are: found anywhere, kept when decoding.
     pub fn new(content: impl Into<String>) -> Self {
-        Self { content: content.into(), normalized: true, ..Self::default() }
+        Self {
+            content: content.into(),
+            normalized: true,
+            ..Self::default()
+        }
     }
 
     /// A special token: left out when decoding with `skip_special`.
     pub fn special(content: impl Into<String>) -> Self {
-        Self { content: content.into(), special: true, ..Self::default() }
+        Self {
+            content: content.into(),
+            special: true,
+            ..Self::default()
+        }
     }
 
     /// Sets whether the token takes blanks on its left and right along.
@@ -70,13 +78,22 @@ impl AddedVocabulary {
     /// Puts a token in the place of `id`.
     pub(crate) fn insert(&mut self, id: u32, token: AddedToken) -> Result<()> {
         if token.content.len() > MAX_ADDED_TOKEN_BYTES {
-            return Err(Error::AddedTokens { what: "an added token is too long", limit: MAX_ADDED_TOKEN_BYTES });
+            return Err(Error::AddedTokens {
+                what: "an added token is too long",
+                limit: MAX_ADDED_TOKEN_BYTES,
+            });
         }
         if id >= MAX_TOKEN_ID {
-            return Err(Error::TokenId { id: id.into(), limit: MAX_TOKEN_ID });
+            return Err(Error::TokenId {
+                id: id.into(),
+                limit: MAX_TOKEN_ID,
+            });
         }
         if self.tokens.len() >= MAX_ADDED_TOKENS {
-            return Err(Error::AddedTokens { what: "there are too many added tokens", limit: MAX_ADDED_TOKENS });
+            return Err(Error::AddedTokens {
+                what: "there are too many added tokens",
+                limit: MAX_ADDED_TOKENS,
+            });
         }
         self.trie.add(&token.content);
         self.ids.insert(token.content.clone(), id);
@@ -122,14 +139,23 @@ impl AddedVocabulary {
 
     /// Cuts a text at the added tokens: `PreTrainedTokenizer.tokenize` of `transformers` 4.57.6, step by step.
     pub(crate) fn split(&self, text: &str) -> Vec<Segment> {
-        let mut stretches: Vec<Vec<Range<usize>>> = self.trie.split(text).into_iter().map(|range| vec![range]).collect();
+        let mut stretches: Vec<Vec<Range<usize>>> = self
+            .trie
+            .split(text)
+            .into_iter()
+            .map(|range| vec![range])
+            .collect();
         for i in 0..stretches.len() {
             let Some(token) = self.whole(&stretches[i], text).and_then(|id| self.get(id)) else {
                 continue;
             };
             // What stands left and right before this token changes it.
-            let left = i.checked_sub(1).and_then(|left| last_char(&stretches[left], text));
-            let right = stretches.get(i + 1).and_then(|right| first_char(right, text));
+            let left = i
+                .checked_sub(1)
+                .and_then(|left| last_char(&stretches[left], text));
+            let right = stretches
+                .get(i + 1)
+                .and_then(|right| first_char(right, text));
             if token.rstrip && right.is_some() {
                 trim_start(&mut stretches[i + 1], text);
             }
@@ -145,10 +171,17 @@ impl AddedVocabulary {
             }
         }
         let segment = |stretch: Vec<Range<usize>>| match self.whole(&stretch, text) {
-            Some(id) => Segment::Added(id, stretch[0].start..stretch.last().map_or(0, |range| range.end)),
+            Some(id) => Segment::Added(
+                id,
+                stretch[0].start..stretch.last().map_or(0, |range| range.end),
+            ),
             None => Segment::Text(merge(stretch)),
         };
-        stretches.into_iter().filter(|stretch| stretch.iter().any(|range| !range.is_empty())).map(segment).collect()
+        stretches
+            .into_iter()
+            .filter(|stretch| stretch.iter().any(|range| !range.is_empty()))
+            .map(segment)
+            .collect()
     }
 }
 
@@ -193,11 +226,16 @@ fn merge(stretch: Vec<Range<usize>>) -> Vec<Range<usize>> {
 }
 
 fn first_char(stretch: &[Range<usize>], text: &str) -> Option<char> {
-    stretch.iter().find_map(|range| text[range.clone()].chars().next())
+    stretch
+        .iter()
+        .find_map(|range| text[range.clone()].chars().next())
 }
 
 fn last_char(stretch: &[Range<usize>], text: &str) -> Option<char> {
-    stretch.iter().rev().find_map(|range| text[range.clone()].chars().next_back())
+    stretch
+        .iter()
+        .rev()
+        .find_map(|range| text[range.clone()].chars().next_back())
 }
 
 fn trim_start(stretch: &mut Vec<Range<usize>>, text: &str) {

@@ -20,7 +20,9 @@ pub(crate) struct SplitTrie {
 
 impl Default for SplitTrie {
     fn default() -> Self {
-        Self { nodes: vec![Node::default()] }
+        Self {
+            nodes: vec![Node::default()],
+        }
     }
 }
 
@@ -32,7 +34,10 @@ impl SplitTrie {
         }
         let mut node = 0;
         for c in word.chars() {
-            node = match self.nodes[node].next.binary_search_by_key(&c, |(label, _)| *label) {
+            node = match self.nodes[node]
+                .next
+                .binary_search_by_key(&c, |(label, _)| *label)
+            {
                 Ok(i) => self.nodes[node].next[i].1 as usize,
                 Err(i) => {
                     let new = self.nodes.len();
@@ -47,7 +52,9 @@ impl SplitTrie {
 
     fn child(&self, node: u32, c: char) -> Option<u32> {
         let next = &self.nodes[node as usize].next;
-        next.binary_search_by_key(&c, |(label, _)| *label).ok().map(|i| next[i].1)
+        next.binary_search_by_key(&c, |(label, _)| *label)
+            .ok()
+            .map(|i| next[i].1)
     }
 
     fn ends(&self, node: u32) -> bool {
@@ -70,7 +77,8 @@ impl SplitTrie {
             for k in 0..states.len() {
                 let (begin, node) = states[k];
                 if self.ends(node) {
-                    let (start, end) = self.look_ahead(&states, begin, current, after, text, &mut skip);
+                    let (start, end) =
+                        self.look_ahead(&states, begin, current, after, text, &mut skip);
                     cuts.push(start);
                     cuts.push(end);
                     reset = true;
@@ -122,7 +130,11 @@ impl SplitTrie {
             if self.ends(node) {
                 (start, end, *skip) = (begin, at, at);
             }
-            while let Some((next, c)) = text[at..].chars().next().and_then(|c| Some((self.child(node, c)?, c))) {
+            while let Some((next, c)) = text[at..]
+                .chars()
+                .next()
+                .and_then(|c| Some((self.child(node, c)?, c)))
+            {
                 node = next;
                 at += c.len_utf8();
                 if self.ends(node) {
@@ -168,21 +180,29 @@ mod tests {
         for (words, text, wanted) in fixture().splits {
             let mut trie = SplitTrie::default();
             words.iter().for_each(|word| trie.add(word));
-            let found: Vec<&str> = trie.split(&text).into_iter().map(|range| &text[range]).collect();
+            let found: Vec<&str> = trie
+                .split(&text)
+                .into_iter()
+                .map(|range| &text[range])
+                .collect();
             assert_eq!(found, wanted, "{words:?} in {text:?}");
         }
     }
 
     #[test]
     fn blanks_are_those_of_python() {
-        let found: Vec<u32> = (0..0x11_0000).filter(|&c| char::from_u32(c).is_some_and(crate::chars::is_py_space)).collect();
+        let found: Vec<u32> = (0..0x11_0000)
+            .filter(|&c| char::from_u32(c).is_some_and(crate::chars::is_py_space))
+            .collect();
         assert_eq!(found, fixture().blanks);
     }
 
     #[test]
     fn one_megabyte_is_split_in_one_pass() {
         let mut trie = SplitTrie::default();
-        ["[Name]", "[Reg#]", "aaaaaaaaab"].iter().for_each(|word| trie.add(word));
+        ["[Name]", "[Reg#]", "aaaaaaaaab"]
+            .iter()
+            .for_each(|word| trie.add(word));
         let text = "aaaaaaaa[Name".repeat(80_000);
         let start = std::time::Instant::now();
         assert_eq!(trie.split(&text).len(), 1);

@@ -15,7 +15,13 @@ const RULES: [(&str, &str); 10] = [
 ];
 
 fn clean(text: &str) -> String {
-    RULES.iter().fold(text.to_owned(), |text, (old, new)| if text.contains(old) { text.replace(old, new) } else { text })
+    RULES.iter().fold(text.to_owned(), |text, (old, new)| {
+        if text.contains(old) {
+            text.replace(old, new)
+        } else {
+            text
+        }
+    })
 }
 
 /// Cleans a text that comes in parts; the results concatenate to the cleaned whole.

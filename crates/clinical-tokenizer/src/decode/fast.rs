@@ -15,7 +15,11 @@ pub(crate) enum Step {
     /// Joins all tokens.
     Fuse,
     /// Removes up to `start` and `stop` characters `content` at the ends of a token.
-    Strip { content: char, start: usize, stop: usize },
+    Strip {
+        content: char,
+        start: usize,
+        stop: usize,
+    },
     /// Turns the marker into a blank, and drops it at the very beginning.
     Metaspace { marker: char, drop_first: bool },
     /// Turns the letters that stand for bytes back into bytes.
@@ -37,7 +41,10 @@ pub(crate) fn steps(decoder: Option<&Value>) -> Option<Vec<Step>> {
     // After the tokens are joined, only stripping of the whole remains possible.
     let joins = |step: &Step| matches!(step, Step::Fuse | Step::ByteLevel);
     match steps.iter().position(joins) {
-        Some(at) if steps[at + 1..].iter().all(|s| matches!(s, Step::Strip { .. } | Step::Fuse)) => {}
+        Some(at)
+            if steps[at + 1..]
+                .iter()
+                .all(|s| matches!(s, Step::Strip { .. } | Step::Fuse)) => {}
         Some(_) => return None,
         None => steps.push(Step::Fuse),
     }
@@ -49,13 +56,21 @@ fn flatten(decoder: &Value) -> Option<Vec<Step>> {
     let one = |step| Some(vec![step]);
     match decoder.get("type")?.as_str()? {
         "Sequence" => {
-            let parts = decoder.get("decoders")?.as_array()?.iter().map(flatten).collect::<Option<Vec<_>>>()?;
+            let parts = decoder
+                .get("decoders")?
+                .as_array()?
+                .iter()
+                .map(flatten)
+                .collect::<Option<Vec<_>>>()?;
             Some(parts.concat())
         }
         "Replace" => {
             let pattern = decoder.get("pattern")?.get("String")?.as_str()?.to_owned();
             (!pattern.is_empty()).then_some(())?;
-            one(Step::Replace { pattern, content: text("content")? })
+            one(Step::Replace {
+                pattern,
+                content: text("content")?,
+            })
         }
         "ByteFallback" => one(Step::ByteFallback),
         "Fuse" => one(Step::Fuse),
@@ -67,11 +82,19 @@ fn flatten(decoder: &Value) -> Option<Vec<Step>> {
         "Metaspace" => {
             let never = decoder.get("prepend_scheme").and_then(Value::as_str) == Some("never")
                 || decoder.get("add_prefix_space").and_then(Value::as_bool) == Some(false);
-            one(Step::Metaspace { marker: text("replacement")?.chars().next()?, drop_first: !never })
+            one(Step::Metaspace {
+                marker: text("replacement")?.chars().next()?,
+                drop_first: !never,
+            })
         }
         "ByteLevel" => one(Step::ByteLevel),
-        "WordPiece" => one(Step::WordPiece { prefix: text("prefix")?, clean: decoder.get("cleanup")?.as_bool()? }),
-        "BPEDecoder" => one(Step::Suffix { suffix: text("suffix")? }),
+        "WordPiece" => one(Step::WordPiece {
+            prefix: text("prefix")?,
+            clean: decoder.get("cleanup")?.as_bool()?,
+        }),
+        "BPEDecoder" => one(Step::Suffix {
+            suffix: text("suffix")?,
+        }),
         _ => None,
     }
 }
@@ -96,7 +119,9 @@ struct State {
 
 impl FastDecoder {
     pub(crate) fn new(steps: &[Step]) -> Self {
-        Self { states: vec![State::default(); steps.len()] }
+        Self {
+            states: vec![State::default(); steps.len()],
+        }
     }
 
     pub(crate) fn push(&mut self, steps: &[Step], token: &str, out: &mut String) {
@@ -112,13 +137,17 @@ impl FastDecoder {
 
 /// Sends a token (or, behind a joining step, a part of the one text) through the steps.
 fn run(steps: &[Step], states: &mut [State], token: &str, joined: bool, out: &mut String) {
-    let (Some((step, steps)), Some((state, states))) = (steps.split_first(), states.split_first_mut()) else {
+    let (Some((step, steps)), Some((state, states))) =
+        (steps.split_first(), states.split_first_mut())
+    else {
         return out.push_str(token);
     };
     let first = state.seen == 0;
     state.seen += 1;
     match step {
-        Step::Replace { pattern, content } => run(steps, states, &token.replace(pattern, content), joined, out),
+        Step::Replace { pattern, content } => {
+            run(steps, states, &token.replace(pattern, content), joined, out)
+        }
         Step::ByteFallback => match byte_token(token) {
             Some(byte) => state.bytes.push(byte),
             None => {
@@ -129,11 +158,25 @@ fn run(steps: &[Step], states: &mut [State], token: &str, joined: bool, out: &mu
             }
         },
         Step::Fuse => run(steps, states, token, true, out),
-        Step::Strip { content, start, stop } if joined => {
+        Step::Strip {
+            content,
+            start,
+            stop,
+        } if joined => {
             let text = strip_part(state, token, *content, *start, *stop);
             run(steps, states, &text, joined, out);
         }
-        Step::Strip { content, start, stop } => run(steps, states, strip_token(token, *content, *start, *stop), joined, out),
+        Step::Strip {
+            content,
+            start,
+            stop,
+        } => run(
+            steps,
+            states,
+            strip_token(token, *content, *start, *stop),
+            joined,
+            out,
+        ),
         Step::Metaspace { marker, drop_first } => {
             let chars = token.chars().filter_map(|c| match c == *marker {
                 true if first && *drop_first => None,
@@ -144,8 +187,12 @@ fn run(steps: &[Step], states: &mut [State], token: &str, joined: bool, out: &mu
         }
         Step::ByteLevel => {
             let mut bytes = Vec::with_capacity(token.len());
-            let known = token.chars().all(|c| byte_of_letter(c).map(|byte| bytes.push(byte)).is_some());
-            state.bytes.extend_from_slice(if known { &bytes } else { token.as_bytes() });
+            let known = token
+                .chars()
+                .all(|c| byte_of_letter(c).map(|byte| bytes.push(byte)).is_some());
+            state
+                .bytes
+                .extend_from_slice(if known { &bytes } else { token.as_bytes() });
             let text = take_whole(&mut state.bytes, false);
             run(steps, states, &text, true, out);
         }
@@ -184,7 +231,9 @@ fn run_each(steps: &[Step], states: &mut [State], tokens: Vec<String>, out: &mut
 
 /// Ends the first of the steps.
 fn end(steps: &[Step], states: &mut [State], out: &mut String) {
-    let (Some((step, steps)), Some((state, states))) = (steps.split_first(), states.split_first_mut()) else {
+    let (Some((step, steps)), Some((state, states))) =
+        (steps.split_first(), states.split_first_mut())
+    else {
         return;
     };
     match step {
@@ -260,7 +309,11 @@ fn take_whole(bytes: &mut Vec<u8>, at_end: bool) -> String {
 }
 
 fn strip_token(token: &str, content: char, start: usize, stop: usize) -> &str {
-    let count = token.chars().take(start).take_while(|&c| c == content).count();
+    let count = token
+        .chars()
+        .take(start)
+        .take_while(|&c| c == content)
+        .count();
     let mut text = &token[count * content.len_utf8()..];
     for _ in 0..stop {
         match text.strip_suffix(content) {
@@ -309,7 +362,13 @@ fn clean_word(text: String) -> String {
         (" 've", "'ve"),
         (" 're", "'re"),
     ];
-    RULES.iter().fold(text, |text, (old, new)| if text.contains(old) { text.replace(old, new) } else { text })
+    RULES.iter().fold(text, |text, (old, new)| {
+        if text.contains(old) {
+            text.replace(old, new)
+        } else {
+            text
+        }
+    })
 }
 
 /// The byte that a letter of a byte-level vocabulary stands for: printable Latin-1 stands for itself, the 68 other bytes
@@ -335,11 +394,18 @@ mod tests {
             Just(r#"{"type":"Replace","pattern":{"String":"▁"},"content":" "}"#.to_owned()),
             Just(r#"{"type":"Replace","pattern":{"String":"ab"},"content":"<0x41>"}"#.to_owned()),
             Just(r#"{"type":"ByteFallback"}"#.to_owned()),
-            Just(r#"{"type":"Metaspace","replacement":"▁","prepend_scheme":"always","split":true}"#.to_owned()),
-            Just(r#"{"type":"Metaspace","replacement":"▁","prepend_scheme":"never","split":true}"#.to_owned()),
+            Just(
+                r#"{"type":"Metaspace","replacement":"▁","prepend_scheme":"always","split":true}"#
+                    .to_owned()
+            ),
+            Just(
+                r#"{"type":"Metaspace","replacement":"▁","prepend_scheme":"never","split":true}"#
+                    .to_owned()
+            ),
             Just(r###"{"type":"WordPiece","prefix":"##","cleanup":true}"###.to_owned()),
             Just(r#"{"type":"BPEDecoder","suffix":"</w>"}"#.to_owned()),
-            (0usize..3).prop_map(|n| format!(r#"{{"type":"Strip","content":" ","start":{n},"stop":0}}"#)),
+            (0usize..3)
+                .prop_map(|n| format!(r#"{{"type":"Strip","content":" ","start":{n},"stop":0}}"#)),
         ];
         let whole = prop_oneof![
             Just(Vec::new()),
@@ -347,11 +413,10 @@ mod tests {
             Just(vec![r#"{"type":"Fuse"}"#.to_owned()]),
             (0usize..3).prop_map(|n| vec![r#"{"type":"Fuse"}"#.to_owned(), format!(r#"{{"type":"Strip","content":" ","start":{n},"stop":0}}"#)]),
         ];
-        (prop::collection::vec(one, 0..4), whole)
-            .prop_map(|(mut steps, whole)| {
-                steps.extend(whole);
-                format!(r#"{{"type":"Sequence","decoders":[{}]}}"#, steps.join(","))
-            })
+        (prop::collection::vec(one, 0..4), whole).prop_map(|(mut steps, whole)| {
+            steps.extend(whole);
+            format!(r#"{{"type":"Sequence","decoders":[{}]}}"#, steps.join(","))
+        })
     }
 
     proptest! {
@@ -374,7 +439,14 @@ mod tests {
 
     #[test]
     fn stripping_the_end_holds_back_no_more_than_it_must() {
-        let steps = vec![Step::Fuse, Step::Strip { content: ' ', start: 1, stop: 2 }];
+        let steps = vec![
+            Step::Fuse,
+            Step::Strip {
+                content: ' ',
+                start: 1,
+                stop: 2,
+            },
+        ];
         let (mut stream, mut out) = (FastDecoder::new(&steps), String::new());
         for part in ["", "  a", "   ", ""] {
             stream.push(&steps, part, &mut out);
@@ -387,15 +459,26 @@ mod tests {
     #[test]
     fn letters_stand_for_all_bytes() {
         let mut seen = [false; 256];
-        (0..0x200).filter_map(char::from_u32).filter_map(byte_of_letter).for_each(|b| seen[usize::from(b)] = true);
+        (0..0x200)
+            .filter_map(char::from_u32)
+            .filter_map(byte_of_letter)
+            .for_each(|b| seen[usize::from(b)] = true);
         assert!(seen.iter().all(|&s| s));
     }
 
     #[test]
     fn decoders_that_cannot_stream_are_told_apart() {
         let parse = |text: &str| steps(Some(&serde_json::from_str(text).unwrap()));
-        assert_eq!(parse(r#"{"type":"CTC","pad_token":"<pad>","word_delimiter_token":"|","cleanup":true}"#), None);
-        assert_eq!(parse(r#"{"type":"Sequence","decoders":[{"type":"Fuse"},{"type":"ByteFallback"}]}"#), None);
+        assert_eq!(
+            parse(
+                r#"{"type":"CTC","pad_token":"<pad>","word_delimiter_token":"|","cleanup":true}"#
+            ),
+            None
+        );
+        assert_eq!(
+            parse(r#"{"type":"Sequence","decoders":[{"type":"Fuse"},{"type":"ByteFallback"}]}"#),
+            None
+        );
         assert_eq!(steps(None), Some(vec![Step::Blanks, Step::Fuse]));
     }
 }

@@ -31,22 +31,38 @@ pub struct DecodeStream {
 #[derive(Debug, Clone)]
 enum State {
     Slow(SlowDecoder),
-    Fast { decoder: FastDecoder, skip: bool },
+    Fast {
+        decoder: FastDecoder,
+        skip: bool,
+    },
     /// A decoder whose text cannot be known before the end.
-    Whole { ids: Vec<u32>, skip: bool },
+    Whole {
+        ids: Vec<u32>,
+        skip: bool,
+    },
 }
 
 impl DecodeStream {
     pub(crate) fn new(tokenizer: Arc<Inner>, skip: bool) -> Self {
         let state = match &tokenizer.backend {
             Backend::Engine(engine) => match engine.steps() {
-                Some(steps) => State::Fast { decoder: FastDecoder::new(steps), skip },
-                None => State::Whole { ids: Vec::new(), skip },
+                Some(steps) => State::Fast {
+                    decoder: FastDecoder::new(steps),
+                    skip,
+                },
+                None => State::Whole {
+                    ids: Vec::new(),
+                    skip,
+                },
             },
             _ => State::Slow(SlowDecoder::new(skip)),
         };
         let clean_up = tokenizer.clean_up.then(CleanUp::default);
-        Self { tokenizer, state, clean_up }
+        Self {
+            tokenizer,
+            state,
+            clean_up,
+        }
     }
 
     /// Adds an id and returns the text that is certain now, if there is any. An id without a token adds nothing.
@@ -80,9 +96,13 @@ impl DecodeStream {
                     decoder.finish(slow, &mut out);
                 }
             }
-            (State::Fast { decoder, .. }, Backend::Engine(engine)) => decoder.finish(engine.steps().unwrap_or_default(), &mut out),
+            (State::Fast { decoder, .. }, Backend::Engine(engine)) => {
+                decoder.finish(engine.steps().unwrap_or_default(), &mut out)
+            }
             // The engine's own decoders may break down on nothing at all.
-            (State::Whole { ids, .. }, Backend::Engine(engine)) if !ids.is_empty() => out = engine.decode_whole(ids, skip)?,
+            (State::Whole { ids, .. }, Backend::Engine(engine)) if !ids.is_empty() => {
+                out = engine.decode_whole(ids, skip)?
+            }
             _ => {}
         }
         let mut text = done.cleaned(out).unwrap_or_default();

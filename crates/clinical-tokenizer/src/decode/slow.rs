@@ -44,7 +44,11 @@ struct Group {
 
 impl SlowDecoder {
     pub(crate) fn new(skip: bool) -> Self {
-        Self { skip, joined: 0, group: Group::default() }
+        Self {
+            skip,
+            joined: 0,
+            group: Group::default(),
+        }
     }
 
     pub(crate) fn skips(&self) -> bool {
@@ -53,7 +57,9 @@ impl SlowDecoder {
 
     /// Adds a token; an id without a token adds nothing.
     pub(crate) fn push(&mut self, slow: Slow<'_>, id: u32, out: &mut String) {
-        let Some(name) = slow.id_to_token(id) else { return };
+        let Some(name) = slow.id_to_token(id) else {
+            return;
+        };
         if self.skip && (slow.is_special_id(id) || slow.is_special_name(name)) {
             return;
         }
@@ -120,14 +126,22 @@ impl SlowDecoder {
             && let Some(rest) = name.strip_prefix('▁')
         {
             name = rest;
-            class = if model.is_special_name(rest) { Class::Special } else { Class::Text };
+            class = if model.is_special_name(rest) {
+                Class::Special
+            } else {
+                Class::Text
+            };
         }
         if class == Class::Special {
             let blank = match model.family {
                 Family::Llama => model.legacy && index > 0 && !group.after_special,
                 Family::T5 => !group.after_special,
             };
-            let mut text = if blank { String::from(" ") } else { String::new() };
+            let mut text = if blank {
+                String::from(" ")
+            } else {
+                String::new()
+            };
             text.push_str(&std::mem::take(&mut group.held));
             if let Some(mut pieces) = group.pieces.take() {
                 pieces.finish(&mut text);
@@ -138,12 +152,19 @@ impl SlowDecoder {
             return;
         }
         let mut text = String::new();
-        if model.family == Family::Llama && group.after_special && index == 1 && model.add_prefix_space && !name.starts_with('▁') {
+        if model.family == Family::Llama
+            && group.after_special
+            && index == 1
+            && model.add_prefix_space
+            && !name.starts_with('▁')
+        {
             text.push(' ');
         }
         group.after_special = false;
         let inner = &model.processor.model;
-        let pieces = group.pieces.get_or_insert_with(|| PieceDecoder::new(inner, model.dummy_prefix()));
+        let pieces = group
+            .pieces
+            .get_or_insert_with(|| PieceDecoder::new(inner, model.dummy_prefix()));
         // A special token that follows puts a blank *before* this text, so the text has to wait for it.
         if !self.skip && waits_for_special(model) {
             group.write(slow, &text, joined, out);

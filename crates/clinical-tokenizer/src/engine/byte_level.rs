@@ -18,20 +18,37 @@ pub(crate) struct ByteLevelSettings {
 }
 
 /// The content of a `tokenizer.json`.
-pub(crate) fn assemble(vocabulary: &[u8], merges: &str, settings: &ByteLevelSettings) -> Result<Vec<u8>> {
-    let vocabulary: Map<String, Value> = serde_json::from_slice(vocabulary).map_err(|error| Error::json("vocab.json", &error))?;
+pub(crate) fn assemble(
+    vocabulary: &[u8],
+    merges: &str,
+    settings: &ByteLevelSettings,
+) -> Result<Vec<u8>> {
+    let vocabulary: Map<String, Value> =
+        serde_json::from_slice(vocabulary).map_err(|error| Error::json("vocab.json", &error))?;
     // `transformers` drops the first line (`#version: 0.2`) and what follows the last line end.
     let lines: Vec<&str> = merges.split('\n').collect();
     let mut pairs = Vec::with_capacity(lines.len());
-    for (i, line) in lines.iter().enumerate().take(lines.len().saturating_sub(1)).skip(1) {
+    for (i, line) in lines
+        .iter()
+        .enumerate()
+        .take(lines.len().saturating_sub(1))
+        .skip(1)
+    {
         match line.strip_suffix('\r').unwrap_or(line).split_once(' ') {
-            Some((left, right)) if !left.is_empty() && !right.is_empty() && !right.contains(' ') => pairs.push(json!([left, right])),
+            Some((left, right))
+                if !left.is_empty() && !right.is_empty() && !right.contains(' ') =>
+            {
+                pairs.push(json!([left, right]))
+            }
             _ => return Err(Error::MergeLine { line: i + 1 }),
         }
     }
     let id = |name: &str| vocabulary.get(name).and_then(Value::as_u64);
     let around = settings.around.as_ref().map(|(cls, sep)| {
-        let missing = |token: &str| Error::MissingToken { token: token.to_owned(), kind: "RoBERTa" };
+        let missing = |token: &str| Error::MissingToken {
+            token: token.to_owned(),
+            kind: "RoBERTa",
+        };
         Ok::<_, Error>(json!({
             "type": "RobertaProcessing",
             "sep": [sep, id(sep).ok_or_else(|| missing(sep))?],
@@ -42,7 +59,9 @@ pub(crate) fn assemble(vocabulary: &[u8], merges: &str, settings: &ByteLevelSett
     });
     let post_processor = match around {
         Some(processor) => processor?,
-        None => json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true}),
+        None => {
+            json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true})
+        }
     };
     // Added tokens that the vocabulary already holds keep their ids; the engine numbers the others after it.
     let mut next = vocabulary.len() as u64;
@@ -61,8 +80,14 @@ pub(crate) fn assemble(vocabulary: &[u8], merges: &str, settings: &ByteLevelSett
     let post_processor = match &settings.bos {
         None => post_processor,
         Some(bos) => {
-            let id = id(bos).ok_or_else(|| Error::MissingToken { token: bos.clone(), kind: "GPT-2" })?;
-            let (bos_piece, first) = (json!({"SpecialToken": {"id": bos, "type_id": 0}}), json!({"Sequence": {"id": "A", "type_id": 0}}));
+            let id = id(bos).ok_or_else(|| Error::MissingToken {
+                token: bos.clone(),
+                kind: "GPT-2",
+            })?;
+            let (bos_piece, first) = (
+                json!({"SpecialToken": {"id": bos, "type_id": 0}}),
+                json!({"Sequence": {"id": "A", "type_id": 0}}),
+            );
             json!({
                 "type": "TemplateProcessing",
                 "single": [bos_piece, first],

@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::limits::{
-    MAX_ADDED_TOKEN_BYTES, MAX_ADDED_TOKENS, MAX_NORMALIZER_GROWTH, MAX_PIECE_BYTES, MAX_TEMPLATE_PIECES, MAX_TOKEN_ID, MAX_VOCABULARY,
+    MAX_ADDED_TOKEN_BYTES, MAX_ADDED_TOKENS, MAX_NORMALIZER_GROWTH, MAX_PIECE_BYTES,
+    MAX_TEMPLATE_PIECES, MAX_TOKEN_ID, MAX_VOCABULARY,
 };
 use crate::sentencepiece::check_charsmap;
 
@@ -87,18 +88,25 @@ enum Merge<'a> {
 
 /// Checks a file. The error names the first rule that is broken.
 pub(crate) fn check(bytes: &[u8], name: &str) -> Result<Checked> {
-    let file: File<'_> = serde_json::from_slice(bytes).map_err(|error| Error::json(name, &error))?;
+    let file: File<'_> =
+        serde_json::from_slice(bytes).map_err(|error| Error::json(name, &error))?;
     let vocabulary = check_vocabulary(&file.model)?;
     check_merges(&file.model, &vocabulary)?;
     check_added(&file.added_tokens, &vocabulary)?;
     if let Some(normalizer) = &file.normalizer {
         let growth = normalizer_growth(normalizer)?;
         if growth > MAX_NORMALIZER_GROWTH {
-            return Err(Error::NormalizerGrowth { limit: MAX_NORMALIZER_GROWTH });
+            return Err(Error::NormalizerGrowth {
+                limit: MAX_NORMALIZER_GROWTH,
+            });
         }
     }
-    file.pre_tokenizer.as_ref().map_or(Ok(()), check_pre_tokenizer)?;
-    file.post_processor.as_ref().map_or(Ok(()), check_post_processor)?;
+    file.pre_tokenizer
+        .as_ref()
+        .map_or(Ok(()), check_pre_tokenizer)?;
+    file.post_processor
+        .as_ref()
+        .map_or(Ok(()), check_post_processor)?;
     Ok(Checked {
         highest: vocabulary.values().copied().max().unwrap_or(0),
         model_kind: file.model.kind.unwrap_or_default(),
@@ -111,19 +119,30 @@ pub(crate) fn check(bytes: &[u8], name: &str) -> Result<Checked> {
 }
 
 fn check_vocabulary<'m>(model: &'m Model<'_>) -> Result<HashMap<&'m str, u32>> {
-    let unusable = |what| Err(Error::Component { part: "model", what });
+    let unusable = |what| {
+        Err(Error::Component {
+            part: "model",
+            what,
+        })
+    };
     let mut out: HashMap<&str, u32>;
     match &model.vocab {
         Vocabulary::Ids(entries) => {
             if entries.is_empty() || entries.len() > MAX_VOCABULARY {
-                return Err(Error::VocabularySize { found: entries.len(), limit: MAX_VOCABULARY });
+                return Err(Error::VocabularySize {
+                    found: entries.len(),
+                    limit: MAX_VOCABULARY,
+                });
             }
             out = HashMap::with_capacity(entries.len());
             let mut taken = HashSet::with_capacity(entries.len());
             for (index, (Text(text), id)) in entries.iter().enumerate() {
                 check_piece(text, index)?;
                 let Some(id) = u32::try_from(*id).ok().filter(|&id| id < MAX_TOKEN_ID) else {
-                    return Err(Error::TokenId { id: *id, limit: MAX_TOKEN_ID });
+                    return Err(Error::TokenId {
+                        id: *id,
+                        limit: MAX_TOKEN_ID,
+                    });
                 };
                 if !taken.insert(id) {
                     return Err(Error::SharedTokenId { id });
@@ -136,12 +155,15 @@ fn check_vocabulary<'m>(model: &'m Model<'_>) -> Result<HashMap<&'m str, u32>> {
         }
         Vocabulary::Scores(pieces) => {
             if pieces.is_empty() || pieces.len() > MAX_VOCABULARY {
-                return Err(Error::VocabularySize { found: pieces.len(), limit: MAX_VOCABULARY });
+                return Err(Error::VocabularySize {
+                    found: pieces.len(),
+                    limit: MAX_VOCABULARY,
+                });
             }
             if pieces.iter().map(|Text(text)| text.len()).sum::<usize>() > MAX_UNIGRAM_BYTES {
                 return unusable("the pieces of the unigram vocabulary are too long together");
             }
-            if !model.unk_id.is_some_and(|id| (id as usize) < pieces.len()) {
+            if model.unk_id.is_none_or(|id| (id as usize) >= pieces.len()) {
                 return unusable("the unigram model names no unknown piece (unk_id)");
             }
             out = HashMap::with_capacity(pieces.len());
@@ -151,7 +173,10 @@ fn check_vocabulary<'m>(model: &'m Model<'_>) -> Result<HashMap<&'m str, u32>> {
             }
         }
     }
-    if model.max_input_chars_per_word.is_some_and(|n| n > MAX_WORDPIECE_CHARS) {
+    if model
+        .max_input_chars_per_word
+        .is_some_and(|n| n > MAX_WORDPIECE_CHARS)
+    {
         return unusable("max_input_chars_per_word is too large");
     }
     Ok(out)
@@ -159,29 +184,40 @@ fn check_vocabulary<'m>(model: &'m Model<'_>) -> Result<HashMap<&'m str, u32>> {
 
 fn check_piece(text: &str, index: usize) -> Result<()> {
     if text.len() > MAX_PIECE_BYTES {
-        return Err(Error::PieceTooLong { index, bytes: text.len(), limit: MAX_PIECE_BYTES });
+        return Err(Error::PieceTooLong {
+            index,
+            bytes: text.len(),
+            limit: MAX_PIECE_BYTES,
+        });
     }
     Ok(())
 }
 
 /// Both sides of a merge and what it makes must be pieces.
 fn check_merges(model: &Model<'_>, vocabulary: &HashMap<&str, u32>) -> Result<()> {
-    let prefix = model.continuing_subword_prefix.as_deref().unwrap_or_default();
+    let prefix = model
+        .continuing_subword_prefix
+        .as_deref()
+        .unwrap_or_default();
     let mut joined = String::new();
     for (index, merge) in model.merges.0.iter().enumerate() {
         let missing = || Error::MergeOutOfVocabulary { index };
         let (left, right) = match merge {
             Merge::Pair(Text(left), Text(right)) => (&**left, &**right),
             Merge::Line(Text(line)) if line.starts_with("#version") => continue,
-            Merge::Line(Text(line)) => {
-                line.split_once(' ').filter(|(_, right)| !right.contains(' ')).ok_or(Error::MergeLine { line: index + 1 })?
-            }
+            Merge::Line(Text(line)) => line
+                .split_once(' ')
+                .filter(|(_, right)| !right.contains(' '))
+                .ok_or(Error::MergeLine { line: index + 1 })?,
         };
         let rest = right.get(prefix.len()..).ok_or_else(missing)?;
         joined.clear();
         joined.push_str(left);
         joined.push_str(rest);
-        if ![left, right, &joined].iter().all(|piece| vocabulary.contains_key(piece)) {
+        if ![left, right, &joined]
+            .iter()
+            .all(|piece| vocabulary.contains_key(piece))
+        {
             return Err(missing());
         }
     }
@@ -191,27 +227,44 @@ fn check_merges(model: &Model<'_>, vocabulary: &HashMap<&str, u32>) -> Result<()
 /// The engine gives added tokens the ids after the vocabulary, whatever the file says; the file must say the same.
 fn check_added(tokens: &[Added], vocabulary: &HashMap<&str, u32>) -> Result<()> {
     if tokens.len() > MAX_ADDED_TOKENS {
-        return Err(Error::AddedTokens { what: "there are too many added tokens", limit: MAX_ADDED_TOKENS });
+        return Err(Error::AddedTokens {
+            what: "there are too many added tokens",
+            limit: MAX_ADDED_TOKENS,
+        });
     }
     let mut own: HashMap<&str, u32> = HashMap::new();
     let mut next = vocabulary.len() as u32;
     for token in tokens {
         if token.content.len() > MAX_ADDED_TOKEN_BYTES {
-            return Err(Error::AddedTokens { what: "an added token is too long", limit: MAX_ADDED_TOKEN_BYTES });
+            return Err(Error::AddedTokens {
+                what: "an added token is too long",
+                limit: MAX_ADDED_TOKEN_BYTES,
+            });
         }
         if token.id >= u64::from(MAX_TOKEN_ID) {
-            return Err(Error::TokenId { id: token.id, limit: MAX_TOKEN_ID });
+            return Err(Error::TokenId {
+                id: token.id,
+                limit: MAX_TOKEN_ID,
+            });
         }
         if token.content.is_empty() {
             continue;
         }
         let content = token.content.as_str();
-        let given = own.get(content).or_else(|| vocabulary.get(content)).copied().unwrap_or_else(|| {
-            next += 1;
-            next - 1
-        });
+        let given = own
+            .get(content)
+            .or_else(|| vocabulary.get(content))
+            .copied()
+            .unwrap_or_else(|| {
+                next += 1;
+                next - 1
+            });
         if u64::from(given) != token.id {
-            return Err(Error::AddedTokenId { token: token.content.clone(), declared: token.id as u32, given });
+            return Err(Error::AddedTokenId {
+                token: token.content.clone(),
+                declared: token.id as u32,
+                given,
+            });
         }
         own.insert(content, given);
     }
@@ -223,12 +276,19 @@ fn kind(part: &Value) -> &str {
 }
 
 fn parts<'v>(part: &'v Value, key: &str) -> &'v [Value] {
-    part.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    part.get(key)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 /// How many times longer the rules of a normalizer can make a text.
 fn normalizer_growth(normalizer: &Value) -> Result<usize> {
-    let length = |key: &str| normalizer.get(key).and_then(Value::as_str).map_or(0, str::len);
+    let length = |key: &str| {
+        normalizer
+            .get(key)
+            .and_then(Value::as_str)
+            .map_or(0, str::len)
+    };
     match kind(normalizer) {
         "Sequence" => {
             let mut growth = 1usize;
@@ -239,16 +299,29 @@ fn normalizer_growth(normalizer: &Value) -> Result<usize> {
         }
         "Prepend" => Ok(1 + length("prepend")),
         "Replace" => {
-            let literal = normalizer.get("pattern").and_then(|p| p.get("String")).and_then(Value::as_str);
+            let literal = normalizer
+                .get("pattern")
+                .and_then(|p| p.get("String"))
+                .and_then(Value::as_str);
             Ok(match literal {
-                Some("") => return Err(Error::Component { part: "normalizer", what: "it replaces the empty string" }),
+                Some("") => {
+                    return Err(Error::Component {
+                        part: "normalizer",
+                        what: "it replaces the empty string",
+                    });
+                }
                 Some(old) => length("content").div_ceil(old.len()).max(1),
                 None => length("content") + 1,
             })
         }
         "Precompiled" => {
-            let text = normalizer.get("precompiled_charsmap").and_then(Value::as_str).unwrap_or_default();
-            let blob = base64(text).ok_or(Error::Charsmap { what: "they are not base64" })?;
+            let text = normalizer
+                .get("precompiled_charsmap")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            let blob = base64(text).ok_or(Error::Charsmap {
+                what: "they are not base64",
+            })?;
             check_charsmap(&blob).map(|()| 1)
         }
         _ => Ok(1),
@@ -257,13 +330,23 @@ fn normalizer_growth(normalizer: &Value) -> Result<usize> {
 
 fn check_pre_tokenizer(part: &Value) -> Result<()> {
     if kind(part) == "FixedLength" && part.get("length").and_then(Value::as_u64) == Some(0) {
-        return Err(Error::Component { part: "pre_tokenizer", what: "it cuts the text into pieces of length zero" });
+        return Err(Error::Component {
+            part: "pre_tokenizer",
+            what: "it cuts the text into pieces of length zero",
+        });
     }
-    parts(part, "pretokenizers").iter().try_for_each(check_pre_tokenizer)
+    parts(part, "pretokenizers")
+        .iter()
+        .try_for_each(check_pre_tokenizer)
 }
 
 fn check_post_processor(part: &Value) -> Result<()> {
-    let unusable = |what| Err(Error::Component { part: "post_processor", what });
+    let unusable = |what| {
+        Err(Error::Component {
+            part: "post_processor",
+            what,
+        })
+    };
     for part in parts(part, "processors") {
         check_post_processor(part)?;
     }
@@ -276,8 +359,15 @@ fn check_post_processor(part: &Value) -> Result<()> {
         if ids.len() != names.len() || ids.len() > MAX_TEMPLATE_PIECES {
             return unusable("a special token of the template has not as many ids as names");
         }
-        if let Some(id) = ids.iter().filter_map(Value::as_u64).find(|&id| id >= u64::from(MAX_TOKEN_ID)) {
-            return Err(Error::TokenId { id, limit: MAX_TOKEN_ID });
+        if let Some(id) = ids
+            .iter()
+            .filter_map(Value::as_u64)
+            .find(|&id| id >= u64::from(MAX_TOKEN_ID))
+        {
+            return Err(Error::TokenId {
+                id,
+                limit: MAX_TOKEN_ID,
+            });
         }
     }
     for template in ["single", "pair"] {
@@ -286,11 +376,18 @@ fn check_post_processor(part: &Value) -> Result<()> {
             return unusable("the template has too many pieces");
         }
         for piece in pieces {
-            let name = piece.get("SpecialToken").and_then(|token| token.get("id")).and_then(Value::as_str);
+            let name = piece
+                .get("SpecialToken")
+                .and_then(|token| token.get("id"))
+                .and_then(Value::as_str);
             if name.is_some_and(|name| !tokens.is_some_and(|tokens| tokens.contains_key(name))) {
                 return unusable("the template names a special token that is not given");
             }
-            let second = piece.get("Sequence").and_then(|s| s.get("id")).and_then(Value::as_str) == Some("B");
+            let second = piece
+                .get("Sequence")
+                .and_then(|s| s.get("id"))
+                .and_then(Value::as_str)
+                == Some("B");
             if template == "single" && second {
                 return unusable("the template for one text uses a second text");
             }
@@ -357,7 +454,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Vocabulary<'a> {
                 }
                 Ok(Vocabulary::Ids(entries))
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vocabulary<'de>, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(
+                self,
+                mut list: A,
+            ) -> Result<Vocabulary<'de>, A::Error> {
                 let mut pieces = Vec::new();
                 while let Some((text, _score)) = list.next_element::<(Text<'de>, f64)>()? {
                     pieces.push(text);

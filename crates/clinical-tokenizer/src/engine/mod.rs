@@ -36,7 +36,11 @@ fn guard<T>(action: &'static str, call: impl FnOnce() -> tokenizers::Result<T>) 
         Ok(Ok(value)) => Ok(value),
         // The message may quote the text while encoding, so it is dropped there.
         Ok(Err(error)) => {
-            let message = if action == ENCODING { String::from("the text cannot be encoded") } else { error.to_string() };
+            let message = if action == ENCODING {
+                String::from("the text cannot be encoded")
+            } else {
+                error.to_string()
+            };
             Err(Error::Engine { action, message })
         }
         Err(_) => Err(Error::EnginePanic { action }),
@@ -54,15 +58,28 @@ impl Engine {
         guard(LOADING, || inner.with_truncation(None).map(|_| ()))?;
         inner.with_padding(None);
         let steps = steps(checked.decoder.as_ref());
-        let mut this = Self { inner, added: HashMap::new(), special_ids: HashSet::new(), steps, highest: checked.highest };
+        let mut this = Self {
+            inner,
+            added: HashMap::new(),
+            special_ids: HashSet::new(),
+            steps,
+            highest: checked.highest,
+        };
         this.refresh();
         Ok(this)
     }
 
     fn refresh(&mut self) {
         let tokens = self.inner.get_added_vocabulary().get_added_tokens_decoder();
-        self.special_ids = tokens.iter().filter(|(_, token)| token.special).map(|(&id, _)| id).collect();
-        self.added = tokens.iter().map(|(&id, token)| (id, token.content.clone())).collect();
+        self.special_ids = tokens
+            .iter()
+            .filter(|(_, token)| token.special)
+            .map(|(&id, _)| id)
+            .collect();
+        self.added = tokens
+            .iter()
+            .map(|(&id, token)| (id, token.content.clone()))
+            .collect();
     }
 
     /// Replaces the pre-tokenizer, given as in the file.
@@ -75,7 +92,9 @@ impl Engine {
     /// Replaces the normalizer, given as in the file.
     pub(crate) fn set_normalizer(&mut self, value: Value) -> Result<()> {
         let part: tokenizers::NormalizerWrapper = from_value(value)?;
-        guard(LOADING, || self.inner.with_normalizer(Some(part)).map(|_| ()))
+        guard(LOADING, || {
+            self.inner.with_normalizer(Some(part)).map(|_| ())
+        })
     }
 
     /// Replaces the post-processor, given as in the file.
@@ -91,7 +110,10 @@ impl Engine {
         let mut list = Vec::with_capacity(tokens.len());
         for token in tokens.iter().filter(|token| !token.content.is_empty()) {
             if token.content.len() > MAX_ADDED_TOKEN_BYTES {
-                return Err(Error::AddedTokens { what: "an added token is too long", limit: MAX_ADDED_TOKEN_BYTES });
+                return Err(Error::AddedTokens {
+                    what: "an added token is too long",
+                    limit: MAX_ADDED_TOKEN_BYTES,
+                });
             }
             list.push(
                 tokenizers::AddedToken::from(token.content.as_str(), token.special)
@@ -102,7 +124,10 @@ impl Engine {
             );
         }
         if before as usize + list.len() > MAX_TOKEN_ID as usize {
-            return Err(Error::TokenId { id: u64::from(before) + list.len() as u64, limit: MAX_TOKEN_ID });
+            return Err(Error::TokenId {
+                id: u64::from(before) + list.len() as u64,
+                limit: MAX_TOKEN_ID,
+            });
         }
         guard("adding tokens", || self.inner.add_tokens(list).map(|_| ()))?;
         self.refresh();
@@ -115,7 +140,10 @@ impl Engine {
 
     pub(crate) fn id_to_token(&self, id: u32) -> Option<String> {
         // The engine itself would give the normalized form of an added token.
-        self.added.get(&id).cloned().or_else(|| self.inner.get_model().id_to_token(id))
+        self.added
+            .get(&id)
+            .cloned()
+            .or_else(|| self.inner.get_model().id_to_token(id))
     }
 
     pub(crate) fn is_special_id(&self, id: u32) -> bool {
@@ -125,7 +153,10 @@ impl Engine {
     /// The added tokens with their ids, in order of the ids.
     pub(crate) fn added(&self) -> Vec<(u32, AddedToken)> {
         let tokens = self.inner.get_added_vocabulary().get_added_tokens_decoder();
-        let mut list: Vec<(u32, AddedToken)> = tokens.iter().map(|(&id, token)| (id, from_engine(token))).collect();
+        let mut list: Vec<(u32, AddedToken)> = tokens
+            .iter()
+            .map(|(&id, token)| (id, from_engine(token)))
+            .collect();
         list.sort_by_key(|(id, _)| *id);
         list
     }
@@ -136,24 +167,59 @@ impl Engine {
     }
 
     pub(crate) fn vocab_size(&self) -> u32 {
-        self.added.keys().copied().max().map_or(self.highest, |id| id.max(self.highest)) + 1
+        self.added
+            .keys()
+            .copied()
+            .max()
+            .map_or(self.highest, |id| id.max(self.highest))
+            + 1
     }
 
     /// Encodes one text or two.
-    pub(crate) fn encode(&self, text: &str, second: Option<&str>, add_special: bool) -> Result<Encoding> {
+    pub(crate) fn encode(
+        &self,
+        text: &str,
+        second: Option<&str>,
+        add_special: bool,
+    ) -> Result<Encoding> {
         let input = match second {
             None => EncodeInput::Single(InputSequence::from(text)),
-            Some(second) => EncodeInput::Dual(InputSequence::from(text), InputSequence::from(second)),
+            Some(second) => {
+                EncodeInput::Dual(InputSequence::from(text), InputSequence::from(second))
+            }
         };
         let encoding = guard(ENCODING, || self.inner.encode(input, add_special))?;
-        let special: Vec<bool> = encoding.get_special_tokens_mask().iter().map(|&mask| mask == 1).collect();
-        let sequences: Vec<Option<u8>> = encoding.get_sequence_ids().into_iter().map(|id| id.map(|id| id as u8)).collect();
-        let source = |sequence: Option<u8>| if sequence == Some(1) { second.unwrap_or_default() } else { text };
+        let special: Vec<bool> = encoding
+            .get_special_tokens_mask()
+            .iter()
+            .map(|&mask| mask == 1)
+            .collect();
+        let sequences: Vec<Option<u8>> = encoding
+            .get_sequence_ids()
+            .into_iter()
+            .map(|id| id.map(|id| id as u8))
+            .collect();
+        let source = |sequence: Option<u8>| {
+            if sequence == Some(1) {
+                second.unwrap_or_default()
+            } else {
+                text
+            }
+        };
         Ok(Encoding {
             ids: encoding.get_ids().to_vec(),
             type_ids: encoding.get_type_ids().to_vec(),
-            offsets: encoding.get_offsets().iter().zip(&sequences).map(|(&range, &id)| widen(source(id), range)).collect(),
-            sequences: sequences.iter().zip(&special).map(|(id, &special)| if special { None } else { Some(id.unwrap_or(0)) }).collect(),
+            offsets: encoding
+                .get_offsets()
+                .iter()
+                .zip(&sequences)
+                .map(|(&range, &id)| widen(source(id), range))
+                .collect(),
+            sequences: sequences
+                .iter()
+                .zip(&special)
+                .map(|(id, &special)| if special { None } else { Some(id.unwrap_or(0)) })
+                .collect(),
             special,
         })
     }
@@ -176,7 +242,10 @@ impl Engine {
 
 /// Moves offsets out of the middle of characters: the engine trims blanks by counting characters, but counts in bytes.
 fn widen(text: &str, (start, end): (usize, usize)) -> (usize, usize) {
-    (text.floor_char_boundary(start), text.ceil_char_boundary(end))
+    (
+        text.floor_char_boundary(start),
+        text.ceil_char_boundary(end),
+    )
 }
 
 fn from_value<T: serde::de::DeserializeOwned>(value: Value) -> Result<T> {

@@ -20,7 +20,9 @@ pub(crate) fn class_of(config: &Config) -> (Option<Class>, Option<String>) {
     let by_name = config.class.as_deref().map(|name| match name {
         "LlamaTokenizer" | "CodeLlamaTokenizer" => Ok(Class::Llama),
         "T5Tokenizer" | "MT5Tokenizer" => Ok(Class::T5),
-        "BertTokenizer" | "DistilBertTokenizer" | "ElectraTokenizer" | "MobileBertTokenizer" => Ok(Class::Bert),
+        "BertTokenizer" | "DistilBertTokenizer" | "ElectraTokenizer" | "MobileBertTokenizer" => {
+            Ok(Class::Bert)
+        }
         "RobertaTokenizer" | "LongformerTokenizer" | "LEDTokenizer" => Ok(Class::Roberta),
         "GPT2Tokenizer" => Ok(Class::Gpt2),
         "PreTrainedTokenizer" | "AutoTokenizer" => Ok(Class::Plain),
@@ -29,7 +31,10 @@ pub(crate) fn class_of(config: &Config) -> (Option<Class>, Option<String>) {
     match by_name {
         Some(Ok(class)) => (Some(class), None),
         Some(Err(unknown)) => (None, Some(unknown)),
-        None => (by_model_type(config.model_type.as_deref().unwrap_or_default()), None),
+        None => (
+            by_model_type(config.model_type.as_deref().unwrap_or_default()),
+            None,
+        ),
     }
 }
 
@@ -50,7 +55,13 @@ impl Class {
         match self {
             Self::Llama => &[("bos", "<s>"), ("eos", "</s>"), ("unk", "<unk>")],
             Self::T5 => &[("eos", "</s>"), ("unk", "<unk>"), ("pad", "<pad>")],
-            Self::Bert => &[("unk", "[UNK]"), ("sep", "[SEP]"), ("pad", "[PAD]"), ("cls", "[CLS]"), ("mask", "[MASK]")],
+            Self::Bert => &[
+                ("unk", "[UNK]"),
+                ("sep", "[SEP]"),
+                ("pad", "[PAD]"),
+                ("cls", "[CLS]"),
+                ("mask", "[MASK]"),
+            ],
             Self::Roberta => &[
                 ("bos", "<s>"),
                 ("eos", "</s>"),
@@ -60,7 +71,11 @@ impl Class {
                 ("cls", "<s>"),
                 ("mask", "<mask>"),
             ],
-            Self::Gpt2 => &[("bos", "<|endoftext|>"), ("eos", "<|endoftext|>"), ("unk", "<|endoftext|>")],
+            Self::Gpt2 => &[
+                ("bos", "<|endoftext|>"),
+                ("eos", "<|endoftext|>"),
+                ("unk", "<|endoftext|>"),
+            ],
             Self::Plain => &[],
         }
     }

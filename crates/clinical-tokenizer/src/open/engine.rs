@@ -17,7 +17,10 @@ use crate::resolution::{Note, TokenizerKind};
 /// Names that special tokens usually have, for files that do not say.
 const USUAL: [(&str, &[&str]); 7] = [
     ("bos", &["<s>", "<|begin_of_text|>"]),
-    ("eos", &["</s>", "<|end_of_text|>", "<|endoftext|>", "<|im_end|>"]),
+    (
+        "eos",
+        &["</s>", "<|end_of_text|>", "<|endoftext|>", "<|im_end|>"],
+    ),
     ("unk", &["<unk>", "[UNK]"]),
     ("sep", &["[SEP]"]),
     ("pad", &["<pad>", "[PAD]"]),
@@ -26,10 +29,19 @@ const USUAL: [(&str, &[&str]); 7] = [
 ];
 
 /// A `tokenizer.json`. `named` says whether a `tokenizer_config.json` is there.
-pub(crate) fn json(bytes: &[u8], name: &str, config: &Config, options: &OpenOptions, named: bool) -> Result<Opened> {
+pub(crate) fn json(
+    bytes: &[u8],
+    name: &str,
+    config: &Config,
+    options: &OpenOptions,
+    named: bool,
+) -> Result<Opened> {
     let checked = check(bytes, name)?;
     let (class, unknown) = class_of(config);
-    let mut notes: Vec<Note> = unknown.into_iter().map(|class| Note::UnknownClass { class }).collect();
+    let mut notes: Vec<Note> = unknown
+        .into_iter()
+        .map(|class| Note::UnknownClass { class })
+        .collect();
     if checked.truncates {
         notes.push(Note::TruncationIgnored);
     }
@@ -43,23 +55,60 @@ pub(crate) fn json(bytes: &[u8], name: &str, config: &Config, options: &OpenOpti
     if class == Some(Class::Llama) {
         llama_template(&mut engine, config, &roles)?;
     }
-    let kind = if checked.model_kind.is_empty() { "unnamed" } else { checked.model_kind.as_str() };
-    let reason = format!("{kind} model of a fast tokenizer, run by the tokenizers crate as the file says");
-    Ok(opened(engine, TokenizerKind::TokenizerJson, reason, roles, config, notes))
+    let kind = if checked.model_kind.is_empty() {
+        "unnamed"
+    } else {
+        checked.model_kind.as_str()
+    };
+    let reason =
+        format!("{kind} model of a fast tokenizer, run by the tokenizers crate as the file says");
+    Ok(opened(
+        engine,
+        TokenizerKind::TokenizerJson,
+        reason,
+        roles,
+        config,
+        notes,
+    ))
 }
 
 /// A `vocab.json` with `merges.txt`.
-pub(crate) fn pairs(vocabulary: &[u8], merges: &[u8], config: &Config, options: &OpenOptions) -> Result<Opened> {
+pub(crate) fn pairs(
+    vocabulary: &[u8],
+    merges: &[u8],
+    config: &Config,
+    options: &OpenOptions,
+) -> Result<Opened> {
     let merges = std::str::from_utf8(merges).map_err(|_| Error::NotText { file: "merges.txt" })?;
     let (class, unknown) = class_of(config);
-    let mut notes: Vec<Note> = unknown.into_iter().map(|class| Note::UnknownClass { class }).collect();
-    let class = class.filter(|class| matches!(class, Class::Roberta | Class::Gpt2)).unwrap_or_else(|| {
-        let roberta = ["\"<s>\"", "\"</s>\"", "\"<mask>\""];
-        let text = String::from_utf8_lossy(vocabulary);
-        if roberta.iter().all(|token| text.contains(token)) { Class::Roberta } else { Class::Gpt2 }
-    });
-    let usual = |role: &str| class.default_roles().iter().find(|(name, _)| *name == role).map(|(_, token)| (*token).to_owned());
-    let token = |role: &str| config.role(role).map(|token| token.content().to_owned()).or_else(|| usual(role));
+    let mut notes: Vec<Note> = unknown
+        .into_iter()
+        .map(|class| Note::UnknownClass { class })
+        .collect();
+    let class = class
+        .filter(|class| matches!(class, Class::Roberta | Class::Gpt2))
+        .unwrap_or_else(|| {
+            let roberta = ["\"<s>\"", "\"</s>\"", "\"<mask>\""];
+            let text = String::from_utf8_lossy(vocabulary);
+            if roberta.iter().all(|token| text.contains(token)) {
+                Class::Roberta
+            } else {
+                Class::Gpt2
+            }
+        });
+    let usual = |role: &str| {
+        class
+            .default_roles()
+            .iter()
+            .find(|(name, _)| *name == role)
+            .map(|(_, token)| (*token).to_owned())
+    };
+    let token = |role: &str| {
+        config
+            .role(role)
+            .map(|token| token.content().to_owned())
+            .or_else(|| usual(role))
+    };
     let around = match class {
         Class::Roberta => token("cls").zip(token("sep")),
         _ => None,
@@ -73,12 +122,26 @@ pub(crate) fn pairs(vocabulary: &[u8], merges: &[u8], config: &Config, options: 
     let file = assemble(vocabulary, merges, &settings)?;
     let checked = check(&file, "vocab.json")?;
     let mut engine = Engine::new(&file, &checked)?;
-    let config = &Config { class: config.class.clone(), ..config.clone() };
+    let config = &Config {
+        class: config.class.clone(),
+        ..config.clone()
+    };
     let roles = add_tokens(&mut engine, Some(class), config, &mut notes)?;
-    let like = if class == Class::Roberta { "RobertaTokenizer" } else { "GPT2Tokenizer" };
+    let like = if class == Class::Roberta {
+        "RobertaTokenizer"
+    } else {
+        "GPT2Tokenizer"
+    };
     let reason = format!("byte-level BPE from vocab.json and merges.txt, used like {like}");
     let _ = options;
-    Ok(opened(engine, TokenizerKind::ByteLevelBpe, reason, roles, config, notes))
+    Ok(opened(
+        engine,
+        TokenizerKind::ByteLevelBpe,
+        reason,
+        roles,
+        config,
+        notes,
+    ))
 }
 
 fn opened(
@@ -95,9 +158,21 @@ fn opened(
             continue;
         }
         // Only special tokens: a byte-level vocabulary may hold `<s>` as three letters that were merged.
-        let found = usual.iter().find_map(|name| Some((*name, engine.token_to_id(name).filter(|&id| engine.is_special_id(id))?)));
-        if let Some((token, id)) = found.filter(|_| config.raw.is_empty() && config.class.is_none()) {
-            notes.push(Note::InferredSpecialToken { role, token: token.to_owned(), id });
+        let found = usual.iter().find_map(|name| {
+            Some((
+                *name,
+                engine
+                    .token_to_id(name)
+                    .filter(|&id| engine.is_special_id(id))?,
+            ))
+        });
+        if let Some((token, id)) = found.filter(|_| config.raw.is_empty() && config.class.is_none())
+        {
+            notes.push(Note::InferredSpecialToken {
+                role,
+                token: token.to_owned(),
+                id,
+            });
             roles.push((role, token.to_owned()));
         }
     }
@@ -116,18 +191,40 @@ fn opened(
 }
 
 /// Registers the added and special tokens of the configuration files (`PreTrainedTokenizerFast.__init__`).
-fn add_tokens(engine: &mut Engine, class: Option<Class>, config: &Config, notes: &mut Vec<Note>) -> Result<Vec<(&'static str, String)>> {
-    let present = |engine: &Engine, name: &str| engine.added().iter().any(|(_, token)| token.content == name);
+fn add_tokens(
+    engine: &mut Engine,
+    class: Option<Class>,
+    config: &Config,
+    notes: &mut Vec<Note>,
+) -> Result<Vec<(&'static str, String)>> {
+    let present = |engine: &Engine, name: &str| {
+        engine
+            .added()
+            .iter()
+            .any(|(_, token)| token.content == name)
+    };
     let mut list: Vec<AddedToken> = match &config.decoder {
         Some(decoder) => decoder.iter().map(|(_, token)| token.clone()).collect(),
-        None => config.added().into_iter().map(|(_, token)| token).filter(|token| !present(engine, &token.content)).collect(),
+        None => config
+            .added()
+            .into_iter()
+            .map(|(_, token)| token)
+            .filter(|token| !present(engine, &token.content))
+            .collect(),
     };
     let mut roles: Vec<(&'static str, String)> = Vec::new();
     for role in ROLES {
-        let usual = class.and_then(|class| class.default_roles().iter().find(|(name, _)| *name == role));
+        let usual =
+            class.and_then(|class| class.default_roles().iter().find(|(name, _)| *name == role));
         // A usual name that the vocabulary does not hold is not added: that would give it an id without a row.
-        let usual = usual.map(|(_, token)| *token).filter(|token| engine.token_to_id(token).is_some());
-        let Some(name) = config.role(role).map(|token| token.content().to_owned()).or_else(|| usual.map(str::to_owned)) else {
+        let usual = usual
+            .map(|(_, token)| *token)
+            .filter(|token| engine.token_to_id(token).is_some());
+        let Some(name) = config
+            .role(role)
+            .map(|token| token.content().to_owned())
+            .or_else(|| usual.map(str::to_owned))
+        else {
             continue;
         };
         let known = list.iter().any(|token| token.content == name) || present(engine, &name);
@@ -136,7 +233,10 @@ fn add_tokens(engine: &mut Engine, class: Option<Class>, config: &Config, notes:
                 Some(Named::Token(token)) => token.clone(),
                 _ => AddedToken::special(name.as_str()),
             };
-            if class == Some(Class::Roberta) && role == "mask" && matches!(config.role(role), None | Some(Named::Name(_))) {
+            if class == Some(Class::Roberta)
+                && role == "mask"
+                && matches!(config.role(role), None | Some(Named::Name(_)))
+            {
                 token.lstrip = true;
             }
             list.push(token);
@@ -146,7 +246,8 @@ fn add_tokens(engine: &mut Engine, class: Option<Class>, config: &Config, notes:
     for token in config.additional.iter().flatten() {
         match token {
             Named::Token(token) => list.push(token.clone()),
-            Named::Name(name) if list.iter().any(|token| token.content == *name) || present(engine, name) => {}
+            Named::Name(name)
+                if list.iter().any(|token| token.content == *name) || present(engine, name) => {}
             Named::Name(name) => list.push(AddedToken::special(name.as_str())),
         }
     }
@@ -155,16 +256,34 @@ fn add_tokens(engine: &mut Engine, class: Option<Class>, config: &Config, notes:
     }
     // What a role names is special, whatever its flags say.
     let special = |name: &str| {
-        roles.iter().any(|(_, role)| role == name) || config.additional.iter().flatten().any(|token| token.content() == name)
+        roles.iter().any(|(_, role)| role == name)
+            || config
+                .additional
+                .iter()
+                .flatten()
+                .any(|token| token.content() == name)
     };
     for token in &mut list {
         token.special |= special(&token.content);
     }
     engine.add_tokens(&list)?;
-    let declared = config.decoder.iter().flatten().map(|(id, token)| (*id, token.content.as_str()));
-    for (id, name) in declared.chain(config.added_file.iter().map(|(id, name)| (*id, name.as_str()))) {
+    let declared = config
+        .decoder
+        .iter()
+        .flatten()
+        .map(|(id, token)| (*id, token.content.as_str()));
+    for (id, name) in declared.chain(
+        config
+            .added_file
+            .iter()
+            .map(|(id, name)| (*id, name.as_str())),
+    ) {
         if let Some(given) = engine.token_to_id(name).filter(|&given| given != id) {
-            notes.push(Note::AddedTokenMoved { token: name.to_owned(), declared: id, given });
+            notes.push(Note::AddedTokenMoved {
+                token: name.to_owned(),
+                declared: id,
+                given,
+            });
         }
     }
     Ok(roles)
@@ -174,11 +293,22 @@ fn add_tokens(engine: &mut Engine, class: Option<Class>, config: &Config, notes:
 fn sentinels(engine: &Engine, config: &Config, list: &[AddedToken]) -> Vec<AddedToken> {
     let mt5 = config.class.as_deref() == Some("MT5Tokenizer");
     let count = config.extra_ids.unwrap_or(if mt5 { 0 } else { 100 });
-    if config.additional.iter().flatten().any(|token| token.content().contains("<extra_id_")) {
+    if config
+        .additional
+        .iter()
+        .flatten()
+        .any(|token| token.content().contains("<extra_id_"))
+    {
         return Vec::new();
     }
-    let missing = |name: &String| engine.token_to_id(name).is_none() && !list.iter().any(|token| token.content == *name);
-    (0..count).map(|i| format!("<extra_id_{i}>")).filter(missing).map(AddedToken::special).collect()
+    let missing = |name: &String| {
+        engine.token_to_id(name).is_none() && !list.iter().any(|token| token.content == *name)
+    };
+    (0..count)
+        .map(|i| format!("<extra_id_{i}>"))
+        .filter(missing)
+        .map(AddedToken::special)
+        .collect()
 }
 
 /// BERT: `do_lower_case` and its companions in `tokenizer_config.json` stand above the normalizer of the file.
@@ -190,7 +320,9 @@ fn change_normalizer(
     options: &OpenOptions,
     notes: &mut Vec<Note>,
 ) -> Result<()> {
-    let Some(Value::Object(old)) = &checked.normalizer else { return Ok(()) };
+    let Some(Value::Object(old)) = &checked.normalizer else {
+        return Ok(());
+    };
     if old.get("type").and_then(Value::as_str) != Some("BertNormalizer") {
         return Ok(());
     }
@@ -204,7 +336,10 @@ fn change_normalizer(
         (_, Some(lower_case)) if class == Some(Class::Bert) => {
             new.insert("lowercase".into(), json!(lower_case));
             new.insert("strip_accents".into(), json!(config.strip_accents));
-            new.insert("handle_chinese_chars".into(), json!(config.split_ideographs.unwrap_or(true)));
+            new.insert(
+                "handle_chinese_chars".into(),
+                json!(config.split_ideographs.unwrap_or(true)),
+            );
             if new != *old {
                 notes.push(Note::NormalizerChanged);
             }
@@ -218,12 +353,26 @@ fn change_normalizer(
 }
 
 /// Byte-level tokenizers put a blank before the text only if `tokenizer_config.json` says so.
-fn change_prefix_space(engine: &mut Engine, checked: &Checked, class: Option<Class>, config: &Config, named: bool) -> Result<()> {
-    let Some(Value::Object(old)) = &checked.pre_tokenizer else { return Ok(()) };
+fn change_prefix_space(
+    engine: &mut Engine,
+    checked: &Checked,
+    class: Option<Class>,
+    config: &Config,
+    named: bool,
+) -> Result<()> {
+    let Some(Value::Object(old)) = &checked.pre_tokenizer else {
+        return Ok(());
+    };
     let applies = (named || class.is_some()) && !matches!(class, Some(Class::Llama | Class::T5));
     let wanted = config.add_prefix_space.unwrap_or(false);
     let byte_level = old.get("type").and_then(Value::as_str) == Some("ByteLevel");
-    if applies && byte_level && old.get("add_prefix_space").and_then(Value::as_bool).is_some_and(|now| now != wanted) {
+    if applies
+        && byte_level
+        && old
+            .get("add_prefix_space")
+            .and_then(Value::as_bool)
+            .is_some_and(|now| now != wanted)
+    {
         let mut new = old.clone();
         new.insert("add_prefix_space".into(), json!(wanted));
         engine.set_pre_tokenizer(Value::Object(new))?;
@@ -232,8 +381,17 @@ fn change_prefix_space(engine: &mut Engine, checked: &Checked, class: Option<Cla
 }
 
 /// `LlamaTokenizerFast` puts `<s>` and `</s>` around a text by its own switches, whatever the file says.
-fn llama_template(engine: &mut Engine, config: &Config, roles: &[(&'static str, String)]) -> Result<()> {
-    let token = |role: &str| roles.iter().find(|(name, _)| *name == role).map(|(_, token)| token.clone());
+fn llama_template(
+    engine: &mut Engine,
+    config: &Config,
+    roles: &[(&'static str, String)],
+) -> Result<()> {
+    let token = |role: &str| {
+        roles
+            .iter()
+            .find(|(name, _)| *name == role)
+            .map(|(_, token)| token.clone())
+    };
     let bos = token("bos").filter(|_| config.add_bos.unwrap_or(true));
     let eos = token("eos").filter(|_| config.add_eos.unwrap_or(false));
     let mut tokens = serde_json::Map::new();
@@ -250,8 +408,13 @@ fn llama_template(engine: &mut Engine, config: &Config, roles: &[(&'static str, 
         pair.extend(pieces);
     }
     for name in bos.iter().chain(&eos) {
-        let Some(id) = engine.token_to_id(name) else { return Ok(()) };
-        tokens.insert(name.clone(), json!({"id": name, "ids": [id], "tokens": [name]}));
+        let Some(id) = engine.token_to_id(name) else {
+            return Ok(());
+        };
+        tokens.insert(
+            name.clone(),
+            json!({"id": name, "ids": [id], "tokens": [name]}),
+        );
     }
     engine.set_post_processor(json!({"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": tokens}))
 }

@@ -17,9 +17,21 @@ use crate::sentencepiece::{Family, SentencePieceModel, SentencePieceOptions};
 use crate::tokenizer::{Inner, SpecialIds, Tokenizer};
 
 /// The tokenizer files that are known, and the order in which `transformers` takes them.
-const FAST: [&str; 5] = ["tokenizer.json", "tokenizer.model", "spiece.model", "vocab.txt", "vocab.json"];
+const FAST: [&str; 5] = [
+    "tokenizer.json",
+    "tokenizer.model",
+    "spiece.model",
+    "vocab.txt",
+    "vocab.json",
+];
 /// The same with the slow tokenizers first.
-const SLOW: [&str; 5] = ["tokenizer.model", "spiece.model", "vocab.txt", "tokenizer.json", "vocab.json"];
+const SLOW: [&str; 5] = [
+    "tokenizer.model",
+    "spiece.model",
+    "vocab.txt",
+    "tokenizer.json",
+    "vocab.json",
+];
 
 /// A backend with what was found out on the way.
 pub(crate) struct Opened {
@@ -36,19 +48,31 @@ pub(crate) struct Opened {
 /// Opens a directory.
 pub(crate) fn directory(directory: &Path, options: &OpenOptions) -> Result<Tokenizer> {
     if !directory.is_dir() {
-        return Err(Error::NotADirectory { path: directory.to_owned() });
+        return Err(Error::NotADirectory {
+            path: directory.to_owned(),
+        });
     }
     let order = match options.prefer {
         Prefer::Fast => FAST,
         Prefer::Slow => SLOW,
     };
-    let present: Vec<&str> = order.into_iter().filter(|name| directory.join(name).is_file()).collect();
+    let present: Vec<&str> = order
+        .into_iter()
+        .filter(|name| directory.join(name).is_file())
+        .collect();
     let Some((&name, others)) = present.split_first() else {
-        return Err(Error::NoTokenizer { path: directory.to_owned() });
+        return Err(Error::NoTokenizer {
+            path: directory.to_owned(),
+        });
     };
     let mut tokenizer = open(directory, name, options)?;
     if let Some(inner) = Arc::get_mut(&mut tokenizer.inner) {
-        inner.resolution.notes.extend(others.iter().map(|file| Note::AlsoPresent { file: (*file).to_owned() }));
+        inner
+            .resolution
+            .notes
+            .extend(others.iter().map(|file| Note::AlsoPresent {
+                file: (*file).to_owned(),
+            }));
     }
     Ok(tokenizer)
 }
@@ -57,8 +81,12 @@ pub(crate) fn directory(directory: &Path, options: &OpenOptions) -> Result<Token
 pub(crate) fn file(file: &Path, options: &OpenOptions) -> Result<Tokenizer> {
     let name = file.file_name().and_then(|name| name.to_str());
     match name {
-        Some(name) if kind_of(name).is_some() => open(file.parent().unwrap_or(Path::new("")), name, options),
-        _ => Err(Error::UnknownFileKind { path: file.to_owned() }),
+        Some(name) if kind_of(name).is_some() => {
+            open(file.parent().unwrap_or(Path::new("")), name, options)
+        }
+        _ => Err(Error::UnknownFileKind {
+            path: file.to_owned(),
+        }),
     }
 }
 
@@ -100,30 +128,52 @@ fn open(directory: &Path, name: &str, options: &OpenOptions) -> Result<Tokenizer
         Some(FileKind::Pairs) => {
             let merges = directory.join("merges.txt");
             if !merges.is_file() {
-                return Err(Error::NoMerges { path: directory.to_owned() });
+                return Err(Error::NoMerges {
+                    path: directory.to_owned(),
+                });
             }
             engine::pairs(&bytes, &read_model(&merges)?, &config, options)?
         }
-        Some(FileKind::Json) | None => engine::json(&bytes, name, &config, options, tokenizer_config.is_some())?,
+        Some(FileKind::Json) | None => {
+            engine::json(&bytes, name, &config, options, tokenizer_config.is_some())?
+        }
     };
     let template = match template {
-        Some(bytes) => Some(String::from_utf8(bytes).map_err(|_| Error::NotText { file: "chat_template.jinja" })?),
+        Some(bytes) => Some(String::from_utf8(bytes).map_err(|_| Error::NotText {
+            file: "chat_template.jinja",
+        })?),
         None => None,
     };
     Ok(finish(opened, name, config, template, options))
 }
 
 /// Makes a tokenizer from bytes.
-pub(crate) fn bytes(json: &[u8], config: Option<&[u8]>, options: &OpenOptions) -> Result<Tokenizer> {
-    let config = Config::read(Sources { tokenizer_config: config, ..Sources::default() })?;
+pub(crate) fn bytes(
+    json: &[u8],
+    config: Option<&[u8]>,
+    options: &OpenOptions,
+) -> Result<Tokenizer> {
+    let config = Config::read(Sources {
+        tokenizer_config: config,
+        ..Sources::default()
+    })?;
     let named = !config.raw.is_empty();
     let opened = engine::json(json, "tokenizer.json", &config, options, named)?;
     Ok(finish(opened, "tokenizer.json", config, None, options))
 }
 
 /// Makes a tokenizer from a SentencePiece model.
-pub(crate) fn model(model: SentencePieceModel, options: &SentencePieceOptions) -> Result<Tokenizer> {
-    let opened = slow::from_model(model, options, "the caller chose the rules".to_owned(), Vec::new(), None)?;
+pub(crate) fn model(
+    model: SentencePieceModel,
+    options: &SentencePieceOptions,
+) -> Result<Tokenizer> {
+    let opened = slow::from_model(
+        model,
+        options,
+        "the caller chose the rules".to_owned(),
+        Vec::new(),
+        None,
+    )?;
     let config = Config {
         class: Some(match options.family {
             Family::Llama => "LlamaTokenizer".into(),
@@ -131,17 +181,43 @@ pub(crate) fn model(model: SentencePieceModel, options: &SentencePieceOptions) -
         }),
         ..Config::default()
     };
-    Ok(finish(opened, "(model)", config, None, &OpenOptions::default()))
+    Ok(finish(
+        opened,
+        "(model)",
+        config,
+        None,
+        &OpenOptions::default(),
+    ))
 }
 
 /// Puts the tokenizer together.
-fn finish(opened: Opened, file: &str, config: Config, template: Option<String>, options: &OpenOptions) -> Tokenizer {
-    let Opened { backend, kind, reason, mut notes, roles, clean_up, model_file } = opened;
+fn finish(
+    opened: Opened,
+    file: &str,
+    config: Config,
+    template: Option<String>,
+    options: &OpenOptions,
+) -> Tokenizer {
+    let Opened {
+        backend,
+        kind,
+        reason,
+        mut notes,
+        roles,
+        clean_up,
+        model_file,
+    } = opened;
     let special = special_ids(&backend, &roles);
     notes.extend(beyond_model(&backend));
     notes.extend(wrong_ids(&config, &special));
     let chat_template_file = template.is_some();
-    let resolution = Resolution { kind, file: file.to_owned(), reason, class: config.class.clone(), notes };
+    let resolution = Resolution {
+        kind,
+        file: file.to_owned(),
+        reason,
+        class: config.class.clone(),
+        notes,
+    };
     let inner = Inner {
         special,
         role_names: roles,
@@ -154,11 +230,18 @@ fn finish(opened: Opened, file: &str, config: Config, template: Option<String>, 
         model_file,
         backend,
     };
-    Tokenizer { inner: Arc::new(inner) }
+    Tokenizer {
+        inner: Arc::new(inner),
+    }
 }
 
 fn special_ids(backend: &Backend, roles: &[(&'static str, String)]) -> SpecialIds {
-    let id = |role: &str| roles.iter().find(|(name, _)| *name == role).and_then(|(_, token)| backend.token_to_id(token));
+    let id = |role: &str| {
+        roles
+            .iter()
+            .find(|(name, _)| *name == role)
+            .and_then(|(_, token)| backend.token_to_id(token))
+    };
     let mut special = SpecialIds {
         bos: id("bos"),
         eos: id("eos").into_iter().collect(),
@@ -171,7 +254,9 @@ fn special_ids(backend: &Backend, roles: &[(&'static str, String)]) -> SpecialId
     };
     let others = backend.added().into_iter().filter(|(id, token)| {
         let known = special.all().any(|own| own == *id);
-        !known && (token.special || backend.is_special_name(&token.content)) && backend.is_special(*id)
+        !known
+            && (token.special || backend.is_special_name(&token.content))
+            && backend.is_special(*id)
     });
     special.additional = others.map(|(id, _)| id).collect();
     special
@@ -180,17 +265,38 @@ fn special_ids(backend: &Backend, roles: &[(&'static str, String)]) -> SpecialId
 /// Tokens beyond the model file, which an embedding may have no rows for.
 fn beyond_model(backend: &Backend) -> Option<Note> {
     let base = backend.base_size();
-    let ids: Vec<u32> = backend.added().into_iter().map(|(id, _)| id).filter(|&id| id >= base).collect();
-    Some(Note::BeyondModel { count: ids.len(), first: *ids.first()?, last: *ids.last()? })
+    let ids: Vec<u32> = backend
+        .added()
+        .into_iter()
+        .map(|(id, _)| id)
+        .filter(|&id| id >= base)
+        .collect();
+    Some(Note::BeyondModel {
+        count: ids.len(),
+        first: *ids.first()?,
+        last: *ids.last()?,
+    })
 }
 
 /// Ids in `config.json` that contradict the tokenizer.
 fn wrong_ids(config: &Config, special: &SpecialIds) -> Vec<Note> {
-    let own = [("bos", special.bos), ("eos", special.eos.first().copied()), ("pad", special.pad)];
+    let own = [
+        ("bos", special.bos),
+        ("eos", special.eos.first().copied()),
+        ("pad", special.pad),
+    ];
     let note = |(role, own): (&'static str, Option<u32>)| {
         let tokenizer = own?;
-        let config = *config.model_ids.iter().find(|(name, _)| *name == role).map(|(_, id)| id)?;
-        (config != i64::from(tokenizer)).then_some(Note::WrongIdInConfig { role, config, tokenizer })
+        let config = *config
+            .model_ids
+            .iter()
+            .find(|(name, _)| *name == role)
+            .map(|(_, id)| id)?;
+        (config != i64::from(tokenizer)).then_some(Note::WrongIdInConfig {
+            role,
+            config,
+            tokenizer,
+        })
     };
     own.into_iter().filter_map(note).collect()
 }

@@ -15,7 +15,11 @@ use crate::sentencepiece::{Family, SentencePieceKind, SentencePieceModel, Senten
 use crate::wordpiece::{BertRoles, BertSettings, SlowBert, is_cased, read_vocabulary};
 
 /// A SentencePiece model with the configuration beside it.
-pub(crate) fn sentencepiece(bytes: Vec<u8>, config: &Config, options: &OpenOptions) -> Result<Opened> {
+pub(crate) fn sentencepiece(
+    bytes: Vec<u8>,
+    config: &Config,
+    options: &OpenOptions,
+) -> Result<Opened> {
     let model = SentencePieceModel::from_bytes(&bytes)?;
     let mut notes = Vec::new();
     let (class, unknown) = class_of(config);
@@ -24,7 +28,12 @@ pub(crate) fn sentencepiece(bytes: Vec<u8>, config: &Config, options: &OpenOptio
         Some(Class::Llama) => Family::Llama,
         _ => SentencePieceOptions::for_model(&model).family,
     };
-    if let Some(class) = unknown.or_else(|| config.class.clone().filter(|_| !matches!(class, None | Some(Class::T5 | Class::Llama)))) {
+    if let Some(class) = unknown.or_else(|| {
+        config
+            .class
+            .clone()
+            .filter(|_| !matches!(class, None | Some(Class::T5 | Class::Llama)))
+    }) {
         notes.push(Note::UnknownClass { class });
     }
     let mut own = match family {
@@ -51,7 +60,8 @@ pub(crate) fn sentencepiece(bytes: Vec<u8>, config: &Config, options: &OpenOptio
     }
     // Roles that these tokenizers do not use are special all the same.
     for name in ["sep", "cls", "mask"] {
-        own.named_additional.extend(config.role(name).map(|token| token.content().to_owned()));
+        own.named_additional
+            .extend(config.role(name).map(|token| token.content().to_owned()));
     }
     if family == Family::T5 {
         own.extra_ids = extra_ids(config, &mut notes);
@@ -65,11 +75,16 @@ pub(crate) fn sentencepiece(bytes: Vec<u8>, config: &Config, options: &OpenOptio
         Family::Llama => "LlamaTokenizer",
     };
     let why = match (&config.class, &config.model_type, class) {
-        (Some(class), _, Some(Class::T5 | Class::Llama)) => format!("tokenizer_config.json names {class}"),
+        (Some(class), _, Some(Class::T5 | Class::Llama)) => {
+            format!("tokenizer_config.json names {class}")
+        }
         (_, Some(kind), Some(Class::T5 | Class::Llama)) => format!("config.json says {kind}"),
         _ => format!("{what} models usually belong to it"),
     };
-    let reason = format!("SentencePiece {what} model, used like the slow {rules} (legacy {}): {why}", own.legacy);
+    let reason = format!(
+        "SentencePiece {what} model, used like the slow {rules} (legacy {}): {why}",
+        own.legacy
+    );
     let mut opened = from_model(model, &own, reason, notes, Some(bytes.into()))?;
     opened.clean_up = config.clean_up.unwrap_or(false);
     Ok(opened)
@@ -84,8 +99,14 @@ pub(crate) fn from_model(
     file: Option<Arc<[u8]>>,
 ) -> Result<Opened> {
     let slow = SlowSentencePiece::new(model, options)?;
-    let ids = [("bos", slow.roles.bos), ("eos", slow.roles.eos), ("unk", slow.roles.unk), ("pad", slow.roles.pad)];
-    let named = |(role, id): (&'static str, Option<u32>)| Some((role, slow.id_to_token(id?)?.to_owned()));
+    let ids = [
+        ("bos", slow.roles.bos),
+        ("eos", slow.roles.eos),
+        ("unk", slow.roles.unk),
+        ("pad", slow.roles.pad),
+    ];
+    let named =
+        |(role, id): (&'static str, Option<u32>)| Some((role, slow.id_to_token(id?)?.to_owned()));
     let roles = ids.into_iter().filter_map(named).collect();
     let kind = match options.family {
         Family::T5 => TokenizerKind::T5SentencePiece,
@@ -103,9 +124,19 @@ pub(crate) fn from_model(
 }
 
 /// The token of a role: as the files say; the model's own piece where they say an empty string.
-fn role(config: &Config, model: &SentencePieceModel, name: &'static str, own: Option<u32>, notes: &mut Vec<Note>) -> Option<AddedToken> {
+fn role(
+    config: &Config,
+    model: &SentencePieceModel,
+    name: &'static str,
+    own: Option<u32>,
+    notes: &mut Vec<Note>,
+) -> Option<AddedToken> {
     if let Some(token) = config.role(name) {
-        let listed = config.decoder.iter().flatten().find(|(_, listed)| listed.content == token.content());
+        let listed = config
+            .decoder
+            .iter()
+            .flatten()
+            .find(|(_, listed)| listed.content == token.content());
         return Some(match (listed, token) {
             (Some((_, listed)), _) => listed.clone(),
             (None, Named::Token(token)) => token.clone(),
@@ -116,7 +147,10 @@ fn role(config: &Config, model: &SentencePieceModel, name: &'static str, own: Op
         return None;
     }
     let used = own.map(|id| (model.pieces()[id as usize].text.clone(), id));
-    notes.push(Note::EmptySpecialToken { role: name, used: used.clone() });
+    notes.push(Note::EmptySpecialToken {
+        role: name,
+        used: used.clone(),
+    });
     used.map(|(text, _)| AddedToken::special(text))
 }
 
@@ -124,7 +158,12 @@ fn role(config: &Config, model: &SentencePieceModel, name: &'static str, own: Op
 fn extra_ids(config: &Config, notes: &mut Vec<Note>) -> usize {
     let mt5 = config.class.as_deref() == Some("MT5Tokenizer");
     let wanted = config.extra_ids.unwrap_or(if mt5 { 0 } else { 100 });
-    let listed = config.additional.iter().flatten().filter(|token| token.content().contains("<extra_id_")).count();
+    let listed = config
+        .additional
+        .iter()
+        .flatten()
+        .filter(|token| token.content().contains("<extra_id_"))
+        .count();
     if listed == 0 || wanted == 0 || listed == wanted {
         return wanted;
     }
@@ -139,7 +178,12 @@ pub(crate) fn words(bytes: Vec<u8>, config: &Config, options: &OpenOptions) -> R
     let lines = read_vocabulary(&text)?;
     let mut notes = Vec::new();
     let (class, unknown) = class_of(config);
-    if let Some(class) = unknown.or_else(|| config.class.clone().filter(|_| !matches!(class, None | Some(Class::Bert)))) {
+    if let Some(class) = unknown.or_else(|| {
+        config
+            .class
+            .clone()
+            .filter(|_| !matches!(class, None | Some(Class::Bert)))
+    }) {
         notes.push(Note::UnknownClass { class });
     }
     let lower_case = match (options.lower_case, config.lower_case) {
@@ -153,7 +197,11 @@ pub(crate) fn words(bytes: Vec<u8>, config: &Config, options: &OpenOptions) -> R
             lower_case
         }
     };
-    let name = |role: &str, usual: &str| config.role(role).map_or_else(|| usual.to_owned(), |token| token.content().to_owned());
+    let name = |role: &str, usual: &str| {
+        config
+            .role(role)
+            .map_or_else(|| usual.to_owned(), |token| token.content().to_owned())
+    };
     let roles = BertRoles {
         unk: name("unk", "[UNK]"),
         sep: name("sep", "[SEP]"),
@@ -172,9 +220,19 @@ pub(crate) fn words(bytes: Vec<u8>, config: &Config, options: &OpenOptions) -> R
     for (id, token) in config.added() {
         slow.place(id, token)?;
     }
-    let own = [("unk", roles.unk), ("sep", roles.sep), ("pad", roles.pad), ("cls", roles.cls), ("mask", roles.mask)];
+    let own = [
+        ("unk", roles.unk),
+        ("sep", roles.sep),
+        ("pad", roles.pad),
+        ("cls", roles.cls),
+        ("mask", roles.mask),
+    ];
     for (role, name) in &own {
-        let listed = config.decoder.iter().flatten().any(|(_, listed)| listed.content == *name);
+        let listed = config
+            .decoder
+            .iter()
+            .flatten()
+            .any(|(_, listed)| listed.content == *name);
         match config.role(role) {
             Some(Named::Token(token)) if !listed => slow.add_special(token.clone(), true)?,
             _ => slow.add_special(AddedToken::special(name.as_str()), false)?,
@@ -194,9 +252,17 @@ pub(crate) fn words(bytes: Vec<u8>, config: &Config, options: &OpenOptions) -> R
     slow.refresh();
     let mut names: Vec<(&'static str, String)> = own.into_iter().collect();
     for role in ["bos", "eos"] {
-        names.extend(config.role(role).map(|token| (role, token.content().to_owned())));
+        names.extend(
+            config
+                .role(role)
+                .map(|token| (role, token.content().to_owned())),
+        );
     }
-    let case = if lower_case { "lower-casing" } else { "keeping case" };
+    let case = if lower_case {
+        "lower-casing"
+    } else {
+        "keeping case"
+    };
     Ok(Opened {
         backend: Backend::Bert(Box::new(slow)),
         kind: TokenizerKind::WordPiece,

@@ -55,13 +55,23 @@ impl Charsmap {
         if !text.ends_with('\0') {
             return broken("the last replacement has no end");
         }
-        if text.split('\0').any(|rule| rule.len() > MAX_CHARSMAP_RULE_BYTES) {
+        if text
+            .split('\0')
+            .any(|rule| rule.len() > MAX_CHARSMAP_RULE_BYTES)
+        {
             return broken("a replacement is too long");
         }
-        let units: Vec<u32> = array.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let units: Vec<u32> = array
+            .chunks_exact(4)
+            .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect();
 
         let inside = |position: usize| position | 0xff < units.len();
-        if label(units[0]) != 0 || has_leaf(units[0]) || offset(units[0]) == 0 || !inside(offset(units[0])) {
+        if label(units[0]) != 0
+            || has_leaf(units[0])
+            || offset(units[0]) == 0
+            || !inside(offset(units[0]))
+        {
             return broken("the double array has no root");
         }
         for (i, &unit) in units.iter().enumerate().skip(1) {
@@ -74,7 +84,10 @@ impl Charsmap {
                 return broken("a rule points outside of the replacements");
             }
         }
-        Ok(Self { units, text: text.to_owned() })
+        Ok(Self {
+            units,
+            text: text.to_owned(),
+        })
     }
 
     /// The rule for the longest prefix of `input` that has one: its length and its replacement.
@@ -143,19 +156,40 @@ mod tests {
 
     #[test]
     fn damaged_tables_are_refused() {
-        assert!(matches!(Charsmap::from_bytes(&[]), Err(Error::Charsmap { .. })));
-        assert!(matches!(Charsmap::from_bytes(&[0, 0, 0, 255, 1]), Err(Error::Charsmap { .. })));
-        assert_eq!(refused(&one_rule()[..255], "b\0"), "the double array is not made of whole blocks");
+        assert!(matches!(
+            Charsmap::from_bytes(&[]),
+            Err(Error::Charsmap { .. })
+        ));
+        assert!(matches!(
+            Charsmap::from_bytes(&[0, 0, 0, 255, 1]),
+            Err(Error::Charsmap { .. })
+        ));
+        assert_eq!(
+            refused(&one_rule()[..255], "b\0"),
+            "the double array is not made of whole blocks"
+        );
         assert_eq!(refused(&one_rule(), "b"), "the last replacement has no end");
         assert_eq!(refused(&[0; 256], "b\0"), "the double array has no root");
-        assert_eq!(refused(&one_rule(), &format!("{}\0", "x".repeat(513))), "a replacement is too long");
+        assert_eq!(
+            refused(&one_rule(), &format!("{}\0", "x".repeat(513))),
+            "a replacement is too long"
+        );
         let mut units = one_rule();
         units[5] = 400 << 10;
-        assert_eq!(refused(&units, "b\0"), "the double array points outside of itself");
+        assert_eq!(
+            refused(&units, "b\0"),
+            "the double array points outside of itself"
+        );
         let mut units = one_rule();
         units[5] = (1 << 31) | 9;
-        assert_eq!(refused(&units, "b\0"), "a rule points outside of the replacements");
+        assert_eq!(
+            refused(&units, "b\0"),
+            "a rule points outside of the replacements"
+        );
         units[5] = (1 << 31) | 1;
-        assert_eq!(refused(&units, "é\0"), "a rule points outside of the replacements");
+        assert_eq!(
+            refused(&units, "é\0"),
+            "a rule points outside of the replacements"
+        );
     }
 }

@@ -18,7 +18,13 @@ impl PieceDecoder {
     /// `add_dummy_prefix` says whether encoding puts a blank in front, which is removed here.
     pub(crate) fn new(model: &SentencePieceModel, add_dummy_prefix: bool) -> Self {
         let strip_begin = add_dummy_prefix || model.remove_extra_whitespaces;
-        Self { pending: Vec::new(), at_begin: true, begin_seen: false, wrote: false, strip_begin }
+        Self {
+            pending: Vec::new(),
+            at_begin: true,
+            begin_seen: false,
+            wrote: false,
+            strip_begin,
+        }
     }
 
     /// Adds a piece and writes the text that is certain now.
@@ -42,7 +48,9 @@ impl PieceDecoder {
         self.begin_seen = false;
         match kind {
             PieceKind::Control => {}
-            PieceKind::Unknown if model.pieces[id as usize].text == piece => out.push_str(&model.unk_surface),
+            PieceKind::Unknown if model.pieces[id as usize].text == piece => {
+                out.push_str(&model.unk_surface)
+            }
             PieceKind::Unknown => out.push_str(piece),
             _ => {
                 let mut rest = piece;
@@ -95,8 +103,16 @@ mod tests {
     use crate::sentencepiece::{Piece, SentencePieceKind};
 
     fn model() -> SentencePieceModel {
-        let piece = |text: &str, kind| Piece { text: text.into(), score: 0.0, kind };
-        let mut pieces = vec![piece("<unk>", PieceKind::Unknown), piece("<s>", PieceKind::Control), piece("▁a", PieceKind::Normal)];
+        let piece = |text: &str, kind| Piece {
+            text: text.into(),
+            score: 0.0,
+            kind,
+        };
+        let mut pieces = vec![
+            piece("<unk>", PieceKind::Unknown),
+            piece("<s>", PieceKind::Control),
+            piece("▁a", PieceKind::Normal),
+        ];
         pieces.extend((0..256).map(|b| piece(&format!("<0x{b:02X}>"), PieceKind::Byte)));
         SentencePieceModel::from_pieces(SentencePieceKind::Bpe, pieces, true).unwrap()
     }
@@ -117,7 +133,10 @@ mod tests {
         assert_eq!(decode(&["<0xE4>", "<0xBD>", "<0xA0>"]), "你");
         assert_eq!(decode(&["<0xE4>", "<0xBD>", "▁a"]), "\u{fffd}\u{fffd} a");
         assert_eq!(decode(&["<0xE4>", "<0x41>", "<0xBD>"]), "\u{fffd}A\u{fffd}");
-        assert_eq!(decode(&["<0xF0>", "<0x9F>", "<0x98>"]), "\u{fffd}\u{fffd}\u{fffd}");
+        assert_eq!(
+            decode(&["<0xF0>", "<0x9F>", "<0x98>"]),
+            "\u{fffd}\u{fffd}\u{fffd}"
+        );
         assert_eq!(decode(&["<0xC0>", "<0x80>"]), "\u{fffd}\u{fffd}");
     }
 

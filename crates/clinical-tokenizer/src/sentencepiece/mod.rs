@@ -75,7 +75,12 @@ impl Processor {
             }
             ids
         });
-        Self { matcher: Matcher::new(&model), search, model, byte_ids }
+        Self {
+            matcher: Matcher::new(&model),
+            search,
+            model,
+            byte_ids,
+        }
     }
 
     /// Encodes one text and hands over its pieces in order.
@@ -86,7 +91,13 @@ impl Processor {
         scratch: &mut Scratch,
         mut each: impl FnMut(Found<'_>),
     ) -> Result<()> {
-        normalize(&self.model, &self.matcher, text, add_dummy_prefix, &mut scratch.normalized)?;
+        normalize(
+            &self.model,
+            &self.matcher,
+            text,
+            add_dummy_prefix,
+            &mut scratch.normalized,
+        )?;
         let normalized = &scratch.normalized;
         let text = normalized.text.as_str();
         scratch.pieces.clear();
@@ -103,16 +114,28 @@ impl Processor {
                 let (start, end_of) = normalized.original(from, end as usize);
                 for byte in text[from..end as usize].bytes() {
                     let surface = &self.model.pieces[ids[usize::from(byte)] as usize].text;
-                    each(Found { id: ids[usize::from(byte)], surface, start, end: end_of });
+                    each(Found {
+                        id: ids[usize::from(byte)],
+                        surface,
+                        start,
+                        end: end_of,
+                    });
                 }
             } else {
                 // Neighbouring unknown characters are one unknown piece.
-                while unknown && let Some(&&(_, next)) = pieces.peek().filter(|(id, _)| *id == self.model.unk) {
+                while unknown
+                    && let Some(&&(_, next)) = pieces.peek().filter(|(id, _)| *id == self.model.unk)
+                {
                     end = next;
                     pieces.next();
                 }
                 let (start, end_of) = normalized.original(from, end as usize);
-                each(Found { id, surface: &text[from..end as usize], start, end: end_of });
+                each(Found {
+                    id,
+                    surface: &text[from..end as usize],
+                    start,
+                    end: end_of,
+                });
             }
             from = end as usize;
         }

@@ -103,7 +103,10 @@ impl SentencePieceModel {
             match number {
                 1 => {
                     if pieces.len() == MAX_VOCABULARY {
-                        return Err(Error::VocabularySize { found: MAX_VOCABULARY + 1, limit: MAX_VOCABULARY });
+                        return Err(Error::VocabularySize {
+                            found: MAX_VOCABULARY + 1,
+                            limit: MAX_VOCABULARY,
+                        });
                     }
                     pieces.push(read_piece(value, pieces.len())?);
                 }
@@ -131,17 +134,33 @@ impl SentencePieceModel {
         }
         // Without these two a file that was cut off between two parts would pass for a whole one.
         if !trainer {
-            return Err(Error::ModelPart { part: "trainer specification" });
+            return Err(Error::ModelPart {
+                part: "trainer specification",
+            });
         }
         if !normalizer {
-            return Err(Error::ModelPart { part: "normalizer specification" });
+            return Err(Error::ModelPart {
+                part: "normalizer specification",
+            });
         }
         let kind = match spec.kind {
             1 => SentencePieceKind::Unigram,
             2 => SentencePieceKind::Bpe,
-            3 => return Err(Error::ModelType { kind: "word".into() }),
-            4 => return Err(Error::ModelType { kind: "char".into() }),
-            other => return Err(Error::ModelType { kind: other.to_string() }),
+            3 => {
+                return Err(Error::ModelType {
+                    kind: "word".into(),
+                });
+            }
+            4 => {
+                return Err(Error::ModelType {
+                    kind: "char".into(),
+                });
+            }
+            other => {
+                return Err(Error::ModelType {
+                    kind: other.to_string(),
+                });
+            }
         };
         let mut model = Self::from_pieces(kind, pieces, spec.byte_fallback)?;
         model.add_dummy_prefix = spec.add_dummy_prefix;
@@ -154,7 +173,9 @@ impl SentencePieceModel {
         }
         for (slot, id) in model.control.iter_mut().zip(spec.ids) {
             let piece = usize::try_from(id).ok().and_then(|id| model.pieces.get(id));
-            *slot = piece.filter(|piece| piece.kind == PieceKind::Control).map(|_| id as u32);
+            *slot = piece
+                .filter(|piece| piece.kind == PieceKind::Control)
+                .map(|_| id as u32);
         }
         Ok(model)
     }
@@ -166,9 +187,16 @@ impl SentencePieceModel {
     /// # Errors
     ///
     /// The same piece errors as [`SentencePieceModel::from_bytes`].
-    pub fn from_pieces(kind: SentencePieceKind, mut pieces: Vec<Piece>, byte_fallback: bool) -> Result<Self> {
+    pub fn from_pieces(
+        kind: SentencePieceKind,
+        mut pieces: Vec<Piece>,
+        byte_fallback: bool,
+    ) -> Result<Self> {
         if pieces.is_empty() || pieces.len() > MAX_VOCABULARY {
-            return Err(Error::VocabularySize { found: pieces.len(), limit: MAX_VOCABULARY });
+            return Err(Error::VocabularySize {
+                found: pieces.len(),
+                limit: MAX_VOCABULARY,
+            });
         }
         let (mut reserved, mut normal) = (HashMap::new(), HashMap::with_capacity(pieces.len()));
         let (mut unknown, mut bytes_seen) = (Vec::new(), [false; 256]);
@@ -183,10 +211,16 @@ impl SentencePieceModel {
                 PieceKind::Unknown => unknown.push(index),
                 PieceKind::Byte => {
                     if !byte_fallback {
-                        return Err(Error::BytePiece { index, what: "the model has no byte fallback" });
+                        return Err(Error::BytePiece {
+                            index,
+                            what: "the model has no byte fallback",
+                        });
                     }
                     let Some(byte) = byte_of(&piece.text) else {
-                        return Err(Error::BytePiece { index, what: "its text is not of the form <0xNN>" });
+                        return Err(Error::BytePiece {
+                            index,
+                            what: "its text is not of the form <0xNN>",
+                        });
                     };
                     bytes_seen[usize::from(byte)] = true;
                 }
@@ -195,18 +229,25 @@ impl SentencePieceModel {
             let apart = kind == SentencePieceKind::Unigram && is_reserved(piece.kind);
             let names = if apart { &mut reserved } else { &mut normal };
             if let Some(first) = names.insert(piece.text.clone(), index as u32) {
-                return Err(Error::DuplicatePiece { first: first as usize, second: index });
+                return Err(Error::DuplicatePiece {
+                    first: first as usize,
+                    second: index,
+                });
             }
         }
         if unknown.len() != 1 {
-            return Err(Error::UnknownPieces { found: unknown.len() });
+            return Err(Error::UnknownPieces {
+                found: unknown.len(),
+            });
         }
         let found = bytes_seen.iter().filter(|&&seen| seen).count();
         if byte_fallback && found != 256 {
             return Err(Error::MissingBytePieces { found });
         }
         if pieces.iter().all(|piece| is_reserved(piece.kind)) {
-            return Err(Error::ModelPart { part: "pieces of text" });
+            return Err(Error::ModelPart {
+                part: "pieces of text",
+            });
         }
         let mut model = Self {
             kind,
@@ -224,7 +265,9 @@ impl SentencePieceModel {
             normal,
         };
         for (slot, name) in ["<s>", "</s>", "<pad>"].iter().enumerate() {
-            let id = model.id(name).filter(|&id| model.pieces[id as usize].kind == PieceKind::Control);
+            let id = model
+                .id(name)
+                .filter(|&id| model.pieces[id as usize].kind == PieceKind::Control);
             model.control[slot] = id;
         }
         Ok(model)
@@ -262,7 +305,10 @@ impl SentencePieceModel {
 
     /// Id of a piece by its text.
     pub fn id(&self, text: &str) -> Option<u32> {
-        self.reserved.get(text).or_else(|| self.normal.get(text)).copied()
+        self.reserved
+            .get(text)
+            .or_else(|| self.normal.get(text))
+            .copied()
     }
 }
 
@@ -270,7 +316,10 @@ const UNK_SURFACE: &str = " \u{2047} ";
 
 /// Pieces that are never found in text.
 pub(crate) fn is_reserved(kind: PieceKind) -> bool {
-    matches!(kind, PieceKind::Unknown | PieceKind::Control | PieceKind::Byte)
+    matches!(
+        kind,
+        PieceKind::Unknown | PieceKind::Control | PieceKind::Byte
+    )
 }
 
 /// The byte of `<0xNN>`, in the spelling that SentencePiece writes.
@@ -285,7 +334,11 @@ fn check_piece(piece: &Piece, index: usize) -> Result<()> {
         return Err(Error::EmptyPiece { index });
     }
     if piece.text.len() > MAX_PIECE_BYTES {
-        return Err(Error::PieceTooLong { index, bytes: piece.text.len(), limit: MAX_PIECE_BYTES });
+        return Err(Error::PieceTooLong {
+            index,
+            bytes: piece.text.len(),
+            limit: MAX_PIECE_BYTES,
+        });
     }
     if piece.text.contains('\0') {
         return Err(Error::NulInPiece { index });
@@ -308,9 +361,15 @@ fn read_piece(value: Value<'_>, index: usize) -> Result<Piece> {
         }
     }
     if text.len() > MAX_PIECE_BYTES {
-        return Err(Error::PieceTooLong { index, bytes: text.len(), limit: MAX_PIECE_BYTES });
+        return Err(Error::PieceTooLong {
+            index,
+            bytes: text.len(),
+            limit: MAX_PIECE_BYTES,
+        });
     }
-    let text = std::str::from_utf8(text).map_err(|_| Error::PieceUtf8 { index })?.to_owned();
+    let text = std::str::from_utf8(text)
+        .map_err(|_| Error::PieceUtf8 { index })?
+        .to_owned();
     let kind = match kind {
         1 => PieceKind::Normal,
         2 => PieceKind::Unknown,

@@ -23,8 +23,17 @@ pub(crate) struct Matcher(Option<ByteTrie>);
 
 impl Matcher {
     pub(crate) fn new(model: &SentencePieceModel) -> Self {
-        let mut own = model.pieces.iter().enumerate().filter(|(_, p)| p.kind == PieceKind::UserDefined).peekable();
-        Self(own.peek().is_some().then(|| ByteTrie::new(own.map(|(i, p)| (p.text.as_bytes(), i as u32)))))
+        let mut own = model
+            .pieces
+            .iter()
+            .enumerate()
+            .filter(|(_, p)| p.kind == PieceKind::UserDefined)
+            .peekable();
+        Self(
+            own.peek()
+                .is_some()
+                .then(|| ByteTrie::new(own.map(|(i, p)| (p.text.as_bytes(), i as u32)))),
+        )
     }
 
     /// Length of the longest user-defined piece that `text` begins with.
@@ -78,7 +87,10 @@ pub(crate) fn normalize(
         out.map.push(0);
         return Ok(());
     }
-    let limit = text.len().saturating_mul(MAX_NORMALIZER_GROWTH).saturating_add(64);
+    let limit = text
+        .len()
+        .saturating_mul(MAX_NORMALIZER_GROWTH)
+        .saturating_add(64);
     out.text.reserve(rest.len() + rest.len() / 2);
     out.map.reserve(rest.len() + rest.len() / 2);
 
@@ -95,7 +107,11 @@ pub(crate) fn normalize(
     let mut after_space = model.remove_extra_whitespaces;
     while !rest.is_empty() {
         let (new, length) = prefix(model, matcher, rest);
-        let new = if after_space { new.trim_start_matches(' ') } else { new };
+        let new = if after_space {
+            new.trim_start_matches(' ')
+        } else {
+            new
+        };
         if !new.is_empty() {
             for (i, part) in new.split(' ').enumerate() {
                 if i > 0 {
@@ -111,7 +127,9 @@ pub(crate) fn normalize(
             after_space = false;
         }
         if out.text.len() > limit {
-            return Err(Error::NormalizerGrowth { limit: MAX_NORMALIZER_GROWTH });
+            return Err(Error::NormalizerGrowth {
+                limit: MAX_NORMALIZER_GROWTH,
+            });
         }
     }
     if model.remove_extra_whitespaces {
@@ -145,7 +163,8 @@ impl Normalized {
     #[inline]
     fn push(&mut self, text: &str, origin: usize) {
         self.text.push_str(text);
-        self.map.extend(std::iter::repeat_n(origin as u32, text.len()));
+        self.map
+            .extend(std::iter::repeat_n(origin as u32, text.len()));
     }
 
     /// Text without rules: only blanks change. The bytes of a character point to its first byte, as above.

@@ -29,7 +29,11 @@ pub(crate) enum Value<'a> {
 
 impl<'a> Message<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, base: 0, at: 0 }
+        Self {
+            bytes,
+            base: 0,
+            at: 0,
+        }
     }
 
     fn offset(&self) -> usize {
@@ -52,14 +56,22 @@ impl<'a> Message<'a> {
                 return Ok(value);
             }
         }
-        Err(Error::ModelWire { offset: start, what: "a number has more than 64 bits" })
+        Err(Error::ModelWire {
+            offset: start,
+            what: "a number has more than 64 bits",
+        })
     }
 
     fn take(&mut self, count: u64) -> Result<&'a [u8]> {
         let start = self.at;
-        let end = usize::try_from(count).ok().and_then(|n| start.checked_add(n)).filter(|&end| end <= self.bytes.len());
+        let end = usize::try_from(count)
+            .ok()
+            .and_then(|n| start.checked_add(n))
+            .filter(|&end| end <= self.bytes.len());
         let Some(end) = end else {
-            return Err(Error::ModelTruncated { offset: self.offset() });
+            return Err(Error::ModelTruncated {
+                offset: self.offset(),
+            });
         };
         self.at = end;
         Ok(&self.bytes[start..end])
@@ -74,7 +86,10 @@ impl<'a> Message<'a> {
         let key = self.varint()?;
         let (number, wire) = (key >> 3, key & 7);
         if number == 0 || number > 0x1fff_ffff {
-            return Err(Error::ModelWire { offset: start, what: "a field has no valid number" });
+            return Err(Error::ModelWire {
+                offset: start,
+                what: "a field has no valid number",
+            });
         }
         let value = match wire {
             0 => Value::Varint(self.varint()?),
@@ -91,7 +106,12 @@ impl<'a> Message<'a> {
                 let bytes = self.take(4)?;
                 Value::Fixed32(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
             }
-            _ => return Err(Error::ModelWire { offset: start, what: "a field has a wire type that is not used" }),
+            _ => {
+                return Err(Error::ModelWire {
+                    offset: start,
+                    what: "a field has a wire type that is not used",
+                });
+            }
         };
         Ok(Some((number, value)))
     }
@@ -156,27 +176,60 @@ mod tests {
     #[test]
     fn a_length_beyond_the_end_takes_no_memory() {
         // Field 1, length-delimited, four gigabytes long.
-        assert!(matches!(fields(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f]), Err(Error::ModelTruncated { .. })));
-        assert!(matches!(fields(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]), Err(Error::ModelTruncated { .. })));
+        assert!(matches!(
+            fields(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f]),
+            Err(Error::ModelTruncated { .. })
+        ));
+        assert!(matches!(
+            fields(&[
+                0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01
+            ]),
+            Err(Error::ModelTruncated { .. })
+        ));
     }
 
     #[test]
     fn a_number_without_end_is_refused() {
-        assert!(matches!(fields(&[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]), Err(Error::ModelWire { .. })));
-        assert!(matches!(fields(&[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]), Err(Error::ModelWire { .. })));
-        assert_eq!(fields(&[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]).unwrap(), 1);
-        assert!(matches!(fields(&[0x08, 0x80]), Err(Error::ModelTruncated { .. })));
+        assert!(matches!(
+            fields(&[
+                0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01
+            ]),
+            Err(Error::ModelWire { .. })
+        ));
+        assert!(matches!(
+            fields(&[
+                0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02
+            ]),
+            Err(Error::ModelWire { .. })
+        ));
+        assert_eq!(
+            fields(&[
+                0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01
+            ])
+            .unwrap(),
+            1
+        );
+        assert!(matches!(
+            fields(&[0x08, 0x80]),
+            Err(Error::ModelTruncated { .. })
+        ));
     }
 
     #[test]
     fn groups_and_field_zero_are_refused() {
         assert!(matches!(fields(&[0x0b]), Err(Error::ModelWire { .. })));
-        assert!(matches!(fields(&[0x00, 0x00]), Err(Error::ModelWire { .. })));
+        assert!(matches!(
+            fields(&[0x00, 0x00]),
+            Err(Error::ModelWire { .. })
+        ));
     }
 
     #[test]
     fn every_wire_type_is_skipped() {
-        let bytes = [0x08, 0x01, 0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0x1a, 0x02, b'h', b'i', 0x25, 0, 0, 0x80, 0x3f];
+        let bytes = [
+            0x08, 0x01, 0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0x1a, 0x02, b'h', b'i', 0x25, 0, 0, 0x80,
+            0x3f,
+        ];
         assert_eq!(fields(&bytes).unwrap(), 4);
     }
 }

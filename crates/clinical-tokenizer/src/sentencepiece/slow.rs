@@ -73,7 +73,13 @@ impl SentencePieceOptions {
 
     /// The options of `T5Tokenizer`.
     pub fn t5() -> Self {
-        Self { family: Family::T5, add_bos: false, add_eos: true, extra_ids: 100, ..Self::llama() }
+        Self {
+            family: Family::T5,
+            add_bos: false,
+            add_eos: true,
+            extra_ids: 100,
+            ..Self::llama()
+        }
     }
 
     /// The family that usually goes with a kind of model: T5 with unigram, LLaMA with BPE.
@@ -121,12 +127,18 @@ pub(crate) struct Roles {
 impl SlowSentencePiece {
     pub(crate) fn new(model: SentencePieceModel, options: &SentencePieceOptions) -> Result<Self> {
         if options.extra_ids > MAX_EXTRA_IDS {
-            return Err(Error::AddedTokens { what: "there are too many sentinels (extra_ids)", limit: MAX_EXTRA_IDS });
+            return Err(Error::AddedTokens {
+                what: "there are too many sentinels (extra_ids)",
+                limit: MAX_EXTRA_IDS,
+            });
         }
         let mut added = AddedVocabulary::default();
         for i in (0..options.extra_ids).rev() {
             let id = model.pieces.len() + options.extra_ids - 1 - i;
-            added.insert(id as u32, AddedToken::special(format!("<extra_id_{i}>")).strip(true, true))?;
+            added.insert(
+                id as u32,
+                AddedToken::special(format!("<extra_id_{i}>")).strip(true, true),
+            )?;
         }
         for (id, token) in &options.added {
             added.insert(*id, token.clone())?;
@@ -134,17 +146,34 @@ impl SlowSentencePiece {
         let t5 = options.family == Family::T5;
         // A model whose control piece has another name than the family's keeps its own.
         let fallback = |name: &str, own: Option<u32>| {
-            let own = own.filter(|_| model.id(name).is_none()).map(|id| model.pieces[id as usize].text.as_str());
+            let own = own
+                .filter(|_| model.id(name).is_none())
+                .map(|id| model.pieces[id as usize].text.as_str());
             Some(AddedToken::special(own.unwrap_or(name)))
         };
-        let given = |token: &Option<AddedToken>| token.clone().filter(|token| !token.content.is_empty());
+        let given =
+            |token: &Option<AddedToken>| token.clone().filter(|token| !token.content.is_empty());
         let roles = [
-            given(&options.bos).or_else(|| if t5 { None } else { fallback("<s>", model.bos()) }),
+            given(&options.bos).or_else(|| {
+                if t5 {
+                    None
+                } else {
+                    fallback("<s>", model.bos())
+                }
+            }),
             given(&options.eos).or_else(|| fallback("</s>", model.eos())),
             given(&options.unk).or_else(|| fallback("<unk>", Some(model.unk()))),
-            given(&options.pad).or_else(|| if t5 { fallback("<pad>", model.pad()) } else { None }),
+            given(&options.pad).or_else(|| {
+                if t5 {
+                    fallback("<pad>", model.pad())
+                } else {
+                    None
+                }
+            }),
         ];
-        let unk_name = roles[2].as_ref().map_or_else(String::new, |token| token.content.clone());
+        let unk_name = roles[2]
+            .as_ref()
+            .map_or_else(String::new, |token| token.content.clone());
         let mut this = Self {
             processor: Processor::new(model),
             added,
@@ -173,12 +202,21 @@ impl SlowSentencePiece {
                 this.specials.push(name);
             }
         }
-        let id = |token: &Option<AddedToken>| token.as_ref().map(|token| this.lookup(&token.content));
-        this.roles = Roles { bos: id(&roles[0]), eos: id(&roles[1]), unk: id(&roles[2]), pad: id(&roles[3]) };
+        let id =
+            |token: &Option<AddedToken>| token.as_ref().map(|token| this.lookup(&token.content));
+        this.roles = Roles {
+            bos: id(&roles[0]),
+            eos: id(&roles[1]),
+            unk: id(&roles[2]),
+            pad: id(&roles[3]),
+        };
         this.refresh();
         let mut length = 0;
         let unk = this.unk_name.clone();
-        this.processor.encode(&unk, this.dummy_prefix(), &mut Scratch::default(), |_| length += 1)?;
+        this.processor
+            .encode(&unk, this.dummy_prefix(), &mut Scratch::default(), |_| {
+                length += 1
+            })?;
         this.unk_length = length;
         Ok(this)
     }
@@ -204,7 +242,10 @@ impl SlowSentencePiece {
         if token.content.is_empty() {
             return Ok(false);
         }
-        let known = self.added.id(&token.content).or_else(|| self.processor.model.id(&token.content));
+        let known = self
+            .added
+            .id(&token.content)
+            .or_else(|| self.processor.model.id(&token.content));
         let id = known.unwrap_or_else(|| self.next_id());
         if token.special && self.special_names.insert(token.content.clone()) {
             self.specials.push(token.content.clone());
@@ -216,15 +257,26 @@ impl SlowSentencePiece {
     /// The size of the vocabulary, as in `transformers`; where ids were left out, the id after the highest one.
     fn next_id(&self) -> u32 {
         let model = &self.processor.model;
-        let own = self.added.contents().filter(|name| model.id(name).is_none()).count();
+        let own = self
+            .added
+            .contents()
+            .filter(|name| model.id(name).is_none())
+            .count();
         let size = (model.pieces.len() + own) as u32;
-        if self.added.get(size).is_some() { self.added.highest().map_or(size, |id| id.max(size) + 1) } else { size }
+        if self.added.get(size).is_some() {
+            self.added.highest().map_or(size, |id| id.max(size) + 1)
+        } else {
+            size
+        }
     }
 
     /// Prepares the look-up from pieces to ids after tokens were added.
     pub(crate) fn refresh(&mut self) {
         let pieces = &self.processor.model.pieces;
-        let emit = pieces.iter().map(|piece| self.lookup(&piece.text)).collect();
+        let emit = pieces
+            .iter()
+            .map(|piece| self.lookup(&piece.text))
+            .collect();
         self.emit = emit;
         self.special_ids = self.specials.iter().map(|name| self.lookup(name)).collect();
     }
@@ -232,16 +284,30 @@ impl SlowSentencePiece {
     /// The id of a token by name; the unknown id for a name that is none.
     pub(crate) fn lookup(&self, name: &str) -> u32 {
         let model = &self.processor.model;
-        self.added.id(name).or_else(|| model.id(name)).unwrap_or(model.unk)
+        self.added
+            .id(name)
+            .or_else(|| model.id(name))
+            .unwrap_or(model.unk)
     }
 
     pub(crate) fn token_to_id(&self, name: &str) -> Option<u32> {
-        self.added.id(name).or_else(|| self.processor.model.id(name))
+        self.added
+            .id(name)
+            .or_else(|| self.processor.model.id(name))
     }
 
     pub(crate) fn id_to_token(&self, id: u32) -> Option<&str> {
-        let piece = || self.processor.model.pieces.get(id as usize).map(|piece| piece.text.as_str());
-        self.added.get(id).map(|token| token.content.as_str()).or_else(piece)
+        let piece = || {
+            self.processor
+                .model
+                .pieces
+                .get(id as usize)
+                .map(|piece| piece.text.as_str())
+        };
+        self.added
+            .get(id)
+            .map(|token| token.content.as_str())
+            .or_else(piece)
     }
 
     pub(crate) fn vocab_size(&self) -> u32 {
@@ -255,15 +321,27 @@ impl SlowSentencePiece {
 
     /// Whether decoding writes this token as it is, between blanks (`legacy_added_tokens` of `transformers`).
     pub(crate) fn is_joined_name(&self, name: &str) -> bool {
-        let Some(id) = self.added.id(name) else { return false };
-        let role = [self.roles.bos, self.roles.eos, self.roles.unk, self.roles.pad].contains(&Some(id));
+        let Some(id) = self.added.id(name) else {
+            return false;
+        };
+        let role = [
+            self.roles.bos,
+            self.roles.eos,
+            self.roles.unk,
+            self.roles.pad,
+        ]
+        .contains(&Some(id));
         !self.is_special_name(name) || (!role && id as usize >= self.processor.model.pieces.len())
     }
 
     /// The tokens of a text, without the tokens around it.
     pub(crate) fn tokenize(&self, text: &str) -> Result<Vec<Token>> {
         let mut out = Vec::with_capacity(text.len() / 3 + 1);
-        let aligned = if self.legacy || text.is_empty() { Aligned::same(text) } else { self.with_prefix(text) };
+        let aligned = if self.legacy || text.is_empty() {
+            Aligned::same(text)
+        } else {
+            self.with_prefix(text)
+        };
         let work = aligned.text();
         let mut scratch = Scratch::default();
         let mut first = [false; 2]; // the first token is `▁`; the second one is special
@@ -272,21 +350,42 @@ impl SlowSentencePiece {
             match segment {
                 Segment::Added(id, range) => {
                     let range = aligned.original(range);
-                    out.push(Token { id, start: range.start as u32, end: range.end as u32 });
+                    out.push(Token {
+                        id,
+                        start: range.start as u32,
+                        end: range.end as u32,
+                    });
                     if seen < 2 {
-                        let name = self.added.get(id).map_or("", |token| token.content.as_str());
-                        first[seen] = if seen == 0 { name == "▁" } else { self.is_special_name(name) };
+                        let name = self
+                            .added
+                            .get(id)
+                            .map_or("", |token| token.content.as_str());
+                        first[seen] = if seen == 0 {
+                            name == "▁"
+                        } else {
+                            self.is_special_name(name)
+                        };
                     }
                     seen += 1;
                 }
-                Segment::Text(stretch) => self.encode_stretch(&stretch, work, &mut scratch, |found, range| {
-                    let range = aligned.original(range);
-                    out.push(Token { id: self.id_of(&found), start: range.start as u32, end: range.end as u32 });
-                    if seen < 2 {
-                        first[seen] = if seen == 0 { found.surface == "▁" } else { self.is_special_name(found.surface) };
-                    }
-                    seen += 1;
-                })?,
+                Segment::Text(stretch) => {
+                    self.encode_stretch(&stretch, work, &mut scratch, |found, range| {
+                        let range = aligned.original(range);
+                        out.push(Token {
+                            id: self.id_of(&found),
+                            start: range.start as u32,
+                            end: range.end as u32,
+                        });
+                        if seen < 2 {
+                            first[seen] = if seen == 0 {
+                                found.surface == "▁"
+                            } else {
+                                self.is_special_name(found.surface)
+                            };
+                        }
+                        seen += 1;
+                    })?
+                }
             }
         }
         if !self.legacy && first == [true, true] {
@@ -318,7 +417,11 @@ impl SlowSentencePiece {
 
     #[inline]
     fn id_of(&self, found: &Found<'_>) -> u32 {
-        if found.id == self.processor.model.unk { self.lookup(found.surface) } else { self.emit[found.id as usize] }
+        if found.id == self.processor.model.unk {
+            self.lookup(found.surface)
+        } else {
+            self.emit[found.id as usize]
+        }
     }
 
     /// Encodes one stretch between added tokens; hands over each piece with its bytes in the working text.
@@ -337,10 +440,17 @@ impl SlowSentencePiece {
         let guard = if guarded { self.unk_name.len() } else { 0 };
         let place = |found: &Found<'_>| {
             let (start, end) = (found.start as usize, found.end as usize);
-            locate(stretch, start.saturating_sub(guard)..end.saturating_sub(guard))
+            locate(
+                stretch,
+                start.saturating_sub(guard)..end.saturating_sub(guard),
+            )
         };
         if !guarded {
-            return self.processor.encode(&own, self.dummy_prefix(), scratch, |found| each(found, place(&found)));
+            return self
+                .processor
+                .encode(&own, self.dummy_prefix(), scratch, |found| {
+                    each(found, place(&found))
+                });
         }
         let joined = format!("{}{own}", self.unk_name);
         let mut total = 0;
@@ -354,6 +464,7 @@ impl SlowSentencePiece {
             return Ok(());
         }
         // Fewer tokens than the guard alone: then nothing is left out.
-        self.processor.encode(&joined, false, scratch, |found| each(found, place(&found)))
+        self.processor
+            .encode(&joined, false, scratch, |found| each(found, place(&found)))
     }
 }

@@ -30,9 +30,19 @@ struct Best {
 
 impl Unigram {
     pub(crate) fn new(model: &SentencePieceModel) -> Self {
-        let lowest = model.pieces.iter().filter(|p| p.kind == PieceKind::Normal).map(|p| p.score).fold(f32::MAX, f32::min);
+        let lowest = model
+            .pieces
+            .iter()
+            .filter(|p| p.kind == PieceKind::Normal)
+            .map(|p| p.score)
+            .fold(f32::MAX, f32::min);
         let in_text = |kind| matches!(kind, PieceKind::Normal | PieceKind::UserDefined);
-        let keys = model.pieces.iter().enumerate().filter(|(_, p)| in_text(p.kind)).map(|(i, p)| (p.text.as_bytes(), i as u32));
+        let keys = model
+            .pieces
+            .iter()
+            .enumerate()
+            .filter(|(_, p)| in_text(p.kind))
+            .map(|(i, p)| (p.text.as_bytes(), i as u32));
         let score = |p: &super::model::Piece| match p.kind {
             // A user-defined piece must beat every path of other pieces.
             PieceKind::UserDefined => (0.1 * (p.text.len() as f64 - 1.0)) as f32,
@@ -49,7 +59,14 @@ impl Unigram {
     /// Appends `(id, end)` for each piece, in order; an unknown character is a piece of its own here.
     pub(crate) fn encode(&self, text: &str, out: &mut Vec<(u32, u32)>) {
         let bytes = text.as_bytes();
-        let mut best = vec![Best { score: 0.0, start: NONE, id: self.unk }; bytes.len() + 1];
+        let mut best = vec![
+            Best {
+                score: 0.0,
+                start: NONE,
+                id: self.unk
+            };
+            bytes.len() + 1
+        ];
         let (mut start, mut frontier) = (0, 0);
         while start < bytes.len() {
             let mut here = best[start].score;
@@ -97,7 +114,11 @@ impl Best {
     #[inline]
     fn offer(&mut self, score: f32, start: usize, id: u32) {
         if self.start == NONE || score > self.score {
-            *self = Self { score, start: start as u32, id };
+            *self = Self {
+                score,
+                start: start as u32,
+                id,
+            };
         }
     }
 }

@@ -17,7 +17,8 @@ pub fn data() -> PathBuf {
 
 pub fn read<T: for<'de> Deserialize<'de>>(name: &str) -> T {
     let path = data().join(name);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text =
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -39,7 +40,10 @@ pub fn cases() -> Vec<Case> {
 }
 
 pub fn case(name: &str) -> Case {
-    cases().into_iter().find(|case| case.name == name).unwrap_or_else(|| panic!("no case {name}"))
+    cases()
+        .into_iter()
+        .find(|case| case.name == name)
+        .unwrap_or_else(|| panic!("no case {name}"))
 }
 
 impl Case {
@@ -47,7 +51,11 @@ impl Case {
     pub fn build(&self) -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
         for (name, source) in &self.files {
-            fs::copy(data().join("models").join(source.as_str().unwrap()), directory.path().join(name)).unwrap();
+            fs::copy(
+                data().join("models").join(source.as_str().unwrap()),
+                directory.path().join(name),
+            )
+            .unwrap();
         }
         for (name, content) in &self.json {
             fs::write(directory.path().join(name), content.to_string()).unwrap();
@@ -58,7 +66,8 @@ impl Case {
     pub fn open(&self) -> clinical_tokenizer::Tokenizer {
         let directory = self.build();
         let options = clinical_tokenizer::OpenOptions::new().max_text_bytes(64 << 20);
-        clinical_tokenizer::Tokenizer::from_dir_with(directory.path(), &options).unwrap_or_else(|error| panic!("{}: {error}", self.name))
+        clinical_tokenizer::Tokenizer::from_dir_with(directory.path(), &options)
+            .unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 }
 
@@ -83,6 +92,8 @@ pub fn long_text(lines: &[String], repeats: usize) -> String {
 /// 64-bit FNV-1a over the ids as little-endian `u32`.
 pub fn fnv(ids: &[u32]) -> String {
     let bytes = ids.iter().flat_map(|id| id.to_le_bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    });
     format!("{hash:016x}")
 }

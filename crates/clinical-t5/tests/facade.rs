@@ -1,0 +1,496 @@
+//! `ClinicalT5` on a tiny model with a tokenizer of the kind that Clinical-T5 has.
+
+mod common;
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use clinical_deid::Normalizer;
+use clinical_generate::{Generation, StopReason};
+use clinical_t5::{ClinicalT5, Error, LongInput, Pooling, Sentinels};
+use clinical_weights::{LoadOptions, Precision};
+use common::{close, folder};
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Case {
+    text: String,
+    ids: Vec<u32>,
+    output_ids: Vec<u32>,
+    output: String,
+    target: String,
+    target_ids: Vec<u32>,
+    loss: f32,
+    mean: Vec<f32>,
+}
+
+fn open() -> ClinicalT5 {
+    ClinicalT5::load(folder("uneven"), &LoadOptions::default()).unwrap()
+}
+
+fn cases() -> Vec<Case> {
+    let facts: serde_json::Value =
+        serde_json::from_slice(&fs::read(folder("uneven").join("expected.json")).unwrap()).unwrap();
+    serde_json::from_value(facts["texts"].clone()).unwrap()
+}
+
+/// A copy of a fixture, to be broken.
+fn copy(variant: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for from in [variant, "uneven"] {
+        for file in fs::read_dir(folder(from)).unwrap() {
+            let file = file.unwrap();
+            let name = file.file_name();
+            let wanted = from == variant || name.to_str().unwrap().contains("token");
+            if wanted && !name.to_str().unwrap().starts_with("expected") {
+                fs::copy(file.path(), dir.path().join(&name)).unwrap();
+            }
+        }
+    }
+    dir
+}
+
+/// Rewrites the weights of a directory with other names.
+fn rename(dir: &Path, name: impl Fn(&str) -> Vec<String>) {
+    let path = dir.join("model.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let renamed: Vec<_> = tensors
+        .iter()
+        .flat_map(|(key, view)| name(key).into_iter().map(move |key| (key, view.clone())))
+        .collect();
+    fs::write(&path, safetensors::serialize(renamed, None).unwrap()).unwrap();
+}
+
+fn greedy() -> Generation {
+    Generation::greedy().with_max_new_tokens(12)
+}
+
+#[test]
+fn text_to_text_equals_transformers() {
+    let t5 = open();
+    for case in cases() {
+        let ids = t5.tokenizer().encode(&case.text, true).unwrap().into_ids();
+        assert_eq!(ids, case.ids, "{}", case.text);
+        let output = t5.generate(&case.text, &greedy()).unwrap();
+        assert_eq!(output.ids, case.output_ids, "{}", case.text);
+        assert_eq!(output.text, case.output, "{}", case.text);
+        assert_eq!(output.to_string(), case.output);
+
+        let loss = t5.loss(&case.text, &case.target).unwrap();
+        close(&[loss], &[case.loss], 1e-5, &case.text);
+        let score = t5.score(&case.text, &case.target).unwrap();
+        assert_eq!(score.ids, case.target_ids);
+        assert!((score.total() / score.ids.len() as f64 + f64::from(case.loss)).abs() < 1e-5);
+        let vector = t5.embed(&[&case.text], Pooling::Mean).unwrap();
+        close(&vector[0], &case.mean, 1e-5, &case.text);
+    }
+}
+
+#[test]
+fn batches_equal_single_texts() {
+    let t5 = open();
+    let mut texts: Vec<String> = cases().into_iter().map(|case| case.text).collect();
+    texts.extend(
+        texts
+            .clone()
+            .into_iter()
+            .map(|text| format!("{text} {text}")),
+    );
+    for options in [greedy(), Generation::beam(3).with_max_new_tokens(12)] {
+        let together = t5.generate_batch(&texts, &options).unwrap();
+        assert_eq!(together.len(), texts.len());
+        for (row, (text, found)) in texts.iter().zip(&together).enumerate() {
+            assert_eq!(found.row, row);
+            assert_eq!(
+                found.ids,
+                t5.generate(text, &options).unwrap().ids,
+                "{text}"
+            );
+        }
+    }
+    let vectors = t5.embed(&texts, Pooling::Max).unwrap();
+    for (text, vector) in texts.iter().zip(&vectors) {
+        close(
+            vector,
+            &t5.embed(&[text], Pooling::Max).unwrap()[0],
+            1e-5,
+            text,
+        );
+    }
+    assert!(t5.embed::<&str>(&[], Pooling::Mean).unwrap().is_empty());
+}
+
+#[test]
+fn several_sequences_come_best_first() {
+    let t5 = open();
+    let mut options = Generation::beam(4).with_max_new_tokens(12);
+    options.num_return_sequences = 3;
+    let texts = ["The wound is clean.", "a"];
+    let found = t5.generate_batch(&texts, &options).unwrap();
+    let places: Vec<(usize, usize)> = found
+        .iter()
+        .map(|output| (output.row, output.sequence))
+        .collect();
+    assert_eq!(places, [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]);
+    for outputs in found.chunks(3) {
+        assert!(
+            outputs
+                .windows(2)
+                .all(|pair| pair[0].score >= pair[1].score)
+        );
+    }
+    assert_eq!(t5.generate(texts[0], &options).unwrap().text, found[0].text);
+}
+
+#[test]
+fn beams_find_nothing_worse_than_greedy() {
+    let t5 = open();
+    for case in cases() {
+        let mut options = greedy().with_log_probs(true);
+        options.length_penalty = 0.0;
+        let first: f32 = t5
+            .generate(&case.text, &options)
+            .unwrap()
+            .log_probs
+            .iter()
+            .sum();
+        options.beams = 4;
+        let best: f32 = t5
+            .generate(&case.text, &options)
+            .unwrap()
+            .log_probs
+            .iter()
+            .sum();
+        assert!(best >= first - 1e-4, "{}: {best} {first}", case.text);
+    }
+}
+
+#[test]
+fn pieces_make_up_the_text_and_can_stop_it() {
+    let t5 = open();
+    for case in cases() {
+        let mut pieces = Vec::new();
+        let output = t5
+            .generate_with(&case.text, &greedy(), |piece| {
+                pieces.push(piece.to_owned());
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert_eq!(pieces.concat(), output.text);
+    }
+    let output = t5
+        .generate_with(&cases()[1].text, &greedy(), |_| ControlFlow::Break(()))
+        .unwrap();
+    assert_eq!(output.stop, StopReason::Cancelled);
+    assert!(output.ids.len() < 12);
+}
+
+#[test]
+fn places_are_filled() {
+    let t5 = open();
+    let text = "The <extra_id_1> walks in <extra_id_0> clinic";
+    let spans = t5.fill(text).unwrap();
+    // In the order of the text. What an untrained model writes there does not matter.
+    assert_eq!(
+        spans.iter().map(|span| span.sentinel).collect::<Vec<_>>(),
+        [1, 0]
+    );
+    for span in &spans {
+        assert_eq!(span.ids.len(), span.log_probs.len());
+    }
+    assert!(matches!(
+        t5.fill("Nothing to fill."),
+        Err(Error::NoSentinel)
+    ));
+    let twice = t5.fill("The <extra_id_3> and the <extra_id_3>");
+    assert!(matches!(twice, Err(Error::SentinelTwice { number: 3 })));
+
+    // A model that is made to say what T5 says: the spans are read from it.
+    let ids = |text: &str| t5.tokenizer().encode(text, false).unwrap().into_ids();
+    let sentinel = |number| t5.tokenizer().sentinel(number).unwrap();
+    let answer = |spans: [u32; 3]| {
+        let [first, second, closing] = spans;
+        [
+            vec![first],
+            ids("patient"),
+            vec![second],
+            ids("the low"),
+            vec![closing],
+        ]
+        .concat()
+    };
+    let forced = greedy().with_allowed([answer([sentinel(0), sentinel(1), sentinel(2)])]);
+    let spans = t5
+        .fill_with(
+            "The <extra_id_0> walks in <extra_id_1> clinic",
+            &forced,
+            &t5.sentinels(),
+        )
+        .unwrap();
+    let found: Vec<(&str, bool)> = spans
+        .iter()
+        .map(|span| (span.text.as_str(), span.complete))
+        .collect();
+    assert_eq!(found, [("patient", true), ("the low", true)]);
+
+    // The same with the convention of the published pretraining: the last ids of the vocabulary.
+    let tokens = t5.tokenizer().vocab_size() as u32;
+    let top = Sentinels::TopOfVocabulary { tokens };
+    let forced = greedy().with_allowed([answer([tokens - 1, tokens - 2, tokens - 3])]);
+    let spans = t5
+        .fill_with(
+            "The <extra_id_0> walks in <extra_id_1> clinic",
+            &forced,
+            &top,
+        )
+        .unwrap();
+    assert_eq!(spans[1].to_string(), "the low");
+}
+
+#[test]
+fn long_inputs() {
+    let long = "the ".repeat(600);
+    let t5 = open();
+    assert_eq!(t5.max_input_tokens(), Some(512));
+    let refused = t5.generate(&long, &greedy());
+    assert!(matches!(
+        refused,
+        Err(Error::InputTooLong {
+            row: 0,
+            tokens: 601,
+            limit: 512
+        })
+    ));
+    assert!(matches!(
+        t5.embed(&["a", &long], Pooling::Mean),
+        Err(Error::InputTooLong { row: 1, .. })
+    ));
+
+    // Cut at either end is the same as giving less; the end token stays.
+    let text = format!("fever {}pain", "the ".repeat(598));
+    let start = format!("fever {}", "the ".repeat(510)).trim().to_owned();
+    let end = format!("{}pain", "the ".repeat(510));
+    for (policy, same_as) in [(LongInput::CutEnd, &start), (LongInput::CutStart, &end)] {
+        let cut = open().with_long_input(policy);
+        assert_eq!(cut.tokenizer().count(same_as).unwrap(), 512);
+        let (found, expected) = (
+            cut.embed(&[&text], Pooling::Mean),
+            t5.embed(&[same_as], Pooling::Mean),
+        );
+        close(&found.unwrap()[0], &expected.unwrap()[0], 1e-6, same_as);
+    }
+    assert!(
+        open()
+            .with_long_input(LongInput::Read)
+            .generate(&long, &greedy())
+            .is_ok()
+    );
+    assert!(
+        open()
+            .with_max_input_tokens(601)
+            .generate(&long, &greedy())
+            .is_ok()
+    );
+    assert!(
+        open()
+            .with_max_input_tokens(0)
+            .with_long_input(LongInput::CutEnd)
+            .generate("a", &greedy())
+            .is_err()
+    );
+}
+
+#[test]
+fn tags_are_converted_on_request() {
+    let tagged = "Seen by [**First Name8 (NamePattern2) **] at [**Hospital 12**] today";
+    let converted = "Seen by [Name] at [Company] today";
+    let plain = open().embed(&[tagged, converted], Pooling::Mean).unwrap();
+    assert_ne!(plain[0], plain[1]);
+    let t5 = open().with_deid(Normalizer::mimic_iii());
+    let both = t5.embed(&[tagged, converted], Pooling::Mean).unwrap();
+    close(&both[0], &both[1], 1e-6, "converted");
+    let unknown = t5.generate("Seen [**Ethnicity**]", &greedy()).unwrap_err();
+    assert!(matches!(unknown, Error::Deid(_)));
+    assert!(!unknown.to_string().contains("Seen"));
+}
+
+#[test]
+fn embedding_tables_under_any_name() {
+    let expected = open()
+        .embed(&["The wound is clean."], Pooling::Mean)
+        .unwrap();
+    let names = [
+        "shared",
+        "encoder.embed_tokens",
+        "decoder.embed_tokens",
+        "lm_head",
+    ]
+    .map(|name| format!("{name}.weight"));
+    let selections: Vec<Vec<String>> = names
+        .iter()
+        .map(|name| vec![name.clone()])
+        .chain([names.to_vec()])
+        .collect();
+    for kept in selections {
+        let dir = copy("uneven");
+        rename(dir.path(), |key| {
+            if key == "shared.weight" {
+                kept.clone()
+            } else {
+                vec![key.to_owned()]
+            }
+        });
+        let t5 = ClinicalT5::load(dir.path(), &LoadOptions::default()).unwrap();
+        assert!(t5.model().lm_head.is_none());
+        assert_eq!(
+            t5.embed(&["The wound is clean."], Pooling::Mean).unwrap(),
+            expected,
+            "{kept:?}"
+        );
+        let output = t5.generate(&cases()[0].text, &greedy()).unwrap();
+        assert_eq!(output.ids, cases()[0].output_ids, "{kept:?}");
+    }
+}
+
+/// `transformers` 5 writes `tie_word_embeddings: true` for every T5 and says in another key whether logits are scaled.
+#[test]
+fn configs_of_transformers_5() {
+    for (variant, separate) in [("v1_1", true), ("uneven", false)] {
+        let dir = copy(variant);
+        let path = dir.path().join("config.json");
+        let mut config: serde_json::Value =
+            serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        config["tie_word_embeddings"] = true.into();
+        config["scale_decoder_outputs"] = (!separate).into();
+        fs::write(&path, config.to_string()).unwrap();
+        let t5 = ClinicalT5::load(dir.path(), &LoadOptions::default()).unwrap();
+        assert_eq!(t5.model().lm_head.is_some(), separate);
+        assert_eq!(t5.config().scales_logits(), !separate);
+    }
+}
+
+#[test]
+fn a_tokenizer_of_another_model_is_noticed() {
+    // 97 rows, and a tokenizer of more tokens.
+    let dir = copy("v1_1");
+    let t5 = ClinicalT5::load(dir.path(), &LoadOptions::default()).unwrap();
+    let error = t5.generate("Seen by [Name]", &greedy()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("has no row in the embedding table of 97"),
+        "{error}"
+    );
+    let error = t5.score("a", "Seen by [Name]").unwrap_err();
+    assert!(matches!(error, Error::Loss(_)), "{error}");
+}
+
+#[test]
+fn directories_that_cannot_be_used() {
+    let message = |dir: &Path| {
+        ClinicalT5::load(dir, &LoadOptions::default())
+            .unwrap_err()
+            .to_string()
+    };
+    let missing = folder("no-such-model");
+    assert!(
+        message(&missing).starts_with("there is no directory"),
+        "{}",
+        message(&missing)
+    );
+    for (file, content, expected) in [
+        ("config.json", None, "has no config.json"),
+        (
+            "config.json",
+            Some("{\"model_type\": \"llama\"}"),
+            "holds a `llama` model",
+        ),
+        (
+            "config.json",
+            Some("{\"model_type\": \"t5\"}"),
+            "missing field `vocab_size`",
+        ),
+        ("config.json", Some("{"), "is not the JSON it should be"),
+        ("tokenizer.json", None, "holds no tokenizer"),
+        ("model.safetensors", None, "has no model.safetensors"),
+        (
+            "model.safetensors",
+            Some("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n"),
+            "is a Git-LFS pointer",
+        ),
+        (
+            "model.safetensors",
+            Some("<!DOCTYPE html><html><body>Sign in</body></html>"),
+            "is a web page",
+        ),
+        ("model.safetensors", Some(""), "is empty"),
+    ] {
+        let dir = copy("uneven");
+        let path = dir.path().join(file);
+        match content {
+            None => fs::remove_file(&path).unwrap(),
+            Some(content) => fs::write(&path, content).unwrap(),
+        }
+        let message = message(dir.path());
+        assert!(message.contains(expected), "{file}: {message}");
+    }
+    let dir = copy("uneven");
+    rename(dir.path(), |key| {
+        if key.contains("wi_0") {
+            vec![]
+        } else {
+            vec![key.to_owned()]
+        }
+    });
+    assert!(
+        message(dir.path()).contains("wi_0"),
+        "{}",
+        message(dir.path())
+    );
+}
+
+#[test]
+fn half_precision_is_close_and_finite() {
+    let exact = open();
+    for precision in [Precision::F16, Precision::BF16] {
+        let half =
+            ClinicalT5::load(folder("uneven"), &LoadOptions::new().precision(precision)).unwrap();
+        for case in cases() {
+            let [half, exact] =
+                [&half, &exact].map(|t5| t5.score(&case.text, &case.target).unwrap().log_probs);
+            let tolerance = if precision == Precision::F16 {
+                0.02
+            } else {
+                0.2
+            };
+            close(&half, &exact, tolerance, &case.text);
+        }
+        assert!(
+            !half
+                .generate("The wound is clean.", &greedy())
+                .unwrap()
+                .ids
+                .is_empty()
+        );
+    }
+}
+
+#[test]
+fn one_model_serves_threads() {
+    let t5 = open();
+    let cases = cases();
+    std::thread::scope(|scope| {
+        for case in &cases {
+            let t5 = &t5;
+            scope.spawn(move || {
+                assert_eq!(
+                    t5.generate(&case.text, &greedy()).unwrap().ids,
+                    case.output_ids
+                )
+            });
+        }
+    });
+}

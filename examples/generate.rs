@@ -1,0 +1,107 @@
+//! Text to text with a T5: Clinical-T5, SciFive, FLAN-T5, ...
+//!
+//! `cargo run --release --example generate -- --model DIR --beam 4 --max-new-tokens 64 < input.txt`
+#![allow(clippy::print_stdout)] // a command-line program
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use clinical_deid::Normalizer;
+use clinical_generate::Generation;
+use clinical_t5::{ClinicalT5, LongInput};
+use clinical_weights::{LoadOptions, Precision};
+
+#[derive(Parser)]
+struct Arguments {
+    /// The model's directory
+    #[arg(long)]
+    model: PathBuf,
+    /// The input; without it it is read from standard input
+    #[arg(long)]
+    text: Option<String>,
+    /// The number of beams; 1 is greedy decoding
+    #[arg(long, default_value_t = 1)]
+    beam: usize,
+    /// The largest number of new tokens
+    #[arg(long, default_value_t = 128)]
+    max_new_tokens: usize,
+    /// Draw tokens by chance at this temperature
+    #[arg(long)]
+    temperature: Option<f64>,
+    /// The seed of the draws
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Fill the places marked <extra_id_0>, <extra_id_1>, ... instead
+    #[arg(long)]
+    fill: bool,
+    /// Print how likely the model finds this output instead of generating one
+    #[arg(long)]
+    score: Option<String>,
+    /// Convert de-identification tags first: mimic-iii or mimic-iv
+    #[arg(long, value_parser = ["mimic-iii", "mimic-iv"])]
+    deid: Option<String>,
+    /// What to do with an input longer than the model was trained with
+    #[arg(long, value_parser = ["error", "cut-start", "cut-end", "read"], default_value = "error")]
+    long_input: String,
+    /// The type of the weights in memory: f32, f16 or bf16
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
+    /// Where to run: cpu, ndarray, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: String,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let text = match &arguments.text {
+        Some(text) => text.clone(),
+        None => std::io::read_to_string(std::io::stdin().lock())
+            .context("cannot read a text from standard input")?,
+    };
+    clinical_kernels::keep_freed_memory();
+    let load = LoadOptions::new()
+        .device(clinical_kernels::parse(&arguments.device)?)
+        .precision(arguments.precision);
+    let mut t5 = ClinicalT5::load(&arguments.model, &load)?;
+    t5 = t5.with_long_input(match arguments.long_input.as_str() {
+        "cut-start" => LongInput::CutStart,
+        "cut-end" => LongInput::CutEnd,
+        "read" => LongInput::Read,
+        _ => LongInput::Error,
+    });
+    t5 = match arguments.deid.as_deref() {
+        Some("mimic-iv") => t5.with_deid(Normalizer::mimic_iv()),
+        Some(_) => t5.with_deid(Normalizer::mimic_iii()),
+        None => t5,
+    };
+    let mut out = std::io::stdout().lock();
+    if let Some(target) = &arguments.score {
+        let score = t5.score(&text, target)?;
+        writeln!(out, "{:.4} in {} tokens", score.total(), score.ids.len())?;
+    } else if arguments.fill {
+        for span in t5.fill(&text)? {
+            writeln!(out, "<extra_id_{}>\t{span}", span.sentinel)?;
+        }
+    } else {
+        let mut options =
+            Generation::beam(arguments.beam).with_max_new_tokens(arguments.max_new_tokens);
+        if let Some(temperature) = arguments.temperature {
+            options = options
+                .with_sampling(true)
+                .with_temperature(temperature)
+                .with_seed(arguments.seed);
+        }
+        t5.generate_with(&text, &options, |piece| {
+            // Nobody reads any more: stop writing.
+            match write!(out, "{piece}").and_then(|()| out.flush()) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        })?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
