@@ -200,7 +200,9 @@ def train(args):
         source, mask, labels = batch_of(queue.pop())
         with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
             logits = model(input_ids=source, attention_mask=mask, labels=labels).logits
-        loss = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten())
+        # Every example counts the same, however long: else the one-word labels would hardly count.
+        each = F.cross_entropy(logits.float().transpose(1, 2), labels, reduction="none").sum(1)
+        loss = (each / (labels >= 0).sum(1)).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optim in optims:
