@@ -103,6 +103,10 @@ pub enum GenerateError {
         "an encoder-decoder reads its prompt as a whole: read the longer prompt instead of continuing this one"
     )]
     PromptIsWhole,
+    /// A grammar, a schema or the vocabulary for it cannot be used.
+    #[cfg(feature = "grammar")]
+    #[error("the grammar cannot be used: {0}")]
+    Grammar(String),
     /// Stop strings were given without a way to turn ids into text.
     #[error("stop_strings needs a text decoder: give one with EndTokens::with_text")]
     StopStringsNeedText,

@@ -6,6 +6,8 @@ mod constraint;
 mod decode;
 mod distribution;
 mod error;
+#[cfg(feature = "grammar")]
+mod grammar;
 mod math;
 mod model;
 mod output;
@@ -22,6 +24,8 @@ pub use constraint::{Allowed, Constraint, Matcher, TokenMask};
 pub use decode::generate;
 pub use distribution::distribution;
 pub use error::GenerateError;
+#[cfg(feature = "grammar")]
+pub use grammar::{Grammar, TokenBytes};
 pub use model::{ModelError, StepModel};
 pub use output::{Cancel, Generated, Step, StopReason};
 pub use prefix::Prefix;

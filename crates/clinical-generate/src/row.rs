@@ -132,12 +132,12 @@ impl<'a> Row<'a> {
     /// Appends a token and says whether the sequence ends with it. The text moves on, and is complete if it ends.
     pub(crate) fn push(&mut self, id: u32, rules: &StopRules<'_>) -> Option<StopReason> {
         self.history.push(id);
-        if let Some(matcher) = &mut self.matcher {
+        let mut stop = rules.by_ids(&self.history[self.start..]);
+        let is_end = stop == Some(StopReason::EndToken);
+        if let (Some(matcher), false) = (&mut self.matcher, is_end) {
             matcher.accept(id);
         }
-        let mut stop = rules.by_ids(&self.history[self.start..]);
         if let Some(tail) = &mut self.tail {
-            let is_end = stop == Some(StopReason::EndToken);
             if !is_end && tail.push(id, &rules.options.stop_strings) && stop.is_none() {
                 stop = Some(StopReason::StopString);
             }
