@@ -256,11 +256,13 @@ fn merged_rows_are_the_rows_alone() {
     }
 }
 
-/// Prompts are read in pieces of 512: rows that end in different pieces, at and beside the border.
+/// Prompts are read in pieces, of 512 positions for four rows, of 102 for twenty: rows that end in different pieces, at
+/// and beside the border.
 #[test]
 fn long_prompts_are_read_in_pieces() {
     for variant in ["gqa", "mistral_window"] {
         let model = model_with(variant, |config| config.max_position_embeddings = 1100);
+        let vocabulary = model.vocabulary();
         let ids: Vec<u32> = expected(variant)
             .ids
             .iter()
@@ -268,24 +270,20 @@ fn long_prompts_are_read_in_pieces() {
             .take(1030)
             .copied()
             .collect();
-        let rows = [
-            &ids[..3],
-            &ids[..1030],
-            &ids[1..513],
-            &ids[2..515],
-            &ids[3..1027],
-        ];
-        let (mut cache, last) = model.prefill(&rows, 1).unwrap();
-        let next = model.step(&[5; 5], &mut cache).unwrap();
-        let vocabulary = model.vocabulary();
-        let (last, next) = (values(last), values(next));
-        for (i, row) in rows.iter().enumerate() {
-            let place = i * vocabulary..(i + 1) * vocabulary;
-            let worst = distance(&last[place.clone()], &uncached(&model, row));
-            assert!(worst < TOLERANCE, "{variant}, row {i}: {worst}");
-            let longer = [row, &[5][..]].concat();
-            let worst = distance(&next[place], &uncached(&model, &longer));
-            assert!(worst < TOLERANCE, "{variant}, row {i}, next: {worst}");
+        let few = vec![&ids[..3], &ids[..1030], &ids[1..513], &ids[2..515]];
+        let many: Vec<&[u32]> = (0..20).map(|i| &ids[i..197 + 2 * i]).collect();
+        for rows in [few, many] {
+            let (mut cache, last) = model.prefill(&rows, 1).unwrap();
+            let next = model.step(&vec![5; rows.len()], &mut cache).unwrap();
+            let (last, next) = (values(last), values(next));
+            for (i, row) in rows.iter().enumerate() {
+                let place = i * vocabulary..(i + 1) * vocabulary;
+                let worst = distance(&last[place.clone()], &uncached(&model, row));
+                assert!(worst < TOLERANCE, "{variant}, row {i}: {worst}");
+                let longer = [row, &[5][..]].concat();
+                let worst = distance(&next[place], &uncached(&model, &longer));
+                assert!(worst < TOLERANCE, "{variant}, row {i}, next: {worst}");
+            }
         }
         let (mut cache, _) = model.prefill(&[&ids[..10]], 0).unwrap();
         let last = model.extend(&[&ids[10..1030]], true, &mut cache).unwrap();
