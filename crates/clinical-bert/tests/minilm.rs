@@ -64,7 +64,12 @@ fn real_weights_give_the_numbers_of_transformers() {
         for (state, expected) in values.chunks(384).zip(&expected.last) {
             close(&[&state[..4], &state[380..]].concat(), expected);
         }
-        let pooled: Vec<f32> = model.pool(states).unwrap().into_data().try_to_vec().unwrap();
+        let pooled: Vec<f32> = model
+            .pool(states)
+            .unwrap()
+            .into_data()
+            .try_to_vec()
+            .unwrap();
         close(&pooled, &expected.pooled);
     }
     let texts: Vec<&str> = expected

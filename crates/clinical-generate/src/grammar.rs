@@ -46,7 +46,10 @@ impl TokenBytes {
         let mut known = HashMap::new();
         for (id, word) in bytes.iter().enumerate() {
             // 0xff marks special tokens to the parser, and is in no UTF-8 text.
-            if word.is_empty() || word.len() > LONGEST_TOKEN || word[0] == TokTrie::SPECIAL_TOKEN_MARKER {
+            if word.is_empty()
+                || word.len() > LONGEST_TOKEN
+                || word[0] == TokTrie::SPECIAL_TOKEN_MARKER
+            {
                 continue;
             }
             match first.get(word.as_slice()) {
@@ -105,7 +108,10 @@ impl Grammar {
     pub fn json_schema(tokens: &TokenBytes, schema: &str) -> Result<Self, GenerateError> {
         let schema: serde_json::Value = serde_json::from_str(schema)
             .map_err(|error| GenerateError::Grammar(format!("the schema is not JSON: {error}")))?;
-        Self::lark(tokens, &format!("start: / ?/ answer\nanswer: %json {schema}"))
+        Self::lark(
+            tokens,
+            &format!("start: / ?/ answer\nanswer: %json {schema}"),
+        )
     }
 
     /// Answers match the whole of a regular expression.
@@ -114,7 +120,10 @@ impl Grammar {
     ///
     /// [`GenerateError::Grammar`] for a pattern that is not a regular expression, or uses look-around or groups by number.
     pub fn regex(tokens: &TokenBytes, pattern: &str) -> Result<Self, GenerateError> {
-        Self::new(tokens, TopLevelGrammar::from_regex(&format!(" ?({pattern})")))
+        Self::new(
+            tokens,
+            TopLevelGrammar::from_regex(&format!(" ?({pattern})")),
+        )
     }
 
     /// Answers follow a context-free grammar in the Lark-like notation of `llguidance`.
@@ -127,7 +136,11 @@ impl Grammar {
     }
 
     fn new(tokens: &TokenBytes, grammar: TopLevelGrammar) -> Result<Self, GenerateError> {
-        let parser = Parser::new(Ok(tokens.0.factory.create_parser(grammar).map_err(refused)?));
+        let parser = Parser::new(Ok(tokens
+            .0
+            .factory
+            .create_parser(grammar)
+            .map_err(refused)?));
         match parser.get_error() {
             Some(error) => Err(GenerateError::Grammar(error)),
             None => Ok(Self {
@@ -144,7 +157,9 @@ fn refused(error: impl fmt::Display) -> GenerateError {
 
 impl fmt::Debug for Grammar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Grammar").field("tokens", &self.tokens).finish_non_exhaustive()
+        f.debug_struct("Grammar")
+            .field("tokens", &self.tokens)
+            .finish_non_exhaustive()
     }
 }
 
@@ -186,7 +201,9 @@ impl Matcher for State {
             return;
         };
         let pairs = allowed.as_slice().chunks(2);
-        mask.allow_words(pairs.map(|pair| u64::from(pair[0]) | u64::from(*pair.get(1).unwrap_or(&0)) << 32));
+        mask.allow_words(
+            pairs.map(|pair| u64::from(pair[0]) | u64::from(*pair.get(1).unwrap_or(&0)) << 32),
+        );
         // The parser's own end token, where a model has more logits than the tokenizer has tokens.
         mask.forbid(self.tokens.0.len as u32);
         for (twin, others) in &self.tokens.0.twins {
@@ -206,7 +223,8 @@ impl Matcher for State {
 
     fn accept(&mut self, id: u32) {
         let id = self.tokens.0.known.get(&id).copied().unwrap_or(id);
-        self.can_end = self.parser.consume_token(id).is_ok() && self.parser.is_accepting().unwrap_or(false);
+        self.can_end =
+            self.parser.consume_token(id).is_ok() && self.parser.is_accepting().unwrap_or(false);
     }
 
     fn fork(&self) -> Box<dyn Matcher> {

@@ -15,7 +15,9 @@ use common::{END, TableModel};
 fn vocabulary() -> Vec<Vec<u8>> {
     let mut bytes: Vec<Vec<u8>> = vec![Vec::new(), Vec::new()];
     bytes.extend((b' '..=b'~').map(|byte| vec![byte]));
-    for piece in ["{\"", "\":", "\", \"", "true", "fever", " none", "é", "≤", "[\"", "\"]", "}", "12"] {
+    for piece in [
+        "{\"", "\":", "\", \"", "true", "fever", " none", "é", "≤", "[\"", "\"]", "}", "12",
+    ] {
         if !bytes.contains(&piece.as_bytes().to_vec()) {
             bytes.push(piece.as_bytes().to_vec());
         }
@@ -29,23 +31,40 @@ fn answers(constraint: Grammar, size: usize) -> Vec<String> {
     let mut model = TableModel::decoder(size);
     model.end_bias = 4.0;
     let end = EndTokens::new([END]);
-    let base = Generation::greedy().with_constraint(Arc::new(constraint)).with_max_new_tokens(300);
+    let base = Generation::greedy()
+        .with_constraint(Arc::new(constraint))
+        .with_max_new_tokens(300);
     let mut texts = Vec::new();
     for seed in 0..12u32 {
         let sampled = base.clone().with_sampling(true).with_seed(u64::from(seed));
-        for options in [base.clone(), sampled, base.clone().with_beams(3).with_max_new_tokens(60)] {
+        for options in [
+            base.clone(),
+            sampled,
+            base.clone().with_beams(3).with_max_new_tokens(60),
+        ] {
             let prompt: &[u32] = &[seed + 2, 5, 9 + seed];
-            let results = generate(&model, &[prompt], &end, &options, |_| ControlFlow::Continue(())).unwrap();
+            let results = generate(&model, &[prompt], &end, &options, |_| {
+                ControlFlow::Continue(())
+            })
+            .unwrap();
             if results[0].stop != StopReason::EndToken {
                 // A string may go on for ever.
                 assert_eq!(results[0].stop, StopReason::MaxNewTokens);
                 continue;
             }
-            let text: Vec<u8> = results[0].content().iter().flat_map(|&id| bytes[id as usize].clone()).collect();
+            let text: Vec<u8> = results[0]
+                .content()
+                .iter()
+                .flat_map(|&id| bytes[id as usize].clone())
+                .collect();
             texts.push(String::from_utf8(text).unwrap());
         }
     }
-    assert!(texts.len() >= 24, "{} answers came to their end", texts.len());
+    assert!(
+        texts.len() >= 24,
+        "{} answers came to their end",
+        texts.len()
+    );
     texts
 }
 
@@ -88,7 +107,10 @@ fn a_regular_expression_matches_the_whole_answer() {
         let (word, dose) = rest.split_once(", ").unwrap();
         assert!(["yes", "no", "aa"].contains(&word), "{text}");
         let number = dose.strip_suffix(" mg").unwrap();
-        assert!(number.parse::<f64>().unwrap() < 1000.0 && number.len() <= 5, "{text}");
+        assert!(
+            number.parse::<f64>().unwrap() < 1000.0 && number.len() <= 5,
+            "{text}"
+        );
     }
 }
 
@@ -99,13 +121,24 @@ fn both_tokens_with_the_same_bytes_may_come() {
     let twin = bytes.len() as u32 - 1;
     let grammar = Grammar::regex(&tokens, "a{4}").unwrap();
     let model = TableModel::decoder(bytes.len());
-    let options = Generation::greedy().with_constraint(Arc::new(grammar)).with_logit_bias(twin, 30.0);
+    let options = Generation::greedy()
+        .with_constraint(Arc::new(grammar))
+        .with_logit_bias(twin, 30.0);
     let end = EndTokens::new([END]);
-    let results = generate(&model, &[&[5]], &end, &options, |_| ControlFlow::Continue(())).unwrap();
+    let results = generate(&model, &[&[5]], &end, &options, |_| {
+        ControlFlow::Continue(())
+    })
+    .unwrap();
     assert_eq!(results[0].content(), [twin; 4]);
     // Without an end token the answer is over when nothing can follow.
-    let results = generate(&model, &[&[5]], &EndTokens::none(), &options, |_| ControlFlow::Continue(())).unwrap();
-    assert_eq!((results[0].stop, results[0].ids.as_slice()), (StopReason::Complete, &[twin; 4][..]));
+    let results = generate(&model, &[&[5]], &EndTokens::none(), &options, |_| {
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(
+        (results[0].stop, results[0].ids.as_slice()),
+        (StopReason::Complete, &[twin; 4][..])
+    );
 }
 
 #[test]
