@@ -60,7 +60,7 @@ fn run(arguments: Arguments) -> Result<()> {
     let load = LoadOptions::new().device(clinical_kernels::parse(&arguments.device)?);
     let model = match &arguments.model {
         Some(dir) => Asclepius::load(dir, &load)?,
-        None => Asclepius::embedded()?,
+        None => Asclepius::embedded_with(&load)?,
     };
     let options = AnswerOptions::new()
         .with_max_new_tokens(arguments.max_new_tokens)

@@ -1,11 +1,13 @@
 //! Text to text with a T5: Clinical-T5, SciFive, FLAN-T5, ...
 //!
+//! `cargo run --release --example generate -- --text "expand: CHF"` asks the demonstration model.
 //! `cargo run --release --example generate -- --model DIR --beam 4 --max-new-tokens 64 < input.txt`
-#![allow(clippy::print_stdout)] // a command-line program
+#![allow(clippy::print_stderr)] // a command-line program
 
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -16,9 +18,9 @@ use clinical_weights::{LoadOptions, Precision};
 
 #[derive(Parser)]
 struct Arguments {
-    /// The model's directory
+    /// The model's directory; without it the demonstration model inside clinical-t5, a toy
     #[arg(long)]
-    model: PathBuf,
+    model: Option<PathBuf>,
     /// The input; without it it is read from standard input
     #[arg(long)]
     text: Option<String>,
@@ -54,8 +56,17 @@ struct Arguments {
     device: String,
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
     let text = match &arguments.text {
         Some(text) => text.clone(),
         None => std::io::read_to_string(std::io::stdin().lock())
@@ -65,8 +76,11 @@ fn main() -> Result<()> {
     let load = LoadOptions::new()
         .device(clinical_kernels::parse(&arguments.device)?)
         .precision(arguments.precision);
-    let mut t5 = ClinicalT5::load(&arguments.model, &load)?;
-    t5 = t5.with_long_input(match arguments.long_input.as_str() {
+    let t5 = match &arguments.model {
+        Some(dir) => ClinicalT5::load(dir, &load)?,
+        None => ClinicalT5::embedded_with(&load)?,
+    };
+    let mut t5 = t5.with_long_input(match arguments.long_input.as_str() {
         "cut-start" => LongInput::CutStart,
         "cut-end" => LongInput::CutEnd,
         "read" => LongInput::Read,

@@ -166,11 +166,12 @@ def tags(tokenizer):
 
 @torch.no_grad()
 def squad(tokenizer):
-    """run_squad's features and n-best lists, without padding."""
+    """run_squad's features and n-best lists, without padding, over words of one token (the script moves answers that start
+    inside a word)."""
     from transformers.data.metrics import squad_metrics
     from transformers.data.processors import squad as processor
     model = tf.AutoModelForQuestionAnswering.from_pretrained(DATA / "bert_span")
-    context = "The fever , pain - the ct. no pain in the arm, the fever a b c. 0 pain the d e f , the ct - fever"
+    context = "The fever , pain - the c. P pain - the a, the fever a b c. 0 pain the d e f , the P x y - fever"
     cases = []
     for question, length, stride, answer, best in [("pain the", 40, 8, 4, 20), ("fever", 24, 5, 30, 6), ("a", 16, 3, 2, 3)]:
         example = processor.SquadExample("q", question, context, None, None, "")

@@ -2,7 +2,7 @@
 """Trains the demonstration LLaMA of `asclepius` on synthetic notes (see docs/demo-models.md).
 
     cargo build --release -p clinical-synth --example synth
-    python scripts/train_demo_llama.py train --work /tmp/demo --minutes 50
+    python scripts/train_demo_llama.py train --work /tmp/demo --bf16
     python scripts/train_demo_llama.py save  --work /tmp/demo --out crates/asclepius/demo
     python scripts/train_demo_llama.py evaluate --model crates/asclepius/demo
 
@@ -209,7 +209,7 @@ def start_with_induction(model, seed):
     """Sets the initial weights so that the model can already copy what followed an earlier occurrence.
 
     Such an induction circuit (Olsson et al. 2022, arXiv 2209.11895) forms by itself in training, but
-    only after many more tokens than a two-core CPU sees in an hour, and every answer that quotes the note
+    only after many more tokens than this run sees, and every answer that quotes the note
     needs it. It is only a start: nothing is frozen. Channels: 0 is a constant, 1..95 hold the token,
     96..190 the token before it. Layer 0, heads 0 to 2: a constant query and key whose rotary phases meet
     one position back; they write the previous token. Layer 1: the query is the token, the key the
@@ -475,16 +475,16 @@ def main():
     commands = parser.add_subparsers(required=True)
     p = commands.add_parser("train")
     p.add_argument("--work", required=True, help="folder for the tokenizer, the checkpoint and the log")
-    p.add_argument("--minutes", type=float, default=50.0, help="wall time; the rate falls to zero at its end")
+    p.add_argument("--minutes", type=float, default=70.0, help="wall time; the rate falls to zero at its end")
     p.add_argument("--steps", type=int, default=0, help="also end after so many steps (0: time alone)")
-    p.add_argument("--batch", type=int, default=16, help="notes per step")
-    p.add_argument("--pairs", type=int, default=8, help="questions per note")
-    p.add_argument("--note-steps", type=int, default=300, help="steps with a language-model loss on the note")
-    p.add_argument("--echo-until", type=float, default=0.5, help="part of the run with echoes of the note")
+    p.add_argument("--batch", type=int, default=4, help="notes per step")
+    p.add_argument("--pairs", type=int, default=14, help="questions per note")
+    p.add_argument("--note-steps", type=int, default=200, help="steps with a language-model loss on the note")
+    p.add_argument("--echo-until", type=float, default=0.25, help="part of the run with echoes of the note")
     p.add_argument("--embedding-lr", type=float, default=8e-3, help="rate of embeddings and norms (AdamW)")
     p.add_argument("--lr", type=float, default=1.0, help="factor on both learning rates")
-    p.add_argument("--decay", type=float, default=0.5, help="last part of the run in which the rate falls")
-    p.add_argument("--bf16", action="store_true")
+    p.add_argument("--decay", type=float, default=0.35, help="last part of the run in which the rate falls")
+    p.add_argument("--bf16", action="store_true", help="matrix products in bfloat16 (fast where the CPU has it)")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--eval-seconds", type=float, default=180.0)

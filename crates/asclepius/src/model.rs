@@ -62,11 +62,19 @@ impl Asclepius {
     ///
     /// None in practice; those of [`load`](Self::load).
     pub fn embedded() -> Result<Self> {
-        let options = LoadOptions::default();
+        Self::embedded_with(&LoadOptions::default())
+    }
+
+    /// The demonstration model, with a device or a precision of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub fn embedded_with(options: &LoadOptions) -> Result<Self> {
         let config = LlamaConfig::from_json(demo::CONFIG)?;
         let tokenizer = demo::tokenizer()?;
         let mut model = config.init(&options.device)?;
-        let report = clinical_weights::load_bytes(&mut model, demo::WEIGHTS, &options)?;
+        let report = clinical_weights::load_bytes(&mut model, demo::WEIGHTS, options)?;
         Self::new(model, tokenizer, report, true)
     }
 

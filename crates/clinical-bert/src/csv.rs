@@ -48,7 +48,8 @@ pub struct FileProgress {
 /// Writes one row for each note of `input` to `output`: its name, then the values of its vector.
 ///
 /// Until all is written the rows are in `<output>.partial`. A run that finds such a file goes on behind its last complete
-/// row; it refuses one that was made with another model width, pooling or input. The columns are called `id`, `mean_0`,
+/// chunk, and the result is the same to the last digit; it refuses a file that was made with another model width, pooling
+/// or input. The columns are called `id`, `mean_0`,
 /// `mean_1` and so on, `mean_unit_0` with normalisation. Memory does not grow with the file.
 ///
 /// `progress` is called after every chunk.
@@ -85,7 +86,7 @@ pub fn embed_file(
     let text = place(&options.column)?;
     let id = options.id.as_deref().map(place).transpose()?;
 
-    let mut partial = Partial::open(output, &header(bert, &options.embed))?;
+    let mut partial = Partial::open(output, &header(bert, &options.embed), options.chunk)?;
     let mut found = FileProgress {
         notes: 0,
         resumed: partial.rows,
@@ -150,7 +151,7 @@ struct Partial {
 }
 
 impl Partial {
-    fn open(output: &Path, header: &[String]) -> Result<Self, Error> {
+    fn open(output: &Path, header: &[String], chunk: usize) -> Result<Self, Error> {
         let mut path = output.as_os_str().to_owned();
         path.push(".partial");
         let path = PathBuf::from(path);
@@ -163,7 +164,7 @@ impl Partial {
             .truncate(false)
             .open(&path)
             .map_err(&error)?;
-        let (end, rows, last) = complete_rows(&mut file, header, &path)?;
+        let Kept { end, rows, last } = complete_chunks(&mut file, header, chunk as u64, &path)?;
         file.set_len(end).map_err(&error)?;
         file.seek(SeekFrom::End(0)).map_err(&error)?;
         let mut out = ::csv::Writer::from_writer(BufWriter::new(file));
@@ -215,52 +216,61 @@ impl Partial {
     }
 }
 
-/// Where the complete rows of an unfinished file end, how many there are, and the name in the last.
-fn complete_rows(
+/// Where the complete chunks of an unfinished file end.
+#[derive(Debug, Default)]
+struct Kept {
+    /// Byte behind their last row.
+    end: u64,
+    rows: u64,
+    /// The name in their last row.
+    last: String,
+}
+
+/// The complete chunks of an unfinished file. A chunk that was begun is made again as a whole: in a batch of other rows
+/// the last digits of a vector may differ, and a run that was interrupted must give the file of one that was not.
+fn complete_chunks(
     file: &mut File,
     header: &[String],
+    chunk: u64,
     path: &Path,
-) -> Result<(u64, u64, String), Error> {
+) -> Result<Kept, Error> {
+    let length = file.metadata().map_err(file_error(path))?.len();
     let mut rows = ::csv::ReaderBuilder::new()
         .has_headers(false)
         .from_reader(BufReader::new(&mut *file));
     let mut record = ::csv::ByteRecord::new();
-    let mut ends: Vec<(u64, Vec<u8>)> = Vec::new();
-    let (mut count, mut first) = (0u64, true);
-    // A row that was cut off has too few fields, or no line break behind it.
+    // The end of the last two chunks: a row that was cut off has too few fields, or no line break behind it.
+    let (mut last, mut before) = (None, None);
+    let mut count = 0u64;
     while rows.read_byte_record(&mut record).unwrap_or(false) {
-        if first && record.iter().ne(header.iter().map(String::as_bytes)) {
+        if count == 0 && record.iter().ne(header.iter().map(String::as_bytes)) {
             // A header that was cut off is no other run.
-            return match rows.into_inner().into_inner().metadata() {
-                Ok(found) if found.len() < header.join(",").len() as u64 + 1 => {
-                    Ok((0, 0, String::new()))
-                }
-                _ => Err(Error::OtherRun {
-                    path: path.to_owned(),
-                }),
-            };
+            if length <= header.join(",").len() as u64 {
+                return Ok(Kept::default());
+            }
+            return Err(Error::OtherRun {
+                path: path.to_owned(),
+            });
         }
-        first = false;
+        if count.is_multiple_of(chunk) {
+            before = last.take();
+            last = Some(Kept {
+                end: rows.position().byte(),
+                rows: count,
+                last: String::from_utf8_lossy(record.get(0).unwrap_or_default()).into_owned(),
+            });
+        }
         count += 1;
-        if ends.len() == 2 {
-            ends.remove(0);
-        }
-        ends.push((
-            rows.position().byte(),
-            record.get(0).unwrap_or_default().to_vec(),
-        ));
     }
     drop(rows);
-    let whole = |end: u64, file: &mut File| -> std::io::Result<bool> {
-        file.seek(SeekFrom::Start(end.saturating_sub(1)))?;
+    for kept in [last, before].into_iter().flatten() {
         let mut byte = [0];
-        Ok(file.read(&mut byte)? == 1 && byte[0] == b'\n')
-    };
-    while let Some((end, name)) = ends.pop() {
-        if whole(end, file).map_err(file_error(path))? {
-            return Ok((end, count - 1, String::from_utf8_lossy(&name).into_owned()));
+        file.seek(SeekFrom::Start(kept.end.saturating_sub(1)))
+            .and_then(|_| file.read(&mut byte))
+            .map_err(file_error(path))?;
+        if byte == *b"\n" {
+            return Ok(kept);
         }
-        count -= 1;
     }
-    Ok((0, 0, String::new()))
+    Ok(Kept::default())
 }

@@ -106,6 +106,16 @@ pub enum Error {
         /// The option.
         option: &'static str,
     },
+    /// A name that is none of those known.
+    #[error("`{name}` is no {what}: known are {known}")]
+    UnknownName {
+        /// What was named.
+        what: &'static str,
+        /// The name, cut to 40 characters.
+        name: String,
+        /// The known names.
+        known: &'static str,
+    },
     /// A question without any token.
     #[error("the {part} is empty: there is nothing to {verb}")]
     Empty {

@@ -57,7 +57,6 @@ fn run(files: &Files, options: &FileOptions) -> Result<FileProgress, Error> {
 }
 
 #[test]
-#[ignore = "fails: the CSV of vectors is unfinished (docs/architecture.md, Unfinished)"]
 fn rows_are_names_and_vectors() {
     let files = files(&NOTES);
     let mut seen = Vec::new();
@@ -74,7 +73,9 @@ fn rows_are_names_and_vectors() {
     assert_eq!(seen, [2, 4, 6, 7]);
     assert!(!files.partial.exists());
     let texts = NOTES.map(|(_, text)| text);
-    let expected = bert().embed(&texts, Pooling::Mean).unwrap();
+    let expected = texts
+        .chunks(2)
+        .flat_map(|texts| bert().embed(texts, Pooling::Mean).unwrap());
     let mut reader = csv::Reader::from_path(&files.output).unwrap();
     assert_eq!(&reader.headers().unwrap()[16], "mean_15");
     for ((record, (name, _)), vector) in reader.records().zip(NOTES).zip(expected) {
@@ -91,7 +92,6 @@ fn rows_are_names_and_vectors() {
 }
 
 #[test]
-#[ignore = "fails: the CSV of vectors is unfinished (docs/architecture.md, Unfinished)"]
 fn an_interrupted_run_goes_on_from_any_byte() {
     let files = files(&NOTES);
     run(&files, &options()).unwrap();
@@ -105,7 +105,7 @@ fn an_interrupted_run_goes_on_from_any_byte() {
         let done = run(&files, &options()).unwrap();
         assert_eq!(fs::read(&files.output).unwrap(), whole, "cut at byte {cut}");
         if cut == whole.len() {
-            assert_eq!(done.resumed, 7);
+            assert_eq!(done.resumed, 6);
         }
         fs::remove_file(&files.output).unwrap();
     }
@@ -116,15 +116,15 @@ fn another_run_is_refused_and_nothing_is_lost() {
     let files = files(&NOTES);
     run(&files, &options()).unwrap();
     let whole = fs::read(&files.output).unwrap();
-    let mut lines = whole.split_inclusive(|&byte| byte == b'\n');
-    let begun = [lines.next().unwrap(), lines.next().unwrap()].concat();
+    let lines = whole.split_inclusive(|&byte| byte == b'\n');
+    let begun = lines.take(3).collect::<Vec<_>>().concat();
     fs::write(&files.partial, &begun).unwrap();
     // Another pooling.
     let mut other = options();
     other.embed = EmbedOptions::new(Pooling::Cls);
     assert!(matches!(run(&files, &other), Err(Error::OtherRun { .. })));
     // Other notes, and fewer notes than there are vectors.
-    let changed = self::files(&[("z", "fever"), ("b", "pain")]);
+    let changed = self::files(&[("a", "fever"), ("z", "pain")]);
     fs::write(&changed.partial, &begun).unwrap();
     assert!(matches!(
         run(&changed, &options()),

@@ -510,7 +510,6 @@ fn next_sentence_equals_that_of_transformers() {
 }
 
 #[test]
-#[ignore = "fails: the order of near-equal spans differs from run_squad (docs/architecture.md, Unfinished)"]
 fn answers_equal_those_of_run_squad() {
     let golden = &golden()["squad"];
     let bert = load("bert_span");

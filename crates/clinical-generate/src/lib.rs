@@ -3,6 +3,7 @@
 mod beam;
 mod config;
 mod constraint;
+mod control;
 mod decode;
 mod distribution;
 mod error;
@@ -14,13 +15,16 @@ mod output;
 mod prefix;
 mod processors;
 mod queue;
+mod rank;
 mod row;
 mod sampler;
 mod score;
 mod text;
+mod validate;
 
-pub use config::{CancelFlag, EarlyStopping, Generation, Processor};
+pub use config::{EarlyStopping, Generation};
 pub use constraint::{Allowed, Constraint, Matcher, TokenMask};
+pub use control::{CancelFlag, Processor};
 pub use decode::generate;
 pub use distribution::distribution;
 pub use error::GenerateError;

@@ -12,7 +12,9 @@ use crate::{Generation, math};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Candidate {
     pub(crate) id: u32,
-    /// `e^((score - max) / temperature)`: its probability times a common factor.
+    /// `(score - max) / temperature`.
+    log_weight: f32,
+    /// `e^log_weight`: its probability times a common factor.
     pub(crate) weight: f32,
 }
 
@@ -111,44 +113,48 @@ impl Sampler {
     /// Fills the list with the tokens that top-k keeps, or with those that a later filter has to look at. Returns the
     /// total weight of tokens that are left out because top-p is sure to remove them.
     fn collect(&mut self, scores: &[f32], max: f32) -> f64 {
-        let temperature = self.temperature;
+        let log_weight = |score: f32| match self.temperature {
+            1.0 => score - max,
+            temperature => (score - max) / temperature,
+        };
         if self.top_k > 0 && self.top_k < scores.len() {
             let least = kth_largest(scores, self.top_k, &mut self.largest);
             for (id, &score) in scores.iter().enumerate() {
                 if score >= least && score > f32::NEG_INFINITY {
                     self.kept.push(Candidate {
                         id: id as u32,
-                        weight: ((score - max) / temperature).exp(),
+                        log_weight: log_weight(score),
+                        weight: log_weight(score).exp(),
                     });
                 }
             }
             return 0.0;
         }
-        math::exp_all(scores, max, temperature, &mut self.weights);
+        math::exp_all(scores, max, self.temperature, &mut self.weights);
         let total: f64 = sum(&self.weights);
-        // Tokens at or below this weight weigh at most 1 - top_p together. Half of it leaves room for rounding.
-        let negligible = (0.5 * (1.0 - self.top_p) * total / scores.len() as f64) as f32;
+        // Tokens at or below this weight weigh at most 1 - top_p together; half of it leaves room for rounding. Without
+        // top-p, min-p comes first, and the weight of the likeliest token is 1.
+        let negligible = match self.top_p {
+            1.0 => 0.999 * self.min_p,
+            top_p => 0.5 * (1.0 - top_p) * total / scores.len() as f64,
+        } as f32;
         let mut removed = 0.0;
-        for (id, (&weight, &score)) in self.weights.iter().zip(scores).enumerate() {
-            if weight > negligible && score > f32::NEG_INFINITY {
-                self.kept.push(Candidate {
-                    id: id as u32,
-                    weight,
-                });
-            } else {
-                removed += f64::from(weight);
-            }
-        }
-        if self.kept.len() < self.min_keep {
+        for negligible in [negligible, -1.0] {
             self.kept.clear();
             removed = 0.0;
             for (id, (&weight, &score)) in self.weights.iter().zip(scores).enumerate() {
-                if score > f32::NEG_INFINITY {
+                if weight <= negligible {
+                    removed += f64::from(weight);
+                } else if score > f32::NEG_INFINITY {
                     self.kept.push(Candidate {
                         id: id as u32,
+                        log_weight: log_weight(score),
                         weight,
                     });
                 }
+            }
+            if self.kept.len() >= self.min_keep {
+                break;
             }
         }
         removed
@@ -191,38 +197,44 @@ impl Sampler {
     /// Keeps the tokens whose information is closest to the expected information until they reach `typical_p` together.
     fn keep_typical(&mut self) {
         let total = self.total();
-        let information = |c: &Candidate| -(f64::from(c.weight) / total).ln();
-        let entropy: f64 = self
-            .kept
-            .iter()
-            .filter(|c| c.weight > 0.0)
-            .map(|c| f64::from(c.weight) / total * information(c))
-            .sum();
+        let log_total = total.ln();
+        let information = |c: &Candidate| log_total - f64::from(c.log_weight);
+        let share = |c: &Candidate| f64::from(c.weight) / total;
+        let entropy: f64 = self.kept.iter().map(|c| share(c) * information(c)).sum();
+        let surprise = |c: &Candidate| (information(c) - entropy).abs() as f32;
         self.surprise.clear();
-        self.surprise.extend(
-            self.kept
-                .iter()
-                .map(|c| ((information(c) - entropy).abs() as f32, *c)),
-        );
         self.surprise
-            .sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.id.cmp(&b.1.id)));
+            .extend(self.kept.iter().map(|c| (surprise(c), *c)));
+        let order = |a: &(f32, Candidate), b: &(f32, Candidate)| {
+            a.0.total_cmp(&b.0).then(a.1.id.cmp(&b.1.id))
+        };
+        // A few tokens are enough as a rule: sort them first, and more only if they do not reach the probability.
+        let all = self.surprise.len();
+        let mut sorted = 0;
+        let mut count = 256.max(self.min_keep);
         let mut mass = 0.0;
-        let mut last = self.surprise.len() - 1;
-        for (at, (_, candidate)) in self.surprise.iter().enumerate() {
-            mass += f64::from(candidate.weight) / total;
-            if mass as f32 >= self.typical_p as f32 {
-                last = at;
-                break;
+        let mut limit = None;
+        while limit.is_none() && sorted < all {
+            let rest = &mut self.surprise[sorted..];
+            count = count.min(rest.len());
+            if count < rest.len() {
+                rest.select_nth_unstable_by(count - 1, order);
             }
+            rest[..count].sort_unstable_by(order);
+            limit = rest[..count].iter().find_map(|(surprise, candidate)| {
+                mass += share(candidate);
+                (mass as f32 >= self.typical_p as f32).then_some(*surprise)
+            });
+            sorted += count;
+            count *= 8;
         }
-        let limit = self.surprise[last].0;
-        let count = self
-            .surprise
-            .partition_point(|&(surprise, _)| surprise <= limit);
+        // Everything that is as close as the last one stays, and the first few in any case.
+        let limit = limit.unwrap_or(f32::INFINITY);
+        let nearest = self.min_keep.min(all);
         self.kept.clear();
-        let keep = count.max(self.min_keep.min(self.surprise.len()));
-        self.kept
-            .extend(self.surprise[..keep].iter().map(|&(_, c)| c));
+        let kept = self.surprise.iter().enumerate();
+        let kept = kept.filter(|(at, (surprise, _))| *at < nearest || *surprise <= limit);
+        self.kept.extend(kept.map(|(_, (_, candidate))| *candidate));
     }
 
     fn total(&self) -> f64 {
@@ -351,6 +363,24 @@ mod tests {
                 }
             }
         }
+        if options.typical_p < 1.0 {
+            let p = softmax(&scores);
+            let entropy: f64 = p.iter().filter(|&&p| p > 0.0).map(|p| -p * p.ln()).sum();
+            let distance: Vec<f64> = p.iter().map(|p| (-p.ln() - entropy).abs()).collect();
+            let mut order: Vec<usize> = (0..p.len()).collect();
+            order.sort_by(|&a, &b| distance[a].total_cmp(&distance[b]));
+            let mut mass = 0.0;
+            let last = order.iter().find(|&&id| {
+                mass += p[id];
+                mass >= options.typical_p
+            });
+            let limit = last.map_or(f64::INFINITY, |&id| distance[id]);
+            for (score, distance) in scores.iter_mut().zip(distance) {
+                if distance > limit {
+                    *score = f64::NEG_INFINITY;
+                }
+            }
+        }
         softmax(&scores)
     }
 
@@ -373,6 +403,9 @@ mod tests {
             options(1.0, 0, 0.999, 0.0),
             options(1.0, 0, 1.0, 0.05),
             options(0.8, 40, 0.95, 0.02),
+            options(1.0, 0, 1.0, 0.0).with_typical_p(0.2),
+            options(1.0, 0, 1.0, 0.0).with_typical_p(0.95),
+            options(1.5, 0, 0.9, 0.01).with_typical_p(0.5),
         ]
         .into_iter()
         .enumerate()

@@ -1,7 +1,7 @@
 //! How likely a model finds a given continuation.
 
-use crate::config::check_vocabulary;
 use crate::decode::host;
+use crate::validate::check_vocabulary;
 use crate::{GenerateError, ModelError, StepModel, math};
 
 /// The log-probabilities of one given continuation.

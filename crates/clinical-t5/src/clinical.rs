@@ -6,11 +6,11 @@ use std::path::Path;
 use clinical_deid::Normalizer;
 use clinical_generate::{Cancel, EndTokens, Generated, Generation, Step, generate};
 use clinical_tokenizer::Tokenizer;
-use clinical_weights::{CheckpointDir, LoadOptions, LoadReport, load_from};
+use clinical_weights::{Checkpoint, CheckpointDir, LoadOptions, LoadReport, load_from};
 
 use crate::options::{LongInput, Output, Score};
 use crate::text::Text;
-use crate::{Error, Pooling, Seq2SeqBatch, T5, T5Config};
+use crate::{Error, Pooling, Seq2SeqBatch, T5, T5Config, demo};
 
 /// Texts of one encoder pass in [`ClinicalT5::embed`]: enough to keep a CPU busy, few enough to stay small.
 const EMBED_ROWS: usize = 8;
@@ -51,13 +51,42 @@ impl ClinicalT5 {
     /// [`Error`] with one sentence that says what is wrong with the directory and what to do.
     pub fn load(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<Self, Error> {
         let dir = CheckpointDir::open_with(dir.as_ref(), options.allow_links)?;
-        let mut config = T5Config::from_dir(&dir, "config.json")?;
+        let config = T5Config::from_dir(&dir, "config.json")?;
         let tokenizer = Tokenizer::from_dir(dir.path())?;
-        let weights = dir.weights()?;
+        Self::from_checkpoint(config, tokenizer, &dir.weights()?, options)
+    }
+
+    /// The demonstration model inside this crate: a toy trained on invented notes (`docs/demo-models.md`). It expands
+    /// abbreviations (`expand: CHF`), fills masked spans, and answers small MedNLI-like and RadQA-like inputs.
+    ///
+    /// # Errors
+    ///
+    /// None in practice; those of [`load`](Self::load).
+    pub fn embedded() -> Result<Self, Error> {
+        Self::embedded_with(&LoadOptions::default())
+    }
+
+    /// The demonstration model, with a device or a precision of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub fn embedded_with(options: &LoadOptions) -> Result<Self, Error> {
+        let config = T5Config::from_json(demo::CONFIG.as_bytes())?;
+        let weights = Checkpoint::from_bytes(demo::WEIGHTS)?;
+        Self::from_checkpoint(config, demo::tokenizer()?, &weights, options)
+    }
+
+    fn from_checkpoint(
+        mut config: T5Config,
+        tokenizer: Tokenizer,
+        weights: &Checkpoint,
+        options: &LoadOptions,
+    ) -> Result<Self, Error> {
         config.find_head(weights.tensor("lm_head.weight").is_some());
         let mut model = config.init(&options.device);
         let keys = clinical_weights::FromCheckpoint::key_map(&model);
-        let report = load_from(&mut model, &keys, &weights, options)?;
+        let report = load_from(&mut model, &keys, weights, options)?;
         Ok(Self::new(config, model, tokenizer, report))
     }
 

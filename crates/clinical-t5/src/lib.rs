@@ -5,6 +5,7 @@ mod batch;
 mod bucket;
 mod clinical;
 mod config;
+mod demo;
 mod error;
 mod feed_forward;
 mod fill;

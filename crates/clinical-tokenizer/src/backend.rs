@@ -114,8 +114,12 @@ impl Backend {
 
     /// Number of tokens of a text, without the work for offsets where that can be saved.
     pub(crate) fn count(&self, text: &str, add_special: bool) -> Result<usize> {
-        self.encode(text, None, add_special)
-            .map(|encoding| encoding.len())
+        match self {
+            Self::Engine(engine) => engine.count(text, add_special),
+            _ => self
+                .encode(text, None, add_special)
+                .map(|encoding| encoding.len()),
+        }
     }
 
     pub(crate) fn token_to_id(&self, name: &str) -> Option<u32> {

@@ -311,12 +311,6 @@ pub enum Error {
         /// What it was doing.
         action: &'static str,
     },
-    /// The options do not fit together.
-    #[error("{what}")]
-    Options {
-        /// What does not fit and what to do.
-        what: String,
-    },
 }
 
 impl Error {

@@ -22,11 +22,10 @@ pub(crate) fn save(inner: &Inner, directory: &Path) -> Result<()> {
                 Family::T5 => "spiece.model",
                 Family::Llama => "tokenizer.model",
             };
-            let Some(bytes) = &inner.model_file else {
-                let what = "a tokenizer that was put together from pieces has no model file to save; save the GGUF it came from".to_owned();
-                return Err(Error::Options { what });
-            };
-            write(directory, name, bytes)?;
+            match &inner.model_file {
+                Some(bytes) => write(directory, name, bytes)?,
+                None => write(directory, name, &slow.processor.model.to_bytes())?,
+            }
         }
         Backend::Bert(slow) => {
             let mut text = slow.lines.join("\n");

@@ -1,4 +1,4 @@
-//! Hostile and damaged files: each is a named error, takes little memory and time, and never panics.
+//! Hostile and damaged SentencePiece models and word lists: each is a named error and never panics.
 
 mod common;
 
@@ -10,9 +10,8 @@ use clinical_tokenizer::{
     AddedToken, Error, Piece, PieceKind, SentencePieceKind, SentencePieceModel,
     SentencePieceOptions, Tokenizer,
 };
-use common::{case, data};
+use common::{case, data, exercise};
 use proptest::prelude::*;
-use serde_json::{Value, json};
 
 const MODELS: [&str; 4] = [
     "t5.model",
@@ -20,15 +19,6 @@ const MODELS: [&str; 4] = [
     "odd_bpe.model",
     "odd_unigram.model",
 ];
-const TEXTS: [&str; 6] = [
-    "",
-    " ",
-    "The patient  has fever.",
-    "[Name] <extra_id_0> </s>",
-    "é😀\u{301}▁\0",
-    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-];
-
 fn model(name: &str) -> Vec<u8> {
     fs::read(data().join("models").join(name)).unwrap()
 }
@@ -72,28 +62,6 @@ fn error(bytes: &[u8]) -> Error {
     SentencePieceModel::from_bytes(bytes)
         .err()
         .unwrap_or_else(|| panic!("{} bytes were accepted", bytes.len()))
-}
-
-/// Uses a tokenizer in every way.
-fn exercise(tokenizer: &Tokenizer) {
-    for text in TEXTS {
-        let encoding = tokenizer.encode(text, true);
-        let _ = tokenizer.encode_pair(text, "b", false);
-        if let Ok(encoding) = encoding {
-            let _ = (
-                tokenizer.decode(encoding.ids(), true),
-                tokenizer.decode(encoding.ids(), false),
-            );
-        }
-    }
-    let ids: Vec<u32> = (0..60).chain([999_999, u32::MAX]).collect();
-    let _ = tokenizer.decode(&ids, false);
-    let _ = (
-        tokenizer.vocab_size(),
-        tokenizer.special(),
-        tokenizer.added_tokens(),
-        tokenizer.resolution().to_string(),
-    );
 }
 
 #[test]
@@ -213,27 +181,15 @@ fn a_model_that_is_cut_off_is_refused() {
 }
 
 #[test]
-fn a_json_file_that_is_cut_off_is_refused() {
-    for name in ["fast_t5", "fast_bpe", "fast_llama", "fast_bert", "bare_t5"] {
-        let bytes = fs::read(data().join("models").join(name).join("tokenizer.json")).unwrap();
-        for i in 0..64 {
-            let cut = bytes.len() * i / 64;
-            assert!(
-                matches!(
-                    Tokenizer::from_bytes(&bytes[..cut], None),
-                    Err(Error::Json { .. })
-                ),
-                "{name} cut at {cut}"
-            );
-        }
-    }
-}
-
-#[test]
 fn damaged_models_never_panic() {
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(400));
+    let opened = std::cell::Cell::new(0);
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
     let files: Vec<Vec<u8>> = MODELS.iter().map(|name| model(name)).collect();
-    let edits = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6);
+    let edits = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..3);
     runner
         .run(
             &(0..MODELS.len(), edits, any::<bool>()),
@@ -250,6 +206,7 @@ fn damaged_models_never_panic() {
                     bytes[at] = value;
                 }
                 if let Ok(model) = SentencePieceModel::from_bytes(&bytes) {
+                    opened.set(opened.get() + 1);
                     for options in [SentencePieceOptions::llama(), SentencePieceOptions::t5()] {
                         exercise(&Tokenizer::from_sentencepiece(model.clone(), &options).unwrap());
                     }
@@ -258,6 +215,7 @@ fn damaged_models_never_panic() {
             },
         )
         .unwrap();
+    assert!(opened.get() > 60, "only {} of 400 opened", opened.get());
 }
 
 proptest! {
@@ -316,250 +274,6 @@ proptest! {
             prop_assert!(encoding.ids().iter().all(|&id| tokenizer.id_to_token(id).is_some()));
         }
     }
-}
-
-/// A small `tokenizer.json` with one part replaced.
-fn broken(part: &str, value: Value) -> Option<Error> {
-    let text = fs::read(data().join("models/fast_llama/tokenizer.json")).unwrap();
-    let mut file: Value = serde_json::from_slice(&text).unwrap();
-    let mut at = &mut file;
-    for key in part.split('/') {
-        at = match at {
-            Value::Object(map) => map.entry(key).or_insert(Value::Null),
-            Value::Array(list) => &mut list[key.parse::<usize>().unwrap()],
-            _ => panic!("{part}"),
-        };
-    }
-    *at = value;
-    Tokenizer::from_bytes(file.to_string().as_bytes(), None).err()
-}
-
-#[test]
-fn every_rule_of_a_json_file_has_its_error() {
-    let refused = |part: &str, value: Value| {
-        broken(part, value).unwrap_or_else(|| panic!("{part} was accepted"))
-    };
-    assert!(broken("version", json!("1.0")).is_none());
-    assert!(matches!(
-        refused("model/merges/0", json!(["▁", "no such piece"])),
-        Error::MergeOutOfVocabulary { index: 0 }
-    ));
-    assert!(matches!(
-        refused("model/merges/0", json!("a b c")),
-        Error::MergeLine { line: 1 }
-    ));
-    assert!(matches!(
-        refused("model/merges/0", json!(["a", "b", "c"])),
-        Error::Json { .. }
-    ));
-    assert!(matches!(
-        refused("model/continuing_subword_prefix", json!("▁▁▁▁▁▁")),
-        Error::MergeOutOfVocabulary { .. }
-    ));
-    assert!(matches!(
-        refused("model/vocab/x", json!(4_000_000)),
-        Error::TokenId { id: 4_000_000, .. }
-    ));
-    assert!(matches!(
-        refused("model/vocab/x", json!(5)),
-        Error::SharedTokenId { id: 5 }
-    ));
-    assert!(matches!(
-        refused("model/vocab", json!({})),
-        Error::VocabularySize { found: 0, .. }
-    ));
-    assert!(matches!(
-        refused("added_tokens/3/id", json!(900)),
-        Error::AddedTokenId {
-            declared: 900,
-            given: 800,
-            ..
-        }
-    ));
-    assert!(matches!(
-        refused("added_tokens/3/content", json!("x".repeat(600))),
-        Error::AddedTokens { .. }
-    ));
-    let template = |single: Value, tokens: Value| json!({"type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": tokens});
-    let missing = template(
-        json!([{"SpecialToken": {"id": "<none>", "type_id": 0}}]),
-        json!({}),
-    );
-    assert!(matches!(
-        refused("post_processor", missing.clone()),
-        Error::Component {
-            part: "post_processor",
-            ..
-        }
-    ));
-    assert!(matches!(
-        refused(
-            "post_processor",
-            json!({"type": "Sequence", "processors": [missing]})
-        ),
-        Error::Component { .. }
-    ));
-    let second = template(json!([{"Sequence": {"id": "B", "type_id": 0}}]), json!({}));
-    assert!(matches!(
-        refused("post_processor", second),
-        Error::Component {
-            part: "post_processor",
-            ..
-        }
-    ));
-    let uneven = template(
-        json!([]),
-        json!({"x": {"id": "x", "ids": [1, 2], "tokens": ["x"]}}),
-    );
-    assert!(matches!(
-        refused("post_processor", uneven),
-        Error::Component {
-            part: "post_processor",
-            ..
-        }
-    ));
-    assert!(matches!(
-        refused("pre_tokenizer", json!({"type": "FixedLength", "length": 0})),
-        Error::Component {
-            part: "pre_tokenizer",
-            ..
-        }
-    ));
-    let grow = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaaaa"});
-    assert!(matches!(
-        refused(
-            "normalizer",
-            json!({"type": "Sequence", "normalizers": vec![grow; 30]})
-        ),
-        Error::NormalizerGrowth { .. }
-    ));
-    let empty = json!({"type": "Replace", "pattern": {"String": ""}, "content": "a"});
-    assert!(matches!(
-        refused("normalizer", empty),
-        Error::Component {
-            part: "normalizer",
-            ..
-        }
-    ));
-    for text in ["AAAA", "!!!!", "AAQAAA=="] {
-        let rules = json!({"type": "Precompiled", "precompiled_charsmap": text});
-        assert!(
-            matches!(refused("normalizer", rules), Error::Charsmap { .. }),
-            "{text}"
-        );
-    }
-    assert!(matches!(
-        refused("decoder", json!({"type": "NoSuchDecoder"})),
-        Error::Engine { .. }
-    ));
-    assert!(matches!(
-        refused("model", json!({"type": "Unigram", "vocab": [["a", 0.0]]})),
-        Error::Component { part: "model", .. }
-    ));
-    assert!(matches!(
-        refused(
-            "model",
-            json!({"type": "Unigram", "vocab": {"a": 0}, "unk_id": 0})
-        ),
-        Error::Component { part: "model", .. }
-    ));
-    assert!(matches!(
-        refused(
-            "model",
-            json!({"type": "WordPiece", "vocab": {"a": 0}, "max_input_chars_per_word": 1_000_000_000_u64})
-        ),
-        Error::Component { .. }
-    ));
-    assert!(matches!(refused("model", Value::Null), Error::Json { .. }));
-}
-
-/// All places in a JSON value.
-fn places(value: &Value, path: &str, out: &mut Vec<String>) {
-    out.push(path.to_owned());
-    match value {
-        Value::Object(map) => map.iter().for_each(|(key, value)| {
-            places(
-                value,
-                &format!("{path}/{}", key.replace('~', "~0").replace('/', "~1")),
-                out,
-            )
-        }),
-        Value::Array(list) => list
-            .iter()
-            .enumerate()
-            .for_each(|(i, value)| places(value, &format!("{path}/{i}"), out)),
-        _ => {}
-    }
-}
-
-#[test]
-fn json_files_with_odd_values_never_panic() {
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(300));
-    for name in ["fast_llama", "fast_t5", "fast_bert", "fast_bpe"] {
-        let text = fs::read(data().join("models").join(name).join("tokenizer.json")).unwrap();
-        let mut file: Value = serde_json::from_slice(&text).unwrap();
-        let (mut rest, mut all) = (Vec::new(), Vec::new());
-        places(&file, "", &mut all);
-        // Most places are in the vocabulary; the others are where the structure is.
-        rest.extend(
-            all.iter()
-                .filter(|path| {
-                    !path.starts_with("/model/vocab") && !path.starts_with("/model/merges")
-                })
-                .cloned(),
-        );
-        let odd = prop_oneof![
-            Just(json!(null)),
-            Just(json!(-1)),
-            Just(json!(0)),
-            Just(json!(1_000_000_007_u64)),
-            Just(json!(1e300)),
-            Just(json!("")),
-            Just(json!("x")),
-            Just(json!("▁")),
-            Just(json!([])),
-            Just(json!({})),
-            Just(json!(true)),
-            Just(json!([["a", 1.5]])),
-            Just(json!({"type": "Sequence"})),
-            Just(json!("(a+)+$")),
-        ];
-        let edit = (any::<prop::sample::Index>(), odd, any::<bool>());
-        runner
-            .run(&prop::collection::vec(edit, 1..3), |edits| {
-                let mut changed = file.clone();
-                for (index, value, anywhere) in edits {
-                    let path = if anywhere {
-                        &all[index.index(all.len())]
-                    } else {
-                        &rest[index.index(rest.len())]
-                    };
-                    if let Some(place) = changed.pointer_mut(path) {
-                        *place = value;
-                    }
-                }
-                if let Ok(tokenizer) = Tokenizer::from_bytes(changed.to_string().as_bytes(), None) {
-                    exercise(&tokenizer);
-                }
-                Ok(())
-            })
-            .unwrap();
-        file = Value::Null;
-        assert!(file.is_null());
-    }
-}
-
-#[test]
-fn deep_nesting_is_refused() {
-    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    assert!(matches!(
-        Tokenizer::from_bytes(deep.as_bytes(), None),
-        Err(Error::Json { .. })
-    ));
-    assert!(matches!(
-        Tokenizer::from_bytes(b"{}", Some(deep.as_bytes())),
-        Err(Error::Json { .. })
-    ));
 }
 
 #[test]

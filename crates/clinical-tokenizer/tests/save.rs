@@ -3,7 +3,7 @@
 
 mod common;
 
-use clinical_tokenizer::{AddedToken, Tokenizer};
+use clinical_tokenizer::{AddedToken, SentencePieceModel, SentencePieceOptions, Tokenizer};
 use common::{cases, corpus};
 
 #[test]
@@ -88,6 +88,28 @@ fn tokens_added_later_are_saved_too() {
             left.iter()
                 .all(|name| !name.to_string_lossy().ends_with(".part")),
             "{left:?}"
+        );
+    }
+}
+
+#[test]
+fn a_model_that_was_put_together_is_saved_as_a_model_file() {
+    let bytes = std::fs::read(common::data().join("models/llama.model")).unwrap();
+    let model = SentencePieceModel::from_bytes(&bytes).unwrap();
+    let parts =
+        SentencePieceModel::from_pieces(model.kind(), model.pieces().to_vec(), true).unwrap();
+    let mut options = SentencePieceOptions::llama();
+    options.legacy = false;
+    options.added.push((800, AddedToken::new("[Name]")));
+    let tokenizer = Tokenizer::from_sentencepiece(parts, &options).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    tokenizer.save(directory.path()).unwrap();
+    let again = Tokenizer::from_dir(directory.path()).unwrap();
+    for line in corpus() {
+        assert_eq!(
+            again.encode(&line, true).unwrap(),
+            tokenizer.encode(&line, true).unwrap(),
+            "{line:?}"
         );
     }
 }

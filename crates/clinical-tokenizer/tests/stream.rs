@@ -29,7 +29,11 @@ fn parts_of_any_ids_concatenate_to_the_whole() {
         prop_oneof![4 => 0u32..900, 2 => 0u32..300, 1 => 180u32..260, 1 => any::<u32>()],
         0..60,
     );
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(300));
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
     runner
         .run(&(ids, any::<bool>()), |(ids, skip)| {
             for (name, tokenizer) in &tokenizers {

@@ -6,7 +6,7 @@ use super::text::Token;
 use super::{BertModel, ClinicalBert, Head, finite, softmax};
 use crate::Error;
 
-/// How [`ClinicalBert::answer_span_with`] works. The defaults are those of BERT's `run_squad.py`.
+/// How [`ClinicalBert::answer_span_with`] works. The numbers are those of BERT's `run_squad.py`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct SpanOptions {
@@ -18,6 +18,8 @@ pub struct SpanOptions {
     pub max_question: usize,
     /// Most tokens of an answer. Default: 30.
     pub max_answer: usize,
+    /// Whether an answer that starts or ends inside a word is extended to the whole word. Default: true.
+    pub whole_words: bool,
     /// How many starts and ends of each window are tried, and how many answers are returned at most. Default: 20.
     pub candidates: usize,
 }
@@ -29,6 +31,7 @@ impl Default for SpanOptions {
             stride: 128,
             max_question: 64,
             max_answer: 30,
+            whole_words: true,
             candidates: 20,
         }
     }
@@ -60,6 +63,13 @@ impl SpanOptions {
     #[must_use]
     pub fn max_answer(mut self, tokens: usize) -> Self {
         self.max_answer = tokens;
+        self
+    }
+
+    /// Sets [`Self::whole_words`].
+    #[must_use]
+    pub fn whole_words(mut self, whole: bool) -> Self {
+        self.whole_words = whole;
         self
     }
 
@@ -187,7 +197,7 @@ impl ClinicalBert {
             .map(|(null, _)| *null)
             .fold(f32::INFINITY, f32::min);
         let spans = found.into_iter().flat_map(|(_, spans)| spans).collect();
-        Ok(choose(spans, null, &tokens, context, options.candidates))
+        Ok(choose(spans, null, &tokens, context, options))
     }
 
     /// The tokens of the context in each row.
@@ -290,7 +300,7 @@ fn choose(
     null: f32,
     tokens: &[Token],
     context: &str,
-    limit: usize,
+    options: &SpanOptions,
 ) -> SpanAnswer {
     spans.sort_by(|a, b| b.score.total_cmp(&a.score));
     let mut kept: Vec<(Range<usize>, f32)> = Vec::new();
@@ -298,11 +308,20 @@ fn choose(
     let better = spans.iter().filter(|span| span.score >= null).count();
     for (place, span) in spans.iter().enumerate() {
         let taken = kept.len() + usize::from(place >= better);
-        if taken >= limit {
+        if taken >= options.candidates {
             break;
         }
-        let bytes = tokens[span.tokens.start].bytes.start..tokens[span.tokens.end - 1].bytes.end;
-        let same = |range: &Range<usize>| context[range.clone()] == context[bytes.clone()];
+        let Range { mut start, mut end } = span.tokens.clone();
+        if options.whole_words {
+            while start > 0 && tokens[start].continues {
+                start -= 1;
+            }
+            while tokens.get(end).is_some_and(|token| token.continues) {
+                end += 1;
+            }
+        }
+        let bytes = tokens[start].bytes.start..tokens[end - 1].bytes.end;
+        let same = |range: &Range<usize>| context.get(range.clone()) == context.get(bytes.clone());
         if !kept.iter().any(|(range, _)| same(range)) {
             kept.push((bytes, span.score));
         }
@@ -339,5 +358,47 @@ mod tests {
         assert_eq!(widest(&windows, 7), 1);
         assert_eq!(widest(&windows, 11), 1);
         assert_eq!(widest(&windows, 13), 1);
+    }
+
+    #[test]
+    fn answers_are_whole_words_and_each_text_once() {
+        let context = "ab ab c";
+        let token = |bytes: Range<usize>, continues| Token {
+            id: 0,
+            bytes,
+            continues,
+        };
+        let tokens = [
+            token(0..1, false),
+            token(1..2, true),
+            token(3..4, false),
+            token(4..5, true),
+            token(6..7, false),
+        ];
+        let spans = || {
+            [(3.0, 1..2), (2.0, 2..3), (1.0, 4..5), (0.5, 0..1)]
+                .map(|(score, tokens)| Span { score, tokens })
+                .into()
+        };
+        let ranges = |options: &SpanOptions| -> Vec<Range<usize>> {
+            let found = choose(spans(), 0.0, &tokens, context, options);
+            found
+                .candidates
+                .into_iter()
+                .map(|candidate| candidate.range)
+                .collect()
+        };
+        let options = SpanOptions::default();
+        assert_eq!(ranges(&options), [0..2, 6..7]);
+        assert_eq!(ranges(&options.whole_words(false)), [1..2, 3..4, 6..7]);
+        assert_eq!(
+            ranges(&options.whole_words(false).candidates(2)),
+            [1..2, 3..4]
+        );
+        // "No answer" takes the place behind the spans that score at least as much.
+        let found = choose(spans(), 2.5, &tokens, context, &options.candidates(2));
+        assert_eq!(found.candidates.len(), 1);
+        assert_eq!(found.best(0.0), Some(&found.candidates[0]));
+        assert!((found.no_answer.probability + found.candidates[0].probability - 1.0).abs() < 1e-6);
     }
 }

@@ -3,7 +3,7 @@
 use burn::tensor::{Bool, Tensor, TensorData};
 
 use super::text::{LongText, OwnedRow};
-use super::{ClinicalBert, finite};
+use super::{ClinicalBert, finite, unknown};
 use crate::Error;
 use crate::model::first;
 
@@ -17,6 +17,20 @@ pub enum Pooling {
     Mean,
     /// The largest value of each dimension over all tokens.
     Max,
+}
+
+impl std::str::FromStr for Pooling {
+    type Err = Error;
+
+    /// `cls`, `mean`, `max`.
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Ok(match name {
+            "cls" => Self::Cls,
+            "mean" => Self::Mean,
+            "max" => Self::Max,
+            _ => return Err(unknown("pooling", name, "cls, mean, max")),
+        })
+    }
 }
 
 /// How [`ClinicalBert::embed_with`] works.

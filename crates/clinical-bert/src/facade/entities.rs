@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::best;
+use super::{best, unknown};
+use crate::Error;
 
 /// How the labels of tokens become spans: the strategies of `transformers`' `TokenClassificationPipeline`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -20,6 +21,28 @@ pub enum Aggregation {
     Average,
     /// As [`Simple`](Self::Simple) over whole words, each with the label of its surest token.
     Max,
+}
+
+impl std::str::FromStr for Aggregation {
+    type Err = Error;
+
+    /// The names of `transformers`: `none`, `simple`, `first`, `average`, `max`.
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Ok(match name {
+            "none" => Self::None,
+            "simple" => Self::Simple,
+            "first" => Self::First,
+            "average" => Self::Average,
+            "max" => Self::Max,
+            _ => {
+                return Err(unknown(
+                    "aggregation",
+                    name,
+                    "none, simple, first, average, max",
+                ));
+            }
+        })
+    }
 }
 
 /// A labelled span.

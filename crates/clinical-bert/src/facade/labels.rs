@@ -1,13 +1,34 @@
 //! The label sets of the i2b2 tasks, as the published `run_ner.py` of clinicalBERT has them.
 
+use super::unknown;
+use crate::Error;
+
 /// The kinds of spans of one task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LabelSet {
-    /// The task.
+    /// The task, `i2b2-2010` for example.
     pub name: &'static str,
     /// The kinds of spans, in the published order.
     pub entities: &'static [&'static str],
+}
+
+impl std::str::FromStr for LabelSet {
+    type Err = Error;
+
+    /// One of the sets in this crate by its name.
+    fn from_str(name: &str) -> Result<Self, Error> {
+        [I2B2_2006, I2B2_2010, I2B2_2012, I2B2_2014]
+            .into_iter()
+            .find(|set| set.name == name)
+            .ok_or_else(|| {
+                unknown(
+                    "label set",
+                    name,
+                    "i2b2-2006, i2b2-2010, i2b2-2012, i2b2-2014",
+                )
+            })
+    }
 }
 
 impl LabelSet {
@@ -36,7 +57,7 @@ impl LabelSet {
 
 /// De-identification (Uzuner et al. 2007).
 pub const I2B2_2006: LabelSet = LabelSet {
-    name: "i2b2 2006",
+    name: "i2b2-2006",
     entities: &[
         "ID", "HOSPITAL", "PATIENT", "PHONE", "DATE", "DOCTOR", "LOCATION", "AGE",
     ],
@@ -44,13 +65,13 @@ pub const I2B2_2006: LabelSet = LabelSet {
 
 /// Concepts (Uzuner et al. 2011).
 pub const I2B2_2010: LabelSet = LabelSet {
-    name: "i2b2 2010",
+    name: "i2b2-2010",
     entities: &["problem", "treatment", "test"],
 };
 
 /// Events of timelines (Sun et al. 2013).
 pub const I2B2_2012: LabelSet = LabelSet {
-    name: "i2b2 2012",
+    name: "i2b2-2012",
     entities: &[
         "OCCURRENCE",
         "EVIDENTIAL",
@@ -63,7 +84,7 @@ pub const I2B2_2012: LabelSet = LabelSet {
 
 /// De-identification (Stubbs et al. 2015).
 pub const I2B2_2014: LabelSet = LabelSet {
-    name: "i2b2 2014",
+    name: "i2b2-2014",
     entities: &[
         "IDNUM",
         "HOSPITAL",
@@ -117,6 +138,8 @@ mod tests {
         assert_eq!(I2B2_2006.published().len(), 21);
         assert_eq!(I2B2_2012.published().len(), 17);
         assert_eq!(I2B2_2014.published().len(), 51);
+        assert_eq!("i2b2-2012".parse::<LabelSet>().unwrap(), I2B2_2012);
+        assert!("i2b2-2009".parse::<LabelSet>().is_err());
         assert_eq!(I2B2_2014.bio()[12], "B-LOCATION-OTHER");
     }
 }

@@ -260,6 +260,14 @@ impl ClinicalBert {
     }
 }
 
+fn unknown(what: &'static str, name: &str, known: &'static str) -> Error {
+    Error::UnknownName {
+        what,
+        name: name.chars().take(40).collect(),
+        known,
+    }
+}
+
 /// The values of a tensor as f32, none of them infinite or not-a-number.
 fn finite(data: burn::tensor::TensorData) -> Result<Vec<f32>, Error> {
     let values: Vec<f32> = data

@@ -41,7 +41,8 @@ impl Table<'_> {
             let code = code
                 .replace("Generation::", "")
                 .replace(" .", ".")
-                .replace("( ", "(");
+                .replace("( ", "(")
+                .replace('|', "\\|");
             let shown = if at == 0 {
                 format!("`{code}`")
             } else {
@@ -85,9 +86,9 @@ pub fn table() -> Result<String, GenerateError> {
         "`max_new_tokens` cuts an answer; `min_new_tokens` forbids the end token before.",
     );
     rows!(table:
-        Generation::greedy().with_max_new_tokens(5),
+        Generation::greedy().with_max_new_tokens(2),
+        Generation::greedy().with_max_new_tokens(2).with_forced_last(END),
         Generation::greedy().with_min_new_tokens(20),
-        Generation::greedy().with_max_new_tokens(5).with_forced_last(END),
     );
     table.section("Sampling", "All with the same seed. A low temperature and each filter leave out unlikely tokens; a high temperature brings them in.");
     rows!(table:
@@ -96,7 +97,7 @@ pub fn table() -> Result<String, GenerateError> {
         Generation::sample().with_seed(8).with_temperature(2.0),
         Generation::sample().with_seed(8).with_top_k(2),
         Generation::sample().with_seed(8).with_top_p(0.5),
-        Generation::sample().with_seed(8).with_min_p(0.3),
+        Generation::sample().with_seed(8).with_min_p(0.9),
         Generation::sample().with_seed(8).with_typical_p(0.3),
         Generation::sample().with_seed(8).with_num_return_sequences(3),
     );
@@ -109,10 +110,13 @@ pub fn table() -> Result<String, GenerateError> {
     table.section("Beam search", "Scores are the sum of log-probabilities divided by `length^length_penalty`. Several sequences come best first.");
     rows!(table:
         Generation::beam(4).with_num_return_sequences(4),
+        Generation::beam(2),
         Generation::beam(4).with_length_penalty(0.0),
-        Generation::beam(4).with_length_penalty(3.0),
-        Generation::beam(4).with_early_stopping(EarlyStopping::True),
-        Generation::beam(4).with_early_stopping(EarlyStopping::Never).with_length_penalty(3.0),
+        Generation::beam(4).with_length_penalty(2.0).with_max_new_tokens(30),
+        Generation::beam(5).with_early_stopping(EarlyStopping::True),
+        Generation::beam(5).with_early_stopping(EarlyStopping::False),
+        Generation::beam(2).with_length_penalty(1.3).with_early_stopping(EarlyStopping::False),
+        Generation::beam(2).with_length_penalty(1.3).with_early_stopping(EarlyStopping::Never),
     );
     table.section(
         "Words that must, may or may not come",
@@ -120,11 +124,11 @@ pub fn table() -> Result<String, GenerateError> {
     );
     rows!(table:
         Generation::greedy().with_forced_first(id("seen")),
-        Generation::greedy().with_suppress([id("admitted")]),
-        Generation::greedy().with_bad_words([ids("chest pain"), ids("stable")]),
-        Generation::greedy().with_logit_bias(id("given"), 2.0),
-        Generation::greedy().with_sequence_bias(ids("admitted with fever"), 3.0),
-        Generation::greedy().with_allowed([ids("stable"), ids("discharged home"), ids("discharged to rehabilitation")]),
+        Generation::greedy().with_suppress([id("discharged")]),
+        Generation::greedy().with_bad_words([ids("discharged home"), ids("good")]),
+        Generation::greedy().with_logit_bias(id("home"), -3.0),
+        Generation::greedy().with_sequence_bias(ids("discharged to"), 3.0),
+        Generation::greedy().with_allowed([ids("stable"), ids("given aspirin"), ids("given fluids")]),
         Generation::greedy().with_processor(Processor::new(|_context, new, logits| {
             if new.len() < 3 {
                 logits.reverse();
@@ -133,8 +137,8 @@ pub fn table() -> Result<String, GenerateError> {
     );
     table.section("Stopping", "A stop string is found across token borders and is not part of the text. `deadline` and `cancel` end an answer at the next token.");
     rows!(table:
-        Generation::greedy().with_stop_sequences([ids("pain and")]),
-        Generation::greedy().with_stop_strings(["st pain"]),
+        Generation::greedy().with_min_new_tokens(12).with_stop_sequences([ids(". the patient")]),
+        Generation::greedy().with_min_new_tokens(12).with_stop_strings(["he pat"]),
     );
     Ok(table.text)
 }

@@ -3,9 +3,12 @@
 #![allow(dead_code)] // each test binary uses its own part
 
 use std::cell::RefCell;
+use std::ops::ControlFlow;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use clinical_generate::{ModelError, StepModel};
+use clinical_generate::{
+    EarlyStopping, EndTokens, Generated, Generation, ModelError, StepModel, generate,
+};
 
 /// Token 0 pads and starts an encoder-decoder's answer; token 1 ends an answer.
 pub const END: u32 = 1;
@@ -189,4 +192,31 @@ pub fn prompts(count: usize, vocabulary: u32) -> Vec<Vec<u32>> {
 /// The prompts as slices.
 pub fn slices(prompts: &[Vec<u32>]) -> Vec<&[u32]> {
     prompts.iter().map(Vec::as_slice).collect()
+}
+
+/// [`generate`] with the table's end token and without a closure.
+pub fn run(model: &TableModel, prompts: &[&[u32]], options: &Generation) -> Vec<Generated> {
+    let end = EndTokens::new([END]);
+    generate(model, prompts, &end, options, |_| ControlFlow::Continue(())).unwrap()
+}
+
+/// One option set for each strategy, with many other options on.
+pub fn strategies() -> Vec<Generation> {
+    let short = |options: Generation| options.with_max_new_tokens(20).with_log_probs(true);
+    vec![
+        short(Generation::greedy()),
+        short(Generation::greedy())
+            .with_no_repeat_ngram(2)
+            .with_repetition_penalty(1.3),
+        short(Generation::sample()).with_seed(3),
+        short(Generation::sample())
+            .with_seed(4)
+            .with_top_p(0.8)
+            .with_num_return_sequences(3),
+        short(Generation::beam(4)).with_num_return_sequences(2),
+        short(Generation::beam(3))
+            .with_early_stopping(EarlyStopping::Never)
+            .with_length_penalty(2.0),
+        short(Generation::beam(5)).with_sampling(true).with_seed(5),
+    ]
 }

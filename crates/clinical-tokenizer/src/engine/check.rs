@@ -3,14 +3,11 @@
 //! That crate indexes, unwraps and asserts on what it reads: a merge whose result is no piece, a template that names a
 //! missing token, a charsmap that points outside of itself or a cut-off decoder make it panic. Each is a typed error here.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 
-use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::file::{Added, File, Merge, Model, Text, Vocabulary};
 use crate::error::{Error, Result};
 use crate::limits::{
     MAX_ADDED_TOKEN_BYTES, MAX_ADDED_TOKENS, MAX_NORMALIZER_GROWTH, MAX_PIECE_BYTES,
@@ -35,55 +32,6 @@ pub(crate) struct Checked {
     pub(crate) pads: bool,
     /// The highest id of the model's own vocabulary.
     pub(crate) highest: u32,
-}
-
-#[derive(Deserialize)]
-struct File<'a> {
-    #[serde(default)]
-    added_tokens: Vec<Added>,
-    normalizer: Option<Value>,
-    pre_tokenizer: Option<Value>,
-    post_processor: Option<Value>,
-    decoder: Option<Value>,
-    truncation: Option<Value>,
-    padding: Option<Value>,
-    #[serde(borrow)]
-    model: Model<'a>,
-}
-
-#[derive(Deserialize)]
-struct Added {
-    id: u64,
-    content: String,
-}
-
-#[derive(Deserialize)]
-struct Model<'a> {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    #[serde(borrow)]
-    vocab: Vocabulary<'a>,
-    #[serde(borrow, default)]
-    merges: Merges<'a>,
-    unk_id: Option<u64>,
-    continuing_subword_prefix: Option<String>,
-    max_input_chars_per_word: Option<u64>,
-}
-
-/// Text that is borrowed from the file where it has no escapes.
-struct Text<'a>(Cow<'a, str>);
-
-enum Vocabulary<'a> {
-    Ids(Vec<(Text<'a>, u64)>),
-    Scores(Vec<Text<'a>>),
-}
-
-#[derive(Default)]
-struct Merges<'a>(Vec<Merge<'a>>);
-
-enum Merge<'a> {
-    Line(Text<'a>),
-    Pair(Text<'a>, Text<'a>),
 }
 
 /// Checks a file. The error names the first rule that is broken.
@@ -271,10 +219,6 @@ fn check_added(tokens: &[Added], vocabulary: &HashMap<&str, u32>) -> Result<()> 
     Ok(())
 }
 
-fn kind(part: &Value) -> &str {
-    part.get("type").and_then(Value::as_str).unwrap_or_default()
-}
-
 fn parts<'v>(part: &'v Value, key: &str) -> &'v [Value] {
     part.get(key)
         .and_then(Value::as_array)
@@ -282,6 +226,8 @@ fn parts<'v>(part: &'v Value, key: &str) -> &'v [Value] {
 }
 
 /// How many times longer the rules of a normalizer can make a text.
+///
+/// Parts are told by their keys, not by their `type`: the engine takes them by their shape when the type is missing.
 fn normalizer_growth(normalizer: &Value) -> Result<usize> {
     let length = |key: &str| {
         normalizer
@@ -289,47 +235,38 @@ fn normalizer_growth(normalizer: &Value) -> Result<usize> {
             .and_then(Value::as_str)
             .map_or(0, str::len)
     };
-    match kind(normalizer) {
-        "Sequence" => {
-            let mut growth = 1usize;
-            for part in parts(normalizer, "normalizers") {
-                growth = growth.saturating_mul(normalizer_growth(part)?);
-            }
-            Ok(growth)
-        }
-        "Prepend" => Ok(1 + length("prepend")),
-        "Replace" => {
-            let literal = normalizer
-                .get("pattern")
-                .and_then(|p| p.get("String"))
-                .and_then(Value::as_str);
-            Ok(match literal {
-                Some("") => {
-                    return Err(Error::Component {
-                        part: "normalizer",
-                        what: "it replaces the empty string",
-                    });
-                }
-                Some(old) => length("content").div_ceil(old.len()).max(1),
-                None => length("content") + 1,
-            })
-        }
-        "Precompiled" => {
-            let text = normalizer
-                .get("precompiled_charsmap")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
-            let blob = base64(text).ok_or(Error::Charsmap {
-                what: "they are not base64",
-            })?;
-            check_charsmap(&blob).map(|()| 1)
-        }
-        _ => Ok(1),
+    let mut growth = 1 + length("prepend");
+    for part in parts(normalizer, "normalizers") {
+        growth = growth.saturating_mul(normalizer_growth(part)?);
     }
+    if let Some(pattern) = normalizer.get("pattern") {
+        let text = |kind: &str| pattern.get(kind).and_then(Value::as_str);
+        if text("String").or(text("Regex")) == Some("") {
+            return Err(Error::Component {
+                part: "normalizer",
+                what: "it replaces the empty string",
+            });
+        }
+        let replaced = match text("String") {
+            Some(old) => length("content").div_ceil(old.len()).max(1),
+            None => length("content") + 1,
+        };
+        growth = growth.saturating_mul(replaced);
+    }
+    if let Some(text) = normalizer
+        .get("precompiled_charsmap")
+        .and_then(Value::as_str)
+    {
+        let blob = base64(text).ok_or(Error::Charsmap {
+            what: "they are not base64",
+        })?;
+        check_charsmap(&blob)?;
+    }
+    Ok(growth)
 }
 
 fn check_pre_tokenizer(part: &Value) -> Result<()> {
-    if kind(part) == "FixedLength" && part.get("length").and_then(Value::as_u64) == Some(0) {
+    if part.get("length").and_then(Value::as_u64) == Some(0) {
         return Err(Error::Component {
             part: "pre_tokenizer",
             what: "it cuts the text into pieces of length zero",
@@ -349,9 +286,6 @@ fn check_post_processor(part: &Value) -> Result<()> {
     };
     for part in parts(part, "processors") {
         check_post_processor(part)?;
-    }
-    if kind(part) != "TemplateProcessing" {
-        return Ok(());
     }
     let tokens = part.get("special_tokens").and_then(Value::as_object);
     for token in tokens.into_iter().flatten().map(|(_, token)| token) {
@@ -418,104 +352,4 @@ fn base64(text: &str) -> Option<Vec<u8>> {
         }
     }
     Some(out)
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Texts;
-        impl<'de> Visitor<'de> for Texts {
-            type Value = Text<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Texts)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Vocabulary<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Vocabulary<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a map from pieces to ids or a list of pieces with scores")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vocabulary<'de>, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Vocabulary::Ids(entries))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(
-                self,
-                mut list: A,
-            ) -> Result<Vocabulary<'de>, A::Error> {
-                let mut pieces = Vec::new();
-                while let Some((text, _score)) = list.next_element::<(Text<'de>, f64)>()? {
-                    pieces.push(text);
-                }
-                Ok(Vocabulary::Scores(pieces))
-            }
-        }
-        deserializer.deserialize_any(Entries)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Merges<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Lines;
-        impl<'de> Visitor<'de> for Lines {
-            type Value = Merges<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of merges")
-            }
-            fn visit_unit<E>(self) -> Result<Merges<'de>, E> {
-                Ok(Merges::default())
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Merges<'de>, A::Error> {
-                let mut merges = Vec::new();
-                while let Some(merge) = list.next_element()? {
-                    merges.push(merge);
-                }
-                Ok(Merges(merges))
-            }
-        }
-        deserializer.deserialize_any(Lines)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Merge<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Sides;
-        impl<'de> Visitor<'de> for Sides {
-            type Value = Merge<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a merge: two pieces, in one string or in a list")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Merge<'de>, E> {
-                Ok(Merge::Line(Text(Cow::Borrowed(text))))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Merge<'de>, E> {
-                Ok(Merge::Line(Text(Cow::Owned(text.to_owned()))))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Merge<'de>, A::Error> {
-                let short = || serde::de::Error::custom("a merge needs two pieces");
-                let left = list.next_element()?.ok_or_else(short)?;
-                let right = list.next_element()?.ok_or_else(short)?;
-                match list.next_element::<Text<'_>>()? {
-                    None => Ok(Merge::Pair(left, right)),
-                    Some(_) => Err(serde::de::Error::custom("a merge has more than two pieces")),
-                }
-            }
-        }
-        deserializer.deserialize_any(Sides)
-    }
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod byte_level;
 pub(crate) mod check;
+mod file;
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -221,6 +222,15 @@ impl Engine {
                 .map(|(id, &special)| if special { None } else { Some(id.unwrap_or(0)) })
                 .collect(),
             special,
+        })
+    }
+
+    /// Number of tokens of a text; no offsets are worked out.
+    pub(crate) fn count(&self, text: &str, add_special: bool) -> Result<usize> {
+        guard(ENCODING, || {
+            self.inner
+                .encode_fast(text, add_special)
+                .map(|encoding| encoding.len())
         })
     }
 

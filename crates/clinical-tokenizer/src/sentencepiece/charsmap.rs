@@ -90,6 +90,11 @@ impl Charsmap {
         })
     }
 
+    /// The double array and the replacements.
+    pub(crate) fn parts(&self) -> (&[u32], &str) {
+        (&self.units, &self.text)
+    }
+
     /// The rule for the longest prefix of `input` that has one: its length and its replacement.
     #[inline]
     pub(crate) fn longest(&self, input: &str) -> Option<(usize, &str)> {

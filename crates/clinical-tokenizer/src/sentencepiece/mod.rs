@@ -8,6 +8,7 @@ mod normalizer;
 mod proto;
 pub(crate) mod slow;
 mod unigram;
+mod write;
 
 pub(crate) use decode::PieceDecoder;
 pub(crate) fn check_charsmap(blob: &[u8]) -> Result<()> {

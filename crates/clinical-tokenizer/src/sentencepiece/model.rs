@@ -273,6 +273,28 @@ impl SentencePieceModel {
         Ok(model)
     }
 
+    /// Sets the normalizer: whether a blank is put before the text, whether extra blanks are removed, and the rules
+    /// (`precompiled_charsmap`, empty for none).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Charsmap`] for damaged rules.
+    pub fn with_normalizer(
+        mut self,
+        add_dummy_prefix: bool,
+        remove_extra_whitespaces: bool,
+        charsmap: &[u8],
+    ) -> Result<Self> {
+        self.add_dummy_prefix = add_dummy_prefix;
+        self.remove_extra_whitespaces = remove_extra_whitespaces;
+        self.charsmap = if charsmap.is_empty() {
+            None
+        } else {
+            Some(Charsmap::from_bytes(charsmap)?)
+        };
+        Ok(self)
+    }
+
     /// How the model cuts text.
     pub fn kind(&self) -> SentencePieceKind {
         self.kind

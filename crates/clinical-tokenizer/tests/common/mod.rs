@@ -97,3 +97,34 @@ pub fn fnv(ids: &[u32]) -> String {
     });
     format!("{hash:016x}")
 }
+
+const TEXTS: [&str; 6] = [
+    "",
+    " ",
+    "The patient  has fever.",
+    "[Name] <extra_id_0> </s>",
+    "é😀\u{301}▁\0",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+];
+
+/// Uses a tokenizer in every way.
+pub fn exercise(tokenizer: &clinical_tokenizer::Tokenizer) {
+    for text in TEXTS {
+        let encoding = tokenizer.encode(text, true);
+        let _ = tokenizer.encode_pair(text, "b", false);
+        if let Ok(encoding) = encoding {
+            let _ = (
+                tokenizer.decode(encoding.ids(), true),
+                tokenizer.decode(encoding.ids(), false),
+            );
+        }
+    }
+    let ids: Vec<u32> = (0..60).chain([999_999, u32::MAX]).collect();
+    let _ = tokenizer.decode(&ids, false);
+    let _ = (
+        tokenizer.vocab_size(),
+        tokenizer.special(),
+        tokenizer.added_tokens(),
+        tokenizer.resolution().to_string(),
+    );
+}

@@ -1,0 +1,233 @@
+//! Ranking the continuations of open beams: the best ones, or drawn ones.
+
+use crate::beam::Beam;
+use crate::processors::{Place, Processors};
+use crate::sampler::{Draws, Sampler};
+use crate::{GenerateError, Generation, math};
+
+/// A continuation of an open beam by one token.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Continuation {
+    pub(crate) beam: usize,
+    pub(crate) id: u32,
+    pub(crate) score: f32,
+}
+
+/// Ranks the continuations of a search's open beams.
+pub(crate) struct Ranker {
+    vocabulary: usize,
+    processors: Processors,
+    plain: bool,
+    sampler: Option<Sampler>,
+    /// How many continuations a step looks at.
+    count: usize,
+    best: Vec<Continuation>,
+    /// The model's own log-probabilities `[running, vocabulary]`, if asked for.
+    raw: Option<Vec<f32>>,
+}
+
+impl Ranker {
+    pub(crate) fn new(options: &Generation, end: &[u32], vocabulary: usize) -> Self {
+        let processors = Processors::new(options, end, vocabulary);
+        let ends = end.len();
+        Self {
+            vocabulary,
+            plain: processors.are_off(),
+            processors,
+            sampler: options.sample.then(|| Sampler::for_options(options, end)),
+            count: (1 + ends).max(2) * options.beams,
+            best: Vec::new(),
+            raw: options.log_probs.then(Vec::new),
+        }
+    }
+
+    /// The best continuations, or drawn ones; fewer where the options forbid the rest.
+    pub(crate) fn rank(
+        &mut self,
+        logits: &mut [f32],
+        running: &mut [Beam<'_>],
+        draws: &mut Draws,
+    ) -> Result<Vec<Continuation>, GenerateError> {
+        self.best.clear();
+        for (beam, scores) in running.iter().zip(logits.chunks_exact_mut(self.vocabulary)) {
+            let max = math::max_if_finite(scores).ok_or(GenerateError::NonFinite {
+                row: beam.row.row,
+                step: beam.row.len() + 1,
+            })?;
+            let normaliser = math::log_sum_exp(scores, max);
+            scores.iter_mut().for_each(|score| *score -= normaliser);
+        }
+        if let Some(raw) = &mut self.raw {
+            raw.clear();
+            raw.extend_from_slice(logits);
+        }
+        for (at, scores) in logits.chunks_exact_mut(self.vocabulary).enumerate() {
+            let beam = &mut running[at];
+            if !self.plain {
+                let place = Place {
+                    history: &beam.row.history,
+                    start: beam.row.start,
+                    last: beam.row.len() + 1 >= beam.row.budget.tokens,
+                };
+                let matcher = beam.row.matcher.as_deref_mut();
+                self.processors.apply(&place, matcher, scores);
+            }
+            match &mut self.sampler {
+                None => keep_best(&mut self.best, self.count, at, beam.score, scores),
+                Some(sampler) => {
+                    sampler.filter(scores);
+                    self.best
+                        .extend(sampler.kept().iter().map(|candidate| Continuation {
+                            beam: at,
+                            id: candidate.id,
+                            score: sampler.scaled(scores[candidate.id as usize]) + beam.score,
+                        }));
+                }
+            }
+        }
+        if self.sampler.is_some() {
+            draw_without_replacement(&mut self.best, self.count, draws);
+        }
+        Ok(std::mem::take(&mut self.best))
+    }
+
+    pub(crate) fn log_prob(&self, continuation: &Continuation) -> Option<f32> {
+        let raw = self.raw.as_ref()?;
+        raw.get(continuation.beam * self.vocabulary + continuation.id as usize)
+            .copied()
+    }
+}
+
+/// Merges one beam's continuations into the `count` best, the best first; of equal ones the earlier stays first.
+fn keep_best(best: &mut Vec<Continuation>, count: usize, beam: usize, base: f32, scores: &[f32]) {
+    const CHUNK: usize = 64;
+    let mut least = match best.last() {
+        Some(last) if best.len() == count => last.score,
+        _ => f32::NEG_INFINITY,
+    };
+    for (chunk, scores) in scores.chunks(CHUNK).enumerate() {
+        // Most chunks hold nothing good enough, which one comparison shows.
+        let top = scores
+            .iter()
+            .fold(f32::NEG_INFINITY, |top, &x| if x > top { x } else { top });
+        if top + base <= least {
+            continue;
+        }
+        for (at, &score) in scores.iter().enumerate() {
+            let score = score + base;
+            if score <= least || score.is_nan() {
+                continue;
+            }
+            let place = best.partition_point(|other| other.score >= score);
+            let id = (chunk * CHUNK + at) as u32;
+            best.insert(place, Continuation { beam, id, score });
+            best.truncate(count);
+            if best.len() == count {
+                least = best[count - 1].score;
+            }
+        }
+    }
+}
+
+/// Keeps `count` continuations drawn one after another, each with a probability proportional to `e^score` among those
+/// left, in the order drawn: the exponential race that `torch.multinomial` runs.
+fn draw_without_replacement(all: &mut Vec<Continuation>, count: usize, draws: &mut Draws) {
+    let top = all
+        .iter()
+        .map(|c| c.score)
+        .fold(f32::NEG_INFINITY, f32::max);
+    let mut race: Vec<(f64, Continuation)> = all
+        .iter()
+        .map(|&c| {
+            let weight = f64::from(c.score - top).exp();
+            (draws.exponential() / weight, c)
+        })
+        .filter(|(time, _)| time.is_finite())
+        .collect();
+    race.sort_by(|a, b| a.0.total_cmp(&b.0));
+    all.clear();
+    all.extend(race.into_iter().take(count).map(|(_, c)| c));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_of_several_beams_in_order() {
+        let mut draws = Draws::new(3, &[], 0);
+        let rows: Vec<Vec<f32>> = (0..3)
+            .map(|_| {
+                (0..500)
+                    .map(|_| (draws.unit() * 40.0).round() as f32 - 40.0)
+                    .collect()
+            })
+            .collect();
+        let bases = [0.0, -1.5, -3.0];
+        let mut all: Vec<(usize, u32, f32)> = Vec::new();
+        for (beam, (row, base)) in rows.iter().zip(bases).enumerate() {
+            all.extend(
+                row.iter()
+                    .enumerate()
+                    .map(|(id, &score)| (beam, id as u32, score + base)),
+            );
+        }
+        all.sort_by(|a, b| b.2.total_cmp(&a.2));
+        for count in [1, 2, 7, 64, 700, 1500, 2000] {
+            let mut best = Vec::new();
+            for (beam, (row, base)) in rows.iter().zip(bases).enumerate() {
+                keep_best(&mut best, count, beam, base, row);
+            }
+            let got: Vec<(usize, u32, f32)> =
+                best.iter().map(|c| (c.beam, c.id, c.score)).collect();
+            assert_eq!(got, all[..count.min(1500)], "equal scores keep their order");
+        }
+    }
+
+    #[test]
+    fn forbidden_continuations_are_left_out() {
+        let mut best = Vec::new();
+        let scores = [f32::NEG_INFINITY, -1.0, f32::NAN, f32::NEG_INFINITY, -2.0];
+        keep_best(&mut best, 5, 0, -3.0, &scores);
+        let got: Vec<u32> = best.iter().map(|c| c.id).collect();
+        assert_eq!(got, [1, 4]);
+    }
+
+    #[test]
+    fn draws_without_replacement_follow_the_scores() {
+        // P(first = a) = p_a; P(a then b) = p_a p_b / (1 - p_a).
+        let p = [0.5f64, 0.3, 0.15, 0.05];
+        let mut draws = Draws::new(11, &[4], 0);
+        let runs = 20_000;
+        let mut pairs = [[0u32; 4]; 4];
+        for _ in 0..runs {
+            let mut all: Vec<Continuation> = p
+                .iter()
+                .enumerate()
+                .map(|(id, p)| Continuation {
+                    beam: 0,
+                    id: id as u32,
+                    score: p.ln() as f32 - 20.0,
+                })
+                .collect();
+            draw_without_replacement(&mut all, 2, &mut draws);
+            assert_eq!(all.len(), 2);
+            pairs[all[0].id as usize][all[1].id as usize] += 1;
+        }
+        for a in 0..4 {
+            for b in 0..4 {
+                let expected = if a == b {
+                    0.0
+                } else {
+                    p[a] * p[b] / (1.0 - p[a])
+                };
+                let (mean, count) = (expected * f64::from(runs), f64::from(pairs[a][b]));
+                let deviation = (mean * (1.0 - expected)).sqrt();
+                assert!(
+                    (count - mean).abs() <= 4.0 * deviation,
+                    "{a} then {b}: {count} for {mean}"
+                );
+            }
+        }
+    }
+}

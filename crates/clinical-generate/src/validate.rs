@@ -1,0 +1,188 @@
+//! The rules that options must keep.
+
+use crate::{EndTokens, GenerateError, Generation};
+
+impl Generation {
+    /// Checks every option that can be checked without a model.
+    ///
+    /// # Errors
+    ///
+    /// The first violated rule, with the field's name.
+    pub fn validate(&self) -> Result<(), GenerateError> {
+        at_least_one("max_new_tokens", self.max_new_tokens)?;
+        at_least_one("beams", self.beams)?;
+        at_least_one("num_return_sequences", self.num_return_sequences)?;
+        if self.min_new_tokens > self.max_new_tokens {
+            return Err(GenerateError::MinAboveMax {
+                min: self.min_new_tokens,
+                max: self.max_new_tokens,
+            });
+        }
+        let limit = match (self.beams, self.sample) {
+            (1, true) => usize::MAX,
+            (beams, _) => beams,
+        };
+        if self.num_return_sequences > limit {
+            return Err(GenerateError::TooManySequences {
+                asked: self.num_return_sequences,
+                limit,
+            });
+        }
+        self.validate_numbers()?;
+        let lists = [
+            ("bad_words", &self.bad_words),
+            ("stop_sequences", &self.stop_sequences),
+        ];
+        for (field, list) in lists {
+            if list.iter().any(Vec::is_empty) {
+                return Err(GenerateError::EmptyEntry { field });
+            }
+        }
+        if self.logit_bias.iter().any(|(ids, _)| ids.is_empty()) {
+            return Err(GenerateError::EmptyEntry {
+                field: "logit_bias",
+            });
+        }
+        if self.stop_strings.iter().any(String::is_empty) {
+            return Err(GenerateError::EmptyEntry {
+                field: "stop_strings",
+            });
+        }
+        Ok(())
+    }
+
+    fn validate_numbers(&self) -> Result<(), GenerateError> {
+        let above_zero = |value: f64| value > 0.0 && value.is_finite();
+        let probability = |value: f64| value > 0.0 && value <= 1.0;
+        let rules = [
+            (
+                "temperature",
+                self.temperature,
+                above_zero(self.temperature),
+                "a finite number above 0 (for no chance at all use Generation::greedy())",
+            ),
+            (
+                "top_p",
+                self.top_p,
+                probability(self.top_p),
+                "above 0 and at most 1",
+            ),
+            (
+                "min_p",
+                self.min_p,
+                (0.0..=1.0).contains(&self.min_p),
+                "from 0 to 1",
+            ),
+            (
+                "typical_p",
+                self.typical_p,
+                probability(self.typical_p),
+                "above 0 and at most 1",
+            ),
+            (
+                "repetition_penalty",
+                self.repetition_penalty,
+                above_zero(self.repetition_penalty),
+                "a finite number above 0",
+            ),
+            (
+                "length_penalty",
+                self.length_penalty,
+                self.length_penalty.is_finite(),
+                "a finite number",
+            ),
+        ];
+        for (field, value, holds, range) in rules {
+            if !holds {
+                return Err(GenerateError::OutOfRange {
+                    field,
+                    value,
+                    range,
+                });
+            }
+        }
+        for &(_, value) in &self.logit_bias {
+            if value.is_nan() || value == f64::INFINITY {
+                return Err(GenerateError::OutOfRange {
+                    field: "logit_bias",
+                    value,
+                    range: "a finite number, or minus infinity to forbid the token",
+                });
+            }
+        }
+        let filters = [
+            ("temperature", self.temperature != 1.0),
+            ("top_k", self.top_k != 0),
+            ("top_p", self.top_p < 1.0),
+            ("min_p", self.min_p > 0.0),
+            ("typical_p", self.typical_p < 1.0),
+        ];
+        match filters.into_iter().find(|&(_, set)| set && !self.sample) {
+            Some((field, _)) => Err(GenerateError::NeedsSampling { field }),
+            None => Ok(()),
+        }
+    }
+
+    /// [`validate`](Self::validate), and what depends on the model and the end tokens.
+    pub(crate) fn check(
+        &self,
+        end: &EndTokens<'_>,
+        vocabulary: usize,
+    ) -> Result<(), GenerateError> {
+        self.validate()?;
+        check_vocabulary(vocabulary)?;
+        let known = |field: &'static str, ids: &[u32]| match ids
+            .iter()
+            .find(|&&id| id as usize >= vocabulary)
+        {
+            Some(&id) => Err(GenerateError::UnknownToken {
+                field,
+                id,
+                vocabulary,
+            }),
+            None => Ok(()),
+        };
+        known("end tokens", &end.ids)?;
+        for word in &self.bad_words {
+            known("bad_words", word)?;
+        }
+        for (ids, _) in &self.logit_bias {
+            known("logit_bias", ids)?;
+        }
+        for ids in &self.stop_sequences {
+            known("stop_sequences", ids)?;
+        }
+        known("suppress", &self.suppress)?;
+        known("forced_first", self.forced_first.as_slice())?;
+        known("forced_last", self.forced_last.as_slice())?;
+        if let Some(constraint) = &self.constraint {
+            constraint.check(vocabulary)?;
+        }
+        if !self.stop_strings.is_empty() && end.decoder.is_none() {
+            return Err(GenerateError::StopStringsNeedText);
+        }
+        Ok(())
+    }
+}
+
+/// A model has at least one logit for each row.
+pub(crate) fn check_vocabulary(vocabulary: usize) -> Result<(), GenerateError> {
+    if vocabulary == 0 {
+        return Err(GenerateError::LogitShape {
+            got: 0,
+            expected: 1,
+        });
+    }
+    Ok(())
+}
+
+fn at_least_one(field: &'static str, value: usize) -> Result<(), GenerateError> {
+    if value == 0 {
+        return Err(GenerateError::OutOfRange {
+            field,
+            value: 0.0,
+            range: "at least 1",
+        });
+    }
+    Ok(())
+}

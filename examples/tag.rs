@@ -1,0 +1,91 @@
+//! Marks the spans that a token classification model finds in a note.
+//!
+//! `cargo run --release --example tag -- --model DIR --note note.txt` prints the note with coloured spans; `--html FILE`
+//! writes a page, `--json` prints one span a line. Without `--note` the note is read from stdin.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use clinical_bert::{Aggregation, BertOptions, ClinicalBert, LabelSet, LowerCase, TagOptions};
+use clinical_weights::LoadOptions;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+/// Mark the spans that a token classification model finds in a note.
+#[derive(Parser)]
+struct Args {
+    /// The model's directory
+    #[arg(long)]
+    model: PathBuf,
+    /// The note; without it, stdin
+    #[arg(long)]
+    note: Option<PathBuf>,
+    /// How labels of tokens become spans: none, simple, first, average, max
+    #[arg(long, default_value = "first")]
+    aggregation: Aggregation,
+    /// Label names for a model of the published run_ner.py: i2b2-2006, i2b2-2010, i2b2-2012, i2b2-2014
+    #[arg(long)]
+    labels: Option<LabelSet>,
+    /// Lower-case the note first, as `transformers` does with Bio_ClinicalBERT
+    #[arg(long)]
+    lower_case: bool,
+    /// Write a page with the marked note to this file
+    #[arg(long)]
+    html: Option<PathBuf>,
+    /// Print one JSON object for each span
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    let note = match &args.note {
+        Some(path) => std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {} as UTF-8 text", path.display()))?,
+        None => io::read_to_string(io::stdin()).context("cannot read stdin as UTF-8 text")?,
+    };
+    let mut options = BertOptions::new();
+    options.lower_case = if args.lower_case {
+        LowerCase::Always
+    } else {
+        LowerCase::Auto
+    };
+    options.labels = args.labels.map(|set| set.published());
+    let bar = ProgressBar::new_spinner()
+        .with_style(ProgressStyle::with_template("{spinner} {msg} {elapsed}")?);
+    bar.enable_steady_tick(std::time::Duration::from_millis(120));
+    bar.set_message("loading the model");
+    let bert = ClinicalBert::load_with(&args.model, &LoadOptions::default(), &options)?;
+    bar.set_message(format!("reading {} kB", note.len() / 1000));
+    let entities = bert
+        .tag_with(&[&note], &TagOptions::new(args.aggregation))?
+        .swap_remove(0);
+    bar.finish_and_clear();
+    if let Some(path) = &args.html {
+        std::fs::write(path, clinical_bert::html(&note, &entities))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let mut out = io::stdout().lock();
+    if args.json || !out.is_terminal() {
+        for entity in &entities {
+            let (text, range) = (&note[entity.range.clone()], &entity.range);
+            let line = json!({"label": entity.label, "start": range.start, "end": range.end, "score": entity.score, "text": text});
+            writeln!(out, "{line}")?;
+        }
+    } else {
+        writeln!(out, "{}", clinical_bert::ansi(&note, &entities))?;
+    }
+    Ok(())
+}
