@@ -189,6 +189,7 @@ def main():
                            "smallest_margin": float((top[..., 0] - top[..., 1]).min())}
         if fast:
             facts["texts"] = texts(net, fast)
+            facts["half_errors"] = half_errors(folder, facts["texts"])
         save_file({k: v.contiguous().to(torch.int32) if v.dtype == torch.int64 else v.contiguous() for k, v in tensors.items()},
                   folder / "expected.safetensors")
         for file in folder.glob("*.safetensors"):
@@ -222,6 +223,22 @@ def texts(net, fast):
                       "target": target, "target_ids": labels[0].tolist(), "loss": float(loss),
                       "mean": [round(float(x), 7) for x in states.mean(0)]})
     return found
+
+
+@torch.no_grad()
+def half_errors(folder, cases):
+    """How far transformers' own log-probabilities of the targets in half precision are from its f32: the largest and the mean."""
+    def scores(dtype):
+        net = T5ForConditionalGeneration.from_pretrained(folder, dtype=dtype).eval()
+        rows = []
+        for case in cases:
+            labels = torch.tensor([case["target_ids"]])
+            logits = net(input_ids=torch.tensor([case["ids"]]), labels=labels).logits.float()
+            rows.append(logits.log_softmax(-1)[0].gather(1, labels[0][:, None])[:, 0])
+        return torch.cat(rows)
+    exact = scores(torch.float32)
+    errors = {"f16": (scores(torch.float16) - exact).abs(), "bf16": (scores(torch.bfloat16) - exact).abs()}
+    return {name: {"max": float(error.max()), "mean": float(error.mean())} for name, error in errors.items()}
 
 
 if __name__ == "__main__":

@@ -137,10 +137,12 @@ impl<'a> Row<'a> {
         if let (Some(matcher), false) = (&mut self.matcher, is_end) {
             matcher.accept(id);
         }
-        if let Some(tail) = &mut self.tail {
-            if !is_end && tail.push(id, &rules.options.stop_strings) && stop.is_none() {
-                stop = Some(StopReason::StopString);
-            }
+        if let Some(tail) = &mut self.tail
+            && !is_end
+            && tail.push(id, &rules.options.stop_strings)
+            && stop.is_none()
+        {
+            stop = Some(StopReason::StopString);
         }
         let must_end = self.matcher.as_ref().is_some_and(|m| m.must_end());
         if stop.is_none() && rules.end.is_empty() && must_end {
