@@ -83,7 +83,8 @@ pub(crate) fn search<M: StepModel>(
         if !same_rows {
             model.select(&mut cache, &parents);
         } else if moved {
-            model.reorder(&mut cache, &parents);
+            let differing = searches.iter().map(|search| search.differing).max();
+            model.reorder(&mut cache, &parents, differing.unwrap_or(0));
         }
         let beams = searches.iter().flat_map(|search| &search.running);
         let ids: Vec<u32> = beams
@@ -117,6 +118,8 @@ struct Search<'a> {
     running: Vec<Beam<'a>>,
     /// The best first, never more than beams.
     finished: Vec<Finished<'a>>,
+    /// How many of its last cached tokens an open beam may not share with the one whose place it took.
+    differing: usize,
     draws: Draws,
 }
 
@@ -141,6 +144,7 @@ impl<'a> Search<'a> {
                 parent: 0,
             }],
             finished: Vec::new(),
+            differing: 0,
         })
     }
 
@@ -193,6 +197,7 @@ impl<'a> Search<'a> {
         // Drawn continuations come in the order of the draws.
         running.sort_by(|a, b| b.score.total_cmp(&a.score));
         running.truncate(options.beams);
+        self.differing = differing(&self.running, &running);
         self.running = running;
         if self.is_over(length, budget, options) {
             self.running.clear();
@@ -297,6 +302,15 @@ impl<'a> Search<'a> {
         }
         cancelled
     }
+}
+
+/// How many tokens lie behind the beginning that each new beam's past shares with the old beam in its place.
+fn differing(old: &[Beam<'_>], new: &[Beam<'_>]) -> usize {
+    let parted = |(old, new): (&Beam<'_>, &Beam<'_>)| {
+        let (there, now) = (old.row.new_ids(), new.row.new_ids());
+        there.len() - there.iter().zip(now).take_while(|(a, b)| a == b).count()
+    };
+    old.iter().zip(new).map(parted).max().unwrap_or(0)
 }
 
 /// `score / length^length_penalty`.

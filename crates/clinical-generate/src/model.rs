@@ -54,9 +54,10 @@ pub trait StepModel {
     /// rows stop costing time and memory).
     fn select(&self, cache: &mut Self::Cache, rows: &[usize]);
 
-    /// [`select`](Self::select) for beam search: the number of rows stays, and each row takes the place of one that read
-    /// the same prompt. What depends on the prompt alone (an encoder-decoder's cross-attention) need not move.
-    fn reorder(&self, cache: &mut Self::Cache, rows: &[usize]) {
+    /// [`select`](Self::select) for beam search: the number of rows stays, each row takes the place of one that read the
+    /// same prompt, and differs from it in the last `differing` tokens at most. What was read before need not move.
+    fn reorder(&self, cache: &mut Self::Cache, rows: &[usize], differing: usize) {
+        let _ = differing;
         self.select(cache, rows);
     }
 

@@ -124,6 +124,11 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// The new tokens.
+    pub(crate) fn new_ids(&self) -> &[u32] {
+        &self.history[self.start..]
+    }
+
     /// The number of new tokens.
     pub(crate) fn len(&self) -> usize {
         self.history.len() - self.start

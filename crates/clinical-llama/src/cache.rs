@@ -76,6 +76,12 @@ impl LlamaCache {
         }
     }
 
+    pub(crate) fn reorder(&mut self, rows: &[usize], differing: usize) {
+        for layer in &mut self.layers {
+            layer.reorder(rows, differing);
+        }
+    }
+
     pub(crate) fn merge(&mut self, other: Self) {
         if other.rows() == 0 {
             return;

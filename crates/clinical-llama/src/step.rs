@@ -132,6 +132,10 @@ impl StepModel for Llama {
         cache.select(rows);
     }
 
+    fn reorder(&self, cache: &mut LlamaCache, rows: &[usize], differing: usize) {
+        cache.reorder(rows, differing);
+    }
+
     fn can_merge(&self) -> bool {
         true
     }

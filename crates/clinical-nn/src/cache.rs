@@ -83,6 +83,27 @@ impl KvCache {
         self.value.inplace(|all| all.select(0, rows));
     }
 
+    /// [`select`](Self::select) for as many rows as before, of which each is the same as the one that lay there up to the
+    /// last `differing` positions (beam search): only those are copied, in place.
+    pub fn reorder(&mut self, rows: &[usize], differing: usize) {
+        let device = self.key.device();
+        let differing = differing.min(self.len);
+        let [batch, heads, _, d] = self.key.dims();
+        debug_assert_eq!(rows.len(), batch, "the number of rows stays");
+        if differing == 0 {
+            return;
+        }
+        let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+        let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [batch]), &device);
+        let tail = [0..batch, 0..heads, self.len - differing..self.len, 0..d];
+        let move_tail = |all: Tensor<4>| {
+            let moved = all.clone().slice(tail.clone()).select(0, rows.clone());
+            all.slice_assign(tail.clone(), moved)
+        };
+        self.key.inplace(&move_tail);
+        self.value.inplace(&move_tail);
+    }
+
     /// Moves each row's first `lengths[row]` positions to the end of the filled ones, so that rows of different lengths,
     /// read with padding on the right, go on side by side with their gaps in front.
     pub fn align_right(&mut self, lengths: &[usize]) {
@@ -200,6 +221,32 @@ mod tests {
         let [first, second] = [0, 1].map(|row| part.clone().narrow(0, row, 1));
         let expected = Tensor::cat(vec![second.clone(), first, second], 0);
         key.into_data().assert_eq(&expected.into_data(), true);
+    }
+
+    #[test]
+    fn reordering_the_end_is_selecting_where_the_beginning_is_the_same() {
+        let device = clinical_kernels::cpu();
+        let read = rows(&[[1., 2., 3., 4.], [1., 2., 5., 6.], [1., 2., 7., 8.]]);
+        for order in [[2, 0, 0], [0, 1, 2], [1, 2, 0]] {
+            let mut cache = KvCache::new(3, 1, 1, 9, &device);
+            let _ = cache.append(read.clone(), read.clone());
+            let mut expected = cache.clone();
+            let untouched = cache.clone();
+            cache.reorder(&order, 2);
+            expected.select(&order);
+            assert_eq!(keys(&cache), keys(&expected), "{order:?}");
+            assert_eq!(
+                keys(&untouched),
+                [1., 2., 3., 4., 1., 2., 5., 6., 1., 2., 7., 8.],
+                "a clone keeps its own"
+            );
+            let next = rows(&[[9.; 4], [10.; 4], [11.; 4]]).narrow(2, 0, 1);
+            let _ = cache.append(next.clone(), next);
+            assert_eq!(cache.len(), 5);
+        }
+        let mut empty = KvCache::new(2, 1, 1, 9, &device);
+        empty.reorder(&[1, 0], 3);
+        assert!(empty.is_empty());
     }
 
     fn keys(cache: &KvCache) -> Vec<f32> {

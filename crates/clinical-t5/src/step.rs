@@ -151,6 +151,12 @@ impl StepModel for T5 {
         Ok(logits.reshape([rows, vocabulary]).cast(DType::F32))
     }
 
+    fn reorder(&self, cache: &mut T5Cache, rows: &[usize], differing: usize) {
+        for own in &mut cache.own {
+            own.reorder(rows, differing);
+        }
+    }
+
     fn select(&self, cache: &mut T5Cache, rows: &[usize]) {
         for own in &mut cache.own {
             own.select(rows);

@@ -161,6 +161,17 @@ impl StepModel for TableModel {
         cache.rows = rows.iter().map(|&row| cache.rows[row]).collect();
     }
 
+    fn reorder(&self, cache: &mut TableCache, rows: &[usize], differing: usize) {
+        // What is not among the last `differing` tokens must be the same already.
+        for (at, &row) in rows.iter().enumerate() {
+            let (there, wanted) = (&cache.rows[at], &cache.rows[row]);
+            let same = 3usize.saturating_sub(differing);
+            assert_eq!(there.0[..same], wanted.0[..same], "{differing}");
+            assert_eq!(there.1, wanted.1, "the same prompt");
+        }
+        self.select(cache, rows);
+    }
+
     fn can_merge(&self) -> bool {
         self.merges
     }
