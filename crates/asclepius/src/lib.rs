@@ -20,3 +20,8 @@ pub use error::{Error, Result};
 pub use model::Asclepius;
 pub use options::{AnswerOptions, Combine, LongNote, PromptStyle};
 pub use process::answer;
+
+/// The examples of the repository's README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
