@@ -45,7 +45,7 @@ fn run(arguments: Arguments) -> Result<()> {
         None => Asclepius::embedded()?,
     };
     let questions: Vec<(String, Pair)> = Generator::held_out(arguments.seed)
-        .pairs(5)
+        .with_pairs(5)
         .flat_map(|case| {
             case.pairs
                 .into_iter()

@@ -57,7 +57,7 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<()> {
     let note = read_note(arguments.note.as_deref())?;
     clinical_kernels::keep_freed_memory();
-    let load = LoadOptions::new().device(clinical_kernels::parse(&arguments.device)?);
+    let load = LoadOptions::new().with_device(clinical_kernels::parse(&arguments.device)?);
     let model = match &arguments.model {
         Some(dir) => Asclepius::load(dir, &load)?,
         None => Asclepius::embedded_with(&load)?,

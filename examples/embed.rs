@@ -58,7 +58,7 @@ fn run(args: &Args) -> Result<()> {
     let bert = ClinicalBert::load(&args.model, &LoadOptions::default())?;
     let mut options = FileOptions::new(&args.column);
     options.id = args.id.clone();
-    options.embed = EmbedOptions::new(args.pooling).normalize(args.normalize);
+    options.embed = EmbedOptions::new(args.pooling).with_normalize(args.normalize);
     let bar = ProgressBar::new(bytes);
     bar.set_style(ProgressStyle::with_template(
         "{bar:40} {bytes}/{total_bytes}, {msg}, {eta} left",

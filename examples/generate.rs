@@ -74,8 +74,8 @@ fn run(arguments: &Arguments) -> Result<()> {
     };
     clinical_kernels::keep_freed_memory();
     let load = LoadOptions::new()
-        .device(clinical_kernels::parse(&arguments.device)?)
-        .precision(arguments.precision);
+        .with_device(clinical_kernels::parse(&arguments.device)?)
+        .with_precision(arguments.precision);
     let t5 = match &arguments.model {
         Some(dir) => ClinicalT5::load(dir, &load)?,
         None => ClinicalT5::embedded_with(&load)?,

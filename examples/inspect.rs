@@ -66,7 +66,7 @@ fn main() -> Result<()> {
 
 /// Builds the model without allocating it and compares it with the checkpoint.
 fn load_plan(dir: &Path, inspection: &Inspection) -> Result<Option<LoadReport>> {
-    let options = LoadOptions::new().strict(false);
+    let options = LoadOptions::new().with_strict(false);
     let weights = CheckpointDir::open(dir)?.weights()?;
     let config = dir.join("config.json");
     let kind = inspection

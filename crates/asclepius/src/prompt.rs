@@ -52,7 +52,7 @@ impl<'m> Prompter<'m> {
     pub fn ids(&self, note: &str, question: &str) -> Result<Vec<u32>> {
         let note = self.guard("note", note)?;
         let question = self.guard("question", question)?;
-        let options = Options::new().markers(self.markers);
+        let options = Options::new().with_markers(self.markers);
         let prompt = self.template.render(&note, &question, &options)?;
         let encoding = match &self.chat {
             None => self.tokenizer.encode(&prompt, true)?,

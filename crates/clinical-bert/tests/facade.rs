@@ -107,7 +107,7 @@ fn heads_are_found() {
 #[test]
 fn a_head_can_be_left_out_and_a_missing_one_is_an_error() {
     let dir = directory("bert_sequence");
-    let options = BertOptions::new().head(Head::Token);
+    let options = BertOptions::new().with_head(Head::Token);
     // The pooler of a sequence classifier is not needed for tokens.
     assert_eq!(
         ClinicalBert::load_with(dir.path(), &LoadOptions::default(), &options)
@@ -115,7 +115,7 @@ fn a_head_can_be_left_out_and_a_missing_one_is_an_error() {
             .head(),
         Head::Token
     );
-    let options = BertOptions::new().head(Head::Encoder);
+    let options = BertOptions::new().with_head(Head::Encoder);
     let encoder = ClinicalBert::load_with(dir.path(), &LoadOptions::default(), &options).unwrap();
     assert!(matches!(
         encoder.classify(&["fever"]),
@@ -126,7 +126,7 @@ fn a_head_can_be_left_out_and_a_missing_one_is_an_error() {
         })
     ));
     for head in [Head::Span, Head::MaskedLanguage] {
-        let options = BertOptions::new().head(head);
+        let options = BertOptions::new().with_head(head);
         let found = ClinicalBert::load_with(dir.path(), &LoadOptions::default(), &options);
         assert!(matches!(found, Err(Error::NoHead { .. })));
     }
@@ -159,7 +159,7 @@ fn labels_come_from_the_config_or_the_caller() {
         })
     ));
     let dir = directory("bert_token");
-    let options = BertOptions::new().labels(I2B2_2010.bio());
+    let options = BertOptions::new().with_labels(I2B2_2010.bio());
     let wrong = ClinicalBert::load_with(dir.path(), &LoadOptions::default(), &options);
     assert!(matches!(
         wrong,
@@ -175,7 +175,7 @@ fn labels_come_from_the_config_or_the_caller() {
 fn casing() {
     let dir = directory("bert_old");
     let open = |lower_case| {
-        let options = BertOptions::new().lower_case(lower_case);
+        let options = BertOptions::new().with_lower_case(lower_case);
         ClinicalBert::load_with(dir.path(), &LoadOptions::default(), &options).unwrap()
     };
     // `The` is a token of its own; lower-cased it is `the`.
@@ -243,7 +243,10 @@ fn vectors_equal_those_of_transformers() {
     let none: [&str; 0] = [];
     assert!(bert.embed(&none, Pooling::Mean).unwrap().is_empty());
     let unit = bert
-        .embed_with(&texts, &EmbedOptions::new(Pooling::Max).normalize(true))
+        .embed_with(
+            &texts,
+            &EmbedOptions::new(Pooling::Max).with_normalize(true),
+        )
         .unwrap();
     for vector in unit {
         let length: f32 = vector.iter().map(|value| value * value).sum();
@@ -260,7 +263,7 @@ fn long_texts_are_windows_or_an_error_and_never_cut_unasked() {
     let bert = load("bert_sequence");
     let ids = bert.tokens(LONG).unwrap();
     assert!(ids.len() > 55);
-    let with = |long| bert.embed_with(&[LONG], &EmbedOptions::new(Pooling::Mean).long(long));
+    let with = |long| bert.embed_with(&[LONG], &EmbedOptions::new(Pooling::Mean).with_long(long));
     assert!(matches!(
         with(LongText::Error),
         Err(Error::TooLong {
@@ -313,7 +316,7 @@ fn long_texts_are_windows_or_an_error_and_never_cut_unasked() {
         with(LongText::KeepEnd).unwrap()
     );
     let changed = LONG.replace("the fever the pain.", "0 0 0");
-    let start = EmbedOptions::new(Pooling::Cls).long(LongText::KeepStart);
+    let start = EmbedOptions::new(Pooling::Cls).with_long(LongText::KeepStart);
     assert_eq!(
         bert.embed_with(&[LONG], &start).unwrap(),
         bert.embed_with(&[changed.as_str()], &start).unwrap()
@@ -434,10 +437,10 @@ fn spans_equal_those_of_transformers() {
 #[test]
 fn long_texts_are_tagged_to_their_end() {
     let bert = load("bert_token");
-    let all = TagOptions::new(Aggregation::None).ignore(Vec::new());
+    let all = TagOptions::new(Aggregation::None).with_ignore(Vec::new());
     for overlap in [0, 5, 18] {
         let tokens = &bert
-            .tag_with(&[LONG], &all.clone().overlap(overlap))
+            .tag_with(&[LONG], &all.clone().with_overlap(overlap))
             .unwrap()[0];
         // Every token once, in order.
         assert_eq!(tokens.len(), bert.tokens(LONG).unwrap().len());
@@ -452,7 +455,7 @@ fn long_texts_are_tagged_to_their_end() {
     let short = &bert.tag(&["The fever, pain"]).unwrap()[0];
     assert_eq!(short, &bert.tag(&["The fever, pain", LONG]).unwrap()[0]);
     assert!(matches!(
-        bert.tag_with(&[LONG], &TagOptions::default().overlap(19)),
+        bert.tag_with(&[LONG], &TagOptions::default().with_overlap(19)),
         Err(Error::Overlap { .. })
     ));
 }
@@ -517,10 +520,10 @@ fn answers_equal_those_of_run_squad() {
     for case in golden["cases"].as_array().unwrap() {
         let number = |name: &str| case[name].as_u64().unwrap() as usize;
         let options = SpanOptions::default()
-            .max_length(number("max_length"))
-            .stride(number("stride"))
-            .max_answer(number("max_answer"))
-            .candidates(number("candidates"));
+            .with_max_length(number("max_length"))
+            .with_stride(number("stride"))
+            .with_max_answer(number("max_answer"))
+            .with_candidates(number("candidates"));
         let found = bert
             .answer_span_with(case["question"].as_str().unwrap(), context, &options)
             .unwrap();
@@ -560,7 +563,7 @@ fn answers_equal_those_of_run_squad() {
 #[test]
 fn bad_questions_are_errors() {
     let bert = load("bert_span");
-    let options = SpanOptions::default().max_length(40).stride(8);
+    let options = SpanOptions::default().with_max_length(40).with_stride(8);
     assert!(matches!(
         bert.answer_span("", "fever"),
         Err(Error::Empty {
@@ -583,16 +586,16 @@ fn bad_questions_are_errors() {
     assert!(bert.answer_span("fever", "the fever").is_ok());
     assert!(bert.answer_span_with("fever", LONG, &options).is_ok());
     assert!(matches!(
-        bert.answer_span_with("the pain", LONG, &options.max_question(1)),
+        bert.answer_span_with("the pain", LONG, &options.with_max_question(1)),
         Err(Error::QuestionTooLong {
             tokens: 2,
             limit: 1
         })
     ));
     for zero in [
-        options.stride(0),
-        options.max_answer(0),
-        options.candidates(0),
+        options.with_stride(0),
+        options.with_max_answer(0),
+        options.with_candidates(0),
     ] {
         assert!(matches!(
             bert.answer_span_with("fever", LONG, &zero),

@@ -85,7 +85,7 @@ fn real_weights_give_the_numbers_of_transformers() {
         close(vector, &expected.mean);
     }
     // What the model is for: related sentences are closer than unrelated ones.
-    let options = EmbedOptions::new(Pooling::Mean).normalize(true);
+    let options = EmbedOptions::new(Pooling::Mean).with_normalize(true);
     let sentences = [
         "He had chest pain.",
         "The patient reported an aching chest.",

@@ -63,9 +63,12 @@ fn noteevents_fields() {
 fn noteevents_filters() {
     let file = file(NOTES);
     let notes = || mimic_iii::Notes::new(file.as_bytes()).unwrap();
-    assert_eq!(ids(notes().category("Respiratory")), [2, 3]);
-    assert_eq!(ids(notes().category("Respiratory").skip_errors(true)), [2]);
-    assert_eq!(ids(notes().category("discharge summary")), [0; 0]);
+    assert_eq!(ids(notes().with_category("Respiratory")), [2, 3]);
+    assert_eq!(
+        ids(notes().with_category("Respiratory").with_skip_errors(true)),
+        [2]
+    );
+    assert_eq!(ids(notes().with_category("discharge summary")), [0; 0]);
     let held_out = row_ids("4\n9\n").unwrap();
     let chosen = notes().filter(|note| is_asclepius_r_note(note.as_ref().unwrap(), &held_out));
     assert_eq!(ids(chosen), [1]);

@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn offsets_are_those_of_the_text_as_given() {
-        let options = Options::new().trim_newlines(true);
+        let options = Options::new().with_trim_newlines(true);
         let error = guard(Field::Note, "\n\nab[Note End]\n", BLOCK, &options).unwrap_err();
         let expected = Error::MarkerInText {
             field: Field::Note,

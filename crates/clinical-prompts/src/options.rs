@@ -8,7 +8,7 @@ use crate::MarkerPolicy;
 /// ```
 /// use clinical_prompts::{MarkerPolicy, Options};
 ///
-/// let options = Options::new().markers(MarkerPolicy::Escape).trim_newlines(true);
+/// let options = Options::new().with_markers(MarkerPolicy::Escape).with_trim_newlines(true);
 /// # assert_ne!(options, Options::default());
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Options {
     }
 
     /// What to do with a prompt marker inside a text. Default: [`MarkerPolicy::Error`].
-    pub const fn markers(mut self, policy: MarkerPolicy) -> Self {
+    pub const fn with_markers(mut self, policy: MarkerPolicy) -> Self {
         self.markers = policy;
         self
     }
@@ -36,7 +36,7 @@ impl Options {
     ///
     /// The published training and evaluation scripts of Asclepius do this to every field
     /// (`src/instruction_ft.py`, `src/evaluate.py`); its demo and its model cards do not.
-    pub const fn trim_newlines(mut self, trim: bool) -> Self {
+    pub const fn with_trim_newlines(mut self, trim: bool) -> Self {
         self.trim_newlines = trim;
         self
     }

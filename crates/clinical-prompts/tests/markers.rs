@@ -210,8 +210,8 @@ fn every_prompt() -> Vec<(String, Vec<&'static str>, Render)> {
 }
 
 const STRICT: Options = Options::new();
-const ESCAPE: Options = Options::new().markers(MarkerPolicy::Escape);
-const ALLOW: Options = Options::new().markers(MarkerPolicy::Allow);
+const ESCAPE: Options = Options::new().with_markers(MarkerPolicy::Escape);
+const ALLOW: Options = Options::new().with_markers(MarkerPolicy::Allow);
 
 #[test]
 fn every_prompt_refuses_its_own_markers() {
@@ -412,7 +412,7 @@ proptest! {
     #[test]
     fn nothing_panics(text in hostile(), order in prop::collection::vec(0_usize..4, 0..4)) {
         for (_, _, render) in every_prompt() {
-            let trimmed = STRICT.trim_newlines(true);
+            let trimmed = STRICT.with_trim_newlines(true);
             let _ = (render(&text, &STRICT), render(&text, &trimmed));
         }
         let _ = judge::scores(&text, &order);

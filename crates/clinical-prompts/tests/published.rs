@@ -9,7 +9,7 @@ use clinical_prompts::asclepius::{self, Task, Template, generation, judge};
 use clinical_prompts::{MarkerPolicy, Options, clip, mednli, radqa};
 use serde_json::Value;
 
-const ALLOW: Options = Options::new().markers(MarkerPolicy::Allow);
+const ALLOW: Options = Options::new().with_markers(MarkerPolicy::Allow);
 
 fn rows(kind: &str) -> Vec<Value> {
     let rows: Vec<Value> = include_str!("data/rendered_golden.jsonl")

@@ -45,7 +45,7 @@ fn main() -> anyhow::Result<()> {
         Half::Train => Generator::new(arguments.seed),
         Half::HeldOut => Generator::held_out(arguments.seed),
     }
-    .pairs(arguments.pairs);
+    .with_pairs(arguments.pairs);
     let mut out = BufWriter::new(std::io::stdout().lock());
     match arguments.kind {
         Kind::Asclepius => {

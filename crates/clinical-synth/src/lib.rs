@@ -173,7 +173,7 @@ impl Generator {
 
     /// Sets the greatest number of pairs per case (default 8; a note has 25 to 50 in all).
     #[must_use]
-    pub fn pairs(mut self, pairs: usize) -> Self {
+    pub fn with_pairs(mut self, pairs: usize) -> Self {
         self.pairs = pairs;
         self
     }

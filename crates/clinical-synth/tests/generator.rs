@@ -27,7 +27,7 @@ fn output_is_pinned() {
     // A change here means other training data: the demonstration models and their figures no longer
     // belong to the generator and have to be made again.
     let train = hash_cases(Generator::new(1).take(200));
-    let held_out = hash_cases(Generator::held_out(7).pairs(1).take(500));
+    let held_out = hash_cases(Generator::held_out(7).with_pairs(1).take(500));
     let t5 = Generator::new(1)
         .t5()
         .take(400)
@@ -49,14 +49,14 @@ fn output_is_pinned() {
 fn halves_are_disjoint_for_any_seeds() {
     let mut train = HashSet::new();
     for seed in 0..20 {
-        for case in Generator::new(seed).pairs(0).take(100) {
+        for case in Generator::new(seed).with_pairs(0).take(100) {
             assert_eq!(Split::of(&case.note), Split::Train);
             train.insert(case.note);
         }
     }
     assert_eq!(train.len(), 2000, "two cases have the same note");
     for seed in 0..20 {
-        for case in Generator::held_out(seed).pairs(0).take(100) {
+        for case in Generator::held_out(seed).with_pairs(0).take(100) {
             assert_eq!(Split::of(&case.note), Split::HeldOut);
             assert!(!train.contains(&case.note));
         }
@@ -67,7 +67,7 @@ fn halves_are_disjoint_for_any_seeds() {
 fn every_task_and_kind_occurs_in_fair_shares() {
     let mut tasks: HashMap<Task, usize> = HashMap::new();
     let mut kinds: HashSet<String> = HashSet::new();
-    for case in Generator::held_out(3).pairs(1).take(2000) {
+    for case in Generator::held_out(3).with_pairs(1).take(2000) {
         for pair in case.pairs {
             *tasks.entry(pair.task).or_default() += 1;
             kinds.insert(pair.kind);
@@ -82,7 +82,7 @@ fn every_task_and_kind_occurs_in_fair_shares() {
 
 #[test]
 fn one_question_has_one_answer() {
-    for case in Generator::new(11).pairs(60).take(300) {
+    for case in Generator::new(11).with_pairs(60).take(300) {
         let mut answers: HashMap<&str, &str> = HashMap::new();
         for pair in &case.pairs {
             let known = answers.insert(&pair.question, &pair.answer);
@@ -99,7 +99,7 @@ fn one_question_has_one_answer() {
 #[test]
 fn unanswerable_questions_ask_for_what_is_absent() {
     let mut seen = 0;
-    for case in Generator::new(5).pairs(60).take(200) {
+    for case in Generator::new(5).with_pairs(60).take(200) {
         for pair in case.pairs.iter().filter(|p| p.kind == "no drug") {
             let drug_named = pair
                 .question
@@ -162,7 +162,7 @@ proptest! {
     #[test]
     fn pairs_are_well_formed(seed: u64, held_out: bool) {
         let generator = if held_out { Generator::held_out(seed) } else { Generator::new(seed) };
-        for case in generator.pairs(usize::MAX).take(3) {
+        for case in generator.with_pairs(usize::MAX).take(3) {
             prop_assert!(case.note.len() < 2000 && case.note.is_ascii());
             prop_assert_eq!(case.note.trim_end(), case.note.as_str());
             prop_assert!((20..80).contains(&case.pairs.len()), "{}", case.pairs.len());
@@ -190,7 +190,7 @@ proptest! {
         let second: Vec<Case> = Generator::new(seed).take(3).collect();
         prop_assert_eq!(&first, &second);
         // The number of pairs changes the pairs, never the note.
-        let short: Vec<Case> = Generator::new(seed).pairs(2).take(3).collect();
+        let short: Vec<Case> = Generator::new(seed).with_pairs(2).take(3).collect();
         for (a, b) in first.iter().zip(&short) {
             prop_assert_eq!(&a.note, &b.note);
             prop_assert_eq!(&a.pairs[..2], &b.pairs[..]);

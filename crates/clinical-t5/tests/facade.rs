@@ -458,8 +458,11 @@ fn half_precision_is_as_close_as_in_transformers() {
         serde_json::from_slice(&fs::read(folder("uneven").join("expected.json")).unwrap()).unwrap();
     let exact = open();
     for (precision, name) in [(Precision::F16, "f16"), (Precision::BF16, "bf16")] {
-        let half =
-            ClinicalT5::load(folder("uneven"), &LoadOptions::new().precision(precision)).unwrap();
+        let half = ClinicalT5::load(
+            folder("uneven"),
+            &LoadOptions::new().with_precision(precision),
+        )
+        .unwrap();
         let mut errors = Vec::new();
         for case in cases() {
             let [half, exact] =

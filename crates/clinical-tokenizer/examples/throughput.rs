@@ -105,7 +105,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (name, real, small, prefer) in kinds {
         let path = if real.exists() { &real } else { &small };
         let open = || match path.is_dir() {
-            true => Tokenizer::from_dir_with(path, &OpenOptions::new().prefer(prefer)),
+            true => Tokenizer::from_dir_with(path, &OpenOptions::new().with_prefer(prefer)),
             false => Tokenizer::from_file(path),
         };
         let tokenizer = open()?;

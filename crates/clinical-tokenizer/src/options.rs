@@ -32,7 +32,7 @@ pub enum Prefer {
 ///
 /// ```
 /// use clinical_tokenizer::{LowerCase, OpenOptions, Prefer};
-/// let options = OpenOptions::new().prefer(Prefer::Slow).lower_case(LowerCase::Never).max_text_bytes(1 << 20);
+/// let options = OpenOptions::new().with_prefer(Prefer::Slow).with_lower_case(LowerCase::Never).with_max_text_bytes(1 << 20);
 /// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -64,35 +64,35 @@ impl OpenOptions {
 
     /// Which file is used when there are several. Default: [`Prefer::Fast`].
     #[must_use]
-    pub fn prefer(mut self, prefer: Prefer) -> Self {
+    pub fn with_prefer(mut self, prefer: Prefer) -> Self {
         self.prefer = prefer;
         self
     }
 
     /// Whether a `vocab.txt` tokenizer lower-cases. Default: [`LowerCase::Auto`].
     #[must_use]
-    pub fn lower_case(mut self, lower_case: LowerCase) -> Self {
+    pub fn with_lower_case(mut self, lower_case: LowerCase) -> Self {
         self.lower_case = lower_case;
         self
     }
 
     /// Sets the `legacy` switch of a SentencePiece tokenizer against what the files say.
     #[must_use]
-    pub fn legacy(mut self, legacy: bool) -> Self {
+    pub fn with_legacy(mut self, legacy: bool) -> Self {
         self.legacy = Some(legacy);
         self
     }
 
     /// Sets whether decoding removes blanks before punctuation and English contractions, against what the files say.
     #[must_use]
-    pub fn clean_up_spaces(mut self, clean_up: bool) -> Self {
+    pub fn with_clean_up_spaces(mut self, clean_up: bool) -> Self {
         self.clean_up = Some(clean_up);
         self
     }
 
     /// Longest text in bytes. Default: 4 MiB; at most 1 GiB.
     #[must_use]
-    pub fn max_text_bytes(mut self, bytes: usize) -> Self {
+    pub fn with_max_text_bytes(mut self, bytes: usize) -> Self {
         self.max_text_bytes = bytes.min(crate::limits::MAX_TEXT_BYTES);
         self
     }

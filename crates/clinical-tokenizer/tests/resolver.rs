@@ -68,16 +68,16 @@ fn a_bare_word_list_keeps_its_case() {
     };
     let (auto, found) = ids(&OpenOptions::new());
     assert!(found.contains(&Note::CaseFromVocabulary { lower_case: false }));
-    let (lower, found) = ids(&OpenOptions::new().lower_case(LowerCase::Transformers));
+    let (lower, found) = ids(&OpenOptions::new().with_lower_case(LowerCase::Transformers));
     assert!(found.contains(&Note::CaseChosen { lower_case: true }));
     assert_ne!(auto, lower);
     assert_eq!(
         auto,
-        ids(&OpenOptions::new().lower_case(LowerCase::Never)).0
+        ids(&OpenOptions::new().with_lower_case(LowerCase::Never)).0
     );
     assert_eq!(
         lower,
-        ids(&OpenOptions::new().lower_case(LowerCase::Always)).0
+        ids(&OpenOptions::new().with_lower_case(LowerCase::Always)).0
     );
 
     // A vocabulary without capital letters lower-cases, and the files stand above the vocabulary.
@@ -112,8 +112,11 @@ fn tokenizer_json_comes_first_unless_the_slow_one_is_preferred() {
     assert!(notes(&fast).contains(&Note::AlsoPresent {
         file: "tokenizer.model".into()
     }));
-    let slow = Tokenizer::from_dir_with(directory.path(), &OpenOptions::new().prefer(Prefer::Slow))
-        .unwrap();
+    let slow = Tokenizer::from_dir_with(
+        directory.path(),
+        &OpenOptions::new().with_prefer(Prefer::Slow),
+    )
+    .unwrap();
     assert_eq!(
         (slow.resolution().kind(), slow.resolution().file()),
         (TokenizerKind::LlamaSentencePiece, "tokenizer.model")
@@ -328,8 +331,11 @@ fn missing_and_wrong_files_are_named() {
 #[test]
 fn a_text_above_the_limit_is_refused() {
     let directory = case("llama_new").build();
-    let tokenizer =
-        Tokenizer::from_dir_with(directory.path(), &OpenOptions::new().max_text_bytes(10)).unwrap();
+    let tokenizer = Tokenizer::from_dir_with(
+        directory.path(),
+        &OpenOptions::new().with_max_text_bytes(10),
+    )
+    .unwrap();
     assert!(tokenizer.encode("0123456789", true).is_ok());
     assert!(matches!(
         tokenizer.encode("0123456789a", true),

@@ -93,7 +93,11 @@ fn measure(dir: &Path, layout: &str) -> Result<(), Failure> {
     };
     let mut model = Synthetic::new(&clinical_kernels::cpu());
     let start = Instant::now();
-    let report = load(&mut model, dir, &LoadOptions::new().linear_layout(layout))?;
+    let report = load(
+        &mut model,
+        dir,
+        &LoadOptions::new().with_linear_layout(layout),
+    )?;
     let (loaded, peak) = (start.elapsed(), peak()?);
     let mut sum = Sum(layout, 0.0);
     model.visit(&mut sum);

@@ -97,9 +97,9 @@ type Callback = Arc<dyn Fn(&Progress<'_>) + Send + Sync>;
 /// use clinical_weights::{LoadOptions, Precision};
 ///
 /// let options = LoadOptions::new()
-///     .precision(Precision::F16)
-///     .strict(false)
-///     .max_bytes(8 << 30);
+///     .with_precision(Precision::F16)
+///     .with_strict(false)
+///     .with_max_bytes(8 << 30);
 /// assert!(!options.strict);
 /// ```
 #[derive(Clone)]
@@ -130,49 +130,52 @@ impl LoadOptions {
 
     /// Sets [`Self::device`].
     #[must_use]
-    pub fn device(mut self, device: Device) -> Self {
+    pub fn with_device(mut self, device: Device) -> Self {
         self.device = device;
         self
     }
 
     /// Sets [`Self::precision`].
     #[must_use]
-    pub fn precision(mut self, precision: Precision) -> Self {
+    pub fn with_precision(mut self, precision: Precision) -> Self {
         self.precision = precision;
         self
     }
 
     /// Sets [`Self::strict`].
     #[must_use]
-    pub fn strict(mut self, strict: bool) -> Self {
+    pub fn with_strict(mut self, strict: bool) -> Self {
         self.strict = strict;
         self
     }
 
     /// Sets [`Self::max_bytes`].
     #[must_use]
-    pub fn max_bytes(mut self, bytes: u64) -> Self {
+    pub fn with_max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = Some(bytes);
         self
     }
 
     /// Sets [`Self::linear_layout`].
     #[must_use]
-    pub fn linear_layout(mut self, layout: LinearLayout) -> Self {
+    pub fn with_linear_layout(mut self, layout: LinearLayout) -> Self {
         self.linear_layout = layout;
         self
     }
 
     /// Sets [`Self::allow_links`].
     #[must_use]
-    pub fn allow_links(mut self, allow: bool) -> Self {
+    pub fn with_allow_links(mut self, allow: bool) -> Self {
         self.allow_links = allow;
         self
     }
 
     /// Calls `callback` after every parameter.
     #[must_use]
-    pub fn progress(mut self, callback: impl Fn(&Progress<'_>) + Send + Sync + 'static) -> Self {
+    pub fn with_progress(
+        mut self,
+        callback: impl Fn(&Progress<'_>) + Send + Sync + 'static,
+    ) -> Self {
         self.progress = Some(Arc::new(callback));
         self
     }

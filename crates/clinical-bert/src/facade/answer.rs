@@ -40,42 +40,42 @@ impl Default for SpanOptions {
 impl SpanOptions {
     /// Sets [`Self::max_length`].
     #[must_use]
-    pub fn max_length(mut self, tokens: usize) -> Self {
+    pub fn with_max_length(mut self, tokens: usize) -> Self {
         self.max_length = tokens;
         self
     }
 
     /// Sets [`Self::stride`].
     #[must_use]
-    pub fn stride(mut self, tokens: usize) -> Self {
+    pub fn with_stride(mut self, tokens: usize) -> Self {
         self.stride = tokens;
         self
     }
 
     /// Sets [`Self::max_question`].
     #[must_use]
-    pub fn max_question(mut self, tokens: usize) -> Self {
+    pub fn with_max_question(mut self, tokens: usize) -> Self {
         self.max_question = tokens;
         self
     }
 
     /// Sets [`Self::max_answer`].
     #[must_use]
-    pub fn max_answer(mut self, tokens: usize) -> Self {
+    pub fn with_max_answer(mut self, tokens: usize) -> Self {
         self.max_answer = tokens;
         self
     }
 
     /// Sets [`Self::whole_words`].
     #[must_use]
-    pub fn whole_words(mut self, whole: bool) -> Self {
+    pub fn with_whole_words(mut self, whole: bool) -> Self {
         self.whole_words = whole;
         self
     }
 
     /// Sets [`Self::candidates`].
     #[must_use]
-    pub fn candidates(mut self, candidates: usize) -> Self {
+    pub fn with_candidates(mut self, candidates: usize) -> Self {
         self.candidates = candidates;
         self
     }
@@ -390,13 +390,13 @@ mod tests {
         };
         let options = SpanOptions::default();
         assert_eq!(ranges(&options), [0..2, 6..7]);
-        assert_eq!(ranges(&options.whole_words(false)), [1..2, 3..4, 6..7]);
+        assert_eq!(ranges(&options.with_whole_words(false)), [1..2, 3..4, 6..7]);
         assert_eq!(
-            ranges(&options.whole_words(false).candidates(2)),
+            ranges(&options.with_whole_words(false).with_candidates(2)),
             [1..2, 3..4]
         );
         // "No answer" takes the place behind the spans that score at least as much.
-        let found = choose(spans(), 2.5, &tokens, context, &options.candidates(2));
+        let found = choose(spans(), 2.5, &tokens, context, &options.with_candidates(2));
         assert_eq!(found.candidates.len(), 1);
         assert_eq!(found.best(0.0), Some(&found.candidates[0]));
         assert!((found.no_answer.probability + found.candidates[0].probability - 1.0).abs() < 1e-6);

@@ -72,7 +72,7 @@ impl Default for ClassifyOptions {
 impl ClassifyOptions {
     /// Sets [`Self::long`].
     #[must_use]
-    pub fn long(mut self, long: LongText) -> Self {
+    pub fn with_long(mut self, long: LongText) -> Self {
         self.long = long;
         self
     }

@@ -67,14 +67,14 @@ impl EmbedOptions {
 
     /// Sets [`Self::normalize`].
     #[must_use]
-    pub fn normalize(mut self, normalize: bool) -> Self {
+    pub fn with_normalize(mut self, normalize: bool) -> Self {
         self.normalize = normalize;
         self
     }
 
     /// Sets [`Self::long`].
     #[must_use]
-    pub fn long(mut self, long: LongText) -> Self {
+    pub fn with_long(mut self, long: LongText) -> Self {
         self.long = long;
         self
     }

@@ -53,28 +53,28 @@ impl BertOptions {
 
     /// Sets [`Self::lower_case`].
     #[must_use]
-    pub fn lower_case(mut self, lower_case: LowerCase) -> Self {
+    pub fn with_lower_case(mut self, lower_case: LowerCase) -> Self {
         self.lower_case = lower_case;
         self
     }
 
     /// Sets [`Self::head`].
     #[must_use]
-    pub fn head(mut self, head: Head) -> Self {
+    pub fn with_head(mut self, head: Head) -> Self {
         self.head = Some(head);
         self
     }
 
     /// Sets [`Self::labels`].
     #[must_use]
-    pub fn labels(mut self, labels: Vec<String>) -> Self {
+    pub fn with_labels(mut self, labels: Vec<String>) -> Self {
         self.labels = Some(labels);
         self
     }
 
     /// Sets [`Self::batch_tokens`].
     #[must_use]
-    pub fn batch_tokens(mut self, tokens: usize) -> Self {
+    pub fn with_batch_tokens(mut self, tokens: usize) -> Self {
         self.batch_tokens = tokens;
         self
     }
@@ -119,7 +119,7 @@ impl ClinicalBert {
             Some(head) => head,
             None => detect(&config, &checkpoint),
         };
-        let tokenizer = OpenOptions::new().lower_case(own.lower_case);
+        let tokenizer = OpenOptions::new().with_lower_case(own.lower_case);
         let tokenizer = Tokenizer::from_dir_with(dir.path(), &tokenizer)?;
         let text = Text::new(tokenizer, config.family)?;
         let (labels, model, report) = build(&config, head, &checkpoint, options, own)?;

@@ -44,14 +44,14 @@ impl TagOptions {
 
     /// Sets [`Self::overlap`].
     #[must_use]
-    pub fn overlap(mut self, overlap: usize) -> Self {
+    pub fn with_overlap(mut self, overlap: usize) -> Self {
         self.overlap = Some(overlap);
         self
     }
 
     /// Sets [`Self::ignore`].
     #[must_use]
-    pub fn ignore(mut self, labels: Vec<String>) -> Self {
+    pub fn with_ignore(mut self, labels: Vec<String>) -> Self {
         self.ignore = labels;
         self
     }

@@ -101,14 +101,14 @@ impl<R: Read> Notes<R> {
 
     /// Only notes of this category. White space at the ends does not count (the file has
     /// `Respiratory `), case does.
-    pub fn category(mut self, category: &str) -> Self {
+    pub fn with_category(mut self, category: &str) -> Self {
         self.category = Some(category.trim().to_owned());
         self
     }
 
     /// Whether notes that a physician marked as errors are left out. Default: `false`, as in the
     /// published corpora.
-    pub fn skip_errors(mut self, skip: bool) -> Self {
+    pub fn with_skip_errors(mut self, skip: bool) -> Self {
         self.skip_errors = skip;
         self
     }

@@ -50,7 +50,7 @@ impl fmt::Debug for Note {
 /// use clinical_notes::corpus::mimic_iv::Notes;
 ///
 /// let file = "note_id,subject_id,note_type,text\n10-DS-1,10,DS,\"Name: ___\n\"\n10-AD-2,10,AD,More.\n";
-/// let notes: Vec<_> = Notes::new(file.as_bytes())?.note_type("DS").collect::<Result<_, _>>()?;
+/// let notes: Vec<_> = Notes::new(file.as_bytes())?.with_note_type("DS").collect::<Result<_, _>>()?;
 /// assert_eq!(notes.len(), 1);
 /// assert_eq!(notes[0].text, "Name: ___\n");
 /// # Ok::<(), clinical_notes::Error>(())
@@ -98,7 +98,7 @@ impl<R: Read> Notes<R> {
     }
 
     /// Only notes of this type, for example `DS`.
-    pub fn note_type(mut self, note_type: &str) -> Self {
+    pub fn with_note_type(mut self, note_type: &str) -> Self {
         self.note_type = Some(note_type.trim().to_owned());
         self
     }

@@ -11,7 +11,7 @@
 //!             1,7,2150-01-01 08:00:00,2150-01-01 08:05:00,Nursing,3,\"draft,\nline 2\"\n\
 //!             2,7,2150-01-01 08:00:00,2150-01-01 09:00:00,Nursing,3,final\n";
 //! let duplicates = Duplicates::find(mimic_iii::Notes::new(file.as_bytes())?)?;
-//! let notes = mimic_iii::Notes::new(file.as_bytes())?.category("Nursing");
+//! let notes = mimic_iii::Notes::new(file.as_bytes())?.with_category("Nursing");
 //! let kept: Result<Vec<_>, _> = notes
 //!     .filter(|note| note.as_ref().map_or(true, |note| !duplicates.drops(note.row_id)))
 //!     .collect();

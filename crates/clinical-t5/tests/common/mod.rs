@@ -40,7 +40,12 @@ impl Fixture {
         let dir = folder(name);
         let config = T5Config::from_file(dir.join("config.json")).unwrap();
         let mut model = config.init(&device);
-        let report = load(&mut model, &dir, &LoadOptions::new().precision(precision)).unwrap();
+        let report = load(
+            &mut model,
+            &dir,
+            &LoadOptions::new().with_precision(precision),
+        )
+        .unwrap();
         assert!(
             report.missing.is_empty() && report.unexpected.is_empty(),
             "{report:?}"

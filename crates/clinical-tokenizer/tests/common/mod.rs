@@ -65,7 +65,7 @@ impl Case {
 
     pub fn open(&self) -> clinical_tokenizer::Tokenizer {
         let directory = self.build();
-        let options = clinical_tokenizer::OpenOptions::new().max_text_bytes(64 << 20);
+        let options = clinical_tokenizer::OpenOptions::new().with_max_text_bytes(64 << 20);
         clinical_tokenizer::Tokenizer::from_dir_with(directory.path(), &options)
             .unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }

@@ -13,7 +13,7 @@ fn read_all(files: &[(&str, &[u8])]) {
     if let Err(error) = load(
         &mut Tiny::new(false),
         dir.path(),
-        &LoadOptions::new().strict(false),
+        &LoadOptions::new().with_strict(false),
     ) {
         assert!(error.to_string().len() < 4000);
         let _ = error.report().map(ToString::to_string);

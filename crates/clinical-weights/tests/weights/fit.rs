@@ -86,7 +86,12 @@ fn a_wrong_shape_names_the_tensor_and_both_shapes() {
 fn lenient_loading_fills_what_fits() {
     let dir = renamed(&[("lm_head.weight", "other.weight")]);
     let mut model = Tiny::new(false);
-    let report = load(&mut model, dir.path(), &LoadOptions::new().strict(false)).unwrap();
+    let report = load(
+        &mut model,
+        dir.path(),
+        &LoadOptions::new().with_strict(false),
+    )
+    .unwrap();
     assert_eq!(
         (
             report.applied.len(),
@@ -135,7 +140,7 @@ fn some_parameters_keep_full_precision() {
         .weights()
         .unwrap();
     let keys = model.key_map().full_precision("**.norm.weight");
-    let options = LoadOptions::new().precision(Precision::F16);
+    let options = LoadOptions::new().with_precision(Precision::F16);
     clinical_weights::load_from(&mut model, &keys, &checkpoint, &options).unwrap();
     let (full, half) = (expected("f32"), expected("f16"));
     assert_eq!(
@@ -155,7 +160,7 @@ fn limits_are_checked_before_anything_is_allocated() {
     let error = load(
         &mut huge,
         data("safetensors_f32"),
-        &LoadOptions::new().max_bytes(1 << 30),
+        &LoadOptions::new().with_max_bytes(1 << 30),
     )
     .unwrap_err();
     assert!(
@@ -177,7 +182,12 @@ fn limits_are_checked_before_anything_is_allocated() {
         ("shared.weight", "x.weight"),
         ("lm_head.weight", "y.weight"),
     ]);
-    let error = load(&mut huge, dir.path(), &LoadOptions::new().strict(false)).unwrap_err();
+    let error = load(
+        &mut huge,
+        dir.path(),
+        &LoadOptions::new().with_strict(false),
+    )
+    .unwrap_err();
     assert!(matches!(error, Error::LargerThanFiles { .. }), "{error}");
 
     let mut model = Tiny::new(false);
@@ -187,13 +197,13 @@ fn limits_are_checked_before_anything_is_allocated() {
     load(
         &mut model,
         data("safetensors_f32"),
-        &LoadOptions::new().max_bytes(bytes),
+        &LoadOptions::new().with_max_bytes(bytes),
     )
     .unwrap();
     let error = load(
         &mut model,
         data("safetensors_f32"),
-        &LoadOptions::new().max_bytes(bytes - 1),
+        &LoadOptions::new().with_max_bytes(bytes - 1),
     )
     .unwrap_err();
     assert!(matches!(error, Error::TooLarge { .. }));
@@ -206,7 +216,7 @@ fn quantised_precisions_say_that_they_are_not_there_yet() {
         let error = load(
             &mut model,
             data("safetensors_f32"),
-            &LoadOptions::new().precision(precision),
+            &LoadOptions::new().with_precision(precision),
         )
         .unwrap_err();
         assert!(
@@ -241,7 +251,7 @@ fn progress_reaches_the_total() {
     let calls = Arc::new(AtomicUsize::new(0));
     let last = Arc::new(Mutex::new((0, 0)));
     let (seen, end) = (calls.clone(), last.clone());
-    let options = LoadOptions::new().progress(move |progress| {
+    let options = LoadOptions::new().with_progress(move |progress| {
         seen.fetch_add(1, Ordering::Relaxed);
         let mut end = end.lock().unwrap();
         assert!(progress.bytes >= end.0 && progress.bytes <= progress.total);

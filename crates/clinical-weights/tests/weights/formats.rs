@@ -30,7 +30,7 @@ fn single_and_sharded_files_of_both_formats() {
         "bin_views",
     ] {
         for layout in [LinearLayout::InputMajor, LinearLayout::OutputMajor] {
-            let model = loaded(fixture, &LoadOptions::new().linear_layout(layout));
+            let model = loaded(fixture, &LoadOptions::new().with_linear_layout(layout));
             assert_eq!(values(&model), expected("f32"), "{fixture} {layout:?}");
         }
     }
@@ -62,8 +62,8 @@ fn half_precisions_round_once() {
         ] {
             for layout in [LinearLayout::InputMajor, LinearLayout::OutputMajor] {
                 let options = LoadOptions::new()
-                    .precision(precision)
-                    .linear_layout(layout);
+                    .with_precision(precision)
+                    .with_linear_layout(layout);
                 let model = loaded(source, &options);
                 assert_eq!(
                     values(&model),
@@ -121,7 +121,7 @@ fn tied_names_with_different_values_are_an_error_or_reported() {
     let report = load(
         &mut model,
         data("tied_differ"),
-        &LoadOptions::new().strict(false),
+        &LoadOptions::new().with_strict(false),
     )
     .unwrap();
     assert!(report.aliases[0].differ);
@@ -155,7 +155,7 @@ fn an_embedded_file_loads_from_static_and_owned_bytes() {
         load_bytes(
             &mut model,
             &leaked[shift..],
-            &LoadOptions::new().linear_layout(LinearLayout::OutputMajor),
+            &LoadOptions::new().with_linear_layout(LinearLayout::OutputMajor),
         )
         .unwrap();
         assert_eq!(values(&model), expected("f32"), "shift {shift}");
@@ -279,7 +279,7 @@ fn a_hub_cache_is_followed_and_other_links_are_not() {
     load(
         &mut model,
         elsewhere.path(),
-        &LoadOptions::new().allow_links(true),
+        &LoadOptions::new().with_allow_links(true),
     )
     .unwrap();
 }
@@ -298,7 +298,7 @@ fn gradients_flow_into_loaded_parameters() {
     load(
         &mut model,
         data("safetensors_f32"),
-        &LoadOptions::new().linear_layout(LinearLayout::OutputMajor),
+        &LoadOptions::new().with_linear_layout(LinearLayout::OutputMajor),
     )
     .unwrap();
     let gradients = model

@@ -14,7 +14,7 @@ fn a_saved_model_has_the_names_shapes_and_values_of_the_published_one() {
         load(
             &mut model,
             data("bin_f32"),
-            &LoadOptions::new().linear_layout(layout),
+            &LoadOptions::new().with_linear_layout(layout),
         )
         .unwrap();
         let dir = directory(&[]);
@@ -48,7 +48,7 @@ fn half_precision_stays_half_precision() {
     load(
         &mut model,
         data("tied_all"),
-        &LoadOptions::new().precision(Precision::BF16),
+        &LoadOptions::new().with_precision(Precision::BF16),
     )
     .unwrap();
     let dir = directory(&[]);
