@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use clinical_deid::csv::{Options, convert_file};
+use clinical_deid::csv::{Annotations, Options, convert_file};
 use clinical_deid::{Normalizer, UnknownTag};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -31,6 +31,9 @@ struct Args {
     /// The column of the notes [default: TEXT for mimic-iii, text for mimic-iv]
     #[arg(long, requires = "input")]
     column: Option<String>,
+    /// MIMIC-IV: the CSV file (note_id, entity_type) that says what was removed; without it, [MISC]
+    #[arg(long, requires = "input")]
+    annotations: Option<PathBuf>,
     /// For a tag that the published converter does not know: stop, keep its text, or write [MISC]
     #[arg(long, value_parser = ["error", "keep", "misc"], default_value = "error")]
     unknown: String,
@@ -57,7 +60,12 @@ fn run(args: Args) -> Result<()> {
         _ => UnknownTag::Error,
     });
     if let (Some(input), Some(output)) = (&args.input, &args.output) {
-        let options = Options::new(args.column.as_deref().unwrap_or(column));
+        let mut options = Options::new(args.column.as_deref().unwrap_or(column));
+        options.annotations = args
+            .annotations
+            .as_deref()
+            .map(Annotations::open)
+            .transpose()?;
         return convert(input, output, &normalizer, &options);
     }
     let note = normalizer.normalize(&args.text.map_or_else(read_stdin, Ok)?)?;

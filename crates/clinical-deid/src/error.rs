@@ -100,6 +100,16 @@ pub enum Error {
         remedy: &'static str,
     },
 
+    /// An annotation file cannot be used.
+    #[cfg(feature = "csv")]
+    #[error("the annotations in {path} cannot be used: {source}")]
+    Annotations {
+        /// The file.
+        path: String,
+        /// Why.
+        source: Box<Error>,
+    },
+
     /// The input holds no header line.
     #[cfg(feature = "csv")]
     #[error("the input is empty: a CSV file with a header line is needed")]
@@ -108,8 +118,8 @@ pub enum Error {
     /// No column has the wanted name.
     #[cfg(feature = "csv")]
     #[error(
-        "the header has {columns} columns and none is named `{column}`: name the column of the \
-         notes{}", similar.as_ref().map(|name| format!(", perhaps `{name}`")).unwrap_or_default()
+        "the header has {columns} columns and none is named `{column}`: name one that \
+         is there{}", similar.as_ref().map(|name| format!(", perhaps `{name}`")).unwrap_or_default()
     )]
     NoColumn {
         /// The name that was looked for.

@@ -115,6 +115,11 @@ impl Normalizer {
             .collect()
     }
 
+    #[cfg(feature = "csv")]
+    pub(crate) fn is_mimic_iv(&self) -> bool {
+        matches!(self.dialect, Dialect::MimicIv)
+    }
+
     pub(crate) fn normalize_at(&self, text: &str, place: Place) -> Result<Normalized, Error> {
         match self.dialect {
             Dialect::MimicIii => self.mimic_iii_note(text, place),
@@ -148,7 +153,7 @@ impl Normalizer {
         Ok(writer.finish())
     }
 
-    fn mimic_iv_note<S: AsRef<str>>(
+    pub(crate) fn mimic_iv_note<S: AsRef<str>>(
         &self,
         text: &str,
         types: &[S],

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use clinical_deid::csv::{Options, Summary, convert, convert_file};
+use clinical_deid::csv::{Annotations, Options, Summary, convert, convert_file};
 use clinical_deid::{Error, Normalizer, UnknownTag};
 
 fn run(input: impl AsRef<[u8]>) -> Result<(String, Summary), Error> {
@@ -292,4 +292,65 @@ fn links_are_followed_and_permissions_kept() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn mimic_iv_annotations_give_the_types() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("discharge_annotation.csv");
+    let annotations = "\u{feff}start,note_id,entity_type\r\n0,a,NAME\r\n9,\"b\"\"\",AGE\r\n5,a,DATE\r\n\r\n7,a,NAME";
+    fs::write(&path, annotations).expect("it is written");
+    let mut options = Options::new("text");
+    let annotations = Annotations::open(&path).expect("it is read");
+    assert_eq!(annotations.notes(), 2);
+    options.annotations = Some(annotations);
+    let run = |input: &str, normalizer: &Normalizer| {
+        let mut output = Vec::new();
+        let summary = convert(input.as_bytes(), &mut output, normalizer, &options, |_| ())?;
+        Ok::<_, Error>((String::from_utf8(output).expect("UTF-8"), summary))
+    };
+    let input = "text,note_id\nMs ___ on ___,a\n___ y/o,\"b\"\"\"\n\"___, ____\",c\n";
+    let (output, summary) = run(input, &Normalizer::mimic_iv()).expect("it converts");
+    let expected =
+        "text,note_id\nMs  [Name]  on  [DR],a\n[Age]  y/o,\"b\"\"\"\n\"[MISC] ,  [MISC]\",c\n";
+    assert_eq!(output, expected);
+    assert_eq!((summary.rows, summary.tags, summary.untyped), (3, 5, 2));
+
+    assert!(matches!(
+        run(input, &Normalizer::mimic_iii()),
+        Err(Error::TypesForMimicIii)
+    ));
+    assert!(matches!(
+        run("text\n___\n", &Normalizer::mimic_iv()),
+        Err(Error::NoColumn { column, .. }) if column == "note_id"
+    ));
+    let broken = [
+        "",
+        "note_id,type\n",
+        "entity_type,note_id\nNAME\n",
+        "note_id,entity_type\n\"a,NAME\n",
+    ];
+    for broken in broken {
+        fs::write(&path, broken).expect("it is written");
+        let message = Annotations::open(&path)
+            .expect_err("it is refused")
+            .to_string();
+        assert!(message.contains("discharge_annotation.csv"), "{message}");
+    }
+    assert!(Annotations::open(folder.path()).is_err());
+    // Types that the published table lacks name the row, in the mode that stops.
+    options.annotations =
+        Some(Annotations::read(&b"note_id,entity_type\na,SPECIES\n"[..]).expect("it is read"));
+    let stopped = convert(
+        &b"text,note_id\n___,a\n"[..],
+        io::sink(),
+        &Normalizer::mimic_iv(),
+        &options,
+        |_| (),
+    );
+    let message = stopped.expect_err("it stops").to_string();
+    assert!(
+        message.contains("SPECIES") && message.contains("row 1"),
+        "{message}"
+    );
 }

@@ -17,12 +17,14 @@
 //! # Ok::<(), clinical_deid::Error>(())
 //! ```
 
+mod annotations;
 mod records;
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
+pub use annotations::Annotations;
 use records::{Broken, Records, Step};
 
 use crate::{Error, Normalizer, Place, Tag};
@@ -43,6 +45,9 @@ pub struct Options {
     pub column: String,
     /// The longest row that is read, in bytes. Default [`MAX_ROW_BYTES`].
     pub max_row_bytes: usize,
+    /// The entity types of MIMIC-IV removals, found by the column `note_id`. `None`, the default, as for notes
+    /// that they do not name: every removal becomes `[MISC]`. (The published script leaves such notes out.)
+    pub annotations: Option<Annotations>,
 }
 
 impl Options {
@@ -51,6 +56,7 @@ impl Options {
         Self {
             column: column.into(),
             max_row_bytes: MAX_ROW_BYTES,
+            annotations: None,
         }
     }
 }
@@ -63,8 +69,8 @@ pub struct Summary {
     pub rows: u64,
     /// Tags that were replaced.
     pub tags: u64,
-    /// How many of them were kept or written as `[MISC]`: the unknown ones, and in MIMIC-IV, where a
-    /// file gives no types, all of them.
+    /// How many of them were kept or written as `[MISC]`: the unknown ones, and in MIMIC-IV those without
+    /// an annotation.
     pub untyped: u64,
 }
 
@@ -84,18 +90,17 @@ pub fn convert(
     options: &Options,
     mut progress: impl FnMut(u64),
 ) -> Result<Summary, Error> {
-    let read_error = |cause| Error::Read {
-        path: "the input".into(),
-        cause,
-    };
     let write_error = |cause| Error::Write {
         path: "the output".into(),
         cause,
     };
+    if options.annotations.is_some() && !normalizer.is_mimic_iv() {
+        return Err(Error::TypesForMimicIii);
+    }
 
     let mut output = BufWriter::with_capacity(BUFFER_BYTES, output);
     let mut input = BufReader::with_capacity(BUFFER_BYTES, input);
-    let start = start_of(&mut input).map_err(read_error)?;
+    let start = start_of(&mut input).map_err(|cause| broken(cause.into(), 0, 0))?;
     let (bom, start) = without_bom(&start)?;
     output.write_all(bom).map_err(write_error)?;
     let mut records = Records::new(start.chain(input), options.max_row_bytes);
@@ -106,31 +111,24 @@ pub fn convert(
     loop {
         // The number of the row that is being read; 0 for the header.
         let row = header.as_ref().map_or(0, |_| summary.rows + 1);
-        let step = records.read().map_err(|broken| match broken {
-            Broken::Io(cause) => read_error(cause),
-            Broken::TooLong => Error::RowTooLong {
-                row,
-                limit: options.max_row_bytes,
-            },
-            Broken::UnclosedQuote => Error::UnclosedQuote { row },
-        })?;
+        let step = records
+            .read()
+            .map_err(|cause| broken(cause, row, options.max_row_bytes))?;
         match (step, &header) {
             (Step::End, _) => break,
             (Step::BlankLine, _) => output.write_all(records.raw()).map_err(write_error)?,
             (Step::Record, None) => {
-                header = Some(Header::find(&records, &options.column)?);
+                header = Some(Header::find(&records, options)?);
                 output.write_all(records.raw()).map_err(write_error)?;
             }
             (Step::Record, Some(header)) => {
                 encoded.clear();
-                convert_row(
-                    &records,
+                let converter = Converter {
                     header,
                     normalizer,
-                    row,
-                    &mut summary,
-                    &mut encoded,
-                )?;
+                    annotations: options.annotations.as_ref(),
+                };
+                converter.row(&records, row, &mut summary, &mut encoded)?;
                 output.write_all(&encoded).map_err(write_error)?;
                 summary.rows = row;
                 progress(bom.len() as u64 + records.consumed());
@@ -203,72 +201,111 @@ pub fn convert_file(
     Ok(summary)
 }
 
-/// The header's column of notes and number of columns.
+/// Why reading stopped, at a row from 1, or 0 for the header.
+fn broken(broken: Broken, row: u64, limit: usize) -> Error {
+    match broken {
+        Broken::Io(cause) => Error::Read {
+            path: "the input".into(),
+            cause,
+        },
+        Broken::TooLong => Error::RowTooLong { row, limit },
+        Broken::UnclosedQuote => Error::UnclosedQuote { row },
+    }
+}
+
+/// The first column of this name in a header.
+fn column<R: BufRead>(header: &Records<R>, column: &str) -> Result<usize, Error> {
+    let names: Vec<_> = header
+        .fields()
+        .iter()
+        .map(|field| field.value(header.raw()))
+        .collect();
+    if let Some(found) = names.iter().position(|name| **name == *column.as_bytes()) {
+        return Ok(found);
+    }
+    // A file without a header has a note here, so no other name is shown.
+    let similar = names
+        .iter()
+        .find(|name| name.eq_ignore_ascii_case(column.as_bytes()))
+        .map(|name| String::from_utf8_lossy(name).into_owned());
+    Err(Error::NoColumn {
+        column: column.to_owned(),
+        columns: names.len(),
+        similar,
+    })
+}
+
+/// Columns of the notes' file.
 struct Header {
     notes: usize,
+    /// Where notes are named, if there are annotations.
+    names: Option<usize>,
     columns: usize,
 }
 
 impl Header {
-    fn find<R: BufRead>(records: &Records<R>, column: &str) -> Result<Self, Error> {
-        let names: Vec<_> = records
-            .fields()
-            .iter()
-            .map(|field| field.value(records.raw()))
-            .collect();
-        let columns = names.len();
-        if let Some(notes) = names.iter().position(|name| **name == *column.as_bytes()) {
-            return Ok(Self { notes, columns });
-        }
-        // A file without a header has a note here, so no other name is shown.
-        let similar = names
-            .iter()
-            .find(|name| name.eq_ignore_ascii_case(column.as_bytes()))
-            .map(|name| String::from_utf8_lossy(name).into_owned());
-        Err(Error::NoColumn {
-            column: column.to_owned(),
-            columns,
-            similar,
+    fn find<R: BufRead>(records: &Records<R>, options: &Options) -> Result<Self, Error> {
+        let annotated = options.annotations.is_some();
+        Ok(Self {
+            notes: column(records, &options.column)?,
+            names: annotated
+                .then(|| column(records, annotations::NOTE))
+                .transpose()?,
+            columns: records.fields().len(),
         })
     }
 }
 
-/// Appends the row with its note converted.
-fn convert_row<R: BufRead>(
-    records: &Records<R>,
-    header: &Header,
-    normalizer: &Normalizer,
-    row: u64,
-    summary: &mut Summary,
-    out: &mut Vec<u8>,
-) -> Result<(), Error> {
-    let (raw, fields) = (records.raw(), records.fields());
-    if fields.len() != header.columns {
-        return Err(Error::RowWidth {
+struct Converter<'a> {
+    header: &'a Header,
+    normalizer: &'a Normalizer,
+    annotations: Option<&'a Annotations>,
+}
+
+impl Converter<'_> {
+    /// Appends the row with its note converted.
+    fn row<R: BufRead>(
+        &self,
+        records: &Records<R>,
+        row: u64,
+        summary: &mut Summary,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let (raw, fields) = (records.raw(), records.fields());
+        if fields.len() != self.header.columns {
+            return Err(Error::RowWidth {
+                row,
+                found: fields.len(),
+                expected: self.header.columns,
+            });
+        }
+        let field = &fields[self.header.notes];
+        let value = field.value(raw);
+        let note = str::from_utf8(&value).map_err(|error| Error::NotUtf8 {
             row,
-            found: fields.len(),
-            expected: header.columns,
-        });
+            offset: error.valid_up_to(),
+        })?;
+        let place = Place::Row(row);
+        let normalized = match (self.annotations, self.header.names) {
+            (Some(annotations), Some(name)) => {
+                let types = annotations.of(&fields[name].value(raw));
+                self.normalizer.mimic_iv_note(note, &types, place)?
+            }
+            _ => self.normalizer.normalize_at(note, place)?,
+        };
+        if normalized.spans.is_empty() {
+            out.extend_from_slice(raw);
+            return Ok(());
+        }
+        out.extend_from_slice(&raw[..field.raw.start]);
+        field.encode(&normalized.text, out);
+        out.extend_from_slice(&raw[field.raw.end..]);
+        for span in &normalized.spans {
+            summary.tags += 1;
+            summary.untyped += u64::from(matches!(span.tag, Tag::Misc | Tag::Unknown));
+        }
+        Ok(())
     }
-    let field = &fields[header.notes];
-    let value = field.value(raw);
-    let note = str::from_utf8(&value).map_err(|error| Error::NotUtf8 {
-        row,
-        offset: error.valid_up_to(),
-    })?;
-    let normalized = normalizer.normalize_at(note, Place::Row(row))?;
-    if normalized.spans.is_empty() {
-        out.extend_from_slice(raw);
-        return Ok(());
-    }
-    out.extend_from_slice(&raw[..field.raw.start]);
-    field.encode(&normalized.text, out);
-    out.extend_from_slice(&raw[field.raw.end..]);
-    for span in &normalized.spans {
-        summary.tags += 1;
-        summary.untyped += u64::from(matches!(span.tag, Tag::Misc | Tag::Unknown));
-    }
-    Ok(())
 }
 
 /// The first four bytes, or all if there are fewer.

@@ -51,6 +51,12 @@ pub(super) enum Broken {
     UnclosedQuote,
 }
 
+impl From<io::Error> for Broken {
+    fn from(cause: io::Error) -> Self {
+        Self::Io(cause)
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     FieldStart,
