@@ -100,8 +100,8 @@ impl KvCache {
             let moved = all.clone().slice(tail.clone()).select(0, rows.clone());
             all.slice_assign(tail.clone(), moved)
         };
-        self.key.inplace(&move_tail);
-        self.value.inplace(&move_tail);
+        self.key.inplace(move_tail);
+        self.value.inplace(move_tail);
     }
 
     /// Moves each row's first `lengths[row]` positions to the end of the filled ones, so that rows of different lengths,

@@ -1,0 +1,144 @@
+//! What every group of checks shares: devices, files, tolerances, lines.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use burn::tensor::{DType, Device, Tensor};
+use clinical_weights::{LoadOptions, Precision};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+/// The largest difference from `transformers` at f32 on another device: its sums run in another order.
+pub const TOLERANCE: f32 = 1e-3;
+
+/// Named values of one run of a model.
+pub type Values = BTreeMap<String, Vec<f32>>;
+
+/// Where checks run, and how many passed.
+pub struct Checks {
+    root: PathBuf,
+    /// The device under test.
+    pub device: Device,
+    passed: usize,
+    failed: usize,
+}
+
+impl Checks {
+    pub fn new(root: PathBuf, device: Device) -> Self {
+        Self {
+            root,
+            device,
+            passed: 0,
+            failed: 0,
+        }
+    }
+
+    /// A file or folder of the repository.
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    pub fn counts(&self) -> (usize, usize) {
+        (self.passed, self.failed)
+    }
+
+    fn line(&mut self, ok: bool, mut line: serde_json::Value) {
+        line["ok"] = ok.into();
+        println!("{line}");
+        if ok {
+            self.passed += 1;
+        } else {
+            self.failed += 1;
+        }
+    }
+
+    /// Two runs that must agree within `tolerance`.
+    pub fn close(&mut self, check: &str, found: &[f32], expected: &[f32], tolerance: f32) {
+        let worst = distance(found, expected);
+        self.line(
+            worst <= tolerance,
+            json!({"check": check, "worst": worst, "tolerance": tolerance}),
+        );
+    }
+
+    /// Two results that must be the same.
+    pub fn same<T: PartialEq>(&mut self, check: &str, found: &T, expected: &T) {
+        self.line(found == expected, json!({"check": check}));
+    }
+
+    /// A model on the device: at f32 within [`TOLERANCE`] of the reference, at bf16 and f16 as close to it as the CPU is at the
+    /// same precision, twice over; and the same numbers when it runs again.
+    pub fn model(
+        &mut self,
+        name: &str,
+        expected: &Values,
+        run: impl Fn(&LoadOptions) -> Result<Values>,
+    ) -> Result<()> {
+        let on = |device: &Device, precision| {
+            let options = LoadOptions::new()
+                .device(device.clone())
+                .precision(precision);
+            let found = run(&options).with_context(|| format!("{name} in {precision:?}"))?;
+            ensure!(
+                found.keys().eq(expected.keys()),
+                "{name}: other values than expected"
+            );
+            Ok(found)
+        };
+        let exact = on(&self.device, Precision::F32)?;
+        for (key, expected) in expected {
+            self.close(
+                &format!("{name}, {key}, f32"),
+                &exact[key],
+                expected,
+                TOLERANCE,
+            );
+        }
+        for precision in [Precision::BF16, Precision::F16] {
+            let found = on(&self.device, precision)?;
+            let cpu = on(&clinical_kernels::cpu(), precision)?;
+            for (key, expected) in expected {
+                let tolerance = 2.0 * distance(&cpu[key], expected) + TOLERANCE;
+                let check = format!("{name}, {key}, {}", precision.name());
+                self.close(&check, &found[key], expected, tolerance);
+            }
+        }
+        // The first run may have tried several kernels to find the fastest.
+        let [second, third] = [(); 2].map(|()| on(&self.device, Precision::F32));
+        self.same(&format!("{name}, again"), &second?, &third?);
+        Ok(())
+    }
+}
+
+/// The largest difference; infinite if a value is not a number or the lengths differ.
+pub fn distance(found: &[f32], expected: &[f32]) -> f32 {
+    if found.len() != expected.len() {
+        return f32::INFINITY;
+    }
+    found.iter().zip(expected).fold(0.0, |worst: f32, (a, b)| {
+        let difference = (a - b).abs();
+        if difference.is_nan() {
+            f32::INFINITY
+        } else {
+            worst.max(difference)
+        }
+    })
+}
+
+/// The values of a tensor, as f32.
+pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.cast(DType::F32).into_data().iter::<f32>().collect()
+}
+
+/// A JSON file.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = std::fs::read(path)
+        .with_context(|| format!("cannot read the fixture {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("in {}", path.display()))
+}
+
+/// Rows as slices.
+pub fn slices<T>(rows: &[Vec<T>]) -> Vec<&[T]> {
+    rows.iter().map(Vec::as_slice).collect()
+}

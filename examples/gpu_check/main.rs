@@ -1,0 +1,79 @@
+//! Compares a device with the parity fixtures of this repository and with the CPU, one JSON line a check.
+//!
+//! `cargo run --release --features cuda --example gpu_check -- --device cuda`
+//!
+//! Needs the repository's fixtures only (`--root`), so a built binary and 15 MB of files can be carried to a machine with
+//! a GPU: `scripts/gpu_check` does that. `--device cpu` checks the checks.
+
+mod bert;
+mod check;
+mod llama;
+mod t5;
+mod text;
+mod training;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Parser;
+
+use check::Checks;
+
+#[derive(Parser)]
+struct Arguments {
+    /// cuda, cuda:N, cpu or ndarray
+    #[arg(long, default_value = "cuda")]
+    device: String,
+    /// The repository, or a copy of its fixtures and demonstration models
+    #[arg(long, default_value = ".")]
+    root: PathBuf,
+    /// Only the checks of these groups: llama, t5, bert, text, training
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+}
+
+/// A part of the checks: its name and what runs it.
+type Group = (&'static str, fn(&mut Checks) -> Result<()>);
+
+const GROUPS: [Group; 5] = [
+    ("llama", llama::run),
+    ("t5", t5::run),
+    ("bert", bert::run),
+    ("text", text::run),
+    ("training", training::run),
+];
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(unknown) = arguments
+        .only
+        .iter()
+        .find(|name| !GROUPS.iter().any(|(group, _)| group == name))
+    {
+        bail!("no group of checks is called `{unknown}`: use llama, t5, bert, text or training");
+    }
+    clinical_kernels::keep_freed_memory();
+    let device = clinical_kernels::parse(&arguments.device)?;
+    let mut checks = Checks::new(arguments.root.clone(), device);
+    for (name, group) in GROUPS {
+        if arguments.only.is_empty() || arguments.only.iter().any(|only| only == name) {
+            group(&mut checks)?;
+        }
+    }
+    let (passed, failed) = checks.counts();
+    println!(r#"{{"passed":{passed},"failed":{failed}}}"#);
+    if failed > 0 {
+        bail!("{failed} of {} checks failed", passed + failed);
+    }
+    Ok(())
+}
