@@ -77,8 +77,8 @@ impl Checks {
     ) -> Result<()> {
         let on = |device: &Device, precision| {
             let options = LoadOptions::new()
-                .device(device.clone())
-                .precision(precision);
+                .with_device(device.clone())
+                .with_precision(precision);
             let found = run(&options).with_context(|| format!("{name} in {precision:?}"))?;
             ensure!(
                 found.keys().eq(expected.keys()),

@@ -71,7 +71,7 @@ pub fn run(checks: &mut Checks) -> Result<()> {
         checks.model(&name, &reference(&expected), |options| {
             found(&open(options, None)?, &expected)
         })?;
-        let on = LoadOptions::new().device(checks.device.clone());
+        let on = LoadOptions::new().with_device(checks.device.clone());
         let ids = greedy(&open(&on, None)?, &expected)?;
         checks.same(&format!("{name}, greedy"), &ids, &expected.greedy.ids);
     }
@@ -144,7 +144,7 @@ fn long(checks: &mut Checks, folder: &Path) -> Result<()> {
         let model = open(
             folder,
             "gqa",
-            &LoadOptions::new().device(device),
+            &LoadOptions::new().with_device(device),
             Some(8192),
         )?;
         let ids: Vec<u32> = (0..4000u32)

@@ -95,7 +95,7 @@ pub fn run(checks: &mut Checks) -> Result<()> {
         checks.model(&name, &expected, |options| {
             found(&open(&dir, options)?, &fixture, &options.device)
         })?;
-        let on = LoadOptions::new().device(checks.device.clone());
+        let on = LoadOptions::new().with_device(checks.device.clone());
         greedy(checks, &name, &dir, &open(&dir, &on)?)?;
     }
     Ok(())

@@ -37,9 +37,9 @@ pub fn run(checks: &mut Checks) -> Result<()> {
 }
 
 fn answers(device: &Device) -> Result<Vec<String>> {
-    let model = Asclepius::embedded_with(&LoadOptions::new().device(device.clone()))?;
+    let model = Asclepius::embedded_with(&LoadOptions::new().with_device(device.clone()))?;
     let cases: Vec<(String, String)> = Generator::held_out(7)
-        .pairs(4)
+        .with_pairs(4)
         .flat_map(|case| {
             let note = case.note;
             let pairs = case.pairs.into_iter();
@@ -57,7 +57,7 @@ fn answers(device: &Device) -> Result<Vec<String>> {
 }
 
 fn outputs(device: &Device) -> Result<Vec<String>> {
-    let model = ClinicalT5::embedded_with(&LoadOptions::new().device(device.clone()))?;
+    let model = ClinicalT5::embedded_with(&LoadOptions::new().with_device(device.clone()))?;
     let options = Generation::greedy().with_max_new_tokens(32);
     INPUTS
         .iter()

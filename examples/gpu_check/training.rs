@@ -14,7 +14,12 @@ const STEPS: usize = 10;
 pub fn run(checks: &mut Checks) -> Result<()> {
     let dir = checks.path(FOLDER).join("v1_0");
     let fixture = Fixture::open(&dir)?;
-    let on = |device: &Device| open(&dir, &LoadOptions::new().device(device.clone().autodiff()));
+    let on = |device: &Device| {
+        open(
+            &dir,
+            &LoadOptions::new().with_device(device.clone().autodiff()),
+        )
+    };
 
     let device = checks.device.clone();
     let model = on(&device)?;
