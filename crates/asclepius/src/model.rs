@@ -5,8 +5,8 @@ use std::path::Path;
 
 use clinical_generate::{Cancel, EndTokens, Generated, Step, TextDecoder, TextStream, generate};
 use clinical_llama::{Llama, LlamaConfig};
-use clinical_tokenizer::{DecodeStream, Tokenizer};
-use clinical_weights::{CheckpointDir, LoadOptions, LoadReport};
+use clinical_tokenizer::{DecodeStream, Note, Tokenizer};
+use clinical_weights::{CheckpointDir, FromCheckpoint, LoadOptions, LoadReport};
 
 use crate::answer::{Answer, Usage, Window};
 use crate::chat::ChatTemplate;
@@ -27,6 +27,7 @@ pub struct Asclepius {
     model: Llama,
     tokenizer: Tokenizer,
     report: LoadReport,
+    corrections: Vec<Note>,
     end: Vec<u32>,
     special: Vec<String>,
     chat: Option<ChatTemplate>,
@@ -43,16 +44,19 @@ impl Asclepius {
     ///
     /// [`Error`](crate::Error) with one sentence that says what is wrong with the directory and what to do.
     pub fn load(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
-        let dir = CheckpointDir::open(dir)?;
+        let dir = CheckpointDir::open_with(dir.as_ref(), options.allow_links)?;
         let config = dir.config(&["llama", "mistral"])?;
         let own = [config["_name_or_path"].as_str(), dir.path().to_str()]
             .into_iter()
             .flatten()
             .any(|name| name.to_lowercase().contains("asclepius"));
-        let config = LlamaConfig::from_json(&config.to_string())?;
+        let config = LlamaConfig::from_value(config)?;
+        let weights = dir.weights()?;
+        weights.check_size(config.parameters()?, options)?;
         let tokenizer = Tokenizer::from_dir(dir.path())?;
         let mut model = config.init(&options.device)?;
-        let report = clinical_weights::load(&mut model, dir.path(), options)?;
+        let keys = model.key_map();
+        let report = clinical_weights::load_from(&mut model, &keys, &weights, options)?;
         Self::new(model, tokenizer, report, own)
     }
 
@@ -78,7 +82,9 @@ impl Asclepius {
         Self::new(model, tokenizer, report, true)
     }
 
-    fn new(model: Llama, tokenizer: Tokenizer, report: LoadReport, own: bool) -> Result<Self> {
+    fn new(model: Llama, tokenizer: Tokenizer, mut report: LoadReport, own: bool) -> Result<Self> {
+        let corrections = tokenizer.corrections(model.config().vocab_size);
+        report.notes.extend(corrections.iter().map(Note::to_string));
         let special = tokenizer.special();
         let text = |id: Option<u32>| {
             id.and_then(|id| tokenizer.id_to_token(id))
@@ -117,6 +123,7 @@ impl Asclepius {
             model,
             tokenizer,
             report,
+            corrections,
             chat,
             own,
         })
@@ -126,6 +133,19 @@ impl Asclepius {
     #[must_use]
     pub fn report(&self) -> &LoadReport {
         &self.report
+    }
+
+    /// What the files of the directory say wrongly or leave open, and what is used instead. [`Self::report`] has these as
+    /// sentences among its notes.
+    #[must_use]
+    pub fn corrections(&self) -> &[Note] {
+        &self.corrections
+    }
+
+    /// The ids that end an answer.
+    #[must_use]
+    pub fn end_ids(&self) -> &[u32] {
+        &self.end
     }
 
     /// The tokenizer.

@@ -204,7 +204,15 @@ impl BertConfig {
     ///
     /// As [`from_file`](Self::from_file).
     pub fn from_json(text: &str) -> Result<Self, ConfigError> {
-        let json: serde_json::Value = serde_json::from_str(text)?;
+        Self::from_value(serde_json::from_str(text)?)
+    }
+
+    /// Checks a `config.json` that is parsed already.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_file`](Self::from_file).
+    pub fn from_value(json: serde_json::Value) -> Result<Self, ConfigError> {
         if let Some(found) = json.get("model_type").and_then(|kind| kind.as_str())
             && !matches!(found, "bert" | "roberta" | "megatron-bert")
         {
@@ -277,6 +285,38 @@ impl BertConfig {
                 found: found.to_owned(),
             }),
         }
+    }
+
+    /// The number of parameters of the encoder without pooler and head; saturates for shapes that
+    /// [`validate`](Self::validate) refuses.
+    ///
+    /// ```
+    /// use clinical_bert::BertConfig;
+    /// assert_eq!(BertConfig::bert_base().parameters(), 107_719_680); // and 590,592 in the pooler
+    /// ```
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        self.count().unwrap_or(u64::MAX)
+    }
+
+    fn count(&self) -> Option<u64> {
+        let [width, inner] = [self.hidden_size, self.intermediate_size].map(|size| size as u64);
+        let norm = width.checked_mul(2)?;
+        let rows = (self.vocab_size as u64)
+            .checked_add(self.max_position_embeddings as u64)?
+            .checked_add(self.type_vocab_size as u64)?;
+        // Four square matrices and two of the feed-forward layer, each with a bias, and two norms.
+        let square = width.checked_add(1)?.checked_mul(width)?;
+        let layer = square
+            .checked_mul(4)?
+            .checked_add(width.checked_mul(inner)?.checked_mul(2)?)?
+            .checked_add(inner)?
+            .checked_add(width)?
+            .checked_add(norm.checked_mul(2)?)?;
+        layer
+            .checked_mul(self.num_hidden_layers as u64)?
+            .checked_add(rows.checked_mul(width)?)?
+            .checked_add(norm)
     }
 
     /// The most tokens that one row may have, special tokens included.

@@ -34,9 +34,11 @@ impl Llama {
     pub fn load(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<(Self, LoadReport), Error> {
         let dir = CheckpointDir::open_with(dir.as_ref(), options.allow_links)?;
         let config = LlamaConfig::from_value(dir.config(&["llama", "mistral"])?)?;
+        let weights = dir.weights()?;
+        weights.check_size(config.parameters()?, options)?;
         let mut model = config.init(&options.device)?;
         let keys = model.key_map();
-        let report = clinical_weights::load_from(&mut model, &keys, &dir.weights()?, options)?;
+        let report = clinical_weights::load_from(&mut model, &keys, &weights, options)?;
         Ok((model, report))
     }
 }

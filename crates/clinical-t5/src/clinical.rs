@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clinical_deid::Normalizer;
 use clinical_generate::{Cancel, EndTokens, Generated, Generation, Step, generate};
-use clinical_tokenizer::Tokenizer;
+use clinical_tokenizer::{Note, Tokenizer};
 use clinical_weights::{Checkpoint, CheckpointDir, LoadOptions, LoadReport, load_from};
 
 use crate::options::{LongInput, Output, Score};
@@ -36,6 +36,7 @@ pub struct ClinicalT5 {
     config: T5Config,
     tokenizer: Tokenizer,
     report: LoadReport,
+    corrections: Vec<Note>,
     end: Vec<u32>,
     pub(crate) sentinels: Vec<u32>,
     long_input: LongInput,
@@ -84,6 +85,7 @@ impl ClinicalT5 {
         options: &LoadOptions,
     ) -> Result<Self, Error> {
         config.find_head(weights.tensor("lm_head.weight").is_some());
+        weights.check_size(config.parameters(), options)?;
         let mut model = config.init(&options.device);
         let keys = clinical_weights::FromCheckpoint::key_map(&model);
         let report = load_from(&mut model, &keys, weights, options)?;
@@ -94,9 +96,11 @@ impl ClinicalT5 {
         config: T5Config,
         model: T5,
         tokenizer: Tokenizer,
-        report: LoadReport,
+        mut report: LoadReport,
     ) -> Self {
         let vocabulary = config.vocab_size;
+        let corrections = tokenizer.corrections(vocabulary);
+        report.notes.extend(corrections.iter().map(Note::to_string));
         // What the tokenizer calls the end counts too, where the files disagree.
         let mut end = config.eos_token_ids.clone();
         end.extend(&tokenizer.special().eos);
@@ -110,6 +114,7 @@ impl ClinicalT5 {
             config,
             tokenizer,
             report,
+            corrections,
             end,
             sentinels,
             long_input: LongInput::default(),
@@ -153,6 +158,19 @@ impl ClinicalT5 {
     #[must_use]
     pub fn report(&self) -> &LoadReport {
         &self.report
+    }
+
+    /// What the files of the directory say wrongly or leave open, and what is used instead. [`Self::report`] has these as
+    /// sentences among its notes.
+    #[must_use]
+    pub fn corrections(&self) -> &[Note] {
+        &self.corrections
+    }
+
+    /// The ids that end an output.
+    #[must_use]
+    pub fn end_ids(&self) -> &[u32] {
+        &self.end
     }
 
     /// The tokenizer.

@@ -23,6 +23,7 @@ pub use attention::Attention;
 pub use batch::Seq2SeqBatch;
 pub use bucket::relative_position_bucket;
 pub use clinical::ClinicalT5;
+pub use clinical_tokenizer::Note;
 pub use config::{Activation, FeedForwardKind, MAX_BUCKETS, MODEL_TYPES, T5Config};
 pub use error::Error;
 pub use feed_forward::FeedForward;

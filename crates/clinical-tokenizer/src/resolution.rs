@@ -130,6 +130,19 @@ pub enum Note {
         /// The id it has.
         given: u32,
     },
+    /// Tokens have ids beyond the rows of the model's embedding (as in Asclepius-Llama2-13B-Pretraining-Only, whose
+    /// `added_tokens.json` has `<pad>` as 32000): a text that contains one cannot be read. Only in
+    /// [`Tokenizer::corrections`](crate::Tokenizer::corrections), which knows the rows.
+    WithoutRow {
+        /// The first such token.
+        token: String,
+        /// Its id.
+        id: u32,
+        /// How many there are.
+        count: usize,
+        /// Rows of the embedding.
+        rows: usize,
+    },
     /// The number of sentinels in the files does not fit `extra_ids`.
     SentinelCount {
         /// The number in use.
@@ -146,6 +159,24 @@ pub enum Note {
         /// The class.
         class: String,
     },
+}
+
+impl Note {
+    /// Whether something in the files is wrong or left open, so that another value is used than a reader of the files would
+    /// expect; the other notes say what was found and chosen.
+    #[must_use]
+    pub fn is_correction(&self) -> bool {
+        matches!(
+            self,
+            Self::EmptySpecialToken { .. }
+                | Self::WrongIdInConfig { .. }
+                | Self::InferredSpecialToken { .. }
+                | Self::CaseFromVocabulary { .. }
+                | Self::AddedTokenMoved { .. }
+                | Self::SentinelCount { .. }
+                | Self::WithoutRow { .. }
+        )
+    }
 }
 
 impl fmt::Display for Note {
@@ -214,6 +245,21 @@ impl fmt::Display for Note {
                 write!(
                     f,
                     "{count} tokens have ids beyond the model file ({first} to {last}); the embedding needs rows for them"
+                )
+            }
+            Self::WithoutRow {
+                token,
+                id,
+                count,
+                rows,
+            } => {
+                write!(f, "`{token}` (id {id})")?;
+                if *count > 1 {
+                    write!(f, " and {} more tokens", count - 1)?;
+                }
+                write!(
+                    f,
+                    " have no row in the embedding of {rows} rows: a text that contains them cannot be read"
                 )
             }
             Self::AddedTokenMoved {

@@ -8,7 +8,7 @@ use crate::decode::DecodeStream;
 use crate::encoding::Encoding;
 use crate::error::{Error, Result};
 use crate::options::OpenOptions;
-use crate::resolution::Resolution;
+use crate::resolution::{Note, Resolution};
 use crate::sentencepiece::{SentencePieceModel, SentencePieceOptions};
 use crate::{open, save};
 
@@ -269,6 +269,27 @@ impl Tokenizer {
     /// Id of the T5 sentinel `<extra_id_N>`.
     pub fn sentinel(&self, n: usize) -> Option<u32> {
         self.token_to_id(&format!("<extra_id_{n}>"))
+    }
+
+    /// What the files say wrongly or leave open, and what is used instead, for a model whose embedding has `rows` rows.
+    ///
+    /// These are the [`Note`]s that are corrections, and [`Note::WithoutRow`] for tokens beyond the embedding.
+    pub fn corrections(&self, rows: usize) -> Vec<Note> {
+        let notes = self.resolution().notes().iter();
+        let mut found: Vec<Note> = notes.filter(|note| note.is_correction()).cloned().collect();
+        let beyond = (rows as u64)..(self.vocab_size() as u64);
+        let mut tokens = beyond
+            .filter_map(|id| u32::try_from(id).ok())
+            .filter_map(|id| Some((id, self.id_to_token(id)?)));
+        if let Some((id, token)) = tokens.next() {
+            found.push(Note::WithoutRow {
+                token,
+                id,
+                count: 1 + tokens.count(),
+                rows,
+            });
+        }
+        found
     }
 
     /// The added tokens with their ids, in order of the ids.

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use crate::error::shown;
 use crate::file::{Content, Root, head};
 use crate::index::Index;
-use crate::limits::{MAX_NAME_BYTES, MAX_TENSORS};
-use crate::{Dtype, Error, safetensors_file, torch_file};
+use crate::limits::{MAX_NAME_BYTES, MAX_TENSORS, MAX_VALUES_PER_BYTE};
+use crate::{Dtype, Error, LoadOptions, Precision, safetensors_file, torch_file};
 
 /// The format of the files that hold the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -397,6 +397,34 @@ impl Checkpoint {
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// Refuses a model that these files cannot fill, or that is larger than the caller allows, before it is built: a
+    /// `config.json` of a few hundred bytes can describe a model of terabytes.
+    ///
+    /// `parameters` is the number of the model's values. [`load_from`](crate::load_from) compares exactly, each tensor with
+    /// its parameter; this is the check that needs no model.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LargerThanFiles`] above [`MAX_VALUES_PER_BYTE`] values for each byte of the files, [`Error::TooLarge`]
+    /// above [`LoadOptions::max_bytes`].
+    pub fn check_size(&self, parameters: u64, options: &LoadOptions) -> Result<(), Error> {
+        // The least that a parameter takes; what is kept in full precision counts when every parameter is known.
+        let needed = match options.precision {
+            Precision::F32 => parameters.saturating_mul(4),
+            Precision::F16 | Precision::BF16 => parameters.saturating_mul(2),
+            Precision::Int8 => parameters,
+            Precision::Int4 => parameters / 2,
+        };
+        let present = self.file_bytes();
+        if parameters > present.saturating_mul(MAX_VALUES_PER_BYTE) {
+            return Err(Error::LargerThanFiles { needed, present });
+        }
+        match options.max_bytes {
+            Some(limit) if needed > limit => Err(Error::TooLarge { needed, limit }),
+            _ => Ok(()),
+        }
     }
 
     /// The values of a tensor of this checkpoint.

@@ -34,3 +34,10 @@ pub const MAX_WIDTH: usize = 131_072;
 
 /// Largest vocabulary that a configuration may ask for.
 pub const MAX_VOCABULARY: usize = 2_000_000;
+
+/// How often the values of one storage may be used: T5 has four names for one.
+pub const MAX_SHARING: u64 = 4;
+
+/// Most parameters of a model for each byte of its files: the densest format has four values to a byte (two bits each),
+/// and [`MAX_SHARING`] names may share them.
+pub const MAX_VALUES_PER_BYTE: u64 = 4 * MAX_SHARING;

@@ -8,6 +8,7 @@ use burn::tensor::DType;
 use crate::checkpoint::{Checkpoint, Entry};
 use crate::convert;
 use crate::error::shown;
+use crate::limits::MAX_SHARING;
 use crate::nearest::nearest;
 use crate::report::{Alias, Mismatched, Missing, Unexpected};
 use crate::slots::{Kind, Slot, slots};
@@ -17,9 +18,6 @@ use crate::{Dtype, Error, KeyMap, LoadOptions, LoadReport};
 /// this bounds the time for files that do not fit at all.
 const MAX_SUGGESTIONS: usize = 16;
 const MAX_CANDIDATES: usize = 2048;
-
-/// How often the values of one storage may be used: T5 has four names for one.
-const MAX_SHARING: u64 = 4;
 
 /// What a load will do.
 pub(crate) struct Plan<'c> {

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use burn::module::Module;
-use clinical_tokenizer::{LowerCase, OpenOptions, Tokenizer};
+use clinical_tokenizer::{LowerCase, Note, OpenOptions, Tokenizer};
 use clinical_weights::{Checkpoint, CheckpointDir, FromCheckpoint, LoadOptions, LoadReport};
 
 use super::text::Text;
 use super::{BertModel, ClinicalBert, Head};
 use crate::Error;
-use crate::config::{BertConfig, MAX_CONFIG_BYTES};
+use crate::config::BertConfig;
 use crate::heads::{
     BertForPretraining, BertForQuestionAnswering, BertForSequenceClassification,
     BertForTokenClassification,
@@ -107,14 +107,14 @@ impl ClinicalBert {
             });
         }
         let dir = CheckpointDir::open_with(dir.as_ref(), options.allow_links)?;
-        let config = dir.read("config.json", MAX_CONFIG_BYTES)?;
-        let config = BertConfig::from_json(&String::from_utf8_lossy(&config))?;
+        let config = BertConfig::from_value(dir.read_json("config.json")?)?;
         if config.max_length() <= Text::AROUND {
             return Err(Error::NoRoom {
                 limit: config.max_length(),
             });
         }
         let checkpoint = dir.weights()?;
+        checkpoint.check_size(config.parameters(), options)?;
         let head = match own.head {
             Some(head) => head,
             None => detect(&config, &checkpoint),
@@ -122,13 +122,16 @@ impl ClinicalBert {
         let tokenizer = OpenOptions::new().with_lower_case(own.lower_case);
         let tokenizer = Tokenizer::from_dir_with(dir.path(), &tokenizer)?;
         let text = Text::new(tokenizer, config.family)?;
-        let (labels, model, report) = build(&config, head, &checkpoint, options, own)?;
+        let (labels, model, mut report) = build(&config, head, &checkpoint, options, own)?;
+        let corrections = text.tokenizer.corrections(config.vocab_size);
+        report.notes.extend(corrections.iter().map(Note::to_string));
         Ok(Self {
             config,
             model,
             text,
             labels,
             report,
+            corrections,
             batch_tokens: own.batch_tokens,
         })
     }

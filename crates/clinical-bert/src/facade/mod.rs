@@ -15,7 +15,7 @@ mod text;
 use std::fmt;
 
 use clinical_generate::ModelError;
-use clinical_tokenizer::Tokenizer;
+use clinical_tokenizer::{Note, Tokenizer};
 use clinical_weights::LoadReport;
 
 use crate::config::BertConfig;
@@ -124,6 +124,7 @@ pub struct ClinicalBert {
     text: Text,
     labels: Vec<String>,
     report: LoadReport,
+    corrections: Vec<Note>,
     batch_tokens: usize,
 }
 
@@ -168,6 +169,13 @@ impl ClinicalBert {
     #[must_use]
     pub fn report(&self) -> &LoadReport {
         &self.report
+    }
+
+    /// What the files of the directory say wrongly or leave open, and what is used instead. [`Self::report`] has these as
+    /// sentences among its notes.
+    #[must_use]
+    pub fn corrections(&self) -> &[Note] {
+        &self.corrections
     }
 
     /// The most tokens that the model reads at once, special tokens included.

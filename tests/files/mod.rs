@@ -1,0 +1,36 @@
+//! Writers of the published file formats, for tests that build model directories: plain code, no Python.
+#![allow(dead_code)] // each test uses some of them
+
+pub mod state;
+pub mod tokenizers;
+pub mod torch;
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+/// The files of a model, in memory.
+#[derive(Default)]
+pub struct Directory(pub Vec<(String, Vec<u8>)>);
+
+impl Directory {
+    pub fn add(&mut self, name: impl Into<String>, content: impl Into<Vec<u8>>) -> &mut Self {
+        self.0.push((name.into(), content.into()));
+        self
+    }
+
+    pub fn json(&mut self, name: &str, content: &serde_json::Value) -> &mut Self {
+        self.add(name, format!("{content:#}\n"))
+    }
+
+    /// Writes the files into a folder of this name, in a folder that is removed with the first value.
+    pub fn write(&self, name: &str) -> (TempDir, PathBuf) {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        for (name, content) in &self.0 {
+            std::fs::write(path.join(name), content).unwrap();
+        }
+        (root, path)
+    }
+}
