@@ -1,6 +1,11 @@
 //! Threads and memory of this process.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::Error;
+
+/// What [`set_threads`] was given; 0 stands for all cores.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 /// Sets the number of threads that CPU backends use. Call it once, before the first model runs.
 ///
@@ -11,7 +16,17 @@ pub fn set_threads(count: usize) -> Result<(), Error> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(count)
         .build_global()
-        .map_err(|_| Error::ThreadsAlreadyStarted)
+        .map_err(|_| Error::ThreadsAlreadyStarted)?;
+    THREADS.store(count, Ordering::Relaxed);
+    Ok(())
+}
+
+/// The threads that this process may use in all, whatever pool the caller is in.
+pub(crate) fn pool_threads() -> usize {
+    match THREADS.load(Ordering::Relaxed) {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        count => count,
+    }
 }
 
 /// The number of threads that CPU backends use.

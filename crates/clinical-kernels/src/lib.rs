@@ -2,8 +2,11 @@
 
 mod device;
 mod host;
+mod pool;
+mod quant;
 
 #[cfg(feature = "ndarray")]
 pub use device::ndarray;
 pub use device::{Error, cpu, cuda, parse};
 pub use host::{keep_freed_memory, peak_rss_bytes, set_threads, threads};
+pub use quant::{Format, InstructionSet, Packed, PackedMatrix, instruction_set, packed};

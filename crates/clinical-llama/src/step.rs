@@ -154,7 +154,7 @@ impl Llama {
             .saturating_add(reserve)
             .min(config.max_positions())
             .max(longest);
-        let options = (&self.device(), self.model.embed_tokens.weight.val().dtype());
+        let options = (&self.device(), self.model.embed_tokens.dtype());
         (0..config.num_hidden_layers)
             .map(|_| {
                 KvCache::new(

@@ -2,7 +2,8 @@
 
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
+use clinical_kernels::packed;
 
 /// A table of vectors, one for each token id.
 #[derive(Module, Debug)]
@@ -25,22 +26,31 @@ impl Embedding {
     #[must_use]
     pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let [batch, length] = ids.dims();
-        let d_model = self.weight.dims()[1];
-        self.weight
-            .val()
-            .select(0, ids.reshape([-1]))
-            .reshape([batch, length, d_model])
+        let [_, d_model] = self.weight.lazy_shape().dims();
+        let ids = ids.reshape([-1]);
+        let rows = match packed(&self.weight) {
+            Some(packed) => packed.select(ids),
+            None => self.weight.val().select(0, ids),
+        };
+        rows.reshape([batch, length, d_model])
     }
 
     /// The table as an output projection (tied weights): `[batch, length, d_model]` to `[batch, length, vocabulary]`.
     #[must_use]
     pub fn project(&self, x: Tensor<3>) -> Tensor<3> {
         let [batch, length, d_model] = x.dims();
-        let weight = self.weight.val();
-        let vocabulary = weight.dims()[0];
-        x.reshape([batch * length, d_model])
-            .matmul(weight.transpose())
-            .reshape([batch, length, vocabulary])
+        let x = x.reshape([batch * length, d_model]);
+        let logits = match packed(&self.weight) {
+            Some(packed) => packed.linear(x, None),
+            None => x.matmul(self.weight.val().transpose()),
+        };
+        logits.reshape([batch, length, self.vocabulary()])
+    }
+
+    /// The type of the vectors: that of the table, f32 for a packed one.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.weight.base().dtype()
     }
 
     /// The number of rows.
@@ -52,6 +62,10 @@ impl Embedding {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use clinical_kernels::{Format, Packed, PackedMatrix};
+
     use super::*;
 
     #[test]
@@ -65,5 +79,22 @@ mod tests {
         assert_eq!(rows, [3.0, 3.0, 0.0, 2.0]);
         let logits: Vec<f32> = table.project(x).try_into_vec_as().unwrap();
         assert_eq!(logits, [3.0, 6.0, 18.0, 0.0, 4.0, 6.0]);
+    }
+
+    #[test]
+    fn a_packed_table_looks_up_and_projects() {
+        let device = clinical_kernels::cpu();
+        let mut table = Embedding::new(3, 2, 1.0, &device);
+        let values = [1.0, 0.0, 0.0, 2.0, 3.0, 3.0];
+        let matrix = PackedMatrix::new(Format::BF16, 3, 2, &values);
+        table.weight = Packed::attach(table.weight, Arc::new(matrix), false);
+        assert_eq!(table.vocabulary(), 3);
+        let x = table.forward(Tensor::from_ints([[2, 1]], &device));
+        let rows: Vec<f32> = x.try_to_vec_as().unwrap();
+        assert_eq!(rows, [3.0, 3.0, 0.0, 2.0]);
+        let logits: Vec<f32> = table.project(x).try_into_vec_as().unwrap();
+        assert_eq!(logits, [3.0, 6.0, 18.0, 0.0, 4.0, 6.0]);
+        let values: Vec<f32> = table.weight.val().try_into_vec_as().unwrap();
+        assert_eq!(values, [1.0, 0.0, 0.0, 2.0, 3.0, 3.0]);
     }
 }

@@ -2,11 +2,13 @@
 
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
+use clinical_kernels::packed;
 
 /// A dense layer: `y = x W + b`.
 ///
-/// Checkpoints hold `W` as `[d_output, d_input]`; `clinical-weights` transposes it once while loading.
+/// Checkpoints hold `W` as `[d_output, d_input]`; `clinical-weights` transposes it once while loading, or packs it for a
+/// reduced precision ([`clinical_kernels::Packed`]).
 #[derive(Module, Debug)]
 pub struct Linear {
     /// `[d_input, d_output]`.
@@ -30,10 +32,15 @@ impl Linear {
     /// `[..., d_input]` to `[..., d_output]`.
     #[must_use]
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let weight = self.weight.val();
-        let [d_input, d_output] = weight.dims();
+        let [d_input, d_output] = self.dims();
         let mut shape = x.dims();
         shape[D - 1] = d_output;
+        if let Some(packed) = packed(&self.weight) {
+            let bias = self.bias.as_ref().map(Param::val);
+            let x = x.reshape([-1, d_input as i64]);
+            return packed.linear(x, bias).reshape(shape);
+        }
+        let weight = self.weight.val();
         // One product over all positions: a batched product would run one small product a row.
         let y = x.reshape([-1, d_input as i64]).matmul(weight);
         let y = match &self.bias {
@@ -42,10 +49,26 @@ impl Linear {
         };
         y.reshape(shape)
     }
+
+    /// `[d_input, d_output]`.
+    #[must_use]
+    pub fn dims(&self) -> [usize; 2] {
+        self.weight.lazy_shape().dims()
+    }
+
+    /// The type that activations have: that of the weights, f32 for packed ones.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.weight.base().dtype()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use clinical_kernels::{Format, Packed, PackedMatrix};
+
     use super::*;
 
     #[test]
@@ -60,5 +83,30 @@ mod tests {
         assert_eq!(y.dims(), [1, 2, 3]);
         let y: Vec<f32> = y.try_into_vec_as().unwrap();
         assert_eq!(y, [1.5, 2.0, 2.5, 4.5, 5.0, 5.5]);
+    }
+
+    #[test]
+    fn packed_weights_take_the_place_of_dense_ones() {
+        let plain = clinical_kernels::cpu();
+        // With gradients around, Burn's own product is used; both must agree.
+        for device in [plain.clone(), plain.autodiff()] {
+            let values = [0.5f32, -1.0, 2.0, 0.25, 1.0, 1.0];
+            let matrix = PackedMatrix::new(Format::F16, 2, 3, &values);
+            let mut layer = Linear::new(3, 2, true, 0.1, &device);
+            layer.weight = Packed::attach(layer.weight, Arc::new(matrix), true);
+            assert_eq!(layer.dims(), [3, 2]);
+            assert_eq!(layer.dtype(), DType::F32);
+            let x = Tensor::<3>::from_floats([[[1.0, 2.0, 3.0], [0.0, 0.0, 4.0]]], &device);
+            let y = layer.forward(x.clone());
+            assert_eq!(y.dims(), [1, 2, 2]);
+            let y: Vec<f32> = y.try_into_vec_as().unwrap();
+            assert_eq!(y, [4.5, 5.25, 8.0, 4.0]);
+            // A view with strides, and the values as a tensor.
+            let turned = x.clone().swap_dims(1, 2).reshape([1, 3, 2]).swap_dims(1, 2);
+            let y: Vec<f32> = layer.forward(turned.clone()).try_into_vec_as().unwrap();
+            let dense = turned.reshape([2, 3]).matmul(layer.weight.val());
+            let dense: Vec<f32> = dense.try_into_vec_as().unwrap();
+            assert_eq!(y, dense);
+        }
     }
 }

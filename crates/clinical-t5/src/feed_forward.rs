@@ -45,7 +45,7 @@ impl FeedForward {
     /// `[batch, length, d_model]` to the same shape.
     pub(crate) fn forward(&self, x: Tensor<3>, dropout: &Dropout) -> Tensor<3> {
         let normed = self.layer_norm.forward(x.clone());
-        let wo = self.wo.weight.val().dtype();
+        let wo = self.wo.dtype();
         // The product of gate and gated value may pass the range of f16; both factors rarely do.
         let wide = |y: Tensor<3>| {
             if wo == DType::F16 {

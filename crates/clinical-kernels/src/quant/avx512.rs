@@ -1,0 +1,212 @@
+//! Kernels for AVX-512 with VNNI.
+//!
+//! A vector of weights holds 16 outputs by 4 inputs as unsigned bytes; four activations are broadcast against it, so one
+//! instruction does 64 multiplications and no sum runs across a vector. That weights are unsigned (the instruction's
+//! first operand must be) is made up for by starting sums at [`Tile::offsets`].
+
+use std::arch::x86_64::*;
+
+use super::kernel::{BLOCK, GROUP, Kernels, LANES, Tile};
+
+macro_rules! table {
+    ($function:ident, $panels:literal) => {
+        Kernels {
+            panels: $panels,
+            wide: &[
+                $function::<1, $panels>,
+                $function::<2, $panels>,
+                $function::<3, $panels>,
+                $function::<4, $panels>,
+                $function::<5, $panels>,
+                $function::<6, $panels>,
+            ],
+            single: &[
+                $function::<1, 1>,
+                $function::<2, 1>,
+                $function::<3, 1>,
+                $function::<4, 1>,
+                $function::<5, 1>,
+                $function::<6, 1>,
+            ],
+        }
+    };
+}
+
+pub(super) const INT8: Kernels = table!(int8, 4);
+pub(super) const INT4: Kernels = table!(int4, 2);
+pub(super) const F16: Kernels = table!(f16, 4);
+pub(super) const BF16: Kernels = table!(bf16, 4);
+
+/// `sum over groups of x_scale * (x . w)`, times the scale of each output.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn int8<const M: usize, const P: usize>(tile: &Tile) {
+    let mut sums = [[_mm512_setzero_ps(); P]; M];
+    let width = tile.inputs;
+    let scale_row = tile.planes * tile.groups;
+    for plane in 0..tile.planes {
+        for group in 0..tile.groups {
+            let start = group * GROUP;
+            let end = width.min(start + GROUP);
+            // SAFETY: the tile's pointers are valid for all its rows, planes, groups and inputs.
+            unsafe {
+                let mut dots = [[_mm512_setzero_si512(); P]; M];
+                for (m, dots) in dots.iter_mut().enumerate() {
+                    let offset = *tile
+                        .offsets
+                        .add(m * scale_row + plane * tile.groups + group);
+                    *dots = [_mm512_set1_epi32(offset); P];
+                }
+                let x = tile.x.add(plane * width);
+                let mut input = start;
+                while input < end {
+                    let mut weights = [_mm512_setzero_si512(); P];
+                    for (p, weights) in weights.iter_mut().enumerate() {
+                        let at = tile.weights.add(p * tile.weights_step + input * LANES);
+                        *weights = _mm512_load_si512(at.cast());
+                    }
+                    for (m, dots) in dots.iter_mut().enumerate() {
+                        let four = x.add(m * tile.x_step + input).cast::<i32>();
+                        let four = _mm512_set1_epi32(four.read_unaligned());
+                        for (dot, weights) in dots.iter_mut().zip(weights) {
+                            *dot = _mm512_dpbusd_epi32(*dot, weights, four);
+                        }
+                    }
+                    input += 4;
+                }
+                for (m, (sums, dots)) in sums.iter_mut().zip(dots).enumerate() {
+                    let scale = *tile
+                        .x_scales
+                        .add(m * scale_row + plane * tile.groups + group);
+                    let scale = _mm512_set1_ps(scale);
+                    for (sum, dot) in sums.iter_mut().zip(dots) {
+                        *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, *sum);
+                    }
+                }
+            }
+        }
+    }
+    // SAFETY: the tile has one scale for each output of its panels.
+    unsafe {
+        for p in 0..P {
+            let scale = _mm512_loadu_ps(tile.scales.add(p * tile.scales_step).cast());
+            for sums in &mut sums {
+                sums[p] = _mm512_mul_ps(sums[p], scale);
+            }
+        }
+        store(tile, sums);
+    }
+}
+
+/// `sum over blocks of w_scale * x_scale * (x . w)`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn int4<const M: usize, const P: usize>(tile: &Tile) {
+    let mut sums = [[_mm512_setzero_ps(); P]; M];
+    let low = _mm512_set1_epi8(15);
+    for block in 0..tile.groups {
+        // SAFETY: the tile's pointers are valid for all its rows and blocks.
+        unsafe {
+            let mut dots = [[_mm512_setzero_si512(); P]; M];
+            for (m, dots) in dots.iter_mut().enumerate() {
+                let offset = *tile.offsets.add(m * tile.groups + block);
+                *dots = [_mm512_set1_epi32(offset); P];
+            }
+            let x = tile.x.add(block * BLOCK);
+            // A vector of 64 bytes has the inputs 8i .. 8i + 4 in its low halves, the next four in the high ones.
+            for eight in 0..BLOCK / 8 {
+                let mut weights = [[_mm512_setzero_si512(); P]; 2];
+                for p in 0..P {
+                    let at = tile
+                        .weights
+                        .add(p * tile.weights_step + block * (BLOCK / 2) * LANES + eight * 64);
+                    let both = _mm512_load_si512(at.cast());
+                    weights[0][p] = _mm512_and_si512(both, low);
+                    weights[1][p] = _mm512_and_si512(_mm512_srli_epi16::<4>(both), low);
+                }
+                for (half, weights) in weights.iter().enumerate() {
+                    for (m, dots) in dots.iter_mut().enumerate() {
+                        let four = x.add(m * tile.x_step + eight * 8 + half * 4).cast::<i32>();
+                        let four = _mm512_set1_epi32(four.read_unaligned());
+                        for (dot, weights) in dots.iter_mut().zip(weights) {
+                            *dot = _mm512_dpbusd_epi32(*dot, *weights, four);
+                        }
+                    }
+                }
+            }
+            for p in 0..P {
+                let at = tile.scales.add(p * tile.scales_step + block * LANES * 2);
+                let scale = _mm512_cvtph_ps(_mm256_loadu_si256(at.cast()));
+                for m in 0..M {
+                    let x_scale = _mm512_set1_ps(*tile.x_scales.add(m * tile.groups + block));
+                    let scale = _mm512_mul_ps(scale, x_scale);
+                    sums[m][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[m][p]), scale, sums[m][p]);
+                }
+            }
+        }
+    }
+    // SAFETY: as for the tile.
+    unsafe { store(tile, sums) };
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn f16<const M: usize, const P: usize>(tile: &Tile) {
+    // SAFETY: as for the tile.
+    unsafe { half::<M, P, false>(tile) };
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn bf16<const M: usize, const P: usize>(tile: &Tile) {
+    // SAFETY: as for the tile.
+    unsafe { half::<M, P, true>(tile) };
+}
+
+/// f32 activations by weights that become f32 on the way.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn half<const M: usize, const P: usize, const BF16: bool>(tile: &Tile) {
+    let mut sums = [[_mm512_setzero_ps(); P]; M];
+    for input in 0..tile.inputs {
+        // SAFETY: the tile's pointers are valid for all its rows and inputs.
+        unsafe {
+            let mut weights = [_mm512_setzero_ps(); P];
+            for (p, weights) in weights.iter_mut().enumerate() {
+                let at = tile.weights.add(p * tile.weights_step + input * LANES * 2);
+                let bits = _mm256_load_si256(at.cast());
+                *weights = if BF16 {
+                    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
+                } else {
+                    _mm512_cvtph_ps(bits)
+                };
+            }
+            for (m, sums) in sums.iter_mut().enumerate() {
+                let x = *tile.x.add(m * tile.x_step + input * 4).cast::<f32>();
+                let x = _mm512_set1_ps(x);
+                for (sum, weights) in sums.iter_mut().zip(weights) {
+                    *sum = _mm512_fmadd_ps(x, weights, *sum);
+                }
+            }
+        }
+    }
+    // SAFETY: as for the tile.
+    unsafe { store(tile, sums) };
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn store<const M: usize, const P: usize>(tile: &Tile, sums: [[__m512; P]; M]) {
+    for p in 0..P {
+        let left = tile.outputs.saturating_sub(p * LANES).min(LANES);
+        let mask = ((1u32 << left) - 1) as __mmask16;
+        // SAFETY: the mask keeps to outputs that exist.
+        unsafe {
+            let bias = if tile.bias.is_null() {
+                _mm512_setzero_ps()
+            } else {
+                _mm512_maskz_loadu_ps(mask, tile.bias.wrapping_add(p * LANES))
+            };
+            for (m, sums) in sums.iter().enumerate() {
+                let out = tile.out.wrapping_add(m * tile.out_step + p * LANES);
+                _mm512_mask_storeu_ps(out, mask, _mm512_add_ps(sums[p], bias));
+            }
+        }
+    }
+}

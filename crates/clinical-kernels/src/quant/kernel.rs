@@ -1,0 +1,148 @@
+//! What the innermost loops have in common, and which of them this processor can run.
+
+use std::sync::OnceLock;
+
+use super::matrix::Format;
+use super::portable;
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
+
+/// Outputs of one panel of packed weights.
+pub(super) const LANES: usize = 16;
+
+/// Inputs that share one scale of int8 activations.
+pub(super) const GROUP: usize = 128;
+
+/// Inputs that share one scale of int4 weights and of the activations they meet.
+pub(super) const BLOCK: usize = 32;
+
+/// Where one tile of a product is: some rows of activations by some panels of weights.
+///
+/// All pointers must be valid for what the fields say; a kernel reads and writes nothing else.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tile {
+    /// The first panel.
+    pub weights: *const u8,
+    /// Bytes from one panel to the next.
+    pub weights_step: usize,
+    /// Scales of the first panel: int8 `[LANES]` f32, int4 `[blocks, LANES]` f16, half none.
+    pub scales: *const u8,
+    /// Bytes from the scales of one panel to those of the next.
+    pub scales_step: usize,
+    /// The first row: i8 (padded with zeros), for half-stored weights f32.
+    pub x: *const u8,
+    /// Bytes from one row to the next.
+    pub x_step: usize,
+    /// Inputs: for int8 rounded up to 4, for int4 to [`BLOCK`].
+    pub inputs: usize,
+    /// How often a row goes over the weights: 2 for 16-bit activations, whose high and low bytes follow one another.
+    pub planes: usize,
+    /// `[row][plane][group]`: what the offset of the unsigned weights adds to a sum, negated.
+    pub offsets: *const i32,
+    /// `[row][plane][group]`: the scale of the activations.
+    pub x_scales: *const f32,
+    /// Groups of a plane.
+    pub groups: usize,
+    /// The first result.
+    pub out: *mut f32,
+    /// Values from one row of results to the next.
+    pub out_step: usize,
+    /// Outputs that exist, at most [`LANES`] times the panels of the kernel.
+    pub outputs: usize,
+    /// One for each output that exists, or null.
+    pub bias: *const f32,
+}
+
+/// Computes one tile.
+///
+/// # Safety
+///
+/// The processor must have the instruction set, and the tile must be valid for the kernel's rows and panels.
+pub(super) type TileFn = unsafe fn(&Tile);
+
+/// The kernels of one format: by rows (1 first), over several panels and over one.
+#[derive(Clone, Copy)]
+pub(super) struct Kernels {
+    /// Panels of [`Self::wide`].
+    pub panels: usize,
+    pub wide: &'static [TileFn],
+    pub single: &'static [TileFn],
+}
+
+/// Instructions that the kernels are written for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InstructionSet {
+    /// AVX-512 F, BW, VL and VNNI.
+    Avx512,
+    /// AVX2, FMA and F16C.
+    Avx2,
+    /// What every processor has.
+    Portable,
+}
+
+/// The best set that this processor has.
+#[must_use]
+pub fn instruction_set() -> InstructionSet {
+    static BEST: OnceLock<InstructionSet> = OnceLock::new();
+    *BEST.get_or_init(|| {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512vnni")
+            {
+                return InstructionSet::Avx512;
+            }
+            if is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c")
+            {
+                return InstructionSet::Avx2;
+            }
+        }
+        InstructionSet::Portable
+    })
+}
+
+/// The sets that this processor has, the best first.
+#[cfg(test)]
+pub(super) fn available() -> Vec<InstructionSet> {
+    let all = [
+        InstructionSet::Avx512,
+        InstructionSet::Avx2,
+        InstructionSet::Portable,
+    ];
+    let best = all
+        .iter()
+        .position(|set| *set == instruction_set())
+        .unwrap_or(0);
+    all[best..].to_vec()
+}
+
+/// The kernels for a format. The caller answers for the set being there.
+pub(super) fn kernels(set: InstructionSet, format: Format) -> Kernels {
+    match set {
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512 => match format {
+            Format::Int8 | Format::Int8Wide => avx512::INT8,
+            Format::Int4 => avx512::INT4,
+            Format::F16 => avx512::F16,
+            Format::BF16 => avx512::BF16,
+        },
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx2 => match format {
+            Format::Int8 | Format::Int8Wide => avx2::INT8,
+            Format::Int4 => avx2::INT4,
+            Format::F16 => avx2::F16,
+            Format::BF16 => avx2::BF16,
+        },
+        _ => match format {
+            Format::Int8 | Format::Int8Wide => portable::INT8,
+            Format::Int4 => portable::INT4,
+            Format::F16 => portable::F16,
+            Format::BF16 => portable::BF16,
+        },
+    }
+}

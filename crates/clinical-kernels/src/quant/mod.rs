@@ -1,0 +1,26 @@
+//! Products with weights of reduced precision.
+//!
+//! * [`matrix`]: the packed weights, [`pack`] how they are made, [`codec`] the numbers themselves;
+//! * [`rows`]: activations as 8-bit integers, quantised when they arrive;
+//! * [`product`]: which pieces of a product run where; [`kernel`] the contract of the innermost loops, written for
+//!   [`avx512`], [`avx2`] and portably;
+//! * [`layer`]: packed weights as parameters of a Burn module.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod codec;
+mod kernel;
+mod layer;
+mod matrix;
+mod pack;
+mod portable;
+mod product;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+pub use kernel::{InstructionSet, instruction_set};
+pub use layer::{Packed, packed};
+pub use matrix::{Format, PackedMatrix};

@@ -1,0 +1,249 @@
+//! Making packed weights, a panel at a time.
+
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+use super::codec::{OFFSET4, OFFSET8, quantise_block, quantise_row};
+use super::kernel::{BLOCK, InstructionSet, LANES, instruction_set};
+use super::matrix::{Format, Layout, Line, PackedMatrix};
+
+impl PackedMatrix {
+    /// Packs `[outputs, inputs]` values.
+    ///
+    /// # Panics
+    ///
+    /// When `values` has another number of values.
+    #[must_use]
+    pub fn new(format: Format, outputs: usize, inputs: usize, values: &[f32]) -> Self {
+        assert_eq!(values.len(), outputs * inputs, "[outputs, inputs] values");
+        let read = |row: usize, out: &mut [f32]| {
+            out.copy_from_slice(&values[row * inputs..][..out.len()]);
+            Ok::<_, std::convert::Infallible>(())
+        };
+        match Self::from_rows(format, outputs, inputs, read) {
+            Ok(matrix) => matrix,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Packs rows as they are read: `read(row, out)` fills `out` with whole rows (at most 16) from `row` on. It is called
+    /// by several threads at once. The memory beside the result is one panel of f32 for each thread.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `read`.
+    pub fn from_rows<E: Send>(
+        format: Format,
+        outputs: usize,
+        inputs: usize,
+        read: impl Fn(usize, &mut [f32]) -> Result<(), E> + Sync,
+    ) -> Result<Self, E> {
+        let layout = Layout::new(format, inputs);
+        let panels = outputs.div_ceil(LANES);
+        let mut lines = vec![Line([0; 64]); panels * layout.panel_bytes / 64];
+        let mut scales = vec![0u32; panels * layout.panel_scales];
+        // A chunk of no lines or words is not allowed; there is nothing to do then but to read nothing.
+        let line_chunk = (layout.panel_bytes / 64).max(1);
+        let one_panel = |panel: usize, lines: &mut [Line], scales: &mut [u32]| {
+            let row = panel * LANES;
+            let rows = LANES.min(outputs - row);
+            PANEL.with_borrow_mut(|values| {
+                values.resize(rows * inputs, 0.0);
+                read(row, values)?;
+                // SAFETY: lines are plain bytes.
+                let bytes = unsafe {
+                    std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * 64)
+                };
+                pack_panel(format, values, inputs, bytes, scales);
+                Ok(())
+            })
+        };
+        if layout.panel_scales == 0 {
+            lines
+                .par_chunks_mut(line_chunk)
+                .enumerate()
+                .try_for_each(|(panel, lines)| one_panel(panel, lines, &mut []))?;
+        } else {
+            lines
+                .par_chunks_mut(line_chunk)
+                .zip(scales.par_chunks_mut(layout.panel_scales))
+                .enumerate()
+                .try_for_each(|(panel, (lines, scales))| one_panel(panel, lines, scales))?;
+        }
+        Ok(Self {
+            format,
+            outputs,
+            inputs,
+            lines,
+            scales,
+        })
+    }
+
+    /// Random weights of about the given standard deviation, for measurements of speed: made in packed form, so it takes
+    /// no more memory than the result.
+    #[must_use]
+    pub fn random(format: Format, outputs: usize, inputs: usize, std: f32, seed: u64) -> Self {
+        let layout = Layout::new(format, inputs);
+        let panels = outputs.div_ceil(LANES);
+        let mut lines = vec![Line([0; 64]); panels * layout.panel_bytes / 64];
+        lines
+            .par_chunks_mut(1024)
+            .enumerate()
+            .for_each(|(chunk, lines)| {
+                // xorshift64*, each chunk from its own start.
+                let mut state = (seed ^ ((chunk as u64 + 1) << 20)) | 1;
+                for line in lines {
+                    for bytes in line.0.as_chunks_mut::<8>().0 {
+                        state ^= state >> 12;
+                        state ^= state << 25;
+                        state ^= state >> 27;
+                        let random = state.wrapping_mul(0x2545_f491_4f6c_dd1d);
+                        *bytes = random_bytes(format, random, std).to_le_bytes();
+                    }
+                }
+            });
+        let scales = match format {
+            // Uniform bytes have a deviation of 74 steps, halves of bytes one of 4.6.
+            Format::Int8 | Format::Int8Wide => vec![(std / 74.0).to_bits(); panels * LANES],
+            Format::Int4 => {
+                let scale = u32::from(f16::from_f32(std / 4.6).to_bits());
+                vec![scale | scale << 16; panels * layout.panel_scales]
+            }
+            Format::F16 | Format::BF16 => Vec::new(),
+        };
+        Self {
+            format,
+            outputs,
+            inputs,
+            lines,
+            scales,
+        }
+    }
+}
+
+/// Eight random bytes as weights: integers as they are, halves with the exponent of `std` and a random sign and mantissa.
+fn random_bytes(format: Format, random: u64, std: f32) -> u64 {
+    let (template, mask) = match format {
+        Format::Int8 | Format::Int8Wide | Format::Int4 => return random,
+        Format::F16 => (f16::from_f32(std).to_bits() & 0x7c00, 0x83ffu16),
+        Format::BF16 => (bf16::from_f32(std).to_bits() & 0x7f80, 0x807f),
+    };
+    let four = |bits: u16| u64::from(bits) * 0x0001_0001_0001_0001;
+    random & four(mask) | four(template)
+}
+
+thread_local! {
+    static PANEL: std::cell::RefCell<Vec<f32>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// Packs up to 16 rows.
+fn pack_panel(format: Format, values: &[f32], inputs: usize, bytes: &mut [u8], scales: &mut [u32]) {
+    if inputs == 0 {
+        return;
+    }
+    match format {
+        Format::Int8 | Format::Int8Wide => {
+            bytes.fill(OFFSET8 as u8);
+            let mut row = vec![0i8; inputs];
+            for (lane, values) in values.chunks_exact(inputs).enumerate() {
+                scales[lane] = dispatch_row(values, &mut row).to_bits();
+                for (four, values) in row.chunks(4).enumerate() {
+                    for (i, value) in values.iter().enumerate() {
+                        bytes[four * 64 + lane * 4 + i] = (i32::from(*value) + OFFSET8) as u8;
+                    }
+                }
+            }
+        }
+        Format::Int4 => {
+            bytes.fill((OFFSET4 | OFFSET4 << 4) as u8);
+            let mut block = [0f32; BLOCK];
+            let mut small = [0i8; BLOCK];
+            for (lane, values) in values.chunks_exact(inputs).enumerate() {
+                for (number, values) in values.chunks(BLOCK).enumerate() {
+                    block[..values.len()].copy_from_slice(values);
+                    block[values.len()..].fill(0.0);
+                    let scale = dispatch_block(&block, &mut small);
+                    let at = number * LANES + lane;
+                    scales[at / 2] |= u32::from(scale.to_bits()) << (at % 2 * 16);
+                    for (eight, values) in small.as_chunks::<8>().0.iter().enumerate() {
+                        let start = (number * (BLOCK / 8) + eight) * 64 + lane * 4;
+                        for i in 0..4 {
+                            let low = i32::from(values[i]) + OFFSET4;
+                            let high = i32::from(values[i + 4]) + OFFSET4;
+                            bytes[start + i] = (low | high << 4) as u8;
+                        }
+                    }
+                }
+            }
+        }
+        Format::F16 => {
+            let mut row = vec![f16::ZERO; inputs];
+            for (lane, values) in values.chunks_exact(inputs).enumerate() {
+                row.convert_from_f32_slice(values);
+                scatter(bytes, lane, row.iter().map(|value| value.to_bits()));
+            }
+        }
+        Format::BF16 => {
+            let mut row = vec![bf16::ZERO; inputs];
+            for (lane, values) in values.chunks_exact(inputs).enumerate() {
+                row.convert_from_f32_slice(values);
+                scatter(bytes, lane, row.iter().map(|value| value.to_bits()));
+            }
+        }
+    }
+}
+
+fn scatter(bytes: &mut [u8], lane: usize, row: impl Iterator<Item = u16>) {
+    for (place, bits) in bytes.chunks_exact_mut(LANES * 2).zip(row) {
+        place[lane * 2..lane * 2 + 2].copy_from_slice(&bits.to_le_bytes());
+    }
+}
+
+/// The same code compiled for the instructions that the processor has: a checkpoint has billions of values.
+fn dispatch_row(values: &[f32], out: &mut [i8]) -> f32 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+        fn avx512(values: &[f32], out: &mut [i8]) -> f32 {
+            quantise_row(values, out)
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2(values: &[f32], out: &mut [i8]) -> f32 {
+            quantise_row(values, out)
+        }
+        // SAFETY: the processor has these instructions.
+        unsafe {
+            match instruction_set() {
+                InstructionSet::Avx512 => return avx512(values, out),
+                InstructionSet::Avx2 => return avx2(values, out),
+                InstructionSet::Portable => {}
+            }
+        }
+    }
+    quantise_row(values, out)
+}
+
+/// [`dispatch_row`] for blocks.
+fn dispatch_block(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> f16 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+        fn avx512(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> f16 {
+            quantise_block(values, out)
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> f16 {
+            quantise_block(values, out)
+        }
+        // SAFETY: the processor has these instructions.
+        unsafe {
+            match instruction_set() {
+                InstructionSet::Avx512 => return avx512(values, out),
+                InstructionSet::Avx2 => return avx2(values, out),
+                InstructionSet::Portable => {}
+            }
+        }
+    }
+    quantise_block(values, out)
+}

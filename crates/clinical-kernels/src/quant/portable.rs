@@ -1,0 +1,139 @@
+//! Kernels in plain Rust, for processors without the others and as their reference. One row by one panel.
+
+use super::kernel::{BLOCK, GROUP, Kernels, LANES, Tile};
+
+pub(super) const INT8: Kernels = Kernels {
+    panels: 1,
+    wide: &[int8],
+    single: &[int8],
+};
+pub(super) const INT4: Kernels = Kernels {
+    panels: 1,
+    wide: &[int4],
+    single: &[int4],
+};
+pub(super) const F16: Kernels = Kernels {
+    panels: 1,
+    wide: &[f16],
+    single: &[f16],
+};
+pub(super) const BF16: Kernels = Kernels {
+    panels: 1,
+    wide: &[bf16],
+    single: &[bf16],
+};
+
+unsafe fn int8(tile: &Tile) {
+    let mut sums = [0f32; LANES];
+    let width = tile.inputs;
+    for plane in 0..tile.planes {
+        for group in 0..tile.groups {
+            let at = plane * tile.groups + group;
+            // SAFETY: the tile's pointers are valid for all planes, groups and inputs.
+            let (offset, scale) = unsafe { (*tile.offsets.add(at), *tile.x_scales.add(at)) };
+            let mut dots = [offset; LANES];
+            for input in (group * GROUP..width.min((group + 1) * GROUP)).step_by(4) {
+                // SAFETY: as above.
+                let (x, weights) = unsafe {
+                    (
+                        &*tile.x.add(plane * width + input).cast::<[i8; 4]>(),
+                        &*tile.weights.add(input * LANES).cast::<[[u8; 4]; LANES]>(),
+                    )
+                };
+                for (dot, weights) in dots.iter_mut().zip(weights) {
+                    for (x, weight) in x.iter().zip(weights) {
+                        *dot += i32::from(*x) * i32::from(*weight);
+                    }
+                }
+            }
+            for (sum, dot) in sums.iter_mut().zip(dots) {
+                *sum += dot as f32 * scale;
+            }
+        }
+    }
+    // SAFETY: a scale for each output of the panel.
+    let scales = unsafe { &*tile.scales.cast::<[f32; LANES]>() };
+    for (sum, scale) in sums.iter_mut().zip(scales) {
+        *sum *= scale;
+    }
+    // SAFETY: as for the tile.
+    unsafe { store(tile, &sums) };
+}
+
+unsafe fn int4(tile: &Tile) {
+    let mut sums = [0f32; LANES];
+    for block in 0..tile.groups {
+        // SAFETY: the tile's pointers are valid for all blocks.
+        let (offset, x_scale, x, weights, scales) = unsafe {
+            (
+                *tile.offsets.add(block),
+                *tile.x_scales.add(block),
+                &*tile
+                    .x
+                    .add(block * BLOCK)
+                    .cast::<[[[i8; 4]; 2]; BLOCK / 8]>(),
+                &*tile
+                    .weights
+                    .add(block * (BLOCK / 2) * LANES)
+                    .cast::<[[[u8; 4]; LANES]; BLOCK / 8]>(),
+                &*tile.scales.add(block * LANES * 2).cast::<[u16; LANES]>(),
+            )
+        };
+        let mut dots = [offset; LANES];
+        for ([low, high], weights) in x.iter().zip(weights) {
+            for (dot, weights) in dots.iter_mut().zip(weights) {
+                for i in 0..4 {
+                    *dot += i32::from(low[i]) * i32::from(weights[i] & 15)
+                        + i32::from(high[i]) * i32::from(weights[i] >> 4);
+                }
+            }
+        }
+        for ((sum, dot), scale) in sums.iter_mut().zip(dots).zip(scales) {
+            *sum += dot as f32 * (half::f16::from_bits(*scale).to_f32() * x_scale);
+        }
+    }
+    // SAFETY: as for the tile.
+    unsafe { store(tile, &sums) };
+}
+
+unsafe fn f16(tile: &Tile) {
+    // SAFETY: as for the tile.
+    unsafe { stored(tile, |bits| half::f16::from_bits(bits).to_f32()) };
+}
+
+unsafe fn bf16(tile: &Tile) {
+    // SAFETY: as for the tile.
+    unsafe { stored(tile, |bits| f32::from_bits(u32::from(bits) << 16)) };
+}
+
+#[inline]
+unsafe fn stored(tile: &Tile, widen: impl Fn(u16) -> f32) {
+    let mut sums = [0f32; LANES];
+    for input in 0..tile.inputs {
+        // SAFETY: the tile's pointers are valid for all inputs.
+        let (x, weights) = unsafe {
+            (
+                *tile.x.add(input * 4).cast::<f32>(),
+                &*tile.weights.add(input * LANES * 2).cast::<[u16; LANES]>(),
+            )
+        };
+        for (sum, weight) in sums.iter_mut().zip(weights) {
+            *sum += x * widen(*weight);
+        }
+    }
+    // SAFETY: as for the tile.
+    unsafe { store(tile, &sums) };
+}
+
+unsafe fn store(tile: &Tile, sums: &[f32; LANES]) {
+    for (lane, sum) in sums.iter().enumerate().take(tile.outputs) {
+        // SAFETY: this output exists, and there is a bias for each or none.
+        unsafe {
+            let bias = match tile.bias.is_null() {
+                true => 0.0,
+                false => *tile.bias.add(lane),
+            };
+            *tile.out.add(lane) = sum + bias;
+        }
+    }
+}

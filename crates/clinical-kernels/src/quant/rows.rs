@@ -1,0 +1,249 @@
+//! Activations as small integers, quantised when they arrive.
+
+use super::codec::{self, OFFSET4, OFFSET8};
+use super::kernel::{BLOCK, GROUP, InstructionSet};
+use super::matrix::{Format, Layout};
+
+/// Bytes behind each row, so that rows whose length is a power of two do not share the sets of a cache.
+const GAP: usize = 64;
+
+/// Values that are worth a task of their own.
+const PIECE: usize = 1 << 15;
+
+/// Rows of activations for a product with int8 or int4 weights.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    /// Inputs with their padding.
+    pub inputs: usize,
+    /// 1, or 2 for 16-bit activations: the high bytes of a row, then the low ones.
+    pub planes: usize,
+    /// Groups of a plane.
+    pub groups: usize,
+    /// Bytes from one row to the next.
+    pub step: usize,
+    pub values: Vec<i8>,
+    /// `[row][plane][group]`.
+    pub offsets: Vec<i32>,
+    /// `[row][plane][group]`.
+    pub scales: Vec<f32>,
+}
+
+impl Rows {
+    /// Quantises `[rows, inputs]`. A group that holds a value which is not finite gets the scale NaN.
+    pub(super) fn fill(&mut self, set: InstructionSet, format: Format, rows: usize, x: &[f32]) {
+        let inputs = x.len().checked_div(rows).unwrap_or(0);
+        let (group, offset) = match format {
+            Format::Int4 => (BLOCK, OFFSET4),
+            _ => (GROUP, OFFSET8),
+        };
+        self.inputs = Layout::new(format, inputs).inputs;
+        self.planes = if format == Format::Int8Wide { 2 } else { 1 };
+        self.groups = inputs.div_ceil(group);
+        self.step = self.planes * self.inputs + GAP;
+        // Padding is overwritten too, so old contents do not matter and nothing is cleared first.
+        self.values.resize(rows * self.step, 0);
+        self.offsets.resize(rows * self.planes * self.groups, 0);
+        self.scales.resize(rows * self.planes * self.groups, 0.0);
+        if inputs == 0 {
+            return;
+        }
+        let parts = Parts {
+            values: self.values.as_mut_ptr(),
+            offsets: self.offsets.as_mut_ptr(),
+            scales: self.scales.as_mut_ptr(),
+        };
+        let (step, planes, groups, padded) = (self.step, self.planes, self.groups, self.inputs);
+        crate::pool::pieces(rows, (PIECE / inputs).max(1), |range| {
+            for row in range {
+                let at = row * planes * groups;
+                // SAFETY: each row is in one range alone, and the buffers have room for all rows.
+                let (values, offsets, scales) =
+                    unsafe { parts.row(row * step, step, at, planes * groups) };
+                let x = &x[row * inputs..][..inputs];
+                let sizes = Sizes {
+                    group,
+                    groups,
+                    padded,
+                    offset,
+                };
+                dispatch(set, planes, x, &sizes, values, offsets, scales);
+            }
+        });
+    }
+}
+
+/// The buffers, of which each thread takes the rows that are its own.
+struct Parts {
+    values: *mut i8,
+    offsets: *mut i32,
+    scales: *mut f32,
+}
+
+// SAFETY: `row` is called for different rows by different threads.
+unsafe impl Sync for Parts {}
+
+impl Parts {
+    /// # Safety
+    ///
+    /// The ranges must lie in the buffers and in no other thread's.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn row(
+        &self,
+        start: usize,
+        length: usize,
+        at: usize,
+        count: usize,
+    ) -> (&mut [i8], &mut [i32], &mut [f32]) {
+        // SAFETY: as demanded.
+        unsafe {
+            (
+                std::slice::from_raw_parts_mut(self.values.add(start), length),
+                std::slice::from_raw_parts_mut(self.offsets.add(at), count),
+                std::slice::from_raw_parts_mut(self.scales.add(at), count),
+            )
+        }
+    }
+}
+
+struct Sizes {
+    group: usize,
+    groups: usize,
+    padded: usize,
+    offset: i32,
+}
+
+#[inline(always)]
+fn row8(x: &[f32], sizes: &Sizes, values: &mut [i8], offsets: &mut [i32], scales: &mut [f32]) {
+    for (number, (x, values)) in x
+        .chunks(sizes.group)
+        .zip(values.chunks_mut(sizes.group))
+        .enumerate()
+    {
+        let values = &mut values[..x.len()];
+        let mut sum = 0i32;
+        scales[number] = match codec::largest(x) {
+            None => {
+                values.fill(0);
+                f32::NAN
+            }
+            Some(largest) => {
+                let inverse = codec::inverse(largest, 127.0);
+                for (value, x) in values.iter_mut().zip(x) {
+                    // SAFETY: the product of a finite value and the factor is at most 127 and a little.
+                    let q: i32 = unsafe { (x * inverse).round_ties_even().to_int_unchecked() };
+                    sum += q;
+                    *value = q as i8;
+                }
+                if inverse == 0.0 { 0.0 } else { largest / 127.0 }
+            }
+        };
+        offsets[number] = -sizes.offset * sum;
+    }
+    values[x.len()..].fill(0);
+}
+
+/// 16 bits as a high and a low signed byte.
+#[inline(always)]
+fn row16(x: &[f32], sizes: &Sizes, values: &mut [i8], offsets: &mut [i32], scales: &mut [f32]) {
+    let (high, low) = values.split_at_mut(sizes.padded);
+    for (number, x) in x.chunks(sizes.group).enumerate() {
+        let start = number * sizes.group;
+        let high = &mut high[start..start + x.len()];
+        let low = &mut low[start..start + x.len()];
+        let mut sums = (0i32, 0i32);
+        let scale = match codec::largest(x) {
+            None => {
+                high.fill(0);
+                low.fill(0);
+                f32::NAN
+            }
+            Some(largest) => {
+                let inverse = codec::inverse(largest, 32_512.0);
+                for ((high, low), x) in high.iter_mut().zip(low).zip(x) {
+                    // SAFETY: the product of a finite value and the factor is at most 32,512 and a little.
+                    let q: i32 = unsafe { (x * inverse).round_ties_even().to_int_unchecked() };
+                    let upper = (q + 128) >> 8;
+                    let lower = q - (upper << 8);
+                    sums.0 += upper;
+                    sums.1 += lower;
+                    *high = upper as i8;
+                    *low = lower as i8;
+                }
+                if inverse == 0.0 {
+                    0.0
+                } else {
+                    largest / 32_512.0
+                }
+            }
+        };
+        scales[number] = scale * 256.0;
+        scales[sizes.groups + number] = scale;
+        offsets[number] = -sizes.offset * sums.0;
+        offsets[sizes.groups + number] = -sizes.offset * sums.1;
+    }
+    high[x.len()..].fill(0);
+    low[x.len()..].fill(0);
+}
+
+#[inline(always)]
+fn row(
+    planes: usize,
+    x: &[f32],
+    sizes: &Sizes,
+    values: &mut [i8],
+    offsets: &mut [i32],
+    scales: &mut [f32],
+) {
+    match planes {
+        1 => row8(x, sizes, values, offsets, scales),
+        _ => row16(x, sizes, values, offsets, scales),
+    }
+}
+
+/// [`row`] compiled for the instructions of `set`.
+fn dispatch(
+    set: InstructionSet,
+    planes: usize,
+    x: &[f32],
+    sizes: &Sizes,
+    values: &mut [i8],
+    offsets: &mut [i32],
+    scales: &mut [f32],
+) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+        fn avx512(
+            planes: usize,
+            x: &[f32],
+            sizes: &Sizes,
+            values: &mut [i8],
+            offsets: &mut [i32],
+            scales: &mut [f32],
+        ) {
+            row(planes, x, sizes, values, offsets, scales);
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2(
+            planes: usize,
+            x: &[f32],
+            sizes: &Sizes,
+            values: &mut [i8],
+            offsets: &mut [i32],
+            scales: &mut [f32],
+        ) {
+            row(planes, x, sizes, values, offsets, scales);
+        }
+        // SAFETY: the caller answers for the set being there.
+        unsafe {
+            match set {
+                InstructionSet::Avx512 => {
+                    return avx512(planes, x, sizes, values, offsets, scales);
+                }
+                InstructionSet::Avx2 => return avx2(planes, x, sizes, values, offsets, scales),
+                InstructionSet::Portable => {}
+            }
+        }
+    }
+    row(planes, x, sizes, values, offsets, scales);
+}
