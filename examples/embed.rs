@@ -1,15 +1,17 @@
 //! Writes one vector for each note of a CSV file, notes of any length.
 //!
 //! `cargo run --release --example embed -- --model DIR --input notes.csv --column TEXT --id ROW_ID --output vectors.csv`
-//! An interrupted run goes on where it stopped when it is started again.
+//! An interrupted run goes on where it stopped when it is started again. In a build with `--features parquet`, an output
+//! whose name ends in `.parquet` is a Parquet file.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use clinical_bert::csv::{FileOptions, embed_file};
-use clinical_bert::{ClinicalBert, EmbedOptions, Pooling};
+use clinical_bert::{BertOptions, ClinicalBert, EmbedOptions, LowerCase, Pooling};
 use clinical_weights::LoadOptions;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -22,7 +24,7 @@ struct Args {
     /// The CSV file of notes
     #[arg(long)]
     input: PathBuf,
-    /// The CSV file of vectors; until it is complete, FILE.partial
+    /// The file of vectors: CSV, or Parquet by its ending .parquet; until it is complete, FILE.partial
     #[arg(long)]
     output: PathBuf,
     /// The column of the notes
@@ -37,6 +39,12 @@ struct Args {
     /// Divide each vector by its length
     #[arg(long)]
     normalize: bool,
+    /// Lower-case the notes first, as `transformers` does with Bio_ClinicalBERT
+    #[arg(long)]
+    lower_case: bool,
+    /// Where to run: cpu, ndarray, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: String,
 }
 
 fn main() -> ExitCode {
@@ -55,10 +63,17 @@ fn run(args: &Args) -> Result<()> {
         .metadata()
         .with_context(|| format!("cannot read {}", args.input.display()))?
         .len();
-    let bert = ClinicalBert::load(&args.model, &LoadOptions::default())?;
+    clinical_kernels::keep_freed_memory();
+    let load = LoadOptions::new().with_device(clinical_kernels::parse(&args.device)?);
+    let mut own = BertOptions::new();
+    if args.lower_case {
+        own.lower_case = LowerCase::Always;
+    }
+    let bert = ClinicalBert::load_with(&args.model, &load, &own)?;
     let mut options = FileOptions::new(&args.column);
     options.id = args.id.clone();
     options.embed = EmbedOptions::new(args.pooling).with_normalize(args.normalize);
+    let start = Instant::now();
     let bar = ProgressBar::new(bytes);
     bar.set_style(ProgressStyle::with_template(
         "{bar:40} {bytes}/{total_bytes}, {msg}, {eta} left",
@@ -69,8 +84,9 @@ fn run(args: &Args) -> Result<()> {
     });
     bar.finish_and_clear();
     let done = done?;
+    let rate = (done.notes - done.resumed) as f64 / start.elapsed().as_secs_f64();
     eprintln!(
-        "{} vectors in {}, {} of them from an earlier run",
+        "{} vectors in {}, {} of them from an earlier run; {rate:.1} notes per second",
         done.notes,
         args.output.display(),
         done.resumed

@@ -1,13 +1,17 @@
 //! Fills the masks of a text: `cargo run --release --example fill_mask -- --model DIR "He was started on [MASK] ."`
+//!
+//! Without a text, the lines of stdin, each a text of its own; with `--json`, one object a mask.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use clinical_bert::{BertOptions, ClinicalBert, LowerCase};
+use clinical_bert::{BertOptions, ClinicalBert, FilledMask, LowerCase};
 use clinical_weights::LoadOptions;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
 
 /// Fill the masks of a text with the likeliest tokens.
 #[derive(Parser)]
@@ -15,7 +19,7 @@ struct Args {
     /// The model's directory
     #[arg(long)]
     model: PathBuf,
-    /// The text, with [MASK] (RoBERTa: <mask>) where a token is missing; without it, stdin
+    /// The text, with [MASK] (RoBERTa: <mask>) where a token is missing; without it, the lines of stdin
     text: Option<String>,
     /// How many tokens for each mask
     #[arg(long, default_value_t = 5)]
@@ -23,6 +27,12 @@ struct Args {
     /// Lower-case the text first, as `transformers` does with Bio_ClinicalBERT
     #[arg(long)]
     lower_case: bool,
+    /// Print one JSON object for each mask
+    #[arg(long)]
+    json: bool,
+    /// Where to run: cpu, ndarray, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: String,
 }
 
 fn main() -> ExitCode {
@@ -36,27 +46,66 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<()> {
-    let text = match args.text {
-        Some(text) => text,
+    let lines = match &args.text {
+        Some(_) => String::new(),
         None => io::read_to_string(io::stdin()).context("cannot read stdin as UTF-8 text")?,
     };
-    let mut options = BertOptions::new();
-    options.lower_case = if args.lower_case {
-        LowerCase::Always
-    } else {
-        LowerCase::Auto
+    let texts: Vec<&str> = match &args.text {
+        Some(text) => vec![text],
+        None => lines
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect(),
     };
-    let bert = ClinicalBert::load_with(&args.model, &LoadOptions::default(), &options)?;
+    ensure!(!texts.is_empty(), "no text: write one with a mask");
+    let mut options = BertOptions::new();
+    if args.lower_case {
+        options.lower_case = LowerCase::Always;
+    }
+    clinical_kernels::keep_freed_memory();
+    let load = LoadOptions::new().with_device(clinical_kernels::parse(&args.device)?);
+    let bert = ClinicalBert::load_with(&args.model, &load, &options)?;
+    let bar = ProgressBar::new(texts.len() as u64);
+    bar.set_style(ProgressStyle::with_template(
+        "{bar:40} {pos} of {len} texts, {eta} left",
+    )?);
+    for (line, text) in texts.iter().enumerate() {
+        let masks = bert
+            .fill_mask(text, args.top_k)
+            .with_context(|| format!("text {}", line + 1))?;
+        bar.suspend(|| print(line + 1, &masks, texts.len() > 1, args.json))?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+fn print(line: usize, masks: &[FilledMask], many: bool, json: bool) -> Result<()> {
     let mut out = io::stdout().lock();
-    for (number, mask) in bert.fill_mask(text.trim(), args.top_k)?.iter().enumerate() {
-        writeln!(out, "mask {} (byte {}):", number + 1, mask.range.start)?;
-        for candidate in &mask.candidates {
-            let bar = "#".repeat((candidate.probability * 40.0).round() as usize);
+    for (number, mask) in masks.iter().enumerate() {
+        let (number, at) = (number + 1, mask.range.start);
+        if json {
+            let tokens: Vec<_> = mask
+                .candidates
+                .iter()
+                .map(|found| (&found.token, found.probability))
+                .collect();
             writeln!(
                 out,
-                "  {:<20} {:.4} {bar}",
-                candidate.token, candidate.probability
+                "{}",
+                json!({"text": line, "mask": number, "byte": at, "tokens": tokens})
             )?;
+            continue;
+        }
+        let place = if many {
+            format!("text {line}, ")
+        } else {
+            String::new()
+        };
+        writeln!(out, "{place}mask {number} (byte {at}):")?;
+        for found in &mask.candidates {
+            let bar = "#".repeat((found.probability * 40.0).round() as usize);
+            writeln!(out, "  {:<20} {:.4} {bar}", found.token, found.probability)?;
         }
     }
     Ok(())

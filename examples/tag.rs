@@ -38,6 +38,9 @@ struct Args {
     /// Print one JSON object for each span
     #[arg(long)]
     json: bool,
+    /// Where to run: cpu, ndarray, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: String,
 }
 
 fn main() -> ExitCode {
@@ -63,16 +66,18 @@ fn run(args: &Args) -> Result<()> {
         LowerCase::Auto
     };
     options.labels = args.labels.map(|set| set.published());
-    let bar = ProgressBar::new_spinner()
-        .with_style(ProgressStyle::with_template("{spinner} {msg} {elapsed}")?);
-    bar.enable_steady_tick(std::time::Duration::from_millis(120));
-    bar.set_message("loading the model");
-    let bert = ClinicalBert::load_with(&args.model, &LoadOptions::default(), &options)?;
-    bar.set_message(format!("reading {} kB", note.len() / 1000));
-    let entities = bert
-        .tag_with(&[&note], &TagOptions::new(args.aggregation))?
-        .swap_remove(0);
+    clinical_kernels::keep_freed_memory();
+    let load = LoadOptions::new().with_device(clinical_kernels::parse(&args.device)?);
+    let bert = ClinicalBert::load_with(&args.model, &load, &options)?;
+    let style = "{bar:40} {pos} of {len} windows, {eta} left";
+    let bar = ProgressBar::new(1).with_style(ProgressStyle::with_template(style)?);
+    let tags = TagOptions::new(args.aggregation);
+    let entities = bert.tag_with_progress(&[&note], &tags, |done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    });
     bar.finish_and_clear();
+    let entities = entities?.swap_remove(0);
     if let Some(path) = &args.html {
         std::fs::write(path, clinical_bert::html(&note, &entities))
             .with_context(|| format!("cannot write {}", path.display()))?;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Seeded tiny BERT, RoBERTa and Megatron-BERT models with their outputs under `transformers` (f32, CPU).
 
-    python scripts/bert_reference.py            # writes crates/clinical-bert/tests/data/<variant>/
+    python scripts/bert_reference.py [NAME...]  # writes crates/clinical-bert/tests/data/<variant>/, all or those named
     python scripts/bert_reference.py facade     # runs transformers' pipelines on these models: .../tests/data/facade.json
     python scripts/bert_reference.py minilm DIR # writes crates/clinical-bert/tests/data/minilm.json from all-MiniLM-L6-v2 in DIR
     python scripts/bert_reference.py pretraining FILE # runs Google's create_pretraining_data.py (github.com/google-research/bert)
@@ -83,25 +83,33 @@ def states(base, inputs, lengths):
 
 
 @torch.no_grad()
-def tiny():
+def tiny(*names):
     lengths = [len(r) for r in ROWS]
     bert, roberta, megatron = tf.BertConfig, tf.RobertaConfig, tf.MegatronBertConfig
     drop = ("position_ids", "decoder.weight", "decoder.bias")
+    like_roberta = SIZES | dict(type_vocab_size=1, pad_token_id=1, layer_norm_eps=1e-5)
+    labels = dict(id2label=dict(enumerate(LABELS)), label2id={label: i for i, label in enumerate(LABELS)})
     variants = [
         ("bert_pretraining", tf.BertForPreTraining, bert(**SIZES), True),
         ("bert_sequence", tf.BertForSequenceClassification, bert(**SIZES, num_labels=3), True),
-        ("bert_token", tf.BertForTokenClassification, bert(**SIZES, id2label=dict(enumerate(LABELS)),
-                                                          label2id={label: i for i, label in enumerate(LABELS)}), True),
+        ("bert_token", tf.BertForTokenClassification, bert(**SIZES, **labels), True),
         ("bert_span", tf.BertForQuestionAnswering, bert(**SIZES, hidden_act="gelu_new"), True),
-        ("roberta_masked", tf.RobertaForMaskedLM, roberta(**SIZES, type_vocab_size=1, pad_token_id=1, layer_norm_eps=1e-5), False),
-        ("roberta_sequence", tf.RobertaForSequenceClassification,
-         roberta(**SIZES, type_vocab_size=1, pad_token_id=1, layer_norm_eps=1e-5, num_labels=4), False),
+        ("roberta_masked", tf.RobertaForMaskedLM, roberta(**like_roberta), False),
+        ("roberta_sequence", tf.RobertaForSequenceClassification, roberta(**like_roberta, num_labels=4), False),
+        ("roberta_token", tf.RobertaForTokenClassification, roberta(**like_roberta, **labels), False),
+        ("roberta_span", tf.RobertaForQuestionAnswering, roberta(**like_roberta), False),
         ("megatron_masked", tf.MegatronBertForMaskedLM, megatron(**SIZES), True),
+        ("megatron_pretraining", tf.MegatronBertForPreTraining, megatron(**SIZES), True),
+        ("megatron_sequence", tf.MegatronBertForSequenceClassification, megatron(**SIZES, num_labels=3), True),
+        ("megatron_token", tf.MegatronBertForTokenClassification, megatron(**SIZES, **labels), True),
+        ("megatron_span", tf.MegatronBertForQuestionAnswering, megatron(**SIZES), True),
     ]
     for name, kind, config, use_types in variants:
+        if names and name not in names:
+            continue
         config._attn_implementation = "eager"
         model = spread(kind(config))
-        if name == "bert_token":  # so that every label occurs
+        if name.endswith("_token"):  # so that every label occurs
             model.classifier.weight.data *= 6
             model.classifier.bias.data.zero_()
         inputs = batch(ROWS, TYPES, config.pad_token_id, use_types)
@@ -116,6 +124,8 @@ def tiny():
         else:
             outputs["logits"] = flat(out.logits, lengths if out.logits.dim() == 3 else None)
         write(name, model, config, outputs, drop=drop)
+    if names and "bert_old" not in names:
+        return
     # An encoder alone, as old files have it: no `bert.` prefix, `gamma` and `beta`, the position buffer, a pooler.
     config = bert(**SIZES)
     model = spread(tf.BertModel(config))
@@ -284,5 +294,6 @@ def pretraining(script):
 
 
 if __name__ == "__main__":
-    job = sys.argv[1] if len(sys.argv) > 1 else "tiny"
-    {"tiny": tiny, "facade": facade, "minilm": minilm, "pretraining": pretraining}[job](*sys.argv[2:])
+    jobs = {"facade": facade, "minilm": minilm, "pretraining": pretraining}
+    job = jobs.get(sys.argv[1]) if len(sys.argv) > 1 else None
+    job(*sys.argv[2:]) if job else tiny(*sys.argv[1:])

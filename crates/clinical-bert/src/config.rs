@@ -25,12 +25,12 @@ const PROBLEM_TYPES: [&str; 3] = [
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {cause}")]
     Io {
         /// The file.
         path: String,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The file is larger than any config.
     #[error(
@@ -44,7 +44,7 @@ pub enum ConfigError {
     },
     /// Not the JSON of a config.
     #[error("config.json cannot be understood: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(serde_json::Error),
     /// Another kind of model.
     #[error("this is a `{found}` model, not a BERT: open it with the crate for that kind")]
     ModelType {
@@ -184,9 +184,9 @@ impl BertConfig {
     /// [`ConfigError`], one variant for each rule.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
-        let io = |source| ConfigError::Io {
+        let io = |cause| ConfigError::Io {
             path: path.display().to_string(),
-            source,
+            cause,
         };
         let bytes = std::fs::metadata(path).map_err(io)?.len();
         if bytes > MAX_CONFIG_BYTES {
@@ -204,7 +204,7 @@ impl BertConfig {
     ///
     /// As [`from_file`](Self::from_file).
     pub fn from_json(text: &str) -> Result<Self, ConfigError> {
-        Self::from_value(serde_json::from_str(text)?)
+        Self::from_value(serde_json::from_str(text).map_err(ConfigError::Json)?)
     }
 
     /// Checks a `config.json` that is parsed already.
@@ -220,7 +220,7 @@ impl BertConfig {
                 found: found.to_owned(),
             });
         }
-        let config: Self = serde_json::from_value(json)?;
+        let config: Self = serde_json::from_value(json).map_err(ConfigError::Json)?;
         config.validate()?;
         Ok(config)
     }

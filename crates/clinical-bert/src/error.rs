@@ -189,25 +189,41 @@ pub enum Error {
     },
     /// A file cannot be read or written.
     #[cfg(feature = "csv")]
-    #[error("cannot read or write {}: {source}", path.display())]
+    #[error("cannot read or write {}: {cause}", path.display())]
     File {
         /// The file.
         path: std::path::PathBuf,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A file is not the CSV that it should be.
     #[cfg(feature = "csv")]
-    #[error("{} is no usable CSV file: {source}", path.display())]
+    #[error("{} is no usable CSV file: {cause}", path.display())]
     Csv {
         /// The file.
         path: std::path::PathBuf,
         /// Where and why.
-        source: ::csv::Error,
+        cause: ::csv::Error,
+    },
+    /// A CSV file without a header line.
+    #[cfg(feature = "csv")]
+    #[error("{} is empty: a CSV file with a header line is needed", path.display())]
+    NoHeader {
+        /// The file.
+        path: std::path::PathBuf,
+    },
+    /// The output cannot be put where it is wanted.
+    #[cfg(feature = "csv")]
+    #[error("{} is {what}: name another file for the vectors", path.display())]
+    Output {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is there.
+        what: &'static str,
     },
     /// A CSV file lacks a column.
     #[cfg(feature = "csv")]
-    #[error("{} has no column `{column}`: name one of its header line", path.display())]
+    #[error("{} has no column `{column}`: name one of its header line, where case counts", path.display())]
     NoColumn {
         /// The file.
         path: std::path::PathBuf,
@@ -221,7 +237,16 @@ pub enum Error {
         /// The unfinished file.
         path: std::path::PathBuf,
     },
+    /// The vectors cannot be written as Parquet.
+    #[cfg(feature = "parquet")]
+    #[error("cannot write {}: {cause}", path.display())]
+    Parquet {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        cause: ::parquet::errors::ParquetError,
+    },
     /// The corpus cannot be read.
     #[error("the corpus cannot be read: {0}")]
-    Corpus(#[from] std::io::Error),
+    Corpus(std::io::Error),
 }

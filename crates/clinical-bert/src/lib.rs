@@ -18,10 +18,10 @@ pub use config::{
 };
 pub use error::Error;
 pub use facade::{
-    Aggregation, BertModel, BertOptions, Candidate, Classification, ClassifyOptions, ClinicalBert,
-    EmbedOptions, Entity, FilledMask, Head, I2B2_2006, I2B2_2010, I2B2_2012, I2B2_2014, LabelScore,
-    LabelSet, LongText, NoAnswer, Pooling, ProblemType, SpanAnswer, SpanCandidate, SpanOptions,
-    TagOptions, ansi, html,
+    Aggregation, BertModel, BertOptions, Candidate, Case, Classification, ClassifyOptions,
+    ClinicalBert, EmbedOptions, Entity, FilledMask, Head, I2B2_2006, I2B2_2010, I2B2_2012,
+    I2B2_2014, LabelScore, LabelSet, LongText, NoAnswer, Pooling, Preview, ProblemType, SpanAnswer,
+    SpanCandidate, SpanOptions, TagOptions, ansi, html,
 };
 pub use heads::{
     BertForPretraining, BertForQuestionAnswering, BertForSequenceClassification,

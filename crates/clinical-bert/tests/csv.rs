@@ -157,6 +157,54 @@ fn files_that_cannot_be_used_are_errors() {
     );
     fs::write(&files.input, b"ROW,TEXT\n1,\xff\n").unwrap();
     assert!(matches!(run(&files, &options()), Err(Error::Csv { .. })));
+    fs::write(&files.input, b"").unwrap();
+    assert!(matches!(
+        run(&files, &options()),
+        Err(Error::NoHeader { .. })
+    ));
+    // Nothing is read for an output that cannot be.
+    for output in [files.input.clone(), files._dir.path().to_owned()] {
+        let refused = embed_file(&bert(), &files.input, &output, &options(), |_| {});
+        assert!(matches!(refused, Err(Error::Output { .. })));
+    }
     fs::remove_file(&files.input).unwrap();
     assert!(matches!(run(&files, &options()), Err(Error::File { .. })));
+}
+
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn parquet_needs_its_feature() {
+    let mut files = files(&NOTES);
+    files.output.set_extension("parquet");
+    let message = run(&files, &options()).unwrap_err().to_string();
+    assert!(message.contains("--features parquet"), "{message}");
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn parquet_holds_the_same_names_and_values() {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use parquet::record::{ListAccessor, RowAccessor};
+
+    let mut files = files(&NOTES);
+    run(&files, &options()).unwrap();
+    let mut reader = csv::Reader::from_path(&files.output).unwrap();
+    let expected: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    files.output.set_extension("parquet");
+    run(&files, &options()).unwrap();
+    let reader = SerializedFileReader::new(fs::File::open(&files.output).unwrap()).unwrap();
+    let rows: Vec<_> = reader.get_row_iter(None).unwrap().collect();
+    assert_eq!(rows.len(), expected.len());
+    for (row, expected) in rows.into_iter().zip(expected) {
+        let row = row.unwrap();
+        assert_eq!(row.get_string(0).unwrap(), &expected[0]);
+        let vector = row.get_list(1).unwrap();
+        assert_eq!(vector.len(), 16);
+        for at in 0..16 {
+            assert_eq!(vector.get_float(at).unwrap().to_string(), &expected[at + 1]);
+        }
+    }
+    // Nothing else is left.
+    let left = fs::read_dir(files._dir.path()).unwrap().count();
+    assert_eq!(left, 3);
 }

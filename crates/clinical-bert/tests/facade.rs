@@ -87,6 +87,10 @@ fn heads_are_found() {
     for (name, head) in [
         ("bert_pretraining", Head::MaskedLanguage),
         ("megatron_masked", Head::MaskedLanguage),
+        ("megatron_pretraining", Head::MaskedLanguage),
+        ("megatron_sequence", Head::Sequence),
+        ("megatron_token", Head::Token),
+        ("megatron_span", Head::Span),
         ("bert_sequence", Head::Sequence),
         ("bert_token", Head::Token),
         ("bert_span", Head::Span),
@@ -602,6 +606,71 @@ fn bad_questions_are_errors() {
             Err(Error::Zero { .. })
         ));
     }
+}
+
+#[test]
+fn tagging_tells_how_far_it_is() {
+    let bert = load("bert_token");
+    let mut seen = Vec::new();
+    let texts = [LONG, "fever", LONG];
+    let found = bert
+        .tag_with_progress(&texts, &TagOptions::default(), |done, all| {
+            seen.push((done, all));
+        })
+        .unwrap();
+    assert_eq!(found, bert.tag(&texts).unwrap());
+    let (done, all) = seen[seen.len() - 1];
+    assert!(done == all && all >= 5 && seen.is_sorted());
+}
+
+#[test]
+fn a_preview_tells_what_loading_gives() {
+    let preview = |dir: &Path, own: &BertOptions| {
+        ClinicalBert::preview(dir, &LoadOptions::default(), own).unwrap()
+    };
+    let dir = data().join("bert_token");
+    let found = preview(&dir, &BertOptions::default());
+    let loaded = load("bert_token");
+    assert_eq!(
+        (found.head, &found.labels[..]),
+        (loaded.head(), loaded.labels())
+    );
+    assert_eq!(found.max_length, loaded.max_length());
+    assert!(found.report.missing.is_empty());
+    let case = found.case.as_ref().unwrap();
+    assert_eq!(case.pieces.concat().replace("##", ""), "[UNK]");
+    assert_eq!(
+        case.transformers_pieces.concat().replace("##", ""),
+        "abnormality"
+    );
+    assert!(
+        found
+            .to_string()
+            .contains("`Abnormality` is read as `[UNK]`")
+    );
+    // No difference where the caller asks for what transformers does, or a file says it.
+    let as_transformers = BertOptions::new().with_lower_case(LowerCase::Transformers);
+    assert_eq!(preview(&dir, &as_transformers).case, None);
+    let said = directory("bert_token");
+    let config = said.path().join("tokenizer_config.json");
+    std::fs::write(config, r#"{"do_lower_case": false}"#).unwrap();
+    assert_eq!(preview(said.path(), &BertOptions::default()).case, None);
+    assert_eq!(
+        preview(&data().join("roberta_facade"), &BertOptions::default()).case,
+        None
+    );
+    // Weights that do not fit are told, not refused.
+    let other = directory("bert_old");
+    let path = other.path().join("config.json");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(
+        &path,
+        config.replace("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3"),
+    )
+    .unwrap();
+    let found = preview(other.path(), &BertOptions::default());
+    assert!(!found.report.missing.is_empty());
+    assert!(ClinicalBert::load(other.path(), &LoadOptions::default()).is_err());
 }
 
 #[test]

@@ -105,6 +105,7 @@ fn pretraining_heads() {
         ("bert_pretraining", false),
         ("roberta_masked", false),
         ("megatron_masked", false),
+        ("megatron_pretraining", true),
     ] {
         let (dir, config, expected) = open(name);
         let options = LoadOptions::default();
@@ -128,7 +129,11 @@ fn pretraining_heads() {
 
 #[test]
 fn sequence_heads() {
-    for (name, labels) in [("bert_sequence", 3), ("roberta_sequence", 4)] {
+    for (name, labels) in [
+        ("bert_sequence", 3),
+        ("roberta_sequence", 4),
+        ("megatron_sequence", 3),
+    ] {
         let (dir, config, expected) = open(name);
         let options = LoadOptions::default();
         let mut model = BertForSequenceClassification::new(&config, labels, &options.device);
@@ -142,17 +147,22 @@ fn sequence_heads() {
 #[test]
 fn token_and_span_heads() {
     let options = LoadOptions::default();
-    let (dir, config, expected) = open("bert_token");
-    let mut model = BertForTokenClassification::new(&config, 5, &options.device);
-    clinical_weights::load(&mut model, &dir, &options).unwrap();
-    let logits = model.forward(&expected.rows()).unwrap();
-    compare("tokens", logits, expected.logits.as_ref().unwrap());
-
-    let (dir, config, expected) = open("bert_span");
-    let mut model = BertForQuestionAnswering::new(&config, &options.device);
-    clinical_weights::load(&mut model, &dir, &options).unwrap();
-    let logits = model.forward(&expected.rows()).unwrap();
-    compare("spans", logits, expected.logits.as_ref().unwrap());
+    for name in ["bert_token", "roberta_token", "megatron_token"] {
+        let (dir, config, expected) = open(name);
+        let mut model = BertForTokenClassification::new(&config, 5, &options.device);
+        clinical_weights::load(&mut model, &dir, &options).unwrap();
+        compare_encoder(&model.bert, &expected);
+        let logits = model.forward(&expected.rows()).unwrap();
+        compare(name, logits, expected.logits.as_ref().unwrap());
+    }
+    for name in ["bert_span", "roberta_span", "megatron_span"] {
+        let (dir, config, expected) = open(name);
+        let mut model = BertForQuestionAnswering::new(&config, &options.device);
+        clinical_weights::load(&mut model, &dir, &options).unwrap();
+        compare_encoder(&model.bert, &expected);
+        let logits = model.forward(&expected.rows()).unwrap();
+        compare(name, logits, expected.logits.as_ref().unwrap());
+    }
 }
 
 /// Files from before 2019 call the norms' values `gamma` and `beta` and carry a position buffer; an encoder may stand

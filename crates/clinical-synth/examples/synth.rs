@@ -1,4 +1,4 @@
-//! Writes generated cases as JSON lines.
+//! Writes generated cases as JSON lines, or notes as CSV.
 //!
 //! `cargo run --release -p clinical-synth --example synth -- --kind asclepius --count 1000`
 
@@ -8,9 +8,11 @@ use clap::{Parser, ValueEnum};
 use clinical_synth::{DEFAULT_PAIRS, Generator};
 
 #[derive(Parser)]
-#[command(about = "Write synthetic discharge summaries with questions as JSON lines")]
+#[command(
+    about = "Write synthetic discharge summaries with questions as JSON lines, or alone as CSV"
+)]
 struct Arguments {
-    /// Notes with question-answer pairs, or text-to-text examples
+    /// Notes with question-answer pairs, text-to-text examples, or a CSV file of notes alone (ROW_ID, TEXT)
     #[arg(long, value_enum, default_value = "asclepius")]
     kind: Kind,
     /// Training or held-out cases
@@ -31,6 +33,7 @@ struct Arguments {
 enum Kind {
     Asclepius,
     T5,
+    Notes,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -51,6 +54,12 @@ fn main() -> anyhow::Result<()> {
         Kind::Asclepius => {
             for case in generator.take(arguments.count) {
                 writeln!(out, "{}", serde_json::to_string(&case)?)?;
+            }
+        }
+        Kind::Notes => {
+            writeln!(out, "ROW_ID,TEXT")?;
+            for (row, case) in generator.take(arguments.count).enumerate() {
+                writeln!(out, "{row},\"{}\"", case.note.replace('"', "\"\""))?;
             }
         }
         Kind::T5 => {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::text::Token;
 use super::{BertModel, ClinicalBert, Head, finite, softmax};
-use crate::Error;
+use crate::{Error, Row};
 
 /// How [`ClinicalBert::answer_span_with`] works. The numbers are those of BERT's `run_squad.py`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -175,23 +175,23 @@ impl ClinicalBert {
             .map(|window| self.text.pair(&question, &ids[window.clone()]))
             .collect();
         let before = question.len() + self.text.around_pair().1;
-        let mut found: Vec<(f32, Vec<Span>)> = Vec::new();
-        found.resize_with(rows.len(), || (0.0, Vec::new()));
-        self.batches(&rows, |batch, inputs| {
+        let forward = |batch: &[usize], inputs: &[Row<'_>]| {
             let logits = model.forward(inputs)?;
             let longest = logits.dims()[1];
             let logits = finite(logits.into_data())?;
-            for (&row, logits) in batch.iter().zip(logits.chunks(longest * 2)) {
+            let read = |(&row, logits): (&usize, &[f32])| {
                 let logits: Vec<[f32; 2]> = logits
                     .chunks_exact(2)
                     .take(rows[row].ids.len())
                     .map(|pair| [pair[0], pair[1]])
                     .collect();
-                let spans = spans(&logits, before, &windows, row, options);
-                found[row] = (logits[0][0] + logits[0][1], spans);
-            }
-            Ok(())
-        })?;
+                let null = logits[0][0] + logits[0][1];
+                (null, spans(&logits, before, &windows, row, options))
+            };
+            let rows = batch.iter().zip(logits.chunks(longest * 2));
+            Ok(rows.map(read).collect())
+        };
+        let found: Vec<(f32, Vec<Span>)> = self.batches(&rows, forward, |_| {})?;
         let null = found
             .iter()
             .map(|(null, _)| *null)

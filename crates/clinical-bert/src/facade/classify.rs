@@ -2,7 +2,7 @@
 
 use super::text::{LongText, OwnedRow};
 use super::{BertModel, ClinicalBert, Head, best, finite, softmax};
-use crate::Error;
+use crate::{Error, Row};
 
 /// What the values of a sequence classifier mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -14,6 +14,17 @@ pub enum ProblemType {
     MultiLabel,
     /// The values as they are.
     Regression,
+}
+
+impl ProblemType {
+    fn scores(self, logits: &[f32]) -> Vec<f32> {
+        let sigmoid = |logit: &f32| 1.0 / (1.0 + (-logit).exp());
+        match self {
+            Self::SingleLabel => softmax(logits),
+            Self::MultiLabel => logits.iter().map(sigmoid).collect(),
+            Self::Regression => logits.to_vec(),
+        }
+    }
 }
 
 /// The scores of one text.
@@ -136,23 +147,13 @@ impl ClinicalBert {
         let kind = self.problem_type();
         let owners: Vec<usize> = texts.iter().map(Vec::len).collect();
         let rows: Vec<OwnedRow> = texts.into_iter().flatten().collect();
-        let mut scores: Vec<Vec<f32>> = vec![Vec::new(); rows.len()];
-        self.batches(&rows, |batch, inputs| {
+        let forward = |_: &[usize], inputs: &[Row<'_>]| {
             let logits = model.forward(inputs)?;
             let labels = logits.dims()[1];
             let logits = finite(logits.into_data())?;
-            for (&row, logits) in batch.iter().zip(logits.chunks(labels)) {
-                scores[row] = match kind {
-                    ProblemType::SingleLabel => softmax(logits),
-                    ProblemType::MultiLabel => logits
-                        .iter()
-                        .map(|logit| 1.0 / (1.0 + (-logit).exp()))
-                        .collect(),
-                    ProblemType::Regression => logits.to_vec(),
-                };
-            }
-            Ok(())
-        })?;
+            Ok(logits.chunks(labels).map(|row| kind.scores(row)).collect())
+        };
+        let scores = self.batches(&rows, forward, |_| {})?;
         let mut at = 0;
         Ok(owners
             .into_iter()

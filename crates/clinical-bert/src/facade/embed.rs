@@ -4,8 +4,8 @@ use burn::tensor::{Bool, Tensor, TensorData};
 
 use super::text::{LongText, OwnedRow};
 use super::{ClinicalBert, finite, unknown};
-use crate::Error;
 use crate::model::first;
+use crate::{Error, Row};
 
 /// How the states of a text become one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -115,17 +115,14 @@ impl ClinicalBert {
             owners.push(rows.len()..rows.len() + own.len());
             rows.extend(own);
         }
-        let mut vectors: Vec<Vec<f32>> = vec![Vec::new(); rows.len()];
-        self.batches(&rows, |batch, inputs| {
+        let forward = |batch: &[usize], inputs: &[Row<'_>]| {
             let lengths: Vec<usize> = batch.iter().map(|&row| rows[row].ids.len()).collect();
             let pooled = pool(self.encoder().forward(inputs)?, &lengths, options.pooling);
             let width = pooled.dims()[1];
             let values = finite(pooled.into_data())?;
-            for (&row, vector) in batch.iter().zip(values.chunks(width)) {
-                vectors[row] = vector.to_vec();
-            }
-            Ok(())
-        })?;
+            Ok(values.chunks(width).map(<[f32]>::to_vec).collect())
+        };
+        let vectors = self.batches(&rows, forward, |_| {})?;
         let width = self.config.hidden_size;
         Ok(owners
             .into_iter()

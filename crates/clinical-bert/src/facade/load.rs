@@ -16,6 +16,10 @@ use crate::heads::{
 };
 use crate::model::Bert;
 
+/// Batches that are computed at a time on a CPU: enough to keep all cores at work, few enough for memory (at bert-base's
+/// size each takes about 150 MB).
+const MOST_WORKERS: usize = 4;
+
 /// How [`ClinicalBert::load_with`] reads a directory, beside [`LoadOptions`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -29,7 +33,7 @@ pub struct BertOptions {
     /// Names of the classes by index. Default: `id2label` of the config.
     pub labels: Option<Vec<String>>,
     /// Most tokens of a batch, padding included. Default: 4096. Large batches need more memory and, on a CPU, are no
-    /// faster.
+    /// faster. On a CPU with several cores, up to four batches are computed at a time.
     pub batch_tokens: usize,
 }
 
@@ -122,7 +126,7 @@ impl ClinicalBert {
         let tokenizer = OpenOptions::new().with_lower_case(own.lower_case);
         let tokenizer = Tokenizer::from_dir_with(dir.path(), &tokenizer)?;
         let text = Text::new(tokenizer, config.family)?;
-        let (labels, model, mut report) = build(&config, head, &checkpoint, options, own)?;
+        let (labels, model, mut report) = build(&config, head, &checkpoint, options, own, true)?;
         let corrections = text.tokenizer.corrections(config.vocab_size);
         report.notes.extend(corrections.iter().map(Note::to_string));
         Ok(Self {
@@ -133,6 +137,11 @@ impl ClinicalBert {
             report,
             corrections,
             batch_tokens: own.batch_tokens,
+            workers: if options.device == clinical_kernels::cpu() {
+                clinical_kernels::threads().min(MOST_WORKERS)
+            } else {
+                1
+            },
         })
     }
 }
@@ -157,7 +166,7 @@ fn has(checkpoint: &Checkpoint, suffix: &str) -> bool {
 const MASKED: [&str; 2] = ["predictions.transform.dense.weight", "lm_head.dense.weight"];
 
 /// The head by the weights, and by `architectures` where the weights leave a choice.
-fn detect(config: &BertConfig, checkpoint: &Checkpoint) -> Head {
+pub(super) fn detect(config: &BertConfig, checkpoint: &Checkpoint) -> Head {
     if has(checkpoint, "qa_outputs.weight") {
         return Head::Span;
     }
@@ -183,19 +192,22 @@ fn detect(config: &BertConfig, checkpoint: &Checkpoint) -> Head {
     Head::Encoder
 }
 
-fn build(
+/// The model with random weights, or with `read` those of the checkpoint; its class names and how the checkpoint fits it.
+pub(super) fn build(
     config: &BertConfig,
     head: Head,
     checkpoint: &Checkpoint,
     options: &LoadOptions,
     own: &BertOptions,
+    read: bool,
 ) -> Result<(Vec<String>, BertModel, LoadReport), Error> {
     let device = &options.device;
     let missing = |tensor| Error::NoHead { head, tensor };
     Ok(match head {
         Head::Encoder => {
             let pooler = has(checkpoint, "pooler.dense.weight");
-            let (model, report) = filled(Bert::new(config, pooler, device), checkpoint, options)?;
+            let model = Bert::new(config, pooler, device);
+            let (model, report) = filled(model, checkpoint, options, read)?;
             (Vec::new(), BertModel::Encoder(model), report)
         }
         Head::MaskedLanguage => {
@@ -205,7 +217,7 @@ fn build(
             let next = has(checkpoint, "seq_relationship.weight")
                 && has(checkpoint, "pooler.dense.weight");
             let model = BertForPretraining::new(config, next, device);
-            let (model, report) = filled(model, checkpoint, options)?;
+            let (model, report) = filled(model, checkpoint, options, read)?;
             (Vec::new(), BertModel::MaskedLanguage(model), report)
         }
         Head::Sequence => {
@@ -216,7 +228,7 @@ fn build(
                 .ok_or(missing("classifier.weight"))?;
             let labels = labels(config, own, *classes)?;
             let model = BertForSequenceClassification::new(config, *classes, device);
-            let (model, report) = filled(model, checkpoint, options)?;
+            let (model, report) = filled(model, checkpoint, options, read)?;
             (labels, BertModel::Sequence(model), report)
         }
         Head::Token => {
@@ -226,7 +238,7 @@ fn build(
                 .ok_or(missing("classifier.weight"))?;
             let labels = labels(config, own, *classes)?;
             let model = BertForTokenClassification::new(config, *classes, device);
-            let (model, report) = filled(model, checkpoint, options)?;
+            let (model, report) = filled(model, checkpoint, options, read)?;
             (labels, BertModel::Token(model), report)
         }
         Head::Span => {
@@ -234,7 +246,7 @@ fn build(
                 return Err(missing("qa_outputs.weight"));
             }
             let model = BertForQuestionAnswering::new(config, device);
-            let (model, report) = filled(model, checkpoint, options)?;
+            let (model, report) = filled(model, checkpoint, options, read)?;
             (Vec::new(), BertModel::Span(model), report)
         }
     })
@@ -244,9 +256,14 @@ fn filled<M: FromCheckpoint + Module>(
     mut model: M,
     checkpoint: &Checkpoint,
     options: &LoadOptions,
+    read: bool,
 ) -> Result<(M, LoadReport), Error> {
     let keys = model.key_map();
-    let report = clinical_weights::load_from(&mut model, &keys, checkpoint, options)?;
+    let report = if read {
+        clinical_weights::load_from(&mut model, &keys, checkpoint, options)?
+    } else {
+        clinical_weights::plan(&model, &keys, checkpoint, options)?
+    };
     Ok((model, report))
 }
 

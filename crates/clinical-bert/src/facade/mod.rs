@@ -8,6 +8,7 @@ mod entities;
 mod fill_mask;
 mod labels;
 mod load;
+mod preview;
 mod show;
 mod tag;
 mod text;
@@ -35,6 +36,7 @@ pub use entities::{Aggregation, Entity};
 pub use fill_mask::{Candidate, FilledMask};
 pub use labels::{I2B2_2006, I2B2_2010, I2B2_2012, I2B2_2014, LabelSet};
 pub use load::BertOptions;
+pub use preview::{Case, Preview};
 pub use show::{ansi, html};
 pub use tag::TagOptions;
 pub use text::LongText;
@@ -126,6 +128,7 @@ pub struct ClinicalBert {
     report: LoadReport,
     corrections: Vec<Note>,
     batch_tokens: usize,
+    workers: usize,
 }
 
 impl ClinicalBert {
@@ -250,21 +253,25 @@ impl ClinicalBert {
         Ok(())
     }
 
-    /// Runs rows through `forward` in batches of similar length; `forward` gets each batch with the rows' places.
-    fn batches(
+    /// One value for each row, made by `forward` in batches of similar length. `done` gets the number of rows of each batch
+    /// that is ready.
+    fn batches<T: Send>(
         &self,
         rows: &[text::OwnedRow],
-        mut forward: impl FnMut(&[usize], &[Row<'_>]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        forward: impl Fn(&[usize], &[Row<'_>]) -> Result<Vec<T>, Error> + Sync,
+        done: impl FnMut(usize),
+    ) -> Result<Vec<T>, Error> {
         let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
-        for batch in batch::batches(&lengths, self.batch_tokens) {
-            let span =
-                tracing::debug_span!("batch", rows = batch.len(), longest = lengths[batch[0]]);
+        let batches = batch::batches(&lengths, self.batch_tokens);
+        let parent = tracing::Span::current();
+        let run = |batch: &[usize]| {
+            let (count, longest) = (batch.len(), lengths[batch[0]]);
+            let span = tracing::debug_span!(parent: &parent, "batch", rows = count, longest);
             let _entered = span.enter();
             let inputs: Vec<Row<'_>> = batch.iter().map(|&row| rows[row].row()).collect();
-            forward(&batch, &inputs)?;
-        }
-        Ok(())
+            forward(batch, &inputs)
+        };
+        batch::run(&batches, self.workers, run, done)
     }
 }
 

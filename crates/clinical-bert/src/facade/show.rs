@@ -18,17 +18,11 @@ const COLOURS: [(u8, &str); 8] = [
 
 /// The text for a terminal: each span with a coloured ground, then its label and probability.
 ///
-/// Control characters of the text other than line breaks and tabs are shown as `\u{FFFD}`, so that a note cannot steer
+/// Control characters of the text other than line breaks and tabs are shown (here and by [`html`]) as `\u{FFFD}`, so that a note cannot steer
 /// the terminal. `entities` are those of [`tag`](super::ClinicalBert::tag) for this text; a range that does not fit is
 /// left out.
 #[must_use]
 pub fn ansi(text: &str, entities: &[Entity]) -> String {
-    let safe = |piece: &str| {
-        piece.replace(
-            |c: char| c.is_control() && !matches!(c, '\n' | '\t'),
-            "\u{fffd}",
-        )
-    };
     let mut shown = String::with_capacity(text.len() * 2);
     walk(text, entities, |piece, entity, colour| match entity {
         None => shown.push_str(&safe(piece)),
@@ -103,8 +97,18 @@ fn walk<'t>(
     piece(&text[at..], None, 0);
 }
 
+/// The text without control characters other than line breaks and tabs.
+fn safe(text: &str) -> String {
+    // A carriage return alone would write over the line in a terminal.
+    text.replace("\r\n", "\n").replace(
+        |c: char| c.is_control() && !matches!(c, '\n' | '\t'),
+        "\u{fffd}",
+    )
+}
+
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
+    safe(text)
+        .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
@@ -129,6 +133,7 @@ mod tests {
         assert!(page.contains("BP <mark style=\"background: #ffd3d3\" title=\"0.500\">&lt;b&gt;low&lt;/b&gt;<sup>te&lt;st"));
         assert!(page.contains("&amp; &quot;<mark style=\"background: #cfe6ff\""));
         assert!(!page.contains("<b>"));
+        assert!(html("a\0\x1b\r\n\r", &[]).contains("<main>a\u{fffd}\u{fffd}\n\u{fffd}</main>"));
     }
 
     #[test]

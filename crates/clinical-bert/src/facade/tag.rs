@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::entities::{Aggregation, Entity, Scored, entities};
 use super::text::{Text, Token};
 use super::{BertModel, ClinicalBert, Head, finite, softmax};
-use crate::Error;
+use crate::{Error, Row};
 
 /// How [`ClinicalBert::tag_with`] works.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +83,21 @@ impl ClinicalBert {
         texts: &[T],
         options: &TagOptions,
     ) -> Result<Vec<Vec<Entity>>, Error> {
+        self.tag_with_progress(texts, options, |_, _| {})
+    }
+
+    /// As [`tag_with`](Self::tag_with); `progress` gets the number of windows that were read, after every batch of them,
+    /// and of all windows.
+    ///
+    /// # Errors
+    ///
+    /// As [`tag_with`](Self::tag_with).
+    pub fn tag_with_progress<T: AsRef<str>>(
+        &self,
+        texts: &[T],
+        options: &TagOptions,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<Vec<Vec<Entity>>, Error> {
         let BertModel::Token(model) = &self.model else {
             return Err(self.no_head("tagging", Head::Token));
         };
@@ -96,17 +111,21 @@ impl ClinicalBert {
             owners.push(own.len());
             windows.extend(own);
         }
-        let mut scored: Vec<Vec<Scored>> = vec![Vec::new(); rows.len()];
-        self.batches(&rows, |batch, inputs| {
+        let forward = |batch: &[usize], inputs: &[Row<'_>]| {
             let logits = model.forward(inputs)?;
             let [_, longest, labels] = logits.dims();
             let logits = finite(logits.into_data())?;
-            for (&row, logits) in batch.iter().zip(logits.chunks(longest * labels)) {
-                // Behind the start token.
-                let logits = logits.chunks(labels).skip(1);
-                scored[row] = windows[row].scored(logits.map(softmax));
-            }
-            Ok(())
+            let rows = batch.iter().zip(logits.chunks(longest * labels));
+            // Behind the start token.
+            let scores = |logits: &'_ [f32]| logits.chunks(labels).skip(1).map(softmax).collect();
+            Ok(rows
+                .map(|(&row, logits)| windows[row].scored(scores(logits)))
+                .collect())
+        };
+        let mut done = 0;
+        let scored = self.batches(&rows, forward, |count| {
+            done += count;
+            progress(done, rows.len());
         })?;
         let mut scored = scored.into_iter();
         Ok(owners
@@ -148,7 +167,7 @@ struct Window {
 }
 
 impl Window {
-    fn scored(&self, scores: impl Iterator<Item = Vec<f32>>) -> Vec<Scored> {
+    fn scored(&self, scores: Vec<Vec<f32>>) -> Vec<Scored> {
         let tokens = self.tokens.iter().zip(scores);
         tokens
             .filter(|(token, _)| self.keep.contains(&token.bytes.start))

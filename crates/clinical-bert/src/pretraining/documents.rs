@@ -47,7 +47,7 @@ impl<R: BufRead, F: FnMut(&str) -> Result<Vec<u32>, Error>> Iterator for Documen
         loop {
             let line = match self.lines.next() {
                 Some(Ok(line)) => line,
-                Some(Err(error)) => return Some(Err(error.into())),
+                Some(Err(error)) => return Some(Err(Error::Corpus(error))),
                 None => return (!document.is_empty()).then_some(Ok(document)),
             };
             let line = line.trim();
