@@ -157,6 +157,12 @@ fn files_that_cannot_be_used_are_errors() {
     );
     fs::write(&files.input, b"ROW,TEXT\n1,\xff\n").unwrap();
     assert!(matches!(run(&files, &options()), Err(Error::Csv { .. })));
+    // A quote that never closes must not take the rest of the file into memory.
+    let mut endless = b"ROW,TEXT\n1,\"".to_vec();
+    endless.resize(65 << 20, b'x');
+    fs::write(&files.input, endless).unwrap();
+    let message = run(&files, &options()).unwrap_err().to_string();
+    assert!(message.contains("missing quote"), "{message}");
     fs::write(&files.input, b"").unwrap();
     assert!(matches!(
         run(&files, &options()),

@@ -1,14 +1,14 @@
 //! Vectors for the notes of a CSV file, as a stream (feature `csv`), in CSV or Parquet (feature `parquet`).
 
+mod notes;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod partial;
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 
 use crate::{ClinicalBert, EmbedOptions, Error, Pooling};
+use notes::Notes;
 use partial::Partial;
 
 /// How [`embed_file`] works.
@@ -77,49 +77,25 @@ pub fn embed_file(
         return Err(Error::Zero { option: "chunk" });
     }
     let format = Format::of(input, output)?;
-    let table = csv_error(input);
-    let file = File::open(input).map_err(file_error(input))?;
-    let mut notes = ::csv::Reader::from_reader(BufReader::new(file));
-    let headers = notes.headers().map_err(&table)?.clone();
-    if headers.is_empty() {
-        return Err(Error::NoHeader {
-            path: input.to_owned(),
-        });
-    }
-    let place = |column: &str| {
-        headers
-            .iter()
-            .position(|found| found == column)
-            .ok_or_else(|| Error::NoColumn {
-                path: input.to_owned(),
-                column: column.to_owned(),
-            })
-    };
-    let text = place(&options.column)?;
-    let id = options.id.as_deref().map(place).transpose()?;
-
+    let mut notes = Notes::open(input, options)?;
     let mut partial = Partial::open(output, &header(bert, &options.embed), options.chunk)?;
     let mut found = FileProgress {
         notes: 0,
         resumed: partial.rows,
         bytes: 0,
     };
-    let mut records = notes.records();
     let mut ended = false;
     while !ended {
         let (mut names, mut texts) = (Vec::new(), Vec::new());
         while texts.len() < options.chunk {
-            let Some(record) = records.next() else {
+            let Some((name, text)) = notes.next()? else {
                 ended = true;
                 break;
             };
-            let record = record.map_err(&table)?;
-            let field = |place| record.get(place).unwrap_or_default();
-            let name = id.map_or_else(|| found.notes.to_string(), |id| field(id).to_owned());
             found.notes += 1;
             if found.notes > partial.rows {
                 names.push(name);
-                texts.push(field(text).to_owned());
+                texts.push(text);
             } else if found.notes == partial.rows && name != partial.last {
                 return Err(partial.other());
             }
@@ -128,7 +104,7 @@ pub fn embed_file(
             return Err(partial.other());
         }
         partial.write(&names, &bert.embed_with(&texts, &options.embed)?)?;
-        found.bytes = records.reader().position().byte();
+        found.bytes = notes.bytes();
         progress(found);
     }
     partial.finish(output, format)?;
