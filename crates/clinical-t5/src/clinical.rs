@@ -53,8 +53,10 @@ impl ClinicalT5 {
     pub fn load(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<Self, Error> {
         let dir = CheckpointDir::open_with(dir.as_ref(), options.allow_links)?;
         let config = T5Config::from_dir(&dir, "config.json")?;
+        let weights = dir.weights()?;
+        weights.check_size(config.parameters(), options)?;
         let tokenizer = Tokenizer::from_dir(dir.path())?;
-        Self::from_checkpoint(config, tokenizer, &dir.weights()?, options)
+        Self::from_checkpoint(config, tokenizer, &weights, options)
     }
 
     /// The demonstration model inside this crate: a toy trained on invented notes (`docs/demo-models.md`). It expands

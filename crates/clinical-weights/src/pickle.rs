@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 
-use zip::ZipArchive;
+use zip::{CompressionMethod, ZipArchive};
 
 use crate::Error;
 use crate::error::shown;
@@ -119,6 +119,17 @@ fn check_zip(file: &OpenFile) -> Result<(), Error> {
     io::Seek::rewind(&mut handle).map_err(|source| Error::unreadable(&file.path, source))?;
     let mut archive = ZipArchive::new(BufReader::new(handle))
         .map_err(|error| archive_error(shown(&error.to_string())))?;
+    // What is stored as it is cannot be larger than the file; what is compressed could be a thousand times larger.
+    for entry in 0..archive.len() {
+        let entry = archive
+            .by_index_raw(entry)
+            .map_err(|error| archive_error(shown(&error.to_string())))?;
+        if entry.compression() != CompressionMethod::Stored {
+            return Err(archive_error(
+                "its entries are compressed, which torch.save never does".to_owned(),
+            ));
+        }
+    }
     // The reader takes one of them; which one must not matter.
     let names: Vec<String> = archive
         .file_names()

@@ -1,0 +1,95 @@
+//! How much memory and time a call takes: an allocator that counts for each thread.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// To be made the `#[global_allocator]` of a test.
+pub struct Counting;
+
+thread_local! {
+    static HELD: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(bytes: isize) {
+    // At the end of a thread its counters are gone.
+    let _ = HELD.try_with(|held| {
+        held.set(held.get() + bytes);
+        let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
+    });
+}
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(-(layout.size() as isize));
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // While it moves, both blocks are there.
+        count(size as isize);
+        // SAFETY: the caller's promise.
+        let moved = unsafe { System.realloc(pointer, layout, size) };
+        count(-(layout.size() as isize));
+        moved
+    }
+}
+
+/// What a call took on this thread.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    /// Bytes beyond what was held before, at the highest point.
+    pub bytes: usize,
+    pub time: Duration,
+}
+
+/// A fixed allowance: buffers, paths, messages, the JSON and zip readers' own tables.
+const ALLOWANCE: usize = 1 << 20;
+/// Bytes of memory for each byte of the files.
+///
+/// A header of safetensors with nothing but names is the worst: fifty bytes of JSON for a tensor become some 700.
+const MULTIPLE: usize = 16;
+
+impl Cost {
+    /// Holds the call against the promise for hostile files: a small multiple of them, below a second.
+    #[track_caller]
+    pub fn check(self, files: usize, what: &str) {
+        let limit = ALLOWANCE + MULTIPLE * files;
+        assert!(
+            self.bytes <= limit,
+            "{what}: {} bytes of memory for files of {files}",
+            self.bytes
+        );
+        assert!(
+            self.time < Duration::from_secs(1),
+            "{what}: {:?}",
+            self.time
+        );
+    }
+}
+
+/// Runs `call` and measures it.
+pub fn measure<T>(call: impl FnOnce() -> T) -> (T, Cost) {
+    let before = HELD.with(Cell::get);
+    PEAK.with(|peak| peak.set(before));
+    let start = Instant::now();
+    let result = call();
+    let time = start.elapsed();
+    let bytes = (PEAK.with(Cell::get) - before).max(0) as usize;
+    (result, Cost { bytes, time })
+}
