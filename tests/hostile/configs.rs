@@ -162,6 +162,24 @@ fn shapes_that_contradict_themselves() {
     }
 }
 
+/// Names from the file are quoted in messages, but cannot steer a terminal.
+#[test]
+fn names_that_steer_a_terminal() {
+    let name = json!("\u{1b}[2J\nall is well");
+    for facade in FACADES {
+        let dir = edited(facade, |config| config["model_type"] = name.clone());
+        facade.refuses(dir.path(), "ModelType", "a name with control characters");
+        let field = match facade {
+            Facade::Asclepius | Facade::Bert => "hidden_act",
+            Facade::T5 => "feed_forward_proj",
+        };
+        let dir = edited(facade, |config| config[field] = name.clone());
+        facade.refuses(dir.path(), "Activation|FeedForward|Config", field);
+        let dir = edited(facade, |config| config[name.as_str().unwrap()] = 1.into());
+        facade.load(dir.path(), &LoadOptions::new()).0.unwrap();
+    }
+}
+
 /// The largest shape that passes every single limit has about 10^14 parameters.
 #[test]
 fn a_giant_model_over_a_tiny_file_is_refused_before_it_is_built() {

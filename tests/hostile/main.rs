@@ -88,7 +88,10 @@ impl Facade {
                 .any(|name| variant.split('/').any(|found| found == name)),
             "{self:?}, {what}: {variant}: {message}"
         );
-        assert!(!message.contains('\n') && message.len() < 1200, "{message}");
+        assert!(
+            !message.contains(char::is_control) && message.len() < 1200,
+            "{message:?}"
+        );
         cost.check(bytes_of(dir), &format!("{self:?}, {what}"));
     }
 }

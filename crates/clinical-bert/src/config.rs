@@ -159,6 +159,11 @@ pub struct BertConfig {
     pub architectures: Vec<String>,
 }
 
+/// A name from a file, escaped and cut, for a message.
+pub(crate) fn shown(name: &str) -> String {
+    name.chars().take(40).flat_map(char::escape_debug).collect()
+}
+
 fn gelu() -> String {
     "gelu".to_owned()
 }
@@ -217,7 +222,7 @@ impl BertConfig {
             && !matches!(found, "bert" | "roberta" | "megatron-bert")
         {
             return Err(ConfigError::ModelType {
-                found: found.to_owned(),
+                found: shown(found),
             });
         }
         let config: Self = serde_json::from_value(json).map_err(ConfigError::Json)?;
@@ -276,13 +281,13 @@ impl BertConfig {
             && !PROBLEM_TYPES.contains(&found.as_str())
         {
             return Err(ConfigError::ProblemType {
-                found: found.clone(),
+                found: shown(found),
             });
         }
         match self.position_embedding_type.as_deref() {
             None | Some("absolute") => Ok(()),
             Some(found) => Err(ConfigError::Positions {
-                found: found.to_owned(),
+                found: shown(found),
             }),
         }
     }

@@ -38,7 +38,7 @@ impl Activation {
             "silu" | "swish" => Self::Silu,
             _ => {
                 return Err(ConfigError::Activation {
-                    found: name.to_owned(),
+                    found: crate::config::shown(name),
                 });
             }
         })

@@ -234,7 +234,10 @@ pub enum Error {
         file: &'static str,
     },
     /// A token that the kind of tokenizer cannot do without is missing.
-    #[error("the vocabulary has no `{token}`; this is not the vocabulary of a {kind} tokenizer")]
+    #[error(
+        "the vocabulary has no `{}`; this is not the vocabulary of a {kind} tokenizer",
+        Shown(token)
+    )]
     MissingToken {
         /// The token.
         token: String,
@@ -271,7 +274,8 @@ pub enum Error {
     },
     /// The file gives an added token an id that it cannot have, because the ids before it are missing.
     #[error(
-        "added token `{token}` has the id {declared} in the file but would get {given}; the file is inconsistent"
+        "added token `{}` has the id {declared} in the file but would get {given}; the file is inconsistent",
+        Shown(token)
     )]
     AddedTokenId {
         /// The token.
@@ -318,6 +322,26 @@ impl Error {
         Self::Json {
             file: file.into(),
             message: error.to_string(),
+        }
+    }
+}
+
+/// A name from a file for a message: escaped, so that it cannot forge the message or steer a terminal, and cut.
+pub(crate) struct Shown<'a>(pub &'a str);
+
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const MOST: usize = 80;
+        for character in self.0.chars().take(MOST) {
+            // Quotes and letters of any script stay as they are.
+            match character.is_control() {
+                true => write!(f, "{}", character.escape_debug())?,
+                false => write!(f, "{character}")?,
+            }
+        }
+        match self.0.chars().nth(MOST) {
+            Some(_) => f.write_str("…"),
+            None => Ok(()),
         }
     }
 }

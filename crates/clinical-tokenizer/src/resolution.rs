@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::error::Shown;
+
 /// Which kind of file a tokenizer was made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -189,7 +191,8 @@ impl fmt::Display for Note {
             } => {
                 write!(
                     f,
-                    "the {role} token is an empty string in the files; the model's own piece `{token}` (id {id}) is used"
+                    "the {role} token is an empty string in the files; the model's own piece `{}` (id {id}) is used",
+                    Shown(token)
                 )
             }
             Self::EmptySpecialToken { role, used: None } => {
@@ -210,7 +213,8 @@ impl fmt::Display for Note {
             }
             Self::InferredSpecialToken { role, token, id } => write!(
                 f,
-                "no file names the {role} token; `{token}` (id {id}) is used"
+                "no file names the {role} token; `{}` (id {id}) is used",
+                Shown(token)
             ),
             Self::LegacyAssumed => write!(
                 f,
@@ -253,7 +257,7 @@ impl fmt::Display for Note {
                 count,
                 rows,
             } => {
-                write!(f, "`{token}` (id {id})")?;
+                write!(f, "`{}` (id {id})", Shown(token))?;
                 if *count > 1 {
                     write!(f, " and {} more tokens", count - 1)?;
                 }
@@ -269,7 +273,8 @@ impl fmt::Display for Note {
             } => {
                 write!(
                     f,
-                    "added token `{token}` is declared with id {declared} but has id {given}"
+                    "added token `{}` is declared with id {declared} but has id {given}",
+                    Shown(token)
                 )
             }
             Self::SentinelCount { used } => write!(
@@ -286,7 +291,8 @@ impl fmt::Display for Note {
             ),
             Self::UnknownClass { class } => write!(
                 f,
-                "the tokenizer class {class} is not known; the kind of the file decided"
+                "the tokenizer class {} is not known; the kind of the file decided",
+                Shown(class)
             ),
         }
     }

@@ -6,7 +6,6 @@
 //! Opcodes: `Lib/pickletools.py` of CPython.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 
 use zip::{CompressionMethod, ZipArchive};
@@ -94,17 +93,18 @@ pub(crate) fn check(file: &OpenFile, content: Content) -> Result<(), Error> {
     let result = match content {
         Content::TorchZip => return check_zip(file),
         // Magic number, protocol version, system information, the state dict, the list of storages.
-        Content::TorchLegacy => check_stream(&file.file, 5),
-        _ => check_stream(&file.file, 1),
+        Content::TorchLegacy => check_stream(file, 5),
+        _ => check_stream(file, 1),
     };
     result.map_err(|refusal| refusal.into_error(file.path.clone()))
 }
 
-fn check_stream(file: &File, pickles: usize) -> Result<(), Refusal> {
-    let mut file = file.try_clone()?;
+fn check_stream(open: &OpenFile, pickles: usize) -> Result<(), Refusal> {
+    let mut file = open.file.try_clone()?;
     io::Seek::rewind(&mut file)?;
     let mut reader = BufReader::with_capacity(1 << 16, file);
-    (0..pickles).try_for_each(|_| check_pickle(&mut reader))
+    let mut left = instructions(open.bytes);
+    (0..pickles).try_for_each(|_| check_pickle(&mut reader, &mut left))
 }
 
 fn check_zip(file: &OpenFile) -> Result<(), Error> {
@@ -140,6 +140,7 @@ fn check_zip(file: &OpenFile) -> Result<(), Error> {
     if names.is_empty() {
         return Err(archive_error("it has no data.pkl".to_owned()));
     }
+    let mut left = instructions(file.bytes);
     for name in names {
         let entry = archive
             .by_name(&name)
@@ -152,19 +153,34 @@ fn check_zip(file: &OpenFile) -> Result<(), Error> {
             });
         }
         let mut reader = BufReader::with_capacity(1 << 16, entry.take(MAX_PICKLE_BYTES));
-        check_pickle(&mut reader).map_err(|refusal| refusal.into_error(file.path.clone()))?;
+        check_pickle(&mut reader, &mut left)
+            .map_err(|refusal| refusal.into_error(file.path.clone()))?;
     }
     Ok(())
 }
 
-/// Walks through one pickle, up to and including its `STOP`.
-pub(crate) fn check_pickle(reader: &mut impl Read) -> Result<(), Refusal> {
+/// How many instructions the pickles of a file may have.
+///
+/// One byte of a pickle can make a value of 170 bytes in memory. A tensor takes about 35 instructions; with its name, its
+/// numbers and its place in the archive that is one for ten bytes, beside its values.
+fn instructions(bytes: u64) -> u64 {
+    4096 + bytes / 8
+}
+
+/// Walks through one pickle, up to and including its `STOP`; counts its instructions down.
+pub(crate) fn check_pickle(reader: &mut impl Read, left: &mut u64) -> Result<(), Refusal> {
     let mut walk = Walk {
         reader,
         top: [None, None],
         memo: HashMap::new(),
     };
-    while walk.step()? {}
+    while walk.step()? {
+        *left = left.checked_sub(1).ok_or_else(|| {
+            Refusal::Damaged(
+                "it has far more instructions than tensors of its size need".to_owned(),
+            )
+        })?;
+    }
     Ok(())
 }
 
@@ -390,7 +406,7 @@ mod tests {
     use super::*;
 
     fn check(pickle: &[u8]) -> Result<(), Refusal> {
-        check_pickle(&mut &pickle[..])
+        check_pickle(&mut &pickle[..], &mut 10_000)
     }
 
     #[test]

@@ -4,16 +4,17 @@
 //! `cargo run --release --example inspect -- DIR`
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a command-line program
 
-use std::path::{Path, PathBuf};
+mod model;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use clinical_bert::{Bert, BertConfig};
-use clinical_llama::LlamaConfig;
-use clinical_t5::T5Config;
 use clinical_tokenizer::Tokenizer;
-use clinical_weights::{CheckpointDir, FromCheckpoint, Inspection, LoadOptions, LoadReport, plan};
+use clinical_weights::Inspection;
+
+use model::Model;
 
 #[derive(Parser)]
 struct Arguments {
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
 fn run(Arguments { dir, tensors }: &Arguments) -> Result<()> {
     let inspection = Inspection::of(dir)?;
     print!("{inspection}");
-    let model = model(dir, &inspection);
+    let model = Model::of(dir, &inspection);
     let rows = model
         .as_ref()
         .ok()
@@ -65,7 +66,9 @@ fn run(Arguments { dir, tensors }: &Arguments) -> Result<()> {
         let file = &inspection.files[tensor.file].name;
         println!(
             "{} {} {:?} in {file}",
-            tensor.name, tensor.dtype, tensor.shape
+            tensor.name.escape_debug(),
+            tensor.dtype,
+            tensor.shape
         );
     }
     Ok(())
@@ -88,7 +91,10 @@ fn show(tokenizer: &Tokenizer, rows: Option<usize>) {
     let shown: Vec<String> = roles
         .into_iter()
         .chain(ends)
-        .filter_map(|(role, id)| Some(format!("{role} {} {}", id?, tokenizer.id_to_token(id?)?)))
+        .filter_map(|(role, id)| {
+            let token = tokenizer.id_to_token(id?)?;
+            Some(format!("{role} {} {}", id?, token.escape_debug()))
+        })
         .collect();
     println!(
         "special    {}; {} ids",
@@ -106,65 +112,4 @@ fn show(tokenizer: &Tokenizer, rows: Option<usize>) {
     for correction in corrections {
         println!("corrected  {correction}");
     }
-}
-
-/// The model that the directory describes: built without memory, and compared with the checkpoint.
-struct Model {
-    rows: usize,
-    parameters: u64,
-    plan: LoadReport,
-}
-
-fn model(dir: &Path, inspection: &Inspection) -> Result<Option<Model>> {
-    let options = LoadOptions::new().with_strict(false);
-    let Some(json) = inspection.config.clone() else {
-        return Ok(None);
-    };
-    let weights = CheckpointDir::open(dir)?.weights()?;
-    let compare = |parameters| weights.check_size(parameters, &options);
-    // Old BERT configurations name no type.
-    let kind = json
-        .get("model_type")
-        .map_or("bert", |kind| kind.as_str().unwrap_or(""));
-    let (rows, parameters, plan) = match kind {
-        "llama" | "mistral" => {
-            let config = LlamaConfig::from_value(json)?;
-            compare(config.parameters()?)?;
-            let model = config.init(&options.device)?;
-            (
-                config.vocab_size,
-                config.parameters()?,
-                plan(&model, &model.key_map(), &weights, &options)?,
-            )
-        }
-        "t5" => {
-            let config = T5Config::from_json(json.to_string().as_bytes())?;
-            compare(config.parameters())?;
-            let model = config.init(&options.device);
-            (
-                config.vocab_size,
-                config.parameters(),
-                plan(&model, &model.key_map(), &weights, &options)?,
-            )
-        }
-        "bert" | "roberta" | "megatron-bert" => {
-            let config = BertConfig::from_value(json)?;
-            compare(config.parameters())?;
-            let pooler = weights
-                .tensors()
-                .any(|tensor| tensor.name.ends_with("pooler.dense.weight"));
-            let model = Bert::new(&config, pooler, &options.device);
-            (
-                config.vocab_size,
-                config.parameters(),
-                plan(&model, &model.key_map(), &weights, &options)?,
-            )
-        }
-        _ => return Ok(None),
-    };
-    Ok(Some(Model {
-        rows,
-        parameters,
-        plan,
-    }))
 }

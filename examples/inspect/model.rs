@@ -1,0 +1,74 @@
+//! The model that a directory describes, and whether its weights fit.
+
+use std::path::Path;
+
+use anyhow::Result;
+use clinical_bert::{Bert, BertConfig};
+use clinical_llama::LlamaConfig;
+use clinical_t5::T5Config;
+use clinical_weights::{CheckpointDir, FromCheckpoint, Inspection, LoadOptions, LoadReport, plan};
+
+/// The model that the directory describes: built without memory, and compared with the checkpoint.
+pub struct Model {
+    /// Rows of the embedding.
+    pub rows: usize,
+    pub parameters: u64,
+    pub plan: LoadReport,
+}
+
+impl Model {
+    /// `None` for a kind of model that this library does not have.
+    pub fn of(dir: &Path, inspection: &Inspection) -> Result<Option<Self>> {
+        let options = LoadOptions::new().with_strict(false);
+        let Some(json) = inspection.config.clone() else {
+            return Ok(None);
+        };
+        let weights = CheckpointDir::open(dir)?.weights()?;
+        let compare = |parameters| weights.check_size(parameters, &options);
+        // Old BERT configurations name no type.
+        let kind = json
+            .get("model_type")
+            .map_or("bert", |kind| kind.as_str().unwrap_or(""));
+        let (rows, parameters, plan) = match kind {
+            "llama" | "mistral" => {
+                let config = LlamaConfig::from_value(json)?;
+                compare(config.parameters()?)?;
+                let model = config.init(&options.device)?;
+                (
+                    config.vocab_size,
+                    config.parameters()?,
+                    plan(&model, &model.key_map(), &weights, &options)?,
+                )
+            }
+            "t5" => {
+                let config = T5Config::from_json(json.to_string().as_bytes())?;
+                compare(config.parameters())?;
+                let model = config.init(&options.device);
+                (
+                    config.vocab_size,
+                    config.parameters(),
+                    plan(&model, &model.key_map(), &weights, &options)?,
+                )
+            }
+            "bert" | "roberta" | "megatron-bert" => {
+                let config = BertConfig::from_value(json)?;
+                compare(config.parameters())?;
+                let pooler = weights
+                    .tensors()
+                    .any(|tensor| tensor.name.ends_with("pooler.dense.weight"));
+                let model = Bert::new(&config, pooler, &options.device);
+                (
+                    config.vocab_size,
+                    config.parameters(),
+                    plan(&model, &model.key_map(), &weights, &options)?,
+                )
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Self {
+            rows,
+            parameters,
+            plan,
+        }))
+    }
+}
