@@ -51,7 +51,9 @@ fn run(Arguments { dir, tensors }: &Arguments) -> Result<()> {
         Ok(Some(Model {
             parameters, plan, ..
         })) if plan.fits() => println!(
-            "model      {parameters} parameters; every one has its tensor ({} tensors ignored)",
+            "model      {parameters} parameters ({:.2} GB in f32, {:.2} in f16); each has its tensor, {} tensors ignored",
+            parameters as f64 * 4e-9,
+            parameters as f64 * 2e-9,
             plan.ignored.len()
         ),
         Ok(Some(Model {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::checkpoint::{TensorInfo, WeightFile};
 use crate::error::shown;
 use crate::report::size;
-use crate::{CheckpointDir, Dtype, Error, Precision};
+use crate::{CheckpointDir, Dtype, Error, Format, Precision};
 
 /// The settings of a configuration that decide what a model is, in the order in which they are shown. Models spell
 /// some of them differently.
@@ -219,7 +219,13 @@ impl fmt::Display for Inspection {
             format!("{precision} {about}{}", size(self.memory(precision)))
         })
         .collect();
-        writeln!(f, "in memory  {}", memory.join(", "))?;
+        // In PyTorch's files several names may share their values (a T5 has four names of one table).
+        let shares = self
+            .files
+            .iter()
+            .any(|file| file.format != Format::Safetensors);
+        let most = if shares { "at most " } else { "" };
+        writeln!(f, "in memory  {most}{}", memory.join(", "))?;
         match self.tokenizer_files.as_slice() {
             [] => writeln!(f, "tokenizer  no tokenizer files"),
             files => writeln!(f, "tokenizer  {}", files.join(", ")),
