@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod device;
+mod float;
+pub mod fused;
 mod host;
 mod pool;
 mod quant;
@@ -8,5 +10,6 @@ mod quant;
 #[cfg(feature = "ndarray")]
 pub use device::ndarray;
 pub use device::{Error, cpu, cuda, parse};
+pub use float::Activation;
 pub use host::{keep_freed_memory, peak_rss_bytes, set_threads, threads};
 pub use quant::{Format, InstructionSet, Packed, PackedMatrix, instruction_set, packed};

@@ -1,0 +1,17 @@
+//! Kernels in f32.
+//!
+//! Loops over registers are written with indices: an array of vectors that is only indexed by constants after unrolling
+//! stays in registers.
+#![allow(clippy::needless_range_loop)]
+
+pub(crate) mod attention;
+mod math;
+pub(crate) mod product;
+pub(crate) mod rows;
+mod scratch;
+pub(crate) mod simd;
+
+pub use math::Activation;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! Work on one row after another: norms, rotation, gates.
+
+use super::math::Activation;
+use super::simd::{Simd, dispatch};
+
+dispatch! {
+    /// `y = x / sqrt(mean(x^2) + epsilon) * weight` for `rows` rows of `n` values, one after another.
+    pub(crate) unsafe fn rms_norm = rms_norm_kernel(
+        rows: usize, n: usize, x: *const f32, weight: *const f32, epsilon: f32, y: *mut f32
+    )
+}
+
+#[inline(always)]
+unsafe fn rms_norm_kernel<S: Simd>(
+    rows: usize,
+    n: usize,
+    x: *const f32,
+    weight: *const f32,
+    epsilon: f32,
+    y: *mut f32,
+) {
+    unsafe {
+        for row in 0..rows {
+            let (x, y) = (x.add(row * n), y.add(row * n));
+            let mut squares = S::splat(0.0);
+            for j in (0..n).step_by(S::LANES) {
+                let v = S::load_some(x.add(j), n - j);
+                squares = S::fma(v, v, squares);
+            }
+            let scale = S::splat(1.0 / (S::sum(squares) / n as f32 + epsilon).sqrt());
+            for j in (0..n).step_by(S::LANES) {
+                let v = S::mul(S::load_some(x.add(j), n - j), scale);
+                let v = S::mul(v, S::load_some(weight.add(j), n - j));
+                S::store_some(y.add(j), v, n - j);
+            }
+        }
+    }
+}
+
+dispatch! {
+    /// `y = (x - mean) / sqrt(var + epsilon) * weight + bias` for `rows` rows of `n` values, one after another.
+    pub(crate) unsafe fn layer_norm = layer_norm_kernel(
+        rows: usize, n: usize, x: *const f32, weight: *const f32, bias: *const f32, epsilon: f32, y: *mut f32
+    )
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn layer_norm_kernel<S: Simd>(
+    rows: usize,
+    n: usize,
+    x: *const f32,
+    weight: *const f32,
+    bias: *const f32,
+    epsilon: f32,
+    y: *mut f32,
+) {
+    unsafe {
+        for row in 0..rows {
+            let (x, y) = (x.add(row * n), y.add(row * n));
+            let mut sum = S::splat(0.0);
+            for j in (0..n).step_by(S::LANES) {
+                sum = S::add(sum, S::load_some(x.add(j), n - j));
+            }
+            let mean = S::sum(sum) / n as f32;
+            let mut squares = 0.0;
+            let mut sum = S::splat(0.0);
+            let whole = n - n % S::LANES;
+            for j in (0..whole).step_by(S::LANES) {
+                let v = S::sub(S::load(x.add(j)), S::splat(mean));
+                sum = S::fma(v, v, sum);
+            }
+            for j in whole..n {
+                let v = *x.add(j) - mean;
+                squares += v * v;
+            }
+            squares += S::sum(sum);
+            let scale = S::splat(1.0 / (squares / n as f32 + epsilon).sqrt());
+            for j in (0..n).step_by(S::LANES) {
+                let v = S::sub(S::load_some(x.add(j), n - j), S::splat(mean));
+                let v = S::mul(S::mul(v, scale), S::load_some(weight.add(j), n - j));
+                let v = S::add(v, S::load_some(bias.add(j), n - j));
+                S::store_some(y.add(j), v, n - j);
+            }
+        }
+    }
+}
+
+dispatch! {
+    /// `y = activation(gate) * x` over `n` values.
+    pub(crate) unsafe fn gate = gate_kernel(
+        n: usize, activation: Activation, gate: *const f32, x: *const f32, y: *mut f32
+    )
+}
+
+#[inline(always)]
+unsafe fn gate_kernel<S: Simd>(
+    n: usize,
+    activation: Activation,
+    gate: *const f32,
+    x: *const f32,
+    y: *mut f32,
+) {
+    unsafe {
+        for j in (0..n).step_by(S::LANES) {
+            let open = activation.apply::<S>(S::load_some(gate.add(j), n - j));
+            let v = S::mul(open, S::load_some(x.add(j), n - j));
+            S::store_some(y.add(j), v, n - j);
+        }
+    }
+}
+
+dispatch! {
+    /// Rotates a row of `2 half` values by `half` angles: `y1 = x1 cos - x2 sin`, `y2 = x2 cos + x1 sin`.
+    pub(crate) unsafe fn rotate = rotate_kernel(
+        half: usize, x: *const f32, cos: *const f32, sin: *const f32, y: *mut f32
+    )
+}
+
+#[inline(always)]
+unsafe fn rotate_kernel<S: Simd>(
+    half: usize,
+    x: *const f32,
+    cos: *const f32,
+    sin: *const f32,
+    y: *mut f32,
+) {
+    unsafe {
+        for j in (0..half).step_by(S::LANES) {
+            let left = half - j;
+            let (x1, x2) = (
+                S::load_some(x.add(j), left),
+                S::load_some(x.add(half + j), left),
+            );
+            let (c, s) = (
+                S::load_some(cos.add(j), left),
+                S::load_some(sin.add(j), left),
+            );
+            S::store_some(y.add(j), S::sub(S::mul(x1, c), S::mul(x2, s)), left);
+            S::store_some(y.add(half + j), S::add(S::mul(x2, c), S::mul(x1, s)), left);
+        }
+    }
+}
+
+dispatch! {
+    /// `y = activation(x)` over `n` values.
+    pub(crate) unsafe fn activate = activate_kernel(
+        n: usize, activation: Activation, x: *const f32, y: *mut f32
+    )
+}
+
+#[inline(always)]
+unsafe fn activate_kernel<S: Simd>(n: usize, activation: Activation, x: *const f32, y: *mut f32) {
+    unsafe {
+        for j in (0..n).step_by(S::LANES) {
+            let v = activation.apply::<S>(S::load_some(x.add(j), n - j));
+            S::store_some(y.add(j), v, n - j);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Each kernel against plain loops, on every instruction set of the machine.
+
+use super::math::Activation;
+use super::product::{Finish, Matrix, Target, product, product_alone};
+use super::simd::Level;
+
+/// Values from -1 to 1, the same at every run.
+pub(super) fn values(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
+    (0..count)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+pub(super) fn close(found: &[f32], expected: &[f64], tolerance: f64, what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (i, (&found, &expected)) in found.iter().zip(expected).enumerate() {
+        let error = (f64::from(found) - expected).abs();
+        assert!(
+            error <= tolerance * (1.0 + expected.abs()),
+            "{what}: value {i} is {found}, not {expected}"
+        );
+    }
+}
+
+fn activation(x: f64, activation: Activation) -> f64 {
+    match activation {
+        Activation::None => x,
+        Activation::Relu => x.max(0.0),
+        Activation::Silu => x / (1.0 + (-x).exp()),
+        Activation::GeluTanh => {
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
+            0.5 * x * (1.0 + inner.tanh())
+        }
+        Activation::Gelu => 0.5 * x * (1.0 + erf(x / 2f64.sqrt())),
+    }
+}
+
+/// The Maclaurin series, which rounding spoils beyond 4, where it is 1 to seven digits.
+fn erf(x: f64) -> f64 {
+    if x.abs() > 4.0 {
+        return x.signum();
+    }
+    let (mut term, mut sum) = (x, x);
+    for n in 1..200 {
+        term *= -x * x / f64::from(n);
+        sum += term / f64::from(2 * n + 1);
+    }
+    sum * 2.0 / std::f64::consts::PI.sqrt()
+}
+
+const SHAPES: [[usize; 3]; 16] = [
+    [1, 1, 1],
+    [1, 16, 8],
+    [1, 700, 37],
+    [2, 33, 17],
+    [3, 5, 64],
+    [5, 40, 300],
+    [8, 513, 31],
+    [9, 31, 7],
+    [14, 32, 256],
+    [15, 129, 257],
+    [29, 64, 1],
+    [33, 1, 40],
+    [57, 300, 530],
+    [800, 34, 3],
+    [4, 20, 0],
+    [20, 20, 0],
+];
+
+#[test]
+fn products_equal_plain_loops() {
+    for level in Level::all() {
+        for [m, n, k] in SHAPES {
+            let (a, b) = (values(m * k, 1), values(k * n, 2));
+            let (bias, residual) = (values(n, 3), values(m * n, 4));
+            let sum = |i: usize, j: usize| -> f64 {
+                (0..k)
+                    .map(|p| f64::from(a[i * k + p]) * f64::from(b[p * n + j]))
+                    .sum()
+            };
+            let left = Matrix {
+                data: a.as_ptr(),
+                row: k as isize,
+                column: 1,
+            };
+            let transposed: Vec<f32> = (0..n * k)
+                .map(|at| b[at % k.max(1) * n + at / k.max(1)])
+                .collect();
+            let plain = Matrix {
+                data: b.as_ptr(),
+                row: n as isize,
+                column: 1,
+            };
+            let turned = Matrix {
+                data: transposed.as_ptr(),
+                row: 1,
+                column: k as isize,
+            };
+            for right in [plain, turned] {
+                for kind in [
+                    Activation::None,
+                    Activation::Relu,
+                    Activation::Gelu,
+                    Activation::GeluTanh,
+                    Activation::Silu,
+                ] {
+                    let finish = match kind {
+                        Activation::None => Finish::NONE,
+                        _ => Finish {
+                            bias: bias.as_ptr(),
+                            activation: kind,
+                            residual: residual.as_ptr(),
+                            residual_row: n,
+                        },
+                    };
+                    let expected: Vec<f64> = (0..m * n)
+                        .map(|at| {
+                            let (i, j) = (at / n, at % n);
+                            match kind {
+                                Activation::None => sum(i, j),
+                                _ => {
+                                    activation(sum(i, j) + f64::from(bias[j]), kind)
+                                        + f64::from(residual[at])
+                                }
+                            }
+                        })
+                        .collect();
+                    let mut found = vec![f32::NAN; m * n];
+                    let out = Target {
+                        data: found.as_mut_ptr(),
+                        row: n,
+                    };
+                    // SAFETY: sizes as allocated above.
+                    unsafe { product(level, [m, n, k], left, right, out, finish) };
+                    let what = format!("{level:?} {m}x{k} by {k}x{n} {kind:?}");
+                    close(&found, &expected, 2e-5, &what);
+                    if kind == Activation::None {
+                        found.fill(f32::NAN);
+                        // SAFETY: sizes as allocated above.
+                        unsafe { product_alone(level, [m, n, k], left, right, out) };
+                        close(&found, &expected, 2e-5, &what);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "a measurement: cargo test --release --workspace --lib product_speed -- --ignored --nocapture"]
+fn product_speed() {
+    let level = Level::best();
+    for [m, n, k] in [
+        [512, 768, 768],
+        [512, 2304, 768],
+        [512, 3072, 768],
+        [512, 768, 3072],
+        [1024, 5632, 2048],
+        [1, 768, 768],
+        [1, 3072, 768],
+        [1, 768, 3072],
+        [1, 11008, 4096],
+        [1, 4096, 11008],
+        [1, 5632, 2048],
+        [8, 5632, 2048],
+    ] {
+        let copies = (600_000_000 / (4 * n * k)).max(1);
+        let copies = if m > 8 { 1 } else { copies };
+        let a = values(m * k, 1);
+        let weights: Vec<Vec<f32>> = (0..copies).map(|_| values(n * k, 2)).collect();
+        let mut found = vec![0.0; m * n];
+        for turned in [false, true] {
+            let mut best = f64::MAX;
+            for _ in 0..5 {
+                let start = std::time::Instant::now();
+                for b in &weights {
+                    let (row, column) = if turned { (1, k) } else { (n, 1) };
+                    let right = Matrix {
+                        data: b.as_ptr(),
+                        row: row as isize,
+                        column: column as isize,
+                    };
+                    let left = Matrix {
+                        data: a.as_ptr(),
+                        row: k as isize,
+                        column: 1,
+                    };
+                    let out = Target {
+                        data: found.as_mut_ptr(),
+                        row: n,
+                    };
+                    // SAFETY: sizes as allocated above.
+                    unsafe { product(level, [m, n, k], left, right, out, Finish::NONE) };
+                }
+                best = best.min(start.elapsed().as_secs_f64() / copies as f64);
+            }
+            let (flops, bytes) = (2.0 * (m * n * k) as f64, 4.0 * (n * k) as f64);
+            #[allow(clippy::print_stdout)]
+            {
+                println!(
+                    "{m}x{k} by {k}x{n} turned {turned}: {:.0} GFLOP/s, {:.1} GB/s, {:.3} ms",
+                    flops / best / 1e9,
+                    bytes / best / 1e9,
+                    best * 1e3
+                );
+            }
+        }
+    }
+}
