@@ -10,10 +10,10 @@ use clinical_bench::{Plan, Workload};
 
 #[derive(Parser)]
 struct Arguments {
-    /// t5-base, t5-large, llama-1b, llama-7b, llama-13b, or the path of a config.json
+    /// t5-base, t5-large, llama-1b, llama-7b, llama-13b, bert-base, or the path of a config.json
     #[arg(long)]
     model: String,
-    /// encode, prefill, decode, forward or train
+    /// encode, prefill, decode, greedy, forward or train
     #[arg(long)]
     workload: Workload,
     /// Rows
@@ -22,7 +22,7 @@ struct Arguments {
     /// Tokens of a row
     #[arg(long, default_value_t = 512)]
     length: usize,
-    /// Steps of decode, target tokens of train
+    /// Steps of decode, tokens of greedy, target tokens of train
     #[arg(long, default_value_t = 32)]
     new_tokens: usize,
     /// f32

@@ -7,7 +7,7 @@ use serde::Serialize;
 pub struct Report {
     /// The name or file that was asked for.
     pub model: String,
-    /// `encode`, `prefill`, `decode`, `forward` or `train`.
+    /// `encode`, `prefill`, `decode`, `greedy`, `forward` or `train`.
     pub workload: String,
     /// `f32`, ...
     pub precision: String,
@@ -17,7 +17,7 @@ pub struct Report {
     pub batch: usize,
     /// Tokens of a row's input.
     pub length: usize,
-    /// Steps of `decode`, target tokens of `train` on a T5, else 0.
+    /// Steps of `decode`, tokens of `greedy`, target tokens of `train` on a T5, else 0.
     pub new_tokens: usize,
     /// Timed runs; one more goes before them untimed.
     pub runs: usize,
@@ -27,7 +27,7 @@ pub struct Report {
     pub min_s: f64,
     /// The slowest run.
     pub max_s: f64,
-    /// Median time over tokens (over steps in `decode`), in milliseconds.
+    /// Median time over tokens (over steps in `decode`, new tokens in `greedy`), in milliseconds.
     pub ms_per_token: f64,
     /// Arithmetic of matrix products over the median time.
     pub gflops_per_s: f64,

@@ -5,6 +5,7 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::Device;
+use clinical_bert::{Bert, Row};
 use clinical_generate::{ModelError, StepModel};
 use clinical_llama::Llama;
 use clinical_t5::{Seq2SeqBatch, T5};
@@ -24,6 +25,8 @@ pub enum Workload {
     Prefill,
     /// One token after another.
     Decode,
+    /// A prompt and then one token after another: what a user waits for.
+    Greedy,
     /// All logits at once.
     Forward,
     /// One optimiser step.
@@ -38,6 +41,7 @@ impl std::str::FromStr for Workload {
             "encode" => Self::Encode,
             "prefill" => Self::Prefill,
             "decode" => Self::Decode,
+            "greedy" => Self::Greedy,
             "forward" => Self::Forward,
             "train" => Self::Train,
             _ => {
@@ -55,6 +59,7 @@ impl std::fmt::Display for Workload {
             Self::Encode => "encode",
             Self::Prefill => "prefill",
             Self::Decode => "decode",
+            Self::Greedy => "greedy",
             Self::Forward => "forward",
             Self::Train => "train",
         })
@@ -74,7 +79,7 @@ pub struct Plan {
     pub batch: usize,
     /// Tokens of a row's input.
     pub length: usize,
-    /// Steps of `decode`, target tokens of `train` on a T5.
+    /// Steps of `decode` and `greedy`, target tokens of `train` on a T5.
     pub new_tokens: usize,
     /// Timed runs.
     pub runs: usize,
@@ -90,7 +95,7 @@ pub enum BenchError {
     #[error(transparent)]
     Shape(#[from] ShapeError),
     /// The workload is not known.
-    #[error("unknown workload `{name}`: use encode, prefill, decode, forward or train")]
+    #[error("unknown workload `{name}`: use encode, prefill, decode, greedy, forward or train")]
     UnknownWorkload {
         /// What was asked for.
         name: String,
@@ -175,6 +180,10 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
             let model = config.init(&device).map_err(|error| build(&error))?;
             llama(plan, &shape, model, &rows, &mut report)?;
         }
+        Shape::Bert(config) => {
+            let model = Bert::new(config, false, &plan.device);
+            bert(plan, &shape, &model, &rows, &mut report)?;
+        }
     }
     Ok(report)
 }
@@ -237,8 +246,26 @@ fn t5(
             })?;
             report.fill(seconds, tokens, flops);
         }
+        Workload::Greedy => greedy(plan, shape, &model, rows, report)?,
         Workload::Prefill => return Err(not_for(plan)),
     }
+    Ok(())
+}
+
+fn bert(
+    plan: &Plan,
+    shape: &Shape,
+    model: &Bert,
+    rows: &[&[u32]],
+    report: &mut Report,
+) -> Result<(), BenchError> {
+    if plan.workload != Workload::Forward {
+        return Err(not_for(plan));
+    }
+    let rows: Vec<Row<'_>> = rows.iter().map(|&ids| Row::from(ids)).collect();
+    let seconds = time(plan, || Ok(sync(model.forward(&rows)?)))?;
+    let flops = shape.encoder_flops(plan.batch, plan.length);
+    report.fill(seconds, plan.batch * plan.length, flops);
     Ok(())
 }
 
@@ -268,6 +295,7 @@ fn llama(
             );
         }
         Workload::Decode => decode(plan, shape, &model, rows, report)?,
+        Workload::Greedy => greedy(plan, shape, &model, rows, report)?,
         Workload::Train => {
             let labels: Vec<Vec<i64>> = rows
                 .iter()
@@ -316,6 +344,37 @@ fn decode<M: StepModel>(
         }
     }
     let flops = shape.decode_flops(plan.batch, plan.length, report.new_tokens);
+    report.fill(seconds, report.new_tokens, flops);
+    Ok(())
+}
+
+/// A prompt and `new_tokens` greedy tokens; the prompt gives the first.
+fn greedy<M: StepModel>(
+    plan: &Plan,
+    shape: &Shape,
+    model: &M,
+    rows: &[&[u32]],
+    report: &mut Report,
+) -> Result<(), BenchError> {
+    report.new_tokens = plan.new_tokens.max(1);
+    let steps = report.new_tokens - 1;
+    let seconds = time(plan, || {
+        let (mut cache, mut logits) = model.prefill(rows, report.new_tokens)?;
+        for _ in 0..steps {
+            let best = logits.argmax(1).into_data();
+            let ids: Vec<u32> = best.iter::<i64>().map(|id| id as u32).collect();
+            logits = model.step(&ids, &mut cache)?;
+        }
+        Ok(sync(logits))
+    })?;
+    let prompt = match shape {
+        Shape::T5(_) => {
+            shape.encoder_flops(plan.batch, plan.length)
+                + shape.decoder_flops(plan.batch, 1, plan.length)
+        }
+        _ => shape.prefill_flops(plan.batch, plan.length),
+    };
+    let flops = prompt + shape.decode_flops(plan.batch, plan.length, steps);
     report.fill(seconds, report.new_tokens, flops);
     Ok(())
 }

@@ -53,7 +53,8 @@ impl BertForPretraining {
     /// Logits from hidden states: `[batch, positions, hidden]` to `[batch, positions, vocabulary]`.
     #[must_use]
     pub fn predict(&self, states: Tensor<3>) -> Tensor<3> {
-        let h = self.bert.activation.apply(self.transform.forward(states));
+        let activation = self.bert.activation.function();
+        let h = self.transform.forward_with(states, activation);
         let table = &self.bert.embeddings.word_embeddings;
         table.project(self.norm.forward(h)) + self.bias.val().unsqueeze()
     }

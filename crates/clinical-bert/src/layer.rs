@@ -1,7 +1,6 @@
 //! One encoder layer: self-attention and feed-forward, post-norm or pre-norm.
 
 use burn::module::Module;
-use burn::tensor::activation::{gelu, gelu_approximate, relu, silu};
 use burn::tensor::{Bool, Device, Tensor};
 use clinical_nn::{LayerNorm, Linear, attention};
 
@@ -44,12 +43,12 @@ impl Activation {
         })
     }
 
-    pub(crate) fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+    pub(crate) fn function(self) -> clinical_nn::Activation {
         match self {
-            Self::Gelu => gelu(x),
-            Self::GeluTanh => gelu_approximate(x),
-            Self::Relu => relu(x),
-            Self::Silu => silu(x),
+            Self::Gelu => clinical_nn::Activation::Gelu,
+            Self::GeluTanh => clinical_nn::Activation::GeluTanh,
+            Self::Relu => clinical_nn::Activation::Relu,
+            Self::Silu => clinical_nn::Activation::Silu,
         }
     }
 }
@@ -147,8 +146,11 @@ impl Layer {
         activation: Activation,
     ) -> Tensor<3> {
         let mlp = |x: Tensor<3>| {
-            let inner = activation.apply(self.feed_forward.intermediate.forward(x));
-            self.feed_forward.output.forward(inner)
+            let feed_forward = &self.feed_forward;
+            let inner = feed_forward
+                .intermediate
+                .forward_with(x, activation.function());
+            feed_forward.output.forward(inner)
         };
         if self.pre_norm {
             let x = x.clone()

@@ -188,7 +188,10 @@ mod flex {
         activation: Activation,
     ) -> Option<Tensor<2>> {
         let ([m, k], [depth, n]) = (x.dims(), weight.dims());
-        assert_eq!(k, depth, "x is [rows, d_input], the weight [d_input, d_output]");
+        assert_eq!(
+            k, depth,
+            "x is [rows, d_input], the weight [d_input, d_output]"
+        );
         let (x, weight) = (primitive(x)?, primitive(weight)?);
         let bias = match bias {
             Some(bias) => {
@@ -206,7 +209,14 @@ mod flex {
             let out = Target { data: out, row: n };
             // SAFETY: the sizes are those of the tensors, which live until here.
             unsafe {
-                product(Level::best(), [m, n, k], matrix(&x), matrix(&weight), out, finish);
+                product(
+                    Level::best(),
+                    [m, n, k],
+                    matrix(&x),
+                    matrix(&weight),
+                    out,
+                    finish,
+                );
             }
         }))
     }
@@ -302,7 +312,11 @@ mod flex {
     pub(super) fn rotate(x: &Tensor<4>, cos: &Tensor<4>, sin: &Tensor<4>) -> Option<Tensor<4>> {
         let shape @ [batch, heads, length, d] = x.dims();
         let [tables, one, positions, half] = cos.dims();
-        assert_eq!([tables, one, positions, half], sin.dims(), "cosines and sines");
+        assert_eq!(
+            [tables, one, positions, half],
+            sin.dims(),
+            "cosines and sines"
+        );
         assert!(
             (tables == 1 || tables == batch) && one == 1 && positions == length && 2 * half == d,
             "tables are [batch or 1, 1, length, d / 2]"

@@ -1,9 +1,8 @@
 //! The gated feed-forward layer.
 
 use burn::module::Module;
-use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor};
-use clinical_nn::Linear;
+use clinical_nn::{Activation, Linear, gated};
 
 use crate::LlamaConfig;
 
@@ -38,7 +37,8 @@ impl LlamaMlp {
 
     /// `[batch, length, hidden]` to the same shape.
     pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let gate = silu(self.gate_proj.forward(x.clone()));
-        self.down_proj.forward(gate * self.up_proj.forward(x))
+        let gate = self.gate_proj.forward(x.clone());
+        let up = self.up_proj.forward(x);
+        self.down_proj.forward(gated(gate, up, Activation::Silu))
     }
 }

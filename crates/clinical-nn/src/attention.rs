@@ -4,6 +4,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::module;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, DType, Tensor};
+use clinical_kernels::fused::{self, Attend};
 
 /// `softmax(q k^T * scale + bias) v`, with the softmax in f32.
 ///
@@ -20,6 +21,31 @@ use burn::tensor::{Bool, DType, Tensor};
 /// nowhere gives zeros.
 #[must_use]
 pub fn attention(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    hidden: Option<Tensor<4, Bool>>,
+    bias: Option<Tensor<4>>,
+    causal: bool,
+    scale: f64,
+) -> Tensor<4> {
+    let fused = fused::attention(Attend {
+        query: &query,
+        key: &key,
+        value: &value,
+        hidden: hidden.as_ref(),
+        bias: bias.as_ref(),
+        causal,
+        scale,
+    });
+    match fused {
+        Some(y) => y,
+        None => composed(query, key, value, hidden, bias, causal, scale),
+    }
+}
+
+/// Attention of Burn's operations, for all backends and for gradients.
+fn composed(
     query: Tensor<4>,
     key: Tensor<4>,
     value: Tensor<4>,
@@ -122,6 +148,54 @@ mod tests {
                 &many.narrow(2, 4, 1).into_data(),
                 Tolerance::absolute(1e-5),
             );
+        }
+    }
+
+    /// The kernel and Burn's operations, on odd shapes, with views of all kinds.
+    #[test]
+    fn the_kernel_is_the_composed_function() {
+        let device = clinical_kernels::cpu();
+        device.seed(9);
+        let normal = Distribution::Normal(0.0, 1.0);
+        for (batch, heads, key_heads, queries, keys, d) in [
+            (1, 1, 1, 1, 1, 1),
+            (2, 4, 2, 1, 37, 8),
+            (1, 18, 1, 1, 5, 20),
+            (2, 3, 3, 4, 19, 64),
+            (1, 6, 2, 13, 13, 33),
+            (2, 2, 1, 150, 300, 16),
+        ] {
+            // Heads behind positions in memory, as projections leave them.
+            let random = |heads, length| {
+                Tensor::<4>::random([batch, length, heads, d], normal, &device).swap_dims(1, 2)
+            };
+            let (q, k, v) = (
+                random(heads, queries),
+                random(key_heads, keys),
+                random(key_heads, keys),
+            );
+            let bias = Tensor::<4>::random([1, heads, queries, keys], normal, &device);
+            let lengths: Vec<usize> = (0..batch).map(|row| keys - row * keys / 3).collect();
+            let hidden = crate::key_mask(&lengths, keys, &device);
+            for (bias, hidden, causal) in [
+                (None, None, false),
+                (Some(bias.clone()), None, true),
+                (Some(bias), hidden, false),
+            ] {
+                let inputs = (
+                    q.clone(),
+                    k.clone(),
+                    v.clone(),
+                    hidden.clone(),
+                    bias.clone(),
+                );
+                let found = attention(q.clone(), k.clone(), v.clone(), hidden, bias, causal, 0.3);
+                let (q, k, v, hidden, bias) = inputs;
+                let expected = composed(q, k, v, hidden, bias, causal, 0.3);
+                found
+                    .into_data()
+                    .assert_approx_eq::<f32>(&expected.into_data(), Tolerance::absolute(1e-5));
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{DType, Device, Int, Tensor};
-use clinical_kernels::packed;
+use clinical_kernels::{Activation, fused, packed};
 
 /// A table of vectors, one for each token id.
 #[derive(Module, Debug)]
@@ -42,7 +42,12 @@ impl Embedding {
         let x = x.reshape([batch * length, d_model]);
         let logits = match packed(&self.weight) {
             Some(packed) => packed.linear(x, None),
-            None => x.matmul(self.weight.val().transpose()),
+            None => {
+                // A view: the kernels read the table as it lies.
+                let weight = self.weight.val().transpose();
+                fused::linear(&x, &weight, None, Activation::None)
+                    .unwrap_or_else(|| x.matmul(weight))
+            }
         };
         logits.reshape([batch, length, self.vocabulary()])
     }

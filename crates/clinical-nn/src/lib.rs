@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod activation;
 mod attention;
 mod cache;
 mod embedding;
@@ -9,8 +10,10 @@ mod mask;
 mod norm;
 mod rope;
 
+pub use activation::{activate, gated};
 pub use attention::attention;
 pub use cache::KvCache;
+pub use clinical_kernels::Activation;
 pub use embedding::Embedding;
 pub use linear::Linear;
 pub use loss::{IGNORED, LossError, cross_entropy};

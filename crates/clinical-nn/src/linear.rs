@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{DType, Device, Tensor};
-use clinical_kernels::packed;
+use clinical_kernels::{Activation, fused, packed};
 
 /// A dense layer: `y = x W + b`.
 ///
@@ -32,22 +32,33 @@ impl Linear {
     /// `[..., d_input]` to `[..., d_output]`.
     #[must_use]
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        self.forward_with(x, Activation::None)
+    }
+
+    /// `activation(x W + b)`, `[..., d_input]` to `[..., d_output]`.
+    #[must_use]
+    pub fn forward_with<const D: usize>(&self, x: Tensor<D>, activation: Activation) -> Tensor<D> {
         let [d_input, d_output] = self.dims();
         let mut shape = x.dims();
         shape[D - 1] = d_output;
         if let Some(packed) = packed(&self.weight) {
             let bias = self.bias.as_ref().map(Param::val);
             let x = x.reshape([-1, d_input as i64]);
-            return packed.linear(x, bias).reshape(shape);
+            return crate::activate(packed.linear(x, bias), activation).reshape(shape);
         }
         let weight = self.weight.val();
+        let bias = self.bias.as_ref().map(Param::val);
         // One product over all positions: a batched product would run one small product a row.
-        let y = x.reshape([-1, d_input as i64]).matmul(weight);
-        let y = match &self.bias {
-            Some(bias) => y + bias.val().unsqueeze(),
+        let x = x.reshape([-1, d_input as i64]);
+        if let Some(y) = fused::linear(&x, &weight, bias.as_ref(), activation) {
+            return y.reshape(shape);
+        }
+        let y = x.matmul(weight);
+        let y = match bias {
+            Some(bias) => y + bias.unsqueeze(),
             None => y,
         };
-        y.reshape(shape)
+        crate::activate(y, activation).reshape(shape)
     }
 
     /// `[d_input, d_output]`.
@@ -83,6 +94,34 @@ mod tests {
         assert_eq!(y.dims(), [1, 2, 3]);
         let y: Vec<f32> = y.try_into_vec_as().unwrap();
         assert_eq!(y, [1.5, 2.0, 2.5, 4.5, 5.0, 5.5]);
+    }
+
+    /// With gradients around, Burn's product is used; both must agree, whatever the number of rows.
+    #[test]
+    fn the_kernel_is_burns_product() {
+        use burn::tensor::{Distribution, Tolerance};
+        let device = clinical_kernels::cpu();
+        device.seed(4);
+        let slow = device.clone().autodiff();
+        let random = |shape| Tensor::<2>::random(shape, Distribution::Default, &device);
+        for (rows, d_input, d_output) in [(1, 5, 3), (1, 64, 300), (4, 33, 17), (70, 300, 129)] {
+            let (x, weight, bias) = (
+                random([rows, d_input]),
+                random([d_input, d_output]),
+                random([1, d_output]),
+            );
+            let forward = |device: &Device| {
+                let on = |x: &Tensor<2>| Tensor::<2>::from_data(x.to_data(), device);
+                let layer = Linear {
+                    weight: Param::from_tensor(on(&weight)),
+                    bias: Some(Param::from_tensor(on(&bias).reshape([d_output]))),
+                };
+                let y = layer.forward_with(on(&x), Activation::Silu);
+                assert_eq!(y.dims(), [rows, d_output]);
+                y.into_data()
+            };
+            forward(&device).assert_approx_eq::<f32>(&forward(&slow), Tolerance::absolute(1e-4));
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{DType, Device, Tensor};
+use clinical_kernels::fused;
 
 /// `y = x / sqrt(mean(x^2) + epsilon) * weight`, the mean and the division in f32.
 ///
@@ -30,6 +31,9 @@ impl RmsNorm {
     #[must_use]
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let weight = self.weight.val();
+        if let Some(y) = fused::rms_norm(&x, &weight, self.epsilon) {
+            return y;
+        }
         let x = x.cast(DType::F32);
         let scale = (x.clone().square().mean_dim(D - 1) + self.epsilon)
             .sqrt()
@@ -63,6 +67,9 @@ impl LayerNorm {
     /// `[..., d_model]` to the same shape.
     #[must_use]
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        if let Some(y) = fused::layer_norm(&x, &self.weight.val(), &self.bias.val(), self.epsilon) {
+            return y;
+        }
         let dtype = x.dtype();
         let x = x.cast(DType::F32);
         let centred = x.clone() - x.mean_dim(D - 1);
@@ -91,6 +98,46 @@ mod tests {
         let y = values(norm.forward(Tensor::from_floats([[3.0, 4.0]], &device)));
         let rms = 12.5f32.sqrt();
         assert!((y[0] - 3.0 / rms).abs() < 1e-6 && (y[1] - 8.0 / rms).abs() < 1e-6);
+    }
+
+    /// With gradients around, Burn's operations are used; both must agree, on odd sizes and on views.
+    #[test]
+    fn the_kernels_are_the_composed_norms() {
+        use burn::tensor::{Distribution, Tolerance};
+        let device = clinical_kernels::cpu();
+        device.seed(5);
+        let slow = device.clone().autodiff();
+        for (rows, n) in [(1, 1), (3, 17), (70, 768), (5, 33)] {
+            let random =
+                |shape| Tensor::<2>::random(shape, Distribution::Normal(0.5, 2.0), &device);
+            let (x, weight, bias) = (
+                random([n, rows]).transpose(),
+                random([1, n]),
+                random([1, n]),
+            );
+            let param = |x: &Tensor<2>, device: &Device| {
+                Param::from_tensor(Tensor::<1>::from_data(
+                    x.clone().reshape([n]).into_data(),
+                    device,
+                ))
+            };
+            let norms = |device: &Device| {
+                let x = Tensor::<2>::from_data(x.to_data(), device);
+                let rms = RmsNorm {
+                    weight: param(&weight, device),
+                    epsilon: 1e-6,
+                };
+                let layer = LayerNorm {
+                    weight: param(&weight, device),
+                    bias: param(&bias, device),
+                    epsilon: 1e-5,
+                };
+                [rms.forward(x.clone()), layer.forward(x)].map(Tensor::into_data)
+            };
+            for (found, expected) in norms(&device).iter().zip(norms(&slow)) {
+                found.assert_approx_eq::<f32>(&expected, Tolerance::absolute(1e-4));
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Rotary position embedding.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use clinical_kernels::fused;
 use std::f64::consts::PI;
 
 /// How positions beyond the trained length are brought back into it (`rope_scaling` of a config).
@@ -189,6 +190,9 @@ impl RopeTables {
     #[must_use]
     pub fn apply(&self, x: Tensor<4>) -> Tensor<4> {
         let [_, _, _, d] = x.dims();
+        if let Some(y) = fused::rotate(&x, &self.cos, &self.sin) {
+            return y;
+        }
         let dtype = x.dtype();
         let (cos, sin) = (self.cos.clone().cast(dtype), self.sin.clone().cast(dtype));
         let first = x.clone().narrow(3, 0, d / 2);
@@ -286,6 +290,32 @@ mod tests {
         let y: Vec<f32> = y.try_into_vec_as().unwrap();
         assert_eq!(y[..4], rotate(&plain, [1.0, 2.0, 3.0, 4.0], 3));
         assert_ne!(y[..4], y[4..]);
+    }
+
+    /// With gradients around, Burn's operations are used; both must agree, on views and with tables for each row.
+    #[test]
+    fn the_kernel_is_the_composed_rotation() {
+        use burn::tensor::{Distribution, Tolerance};
+        let device = clinical_kernels::cpu();
+        device.seed(6);
+        let slow = device.clone().autodiff();
+        for (heads, length, d) in [(1, 1, 2), (3, 5, 20), (2, 70, 64)] {
+            let rope = Rope::new(d, 1e4, None).unwrap();
+            let x = Tensor::<4>::random([2, length, heads, d], Distribution::Default, &device);
+            let positions: Vec<usize> = (0..2 * length).map(|i| 3 * i).collect();
+            for read in [vec![length], vec![length; 2]] {
+                let positions = &positions[..length * read.len()];
+                let found = rope
+                    .tables(positions, &read, &device)
+                    .apply(x.clone().swap_dims(1, 2));
+                let expected = rope
+                    .tables(positions, &read, &slow)
+                    .apply(Tensor::from_data(x.to_data(), &slow).swap_dims(1, 2));
+                found
+                    .into_data()
+                    .assert_approx_eq::<f32>(&expected.into_data(), Tolerance::absolute(1e-6));
+            }
+        }
     }
 
     #[test]

@@ -2,9 +2,8 @@
 
 use burn::module::Module;
 use burn::nn::Dropout;
-use burn::tensor::activation::{gelu, gelu_approximate, relu, silu};
 use burn::tensor::{DType, Device, Tensor};
-use clinical_nn::{Linear, RmsNorm};
+use clinical_nn::{Linear, RmsNorm, activate, gated};
 
 use crate::half::{add, product};
 use crate::{Activation, FeedForwardKind, T5Config};
@@ -56,24 +55,25 @@ impl FeedForward {
         };
         let inner = match (&self.wi, &self.wi_0, &self.wi_1) {
             (None, Some(wi_0), Some(wi_1)) => {
-                let gate = self.activate(wide(wi_0.forward(normed.clone())));
-                gate * wide(wi_1.forward(normed))
+                let gate = wide(wi_0.forward(normed.clone()));
+                gated(gate, wide(wi_1.forward(normed)), self.function())
             }
+            (Some(wi), ..) if wo != DType::F16 => wi.forward_with(normed, self.function()),
             (wi, ..) => {
                 let inner = wi.as_ref().map_or(normed.clone(), |wi| wi.forward(normed));
-                self.activate(wide(inner))
+                activate(wide(inner), self.function())
             }
         };
         let y = product(dropout.forward(inner), wo, |inner| self.wo.forward(inner));
         add(x, dropout.forward(y))
     }
 
-    fn activate(&self, x: Tensor<3>) -> Tensor<3> {
+    fn function(&self) -> clinical_nn::Activation {
         match self.activation {
-            Activation::Relu => relu(x),
-            Activation::GeluTanh => gelu_approximate(x),
-            Activation::Gelu => gelu(x),
-            Activation::Silu => silu(x),
+            Activation::Relu => clinical_nn::Activation::Relu,
+            Activation::GeluTanh => clinical_nn::Activation::GeluTanh,
+            Activation::Gelu => clinical_nn::Activation::Gelu,
+            Activation::Silu => clinical_nn::Activation::Silu,
         }
     }
 }

@@ -145,10 +145,15 @@ impl Task {
                 column: 1,
             };
             let width = sizes.heads * sizes.d_value;
-            let start = (self.batch * sizes.queries + self.first) * width + self.head * sizes.d_value;
+            let start =
+                (self.batch * sizes.queries + self.first) * width + self.head * sizes.d_value;
             let out = Target {
                 data: out.data.add(start),
-                row: if self.over_heads { sizes.d_value } else { width },
+                row: if self.over_heads {
+                    sizes.d_value
+                } else {
+                    width
+                },
             };
             scratch(rows * keys, |scores| {
                 let scores = Target {

@@ -74,8 +74,6 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn round(x: Self::V) -> Self::V;
     /// `2^n` for whole `n` from -126 to 127.
     unsafe fn power_of_two(n: Self::V) -> Self::V;
-    /// `x` where `sign` is not negative, else `-x`.
-    unsafe fn with_sign(x: Self::V, sign: Self::V) -> Self::V;
     unsafe fn abs(x: Self::V) -> Self::V;
     unsafe fn sum(x: Self::V) -> f32;
     unsafe fn largest(x: Self::V) -> f32;
@@ -163,10 +161,6 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn power_of_two(n: Self::V) -> Self::V {
         each(|i| f32::from_bits(((n[i] as i32 + 127) as u32) << 23))
-    }
-    #[inline(always)]
-    unsafe fn with_sign(x: Self::V, sign: Self::V) -> Self::V {
-        each(|i| f32::from_bits(x[i].to_bits() ^ (sign[i].to_bits() & 0x8000_0000)))
     }
     #[inline(always)]
     unsafe fn abs(x: Self::V) -> Self::V {
@@ -275,10 +269,6 @@ mod x86 {
             }
         }
         #[inline(always)]
-        unsafe fn with_sign(x: __m256, sign: __m256) -> __m256 {
-            unsafe { _mm256_xor_ps(x, _mm256_and_ps(sign, _mm256_set1_ps(-0.0))) }
-        }
-        #[inline(always)]
         unsafe fn abs(x: __m256) -> __m256 {
             unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), x) }
         }
@@ -374,13 +364,6 @@ mod x86 {
             unsafe {
                 let n = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
                 _mm512_castsi512_ps(_mm512_slli_epi32::<23>(n))
-            }
-        }
-        #[inline(always)]
-        unsafe fn with_sign(x: __m512, sign: __m512) -> __m512 {
-            unsafe {
-                let sign = _mm512_and_epi32(_mm512_castps_si512(sign), _mm512_set1_epi32(i32::MIN));
-                _mm512_castsi512_ps(_mm512_xor_epi32(_mm512_castps_si512(x), sign))
             }
         }
         #[inline(always)]
