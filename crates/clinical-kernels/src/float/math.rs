@@ -50,7 +50,7 @@ pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
         let x = S::min(S::splat(88.0), S::max(S::splat(-87.0), x));
         // x = n ln 2 + r, |r| <= ln 2 / 2; ln 2 in two parts keeps r exact.
         let n = S::round(S::mul(x, S::splat(std::f32::consts::LOG2_E)));
-        let r = S::fma(n, S::splat(-0.693_359_375), x);
+        let r = S::fma(n, S::splat(-355.0 / 512.0), x);
         let r = S::fma(n, S::splat(2.121_944_4e-4), r);
         // The Taylor series to the seventh power.
         let mut p = S::splat(1.0 / 5040.0);

@@ -127,6 +127,10 @@ impl Finish {
 /// The inner dimension is cut into blocks of this many: a panel of the right side then stays in the second-level cache.
 const DEPTH: usize = 256;
 
+/// Distance of the rows of the packed left side, whatever the depth of a block: a constant, so that the kernel needs one
+/// address for all rows, and not a multiple of the cache's period, so that they do not displace each other.
+const LEFT: usize = DEPTH + 16;
+
 /// The most columns of one piece of work: its results and its packed right side stay in the second-level cache.
 const WIDTH: usize = 128;
 
@@ -153,6 +157,12 @@ pub(crate) unsafe fn product(
         return;
     }
     unsafe {
+        if k == 0 {
+            for i in 0..m {
+                std::slice::from_raw_parts_mut(out.at(i, 0), n).fill(0.0);
+            }
+            return finish_rows(level, m, n, out, finish);
+        }
         if m <= THIN && a.column == 1 && b.column == 1 && n >= 16 {
             return few_rows(level, [m, n, k], a, b, out, finish);
         }
@@ -206,7 +216,7 @@ unsafe fn few_rows_transposed(
 }
 
 dispatch! {
-    /// `out = a b` for up to [`THIN`] rows with unit column strides.
+    /// `out = a b` for up to [`THIN`] rows with unit column strides; `k` is not zero.
     pub(crate) unsafe fn thin = thin_kernel(m: usize, n: usize, k: usize, a: Matrix, b: Matrix, out: Target)
 }
 
@@ -251,11 +261,6 @@ unsafe fn thin_rows<S: Simd, const M: usize, const U: usize>(
             while depth < k {
                 thin_group::<S, M, 1>(n, depth, a, b, out);
                 depth += 1;
-            }
-            if k == 0 {
-                for i in 0..M {
-                    std::slice::from_raw_parts_mut(out.at(i, 0), n).fill(0.0);
-                }
             }
         }
     }
@@ -418,19 +423,14 @@ unsafe fn many_rows(
     out: Target,
     finish: Finish,
 ) {
-    scratch(m * k, |packed| {
+    scratch(left_size(m, k), |packed| {
         let packed = Target {
             data: packed,
-            row: 1,
+            row: LEFT,
         };
-        let rows = Rows::new(level, m);
-        ranges(rows.panels, 4, 1, 2, |panels| unsafe {
-            for panel in panels {
-                let (start, end) = rows.panel(panel);
-                pack_left(a.from(start, 0), end - start, k, |depth| {
-                    packed.at(0, depth * m + start * DEPTH.min(k - depth))
-                });
-            }
+        let least = (16384 / k.max(1)).max(1);
+        ranges(m, least, 1, 2, |rows| unsafe {
+            pack_left(a, rows, m, k, packed.at(0, 0));
         });
         // Narrow results are cut finer, so that every thread has some.
         let width = n.div_ceil(3 * crate::threads());
@@ -447,7 +447,7 @@ unsafe fn many_rows(
     });
 }
 
-/// `out = finish(a b)` on the calling thread.
+/// `out = a b` on the calling thread; `k` is not zero.
 ///
 /// # Safety
 ///
@@ -459,14 +459,8 @@ pub(crate) unsafe fn product_alone(
     b: Matrix,
     out: Target,
 ) {
-    scratch(m * k, |packed| unsafe {
-        let rows = Rows::new(level, m);
-        for panel in 0..rows.panels {
-            let (start, end) = rows.panel(panel);
-            pack_left(a.from(start, 0), end - start, k, |depth| {
-                packed.add(depth * m + start * DEPTH.min(k - depth))
-            });
-        }
+    scratch(left_size(m, k), |packed| unsafe {
+        pack_left(a, 0..m, m, k, packed);
         for start in (0..n).step_by(WIDTH) {
             let n = WIDTH.min(n - start);
             let (b, out) = (b.from(0, start), out.from(0, start));
@@ -485,20 +479,6 @@ struct Rows {
 }
 
 impl Rows {
-    fn new(level: Level, rows: usize) -> Self {
-        let height = match level {
-            Level::Portable => super::simd::Portable::ROWS,
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => super::simd::Avx2::ROWS,
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => super::simd::Avx512::ROWS,
-        };
-        Self {
-            rows,
-            panels: rows.div_ceil(height),
-        }
-    }
-
     #[inline(always)]
     fn panel(self, i: usize) -> (usize, usize) {
         (
@@ -508,16 +488,24 @@ impl Rows {
     }
 }
 
-/// Packs `rows` rows: for each block of the inner dimension `[depth, rows]` at the place that `to` tells.
-unsafe fn pack_left(a: Matrix, rows: usize, k: usize, to: impl Fn(usize) -> *mut f32) {
-    for start in (0..k).step_by(DEPTH) {
-        let depth = DEPTH.min(k - start);
-        unsafe {
-            let to = to(start);
-            for i in 0..rows {
-                let from = a.from(i, start);
-                for p in 0..depth {
-                    *to.add(p * rows + i) = *from.at(0, p);
+/// Values of a packed left side `[blocks of the inner dimension, m, LEFT]`.
+fn left_size(m: usize, k: usize) -> usize {
+    k.div_ceil(DEPTH) * m * LEFT
+}
+
+/// Packs some of the `m` rows of the left side.
+unsafe fn pack_left(a: Matrix, rows: std::ops::Range<usize>, m: usize, k: usize, packed: *mut f32) {
+    for i in rows {
+        for (block, start) in (0..k).step_by(DEPTH).enumerate() {
+            let depth = DEPTH.min(k - start);
+            unsafe {
+                let (from, to) = (a.from(i, start), packed.add((block * m + i) * LEFT));
+                if a.column == 1 {
+                    std::ptr::copy_nonoverlapping(from.data, to, depth);
+                } else {
+                    for p in 0..depth {
+                        *to.add(p) = *from.at(0, p);
+                    }
                 }
             }
         }
@@ -532,6 +520,7 @@ dispatch! {
 }
 
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 unsafe fn strip_kernel<S: Simd>(
     m: usize,
     n: usize,
@@ -558,7 +547,7 @@ unsafe fn strip_kernel<S: Simd>(
             }
             for panel in 0..rows.panels {
                 let (first, end) = rows.panel(panel);
-                let left = packed.add(start * m + first * depth);
+                let left = packed.add((start / DEPTH * m + first) * LEFT);
                 let write = Write {
                     out: out.from(first, 0),
                     add: start > 0,
@@ -644,7 +633,7 @@ unsafe fn tile<S: Simd>(
     rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14)
 }
 
-/// `R` rows by two vectors of columns.
+/// `R` rows by two vectors of columns; `depth` is not zero.
 #[inline(always)]
 unsafe fn tile_rows<S: Simd, const R: usize>(
     n: usize,
@@ -660,15 +649,21 @@ unsafe fn tile_rows<S: Simd, const R: usize>(
         for i in 0..R {
             S::prefetch(write.out.at(i, j));
         }
-        for _ in 0..depth {
+        // The first products are the first sums: zeros would be written to memory and read again.
+        let (x, y) = (S::load(right), S::load(right.add(S::LANES)));
+        for i in 0..R {
+            let factor = S::splat(*left.add(i * LEFT));
+            sums[i] = [S::mul(factor, x), S::mul(factor, y)];
+        }
+        for _ in 1..depth {
+            left = left.add(1);
+            right = right.add(2 * S::LANES);
             let (x, y) = (S::load(right), S::load(right.add(S::LANES)));
             for i in 0..R {
-                let factor = S::splat(*left.add(i));
+                let factor = S::splat(*left.add(i * LEFT));
                 sums[i][0] = S::fma(factor, x, sums[i][0]);
                 sums[i][1] = S::fma(factor, y, sums[i][1]);
             }
-            left = left.add(R);
-            right = right.add(2 * S::LANES);
         }
         for half in 0..2 {
             let column = half * S::LANES;

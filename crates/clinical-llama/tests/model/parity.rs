@@ -204,7 +204,9 @@ fn extended_rows_are_the_rows_read_from_their_start() {
             let worst = distance(every, reference);
             assert!(worst < TOLERANCE, "{variant}, row {i}: {worst}");
             let last = &last[i * vocabulary..(i + 1) * vocabulary];
-            assert_eq!(last, &every[39 * vocabulary..], "{variant}, row {i}");
+            // Few rows and many are summed in another order.
+            let worst = distance(last, &every[39 * vocabulary..]);
+            assert!(worst < TOLERANCE, "{variant}, row {i}: {worst}");
         }
     }
 }
