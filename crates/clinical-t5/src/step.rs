@@ -151,6 +151,10 @@ impl StepModel for T5 {
         Ok(logits.reshape([rows, vocabulary]).cast(DType::F32))
     }
 
+    fn first_non_finite(&self, prompt: &[u32], new: &[u32]) -> Option<String> {
+        self.non_finite_part(prompt, &[&[self.start()], new].concat())
+    }
+
     fn reorder(&self, cache: &mut T5Cache, rows: &[usize], differing: usize) {
         for own in &mut cache.own {
             own.reorder(rows, differing);
