@@ -16,7 +16,7 @@ use serde_json::Value;
 #[path = "../crates/clinical-generate/tests/common/named.rs"]
 mod named;
 
-/// Sequences in flight; more than one prompt of different lengths at beam 5.
+/// Sequences in flight: several prompts of different lengths even at beam 5.
 const PLACES: usize = 40;
 
 /// Shown with `--nocapture`.
@@ -62,33 +62,42 @@ fn check_prompts(prompts: &[Vec<u32>], fixture: &Value) {
     assert!(prompts.len() >= 200);
 }
 
-/// Runs every option set of the fixture, and returns how many answers were compared.
+/// Runs every option set of the fixture, on each `every`-th of its prompts, and returns how many answers were compared.
 fn compare<M: StepModel>(
     model: &M,
     prompts: &[Vec<u32>],
     end: &EndTokens<'_>,
     fixture: &Value,
+    every: usize,
 ) -> usize {
     let max_new_tokens = fixture["max_new_tokens"].as_u64().unwrap() as usize;
-    let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let (mut compared, mut left_out, mut worst) = (0, 0, 0.0f64);
-    for run in fixture["runs"].as_array().unwrap() {
+    for (set, run) in fixture["runs"].as_array().unwrap().iter().enumerate() {
         let options = named::options(&run["options"]).with_max_new_tokens(max_new_tokens);
         let copies = options.num_return_sequences;
         let [start, step] = ["start", "step"].map(|name| run[name].as_u64().unwrap() as usize);
-        let numbers: Vec<usize> = (start..prompts.len()).step_by(step).collect();
-        let prompts: Vec<&[u32]> = numbers.iter().map(|&number| prompts[number]).collect();
-        let results = generate_many(model, &prompts, end, &options, PLACES, |_| {
+        // The prompts' numbers, and their places in the fixture's lists.
+        let asked: Vec<(usize, usize)> = (start..prompts.len())
+            .step_by(step)
+            .zip(0..)
+            .skip(set % every)
+            .step_by(every)
+            .collect();
+        let rows: Vec<&[u32]> = asked
+            .iter()
+            .map(|&(number, _)| prompts[number].as_slice())
+            .collect();
+        let results = generate_many(model, &rows, end, &options, PLACES, |_| {
             ControlFlow::Continue(())
         })
         .unwrap();
-        assert_eq!(results.len(), prompts.len() * copies);
-        for (asked, (results, &number)) in results.chunks(copies).zip(&numbers).enumerate() {
-            let Some(place) = run["answers"][asked].as_u64() else {
+        assert_eq!(results.len(), rows.len() * copies);
+        for (results, &(number, place)) in results.chunks(copies).zip(&asked) {
+            let Some(answer) = run["answers"][place].as_u64() else {
                 left_out += 1;
                 continue;
             };
-            let expected = &fixture["sequences"][number][place as usize];
+            let expected = &fixture["sequences"][number][answer as usize];
             for (at, result) in results.iter().enumerate() {
                 assert_eq!(
                     result.ids,
@@ -97,7 +106,7 @@ fn compare<M: StepModel>(
                     run["options"]
                 );
                 if let Some(score) = result.score {
-                    let expected = run["scores"][asked * copies + at].as_f64().unwrap();
+                    let expected = run["scores"][place * copies + at].as_f64().unwrap();
                     worst = worst.max((f64::from(score) - expected).abs());
                 }
             }
@@ -113,8 +122,7 @@ fn compare<M: StepModel>(
     compared
 }
 
-#[test]
-fn the_llama_inside_asclepius() {
+fn llama(every: usize) -> usize {
     let fixture = fixture("llama");
     let model = asclepius::Asclepius::embedded().unwrap();
     let options = clinical_prompts::Options::new();
@@ -131,11 +139,10 @@ fn the_llama_inside_asclepius() {
         .collect();
     check_prompts(&prompts, &fixture);
     let end = EndTokens::new(model.tokenizer().special().eos.iter().copied());
-    assert!(compare(model.model(), &prompts, &end, &fixture) > 2400);
+    compare(model.model(), &prompts, &end, &fixture, every)
 }
 
-#[test]
-fn the_t5_inside_clinical_t5() {
+fn t5(every: usize) -> usize {
     let fixture = fixture("t5");
     let t5 = ClinicalT5::embedded().unwrap();
     let prompts: Vec<Vec<u32>> = Generator::held_out(fixture["seed"].as_u64().unwrap())
@@ -148,7 +155,30 @@ fn the_t5_inside_clinical_t5() {
         .collect();
     check_prompts(&prompts, &fixture);
     let end = EndTokens::new(t5.tokenizer().special().eos.iter().copied());
-    assert!(compare(t5.model(), &prompts, &end, &fixture) > 6600);
+    compare(t5.model(), &prompts, &end, &fixture, every)
+}
+
+#[test]
+fn the_llama_inside_asclepius() {
+    // Every prompt, with about a seventh of the option sets each.
+    assert!(llama(7) > 350);
+}
+
+#[test]
+#[ignore = "takes minutes: cargo test --release --test generation -- --ignored"]
+fn the_llama_with_every_option_set() {
+    assert!(llama(1) > 2400);
+}
+
+#[test]
+fn the_t5_inside_clinical_t5() {
+    assert!(t5(7) > 900);
+}
+
+#[test]
+#[ignore = "takes minutes: cargo test --release --test generation -- --ignored"]
+fn the_t5_with_every_option_set() {
+    assert!(t5(1) > 6600);
 }
 
 #[test]
@@ -172,5 +202,5 @@ fn smollm2() {
         .map(named::ids)
         .collect();
     let end = EndTokens::new(named::ids(&fixture["end"]));
-    assert!(compare(&model, &prompts, &end, &fixture) >= 60);
+    assert!(compare(&model, &prompts, &end, &fixture, 1) >= 60);
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use burn::tensor::Tensor;
 
 use crate::processors::{Place, Processors};
-use crate::queue;
+use crate::queue::{self, Call};
 use crate::row::{Row, StopRules};
 use crate::sampler::Sampler;
 use crate::text::Tail;
@@ -39,16 +39,15 @@ pub fn generate<M: StepModel>(
     if prompts.is_empty() {
         return Err(ModelError::NoRows.into());
     }
-    let all = usize::MAX;
-    queue::run(
+    let call = Call {
         model,
         prompts,
         end,
         options,
-        all,
-        on_token,
-        |rows, reserve| read(model, &pick(prompts, rows), reserve),
-    )
+    };
+    queue::run(call, usize::MAX, on_token, |rows, reserve| {
+        read(model, &pick(prompts, rows), reserve)
+    })
 }
 
 /// The prompts of the given rows.

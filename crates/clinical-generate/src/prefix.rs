@@ -3,11 +3,10 @@
 use std::ops::ControlFlow;
 
 use crate::decode::{host, pick, read};
+use crate::queue::{self, Call};
 use crate::row::Budget;
 use crate::score::{Score, score_after};
-use crate::{
-    Cancel, EndTokens, GenerateError, Generated, Generation, ModelError, Step, StepModel, queue,
-};
+use crate::{Cancel, EndTokens, GenerateError, Generated, Generation, ModelError, Step, StepModel};
 
 /// A beginning that a model has read: one note with many questions, or the head of a prompt.
 ///
@@ -80,15 +79,15 @@ impl<C: Clone> Prefix<C> {
             .map(|continuation| [&self.ids, *continuation].concat())
             .collect();
         let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-        queue::run(
+        let call = Call {
             model,
-            &prompts,
+            prompts: &prompts,
             end,
             options,
-            places,
-            on_token,
-            |rows, reserve| self.go_on(model, &pick(continuations, rows), reserve),
-        )
+        };
+        queue::run(call, places, on_token, |rows, reserve| {
+            self.go_on(model, &pick(continuations, rows), reserve)
+        })
     }
 
     /// [`score_candidates`](crate::score_candidates) for the prompt that begins with [`ids`](Self::ids) and goes on with

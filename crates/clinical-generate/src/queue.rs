@@ -9,14 +9,15 @@ use crate::{
     Cancel, EndTokens, GenerateError, Generated, Generation, Step, StepModel, StopReason, beam,
 };
 
-/// [`generate`](crate::generate) for any number of prompts with at most `places` sequences in flight, so that memory is bounded and the
-/// machine stays busy while answers of uneven length end.
+/// [`generate`](crate::generate) for any number of prompts with at most `places` sequences in flight, so that memory is
+/// bounded and the machine stays busy while answers of uneven length end.
 ///
 /// Long prompts are read first, together with prompts of about their length. Where the model can
 /// [`merge`](StepModel::merge) caches, new prompts join the rows in flight as soon as a quarter of the places is free;
 /// where it cannot, and for beam search, a batch runs to its end before the next begins. Either way the results are those
-/// of [`generate`](crate::generate), in the order of the prompts, and `Step::row` is the place in `prompts`. A prompt
-/// that was not among the first and was never read because the closure, the flag or the deadline ended everything has a result without tokens.
+/// of [`generate`](crate::generate), in the order of the prompts, and `Step::row` is the place in `prompts`. The first
+/// prompts are read in any case; one that was never read because the closure, the flag or the deadline ended everything
+/// has a result without tokens.
 ///
 /// # Errors
 ///
@@ -36,30 +37,36 @@ pub fn generate_many<M: StepModel>(
             range: "at least 1",
         });
     }
-    run(
+    let call = Call {
         model,
         prompts,
         end,
         options,
-        places,
-        on_token,
-        |rows, reserve| read(model, &pick(prompts, rows), reserve),
-    )
+    };
+    run(call, places, on_token, |rows, reserve| {
+        read(model, &pick(prompts, rows), reserve)
+    })
+}
+
+/// What is to be generated.
+pub(crate) struct Call<'a, M> {
+    pub(crate) model: &'a M,
+    pub(crate) prompts: &'a [&'a [u32]],
+    pub(crate) end: &'a EndTokens<'a>,
+    pub(crate) options: &'a Generation,
 }
 
 /// [`generate_many`] with the first reading left to `read`: it is given the numbers of the prompts to read and of the new
 /// tokens to make room for, and returns the cache and the first logits, `rows * vocabulary` numbers.
 pub(crate) fn run<M: StepModel>(
-    model: &M,
-    prompts: &[&[u32]],
-    end: &EndTokens<'_>,
-    options: &Generation,
+    call: Call<'_, M>,
     places: usize,
     on_token: impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
     read: impl FnMut(&[usize], usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
 ) -> Result<Vec<Generated>, GenerateError> {
-    options.check(end, model.vocabulary())?;
-    check_prompts(model, prompts, options)?;
+    let (prompts, options) = (call.prompts, call.options);
+    options.check(call.end, call.model.vocabulary())?;
+    check_prompts(call.model, prompts, options)?;
     let span = tracing::debug_span!("generate", prompts = prompts.len(), beams = options.beams);
     let _entered = span.enter();
     let at_once = (places / options.num_return_sequences.max(options.beams)).max(1);
@@ -69,27 +76,25 @@ pub(crate) fn run<M: StepModel>(
         waiting.sort_by_key(|&row| (prompts[row].len(), Reverse(row)));
     }
     if options.beams > 1 {
-        search_many(
-            model, prompts, end, options, waiting, at_once, on_token, read,
-        )
+        search_many(call, waiting, at_once, on_token, read)
     } else {
-        decode_many(
-            model, prompts, end, options, waiting, at_once, on_token, read,
-        )
+        decode_many(call, waiting, at_once, on_token, read)
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "those of run, split by strategy")]
 fn decode_many<M: StepModel>(
-    model: &M,
-    prompts: &[&[u32]],
-    end: &EndTokens<'_>,
-    options: &Generation,
+    call: Call<'_, M>,
     mut waiting: Vec<usize>,
     at_once: usize,
     on_token: impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
     mut read: impl FnMut(&[usize], usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
 ) -> Result<Vec<Generated>, GenerateError> {
+    let Call {
+        model,
+        prompts,
+        end,
+        options,
+    } = call;
     let mut decoder = Decoder::new(model, end, options, on_token);
     loop {
         let started = waiting.len() < prompts.len();
@@ -110,17 +115,19 @@ fn decode_many<M: StepModel>(
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "those of run, split by strategy")]
 fn search_many<M: StepModel>(
-    model: &M,
-    prompts: &[&[u32]],
-    end: &EndTokens<'_>,
-    options: &Generation,
+    call: Call<'_, M>,
     mut waiting: Vec<usize>,
     at_once: usize,
     mut on_token: impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
     mut read: impl FnMut(&[usize], usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
 ) -> Result<Vec<Generated>, GenerateError> {
+    let Call {
+        model,
+        prompts,
+        end,
+        options,
+    } = call;
     let rules = StopRules {
         options,
         end: end.ids(),
