@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use clinical_generate::{EndTokens, Generation, ModelError, StepModel, generate};
 use serde::Serialize;
 
-use crate::work::{build, random_rows, sync};
+use crate::work::{build, not_for, random_rows, sync};
 use crate::{BenchError, Plan, Shape};
 
 /// Where the time of a generation goes, in milliseconds for each new token; medians over the runs.
@@ -60,6 +60,7 @@ pub fn overhead(plan: &Plan, beams: usize) -> Result<Overhead, BenchError> {
             let model = config.init(&plan.device).map_err(|error| build(&error))?;
             measure(plan, beams, &model, &prompt)
         }
+        Shape::Bert(_) => Err(not_for(plan)),
     }
 }
 

@@ -315,7 +315,7 @@ fn llama(
     Ok(())
 }
 
-fn not_for(plan: &Plan) -> BenchError {
+pub(crate) fn not_for(plan: &Plan) -> BenchError {
     BenchError::NotForThisModel {
         workload: plan.workload,
         model: plan.model.clone(),

@@ -94,6 +94,10 @@ impl StepModel for T5 {
         false
     }
 
+    fn decoder_start(&self) -> Option<u32> {
+        Some(self.start())
+    }
+
     fn prefill(
         &self,
         prompts: &[&[u32]],
