@@ -1,7 +1,7 @@
 //! What comes back.
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 
 use clinical_generate::StopReason;
 use serde::{Serialize, Serializer};
@@ -41,8 +41,18 @@ pub struct Window {
 pub struct Usage {
     /// Tokens of the prompts.
     pub prompt_tokens: usize,
+    /// How many of these had been read for an earlier question of a [`Session`](crate::Session).
+    pub reused_tokens: usize,
     /// Tokens written.
     pub new_tokens: usize,
+}
+
+impl AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.prompt_tokens += other.prompt_tokens;
+        self.reused_tokens += other.reused_tokens;
+        self.new_tokens += other.new_tokens;
+    }
 }
 
 fn as_text<S: Serializer>(stop: &StopReason, serializer: S) -> Result<S::Ok, S::Error> {

@@ -36,6 +36,7 @@ mod tests {
             stop: StopReason::EndToken,
             usage: Usage {
                 prompt_tokens: 1,
+                reused_tokens: 0,
                 new_tokens,
             },
             log_prob,

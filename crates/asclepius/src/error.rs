@@ -52,7 +52,7 @@ pub enum Error {
         "the {field} contains the special token `{token}` at byte {offset}; remove it, or choose MarkerPolicy::Escape"
     )]
     SpecialToken {
-        /// `note` or `question`.
+        /// `note`, `question` or `answer`.
         field: &'static str,
         /// The token.
         token: String,

@@ -145,7 +145,8 @@ impl AnswerOptions {
         self
     }
 
-    /// How many prompts [`Asclepius::answer_batch`](crate::Asclepius::answer_batch) reads at once. Default: 8; 0 counts as 1.
+    /// How many prompts [`Asclepius::answer_batch`](crate::Asclepius::answer_batch) has in flight at once. Default: 8; 0
+    /// counts as 1.
     #[must_use]
     pub fn with_batch(mut self, rows: usize) -> Self {
         self.batch = rows.max(1);
@@ -158,6 +159,13 @@ impl AnswerOptions {
     pub fn with_no_answer<S: Into<String>>(mut self, phrases: impl IntoIterator<Item = S>) -> Self {
         self.no_answer = phrases.into_iter().map(Into::into).collect();
         self
+    }
+
+    /// Sequences in flight.
+    pub(crate) fn places(&self) -> usize {
+        let generation = &self.generation;
+        let each = generation.beams.max(generation.num_return_sequences);
+        self.batch.saturating_mul(each)
     }
 
     /// Whether an answer says that the note has no answer.

@@ -6,6 +6,9 @@ use crate::options::{AnswerOptions, LongNote};
 use crate::prompt::Prompter;
 use crate::{Error, Result};
 
+/// Windows leave room for the prompt without the note in steps of this many tokens.
+const QUESTION_STEP: usize = 64;
+
 /// One prompt and the part of the note in it.
 pub(crate) struct Part {
     pub ids: Vec<u32>,
@@ -60,11 +63,22 @@ pub(crate) fn plan(
         LongNote::Windows { overlap, .. } => {
             let count =
                 |text: &str| -> Result<usize> { Ok(prompter.ids(text, question)?.len() - empty) };
-            clinical_notes::windows(note, room - empty, *overlap, count)?
+            clinical_notes::windows(note, room - rounded(empty, room), *overlap, count)?
                 .into_iter()
                 .map(|window| part(window.range))
                 .collect()
         }
+    }
+}
+
+/// A prompt's tokens without the note, rounded up so that questions of like length share their windows; as they are where
+/// that would take more than a little of the room.
+fn rounded(empty: usize, room: usize) -> usize {
+    let up = empty.next_multiple_of(QUESTION_STEP);
+    if (room.saturating_sub(up)) >= 8 * QUESTION_STEP {
+        up
+    } else {
+        empty
     }
 }
 

@@ -50,16 +50,22 @@ impl<'m> Prompter<'m> {
 
     /// The ids of the prompt, its start token as the checkpoint says.
     pub fn ids(&self, note: &str, question: &str) -> Result<Vec<u32>> {
+        self.ids_with_answer(note, question, "")
+    }
+
+    /// [`ids`](Self::ids) of the prompt and an answer behind it.
+    pub fn ids_with_answer(&self, note: &str, question: &str, answer: &str) -> Result<Vec<u32>> {
+        let answer = self.guard("answer", answer)?;
         let note = self.guard("note", note)?;
         let question = self.guard("question", question)?;
         let options = Options::new().with_markers(self.markers);
         let prompt = self.template.render(&note, &question, &options)?;
         let encoding = match &self.chat {
-            None => self.tokenizer.encode(&prompt, true)?,
+            None => self.tokenizer.encode(&format!("{prompt}{answer}"), true)?,
             // The template writes the special tokens itself.
             Some((chat, system)) => {
                 let text = chat.render(system.as_deref(), prompt.trim_end())?;
-                self.tokenizer.encode(&text, false)?
+                self.tokenizer.encode(&format!("{text}{answer}"), false)?
             }
         };
         Ok(encoding.ids().to_vec())

@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::Device;
 use clinical_bert::{Bert, Row};
-use clinical_generate::{ModelError, StepModel};
+use clinical_generate::{GenerateError, ModelError, StepModel};
 use clinical_llama::Llama;
 use clinical_t5::{Seq2SeqBatch, T5};
 use rand::RngExt;
@@ -125,6 +125,9 @@ pub enum BenchError {
     /// The model refused the input.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The engine refused the input.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
     /// The loss cannot be computed, or the model not be built.
     #[error("{0}")]
     Build(String),
@@ -188,7 +191,7 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
     Ok(report)
 }
 
-fn build(error: &dyn std::fmt::Display) -> BenchError {
+pub(crate) fn build(error: &dyn std::fmt::Display) -> BenchError {
     BenchError::Build(error.to_string())
 }
 
@@ -312,7 +315,7 @@ fn llama(
     Ok(())
 }
 
-fn not_for(plan: &Plan) -> BenchError {
+pub(crate) fn not_for(plan: &Plan) -> BenchError {
     BenchError::NotForThisModel {
         workload: plan.workload,
         model: plan.model.clone(),
@@ -424,13 +427,13 @@ fn time<T>(
 }
 
 /// Waits until the result is there: devices work behind the program's back.
-fn sync<const D: usize>(tensor: burn::tensor::Tensor<D>) -> burn::tensor::Tensor<D> {
+pub(crate) fn sync<const D: usize>(tensor: burn::tensor::Tensor<D>) -> burn::tensor::Tensor<D> {
     let _ = tensor.device().sync();
     tensor
 }
 
 /// Ids from 3 on (below are special tokens), the same for every run.
-fn random_rows(batch: usize, length: usize, vocabulary: usize) -> Vec<Vec<u32>> {
+pub(crate) fn random_rows(batch: usize, length: usize, vocabulary: usize) -> Vec<Vec<u32>> {
     let mut random = ChaCha8Rng::seed_from_u64(0);
     let last = (vocabulary as u32).max(4);
     (0..batch)

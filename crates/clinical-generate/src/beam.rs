@@ -17,7 +17,8 @@ use crate::{
     StopReason,
 };
 
-/// Runs one search for each prompt; see [`generate`](crate::generate). `rows[i]` is the caller's number of `prompts[i]`.
+/// Runs one search for each prompt; see [`generate`](crate::generate). `rows[i]` is the caller's number of `prompts[i]`;
+/// `read` reads the prompts with room for the given number of new tokens.
 pub(crate) fn search<M: StepModel>(
     model: &M,
     rows: &[usize],
@@ -56,7 +57,7 @@ pub(crate) fn search<M: StepModel>(
                 search.emit(end, &rules, &mut silent, &mut results);
                 continue;
             }
-            search.step(&mut logits[numbers], &mut ranker, &rules)?;
+            search.step(model, &mut logits[numbers], &mut ranker, &rules)?;
             if search.running.is_empty() {
                 cancelled |= search.emit(end, &rules, &mut on_token, &mut results);
                 same_rows = false;
@@ -127,7 +128,7 @@ impl<'a> Search<'a> {
     fn new<M: StepModel>(
         model: &M,
         row: usize,
-        prompt: &[u32],
+        prompt: &'a [u32],
         end: &EndTokens<'a>,
         options: &Generation,
     ) -> Result<Self, GenerateError> {
@@ -156,8 +157,9 @@ impl<'a> Search<'a> {
 
     /// One more token for each open beam, `logits` being `[running, vocabulary]`. No beam is left open when the search
     /// is over.
-    fn step(
+    fn step<M: StepModel>(
         &mut self,
+        model: &M,
         logits: &mut [f32],
         ranker: &mut Ranker,
         rules: &StopRules<'_>,
@@ -170,7 +172,7 @@ impl<'a> Search<'a> {
         else {
             return Ok(());
         };
-        let continuations = ranker.rank(logits, &mut self.running, &mut self.draws)?;
+        let continuations = ranker.rank(model, logits, &mut self.running, &mut self.draws)?;
         let was_full = self.finished.len() == options.beams;
         let closed = was_full && options.early_stopping == EarlyStopping::True;
         let mut running = Vec::with_capacity(options.beams);

@@ -5,12 +5,13 @@ use std::ops::ControlFlow;
 use burn::tensor::Tensor;
 
 use crate::processors::{Place, Processors};
-use crate::row::{Row, StopRules, check_prompts};
+use crate::queue::{self, Call};
+use crate::row::{Row, StopRules};
 use crate::sampler::Sampler;
 use crate::text::Tail;
 use crate::{
-    Cancel, EndTokens, GenerateError, Generated, Generation, Step, StepModel, StopReason, beam,
-    math,
+    Cancel, EndTokens, GenerateError, Generated, Generation, ModelError, Step, StepModel,
+    StopReason, math,
 };
 
 /// The cache is given room for this many new tokens at first; it grows when an answer is longer.
@@ -35,33 +36,23 @@ pub fn generate<M: StepModel>(
     options: &Generation,
     on_token: impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
 ) -> Result<Vec<Generated>, GenerateError> {
-    run(model, prompts, end, options, on_token, |reserve| {
-        read(model, prompts, reserve)
+    if prompts.is_empty() {
+        return Err(ModelError::NoRows.into());
+    }
+    let call = Call {
+        model,
+        prompts,
+        end,
+        options,
+    };
+    queue::run(call, usize::MAX, on_token, |rows, reserve| {
+        read(model, &pick(prompts, rows), reserve)
     })
 }
 
-/// [`generate`] with the first reading of the prompts left to `read`, which is given the number of new tokens to reserve
-/// and returns the cache and the first logits, `prompts * vocabulary` numbers.
-pub(crate) fn run<M: StepModel>(
-    model: &M,
-    prompts: &[&[u32]],
-    end: &EndTokens<'_>,
-    options: &Generation,
-    on_token: impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
-    read: impl FnOnce(usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
-) -> Result<Vec<Generated>, GenerateError> {
-    options.check(end, model.vocabulary())?;
-    let span = tracing::debug_span!("generate", rows = prompts.len(), beams = options.beams);
-    let _entered = span.enter();
-    check_prompts(model, prompts, options)?;
-    let rows: Vec<usize> = (0..prompts.len()).collect();
-    if options.beams > 1 {
-        return beam::search(model, &rows, prompts, end, options, on_token, read);
-    }
-    let mut decoder = Decoder::new(model, end, options, on_token);
-    decoder.admit(&rows, prompts, read)?;
-    while decoder.advance()? {}
-    Ok(decoder.into_results())
+/// The prompts of the given rows.
+pub(crate) fn pick<'p>(prompts: &[&'p [u32]], rows: &[usize]) -> Vec<&'p [u32]> {
+    rows.iter().map(|&row| prompts[row]).collect()
 }
 
 /// Reads prompts and returns the cache and the first logits.
@@ -120,7 +111,7 @@ where
     pub(crate) fn admit(
         &mut self,
         rows: &[usize],
-        prompts: &[&[u32]],
+        prompts: &[&'a [u32]],
         read: impl FnOnce(usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
     ) -> Result<(), GenerateError> {
         let options = self.rules.options;
@@ -185,7 +176,7 @@ where
     pub(crate) fn give_up(
         &mut self,
         row: usize,
-        prompt: &[u32],
+        prompt: &'a [u32],
         reason: StopReason,
     ) -> Result<(), GenerateError> {
         let options = self.rules.options;
@@ -234,7 +225,8 @@ where
                     .push(row.finish(StopReason::Cancelled, &self.rules));
                 continue;
             }
-            let (id, log_prob) = self.chooser.choose(&mut row, scores)?;
+            let max = math::max_if_finite(scores).ok_or_else(|| row.non_finite(self.model))?;
+            let (id, log_prob) = self.chooser.choose(&mut row, scores, max)?;
             row.log_probs.extend(log_prob);
             let mark = row.tail.as_ref().map_or(0, Tail::mark);
             let stop = row.push(id, &self.rules);
@@ -302,16 +294,15 @@ impl Chooser {
         }
     }
 
-    /// The token, and its log-probability if asked for.
+    /// The token, and its log-probability if asked for; `max` is the largest of the logits, which are finite.
     fn choose(
         &mut self,
         row: &mut Row<'_>,
         scores: &mut [f32],
+        mut max: f32,
     ) -> Result<(u32, Option<f32>), GenerateError> {
         let step = row.len() + 1;
         let number = row.row;
-        let mut max =
-            math::max_if_finite(scores).ok_or(GenerateError::NonFinite { row: number, step })?;
         let normaliser = self.log_probs.then(|| math::log_sum_exp(scores, max));
         if !self.plain {
             if self.log_probs {

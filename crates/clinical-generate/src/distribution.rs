@@ -1,5 +1,6 @@
 //! The distribution that a token is drawn from.
 
+use crate::error::OUTPUT_LAYER;
 use crate::processors::{Place, Processors};
 use crate::sampler::Sampler;
 use crate::{EndTokens, GenerateError, Generation, math};
@@ -24,7 +25,11 @@ pub fn distribution(
 ) -> Result<Vec<f32>, GenerateError> {
     options.check(end, logits.len())?;
     let (row, step) = (0, new.len() + 1);
-    let max = math::max_if_finite(logits).ok_or(GenerateError::NonFinite { row, step })?;
+    let max = math::max_if_finite(logits).ok_or_else(|| GenerateError::NonFinite {
+        layer: OUTPUT_LAYER.to_owned(),
+        row,
+        step,
+    })?;
     let mut scores = logits.to_vec();
     if options.beams > 1 {
         let normaliser = math::log_sum_exp(&scores, max);

@@ -2,7 +2,10 @@
 
 use burn::tensor::TensorReadError;
 
-use crate::ModelError;
+use crate::{ModelError, StepModel};
+
+/// What is named where the model cannot tell more.
+pub(crate) const OUTPUT_LAYER: &str = "output layer";
 
 /// Why tokens could not be chosen. Messages never quote a prompt or an answer.
 #[derive(Debug, thiserror::Error)]
@@ -26,9 +29,11 @@ pub enum GenerateError {
     },
     /// A logit is infinite or not a number.
     #[error(
-        "the output layer gave a logit that is not a finite number for row {row} at new token {step}: the weights are damaged or their precision is too low for this model (try f32 or bf16)"
+        "the {layer} gave a number that is not finite for row {row} at new token {step}: the weights are damaged or their precision is too low for this model (try f32 or bf16)"
     )]
     NonFinite {
+        /// The first part of the model that gave such a number, as far as the model can tell; else `output layer`.
+        layer: String,
         /// The row in the batch.
         row: usize,
         /// Which new token was to be chosen, counted from 1.
@@ -123,4 +128,21 @@ pub enum GenerateError {
     /// The device could not give the logits back.
     #[error("the logits could not be read from the device: {0}")]
     Device(#[from] TensorReadError),
+}
+
+impl GenerateError {
+    /// [`Self::NonFinite`] for the token after `new`, with the layer that the model finds to blame.
+    pub(crate) fn non_finite<M: StepModel>(
+        model: &M,
+        row: usize,
+        prompt: &[u32],
+        new: &[u32],
+    ) -> Self {
+        let layer = model.first_non_finite(prompt, new);
+        Self::NonFinite {
+            layer: layer.unwrap_or_else(|| OUTPUT_LAYER.to_owned()),
+            row,
+            step: new.len() + 1,
+        }
+    }
 }

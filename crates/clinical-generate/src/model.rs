@@ -89,6 +89,29 @@ pub trait StepModel {
         Ok(Tensor::cat(logits, 1))
     }
 
+    /// [`prefill`](Self::prefill) of prompts that all begin with what the one row of `prefix` has read; `prompts` are what
+    /// follows it, of any lengths. `prefix` stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`prefill`](Self::prefill), and [`ModelError::CannotShare`], which is all that the default does.
+    fn prefill_after(
+        &self,
+        prefix: &Self::Cache,
+        prompts: &[&[u32]],
+        reserve: usize,
+    ) -> Result<(Self::Cache, Tensor<2>), ModelError> {
+        let _ = (prefix, prompts, reserve);
+        Err(ModelError::CannotShare)
+    }
+
+    /// After a logit that is not finite: the first part of the model whose numbers are not finite once the prompt and the
+    /// new tokens are read, such as `feed-forward of layer 3`. `None`, which the default gives, if it cannot be told.
+    fn first_non_finite(&self, prompt: &[u32], new: &[u32]) -> Option<String> {
+        let _ = (prompt, new);
+        None
+    }
+
     /// Whether [`merge`](Self::merge) works. Default false.
     fn can_merge(&self) -> bool {
         false
@@ -154,6 +177,11 @@ pub enum ModelError {
     /// Rows cannot join those in flight.
     #[error("this model cannot take new rows while others are in flight: wait until they are done")]
     CannotMerge,
+    /// Different continuations of one beginning cannot be read at once.
+    #[error(
+        "this model cannot read several continuations of one beginning at once: give them one after another"
+    )]
+    CannotShare,
     /// The number of ids is not the number of rows in the cache.
     #[error("{ids} tokens for {rows} rows: give one token for each row in flight")]
     RowMismatch {

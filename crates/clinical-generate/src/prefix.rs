@@ -2,14 +2,16 @@
 
 use std::ops::ControlFlow;
 
-use crate::decode::{host, read, run};
+use crate::decode::{host, pick, read};
+use crate::queue::{self, Call};
 use crate::row::Budget;
+use crate::score::{Score, score_after};
 use crate::{Cancel, EndTokens, GenerateError, Generated, Generation, ModelError, Step, StepModel};
 
-/// A beginning that a decoder has read: one note with many questions, or the head of a prompt.
+/// A beginning that a model has read: one note with many questions, or the head of a prompt.
 ///
-/// Each [`generate`](Self::generate) costs its own tokens only. For an encoder-decoder the whole prompt is the beginning,
-/// and every continuation is empty.
+/// What follows costs its own tokens only. For an encoder-decoder the whole prompt is the beginning, and every
+/// continuation is empty.
 #[derive(Debug, Clone)]
 pub struct Prefix<C> {
     cache: C,
@@ -54,19 +56,90 @@ impl<C: Clone> Prefix<C> {
         options: &Generation,
         on_token: impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
     ) -> Result<Vec<Generated>, GenerateError> {
-        if !model.prompt_counts() && !continuation.is_empty() {
+        self.generate_many(model, &[continuation], end, options, 1, on_token)
+    }
+
+    /// [`generate_many`](crate::generate_many) for prompts that begin with [`ids`](Self::ids) and go on with one of
+    /// `continuations` each, none of them empty unless all are.
+    ///
+    /// # Errors
+    ///
+    /// As [`generate`](Self::generate).
+    pub fn generate_many<M: StepModel<Cache = C>>(
+        &self,
+        model: &M,
+        continuations: &[&[u32]],
+        end: &EndTokens<'_>,
+        options: &Generation,
+        places: usize,
+        on_token: impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
+    ) -> Result<Vec<Generated>, GenerateError> {
+        let prompts: Vec<Vec<u32>> = continuations
+            .iter()
+            .map(|continuation| [&self.ids, *continuation].concat())
+            .collect();
+        let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+        let call = Call {
+            model,
+            prompts: &prompts,
+            end,
+            options,
+        };
+        queue::run(call, places, on_token, |rows, reserve| {
+            self.go_on(model, &pick(continuations, rows), reserve)
+        })
+    }
+
+    /// [`score_candidates`](crate::score_candidates) for the prompt that begins with [`ids`](Self::ids) and goes on with
+    /// `continuation`.
+    ///
+    /// # Errors
+    ///
+    /// As [`score`](crate::score), and [`GenerateError::PromptIsWhole`].
+    pub fn score_candidates<M: StepModel<Cache = C>>(
+        &self,
+        model: &M,
+        continuation: &[u32],
+        candidates: &[&[u32]],
+    ) -> Result<Vec<Score>, GenerateError> {
+        let pairs: Vec<(&[u32], &[u32])> = candidates
+            .iter()
+            .map(|&candidate| (continuation, candidate))
+            .collect();
+        score_after(model, &self.ids, &pairs, |prompts, reserve| {
+            self.go_on(model, prompts, reserve)
+        })
+    }
+
+    /// One row for each continuation, and the logits after it.
+    fn go_on<M: StepModel<Cache = C>>(
+        &self,
+        model: &M,
+        continuations: &[&[u32]],
+        reserve: usize,
+    ) -> Result<(C, Vec<f32>), GenerateError> {
+        let rows = continuations.len();
+        if continuations
+            .iter()
+            .all(|continuation| continuation.is_empty())
+        {
+            let mut cache = self.cache.clone();
+            if rows > 1 {
+                model.select(&mut cache, &vec![0; rows]);
+            }
+            return Ok((cache, self.logits.repeat(rows)));
+        }
+        if !model.prompt_counts() {
             return Err(GenerateError::PromptIsWhole);
         }
-        let prompt = [&self.ids, continuation].concat();
-        run(model, &[&prompt], end, options, on_token, |_| {
-            let mut cache = self.cache.clone();
-            if continuation.is_empty() {
-                return Ok((cache, self.logits.clone()));
-            }
-            ModelError::check_prompts(&[continuation], model.vocabulary())?;
-            let logits = model.extend(&[continuation], true, &mut cache)?;
-            let logits = logits.reshape([1, -1]);
-            Ok((cache, host(logits, 1, model.vocabulary())?))
-        })
+        ModelError::check_prompts(continuations, model.vocabulary())?;
+        if rows > 1 {
+            let (cache, logits) = model.prefill_after(&self.cache, continuations, reserve)?;
+            return Ok((cache, host(logits, rows, model.vocabulary())?));
+        }
+        let mut cache = self.cache.clone();
+        let logits = model.extend(continuations, true, &mut cache)?;
+        let logits = host(logits.reshape([1, -1]), 1, model.vocabulary())?;
+        Ok((cache, logits))
     }
 }

@@ -3,7 +3,7 @@
 use crate::beam::Beam;
 use crate::processors::{Place, Processors};
 use crate::sampler::{Draws, Sampler};
-use crate::{GenerateError, Generation, math};
+use crate::{GenerateError, Generation, StepModel, math};
 
 /// A continuation of an open beam by one token.
 #[derive(Debug, Clone, Copy)]
@@ -42,18 +42,16 @@ impl Ranker {
     }
 
     /// The best continuations, or drawn ones; fewer where the options forbid the rest.
-    pub(crate) fn rank(
+    pub(crate) fn rank<M: StepModel>(
         &mut self,
+        model: &M,
         logits: &mut [f32],
         running: &mut [Beam<'_>],
         draws: &mut Draws,
     ) -> Result<Vec<Continuation>, GenerateError> {
         self.best.clear();
         for (beam, scores) in running.iter().zip(logits.chunks_exact_mut(self.vocabulary)) {
-            let max = math::max_if_finite(scores).ok_or(GenerateError::NonFinite {
-                row: beam.row.row,
-                step: beam.row.len() + 1,
-            })?;
+            let max = math::max_if_finite(scores).ok_or_else(|| beam.row.non_finite(model))?;
             let normaliser = math::log_sum_exp(scores, max);
             scores.iter_mut().for_each(|score| *score -= normaliser);
         }

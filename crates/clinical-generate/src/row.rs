@@ -74,6 +74,7 @@ pub(crate) fn context<M: StepModel>(model: &M, prompt: &[u32]) -> Vec<u32> {
 pub(crate) struct Row<'a> {
     pub(crate) row: usize,
     pub(crate) sequence: usize,
+    pub(crate) prompt: &'a [u32],
     /// The context and the new tokens.
     pub(crate) history: Vec<u32>,
     /// Where the new tokens begin.
@@ -90,7 +91,7 @@ impl<'a> Row<'a> {
         model: &M,
         row: usize,
         sequence: usize,
-        prompt: &[u32],
+        prompt: &'a [u32],
         end: &EndTokens<'a>,
         options: &Generation,
     ) -> Result<Self, GenerateError> {
@@ -99,6 +100,7 @@ impl<'a> Row<'a> {
         Ok(Self {
             row,
             sequence,
+            prompt,
             start: history.len(),
             history,
             budget,
@@ -114,6 +116,7 @@ impl<'a> Row<'a> {
         Self {
             row: self.row,
             sequence: self.sequence,
+            prompt: self.prompt,
             history: self.history.clone(),
             start: self.start,
             budget: self.budget,
@@ -134,10 +137,15 @@ impl<'a> Row<'a> {
         self.history.len() - self.start
     }
 
+    /// The error for logits of the next token that are not finite.
+    pub(crate) fn non_finite<M: StepModel>(&self, model: &M) -> GenerateError {
+        GenerateError::non_finite(model, self.row, self.prompt, self.new_ids())
+    }
+
     /// Appends a token and says whether the sequence ends with it. The text moves on, and is complete if it ends.
     pub(crate) fn push(&mut self, id: u32, rules: &StopRules<'_>) -> Option<StopReason> {
         self.history.push(id);
-        let mut stop = rules.by_ids(&self.history[self.start..]);
+        let mut stop = rules.by_ids(self.new_ids());
         let is_end = stop == Some(StopReason::EndToken);
         if let (Some(matcher), false) = (&mut self.matcher, is_end) {
             matcher.accept(id);

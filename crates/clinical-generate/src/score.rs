@@ -1,6 +1,6 @@
 //! How likely a model finds a given continuation.
 
-use crate::decode::host;
+use crate::decode::{host, read};
 use crate::validate::check_vocabulary;
 use crate::{GenerateError, ModelError, StepModel, math};
 
@@ -72,7 +72,19 @@ pub fn score_batch<M: StepModel>(
     model: &M,
     pairs: &[(&[u32], &[u32])],
 ) -> Result<Vec<Score>, GenerateError> {
-    check(model, pairs)?;
+    score_after(model, &[], pairs, |prompts, reserve| {
+        read(model, prompts, reserve)
+    })
+}
+
+/// [`score_batch`] of prompts that all go on after `head`; `read` reads the prompts behind it.
+pub(crate) fn score_after<M: StepModel>(
+    model: &M,
+    head: &[u32],
+    pairs: &[(&[u32], &[u32])],
+    read: impl FnOnce(&[&[u32]], usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
+) -> Result<Vec<Score>, GenerateError> {
+    check(model, head.len(), pairs)?;
     let mut scores: Vec<Score> = pairs
         .iter()
         .map(|(_, continuation)| Score {
@@ -87,9 +99,13 @@ pub fn score_batch<M: StepModel>(
         .iter()
         .map(|(_, continuation)| continuation.len())
         .max();
-    let (mut cache, logits) = model.prefill(&prompts, longest.unwrap_or(0))?;
+    let (mut cache, mut logits) = read(&prompts, longest.unwrap_or(0))?;
     let vocabulary = model.vocabulary();
-    let mut logits = host(logits, groups.len(), vocabulary)?;
+    let broken = |pair: usize, depth: usize| {
+        let (prompt, continuation) = pairs[pair];
+        let prompt = [head, prompt].concat();
+        GenerateError::non_finite(model, pair, &prompt, &continuation[..depth])
+    };
     // Every group stands at the same place: `depth` tokens of its continuations are in the cache.
     let mut depth = 0;
     loop {
@@ -99,6 +115,7 @@ pub fn score_batch<M: StepModel>(
             &groups,
             logits.chunks_exact(vocabulary),
             depth,
+            &broken,
         )?;
         let (parents, next) = split(pairs, &groups, depth);
         if next.is_empty() {
@@ -124,7 +141,14 @@ pub fn score_batch<M: StepModel>(
         )?;
         for inner in 0..run - 1 {
             let rows = all.chunks_exact(vocabulary).skip(inner).step_by(run);
-            record(&mut scores, pairs, &groups, rows, depth + inner + 1)?;
+            record(
+                &mut scores,
+                pairs,
+                &groups,
+                rows,
+                depth + inner + 1,
+                &broken,
+            )?;
         }
         depth += run;
         let last = all.chunks_exact(vocabulary).skip(run - 1).step_by(run);
@@ -132,11 +156,15 @@ pub fn score_batch<M: StepModel>(
     }
 }
 
-fn check<M: StepModel>(model: &M, pairs: &[(&[u32], &[u32])]) -> Result<(), GenerateError> {
+fn check<M: StepModel>(
+    model: &M,
+    head: usize,
+    pairs: &[(&[u32], &[u32])],
+) -> Result<(), GenerateError> {
     let vocabulary = model.vocabulary();
     check_vocabulary(vocabulary)?;
     for (row, (prompt, continuation)) in pairs.iter().enumerate() {
-        if prompt.is_empty() {
+        if head + prompt.len() == 0 {
             return Err(ModelError::EmptyPrompt { row }.into());
         }
         if let Some(&id) = continuation.iter().find(|&&id| id as usize >= vocabulary) {
@@ -148,7 +176,7 @@ fn check<M: StepModel>(model: &M, pairs: &[(&[u32], &[u32])]) -> Result<(), Gene
             .into());
         }
         let read = if model.prompt_counts() {
-            prompt.len()
+            head + prompt.len()
         } else {
             0
         };
@@ -183,18 +211,17 @@ fn group_by_prompt<'p>(pairs: &[(&'p [u32], &[u32])]) -> (Vec<&'p [u32]>, Vec<Ve
 }
 
 /// Adds the log-probability of the token at `depth` to each continuation of each group, from its row of logits.
+/// `broken` makes the error for a pair and a depth.
 fn record<'l>(
     scores: &mut [Score],
     pairs: &[(&[u32], &[u32])],
     groups: &[Vec<usize>],
     rows: impl Iterator<Item = &'l [f32]>,
     depth: usize,
+    broken: &dyn Fn(usize, usize) -> GenerateError,
 ) -> Result<(), GenerateError> {
     for (group, row) in groups.iter().zip(rows) {
-        let max = math::max_if_finite(row).ok_or(GenerateError::NonFinite {
-            row: group[0],
-            step: depth + 1,
-        })?;
+        let max = math::max_if_finite(row).ok_or_else(|| broken(group[0], depth))?;
         let normaliser = math::log_sum_exp(row, max);
         for &pair in group {
             if let Some(&id) = pairs[pair].1.get(depth) {

@@ -133,7 +133,11 @@ fn scores_refuse_what_cannot_be_scored() {
     let broken = score(&model, &[2], &[3, 4, 5]);
     assert!(matches!(
         broken,
-        Err(GenerateError::NonFinite { row: 0, step: 2 })
+        Err(GenerateError::NonFinite {
+            row: 0,
+            step: 2,
+            ..
+        })
     ));
 }
 
@@ -160,6 +164,29 @@ fn a_beginning_read_once_gives_the_answers_of_the_whole_prompt() {
             });
             assert_eq!(got.unwrap(), expected);
         }
+    }
+    let questions = prompts(9, 40);
+    let whole: Vec<Vec<u32>> = questions
+        .iter()
+        .map(|question| [&note, question.as_slice()].concat())
+        .collect();
+    let options = Generation::sample().with_max_new_tokens(10);
+    let expected = generate(&model, &slices(&whole), &end, &options, |_| {
+        ControlFlow::Continue(())
+    });
+    let expected = expected.unwrap();
+    for places in [3, 20] {
+        let got = prefix.generate_many(&model, &slices(&questions), &end, &options, places, |_| {
+            ControlFlow::Continue(())
+        });
+        assert_eq!(got.unwrap(), expected);
+    }
+    let answers = [&[4, 5, 6][..], &[4, 7]];
+    for continuation in [&[9, 10][..], &[]] {
+        let whole = [&note, continuation].concat();
+        let expected = score_candidates(&model, &whole, &answers).unwrap();
+        let got = prefix.score_candidates(&model, continuation, &answers);
+        assert_eq!(got.unwrap(), expected);
     }
     let mut short = TableModel::decoder(40);
     short.limit = Some(5);

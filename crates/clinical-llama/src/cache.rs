@@ -66,13 +66,10 @@ impl LlamaCache {
 
     pub(crate) fn select(&mut self, rows: &[usize]) {
         self.lengths = rows.iter().map(|&row| self.lengths[row]).collect();
-        // Slots that only the rows now gone had filled.
-        let (slots, longest) = (self.slots(), self.longest());
+        // Slots that only the rows now gone had filled go too.
+        let longest = self.longest();
         for layer in &mut self.layers {
-            layer.select(rows);
-            if longest < slots {
-                layer.keep_last(longest);
-            }
+            layer.select_last(rows, longest);
         }
     }
 

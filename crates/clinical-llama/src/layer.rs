@@ -32,15 +32,14 @@ impl LlamaLayer {
         }
     }
 
-    fn forward(&self, x: Tensor<3>, context: &Context, cache: Option<&mut KvCache>) -> Tensor<3> {
-        let attention =
-            self.self_attn
-                .forward(self.input_layernorm.forward(x.clone()), context, cache);
-        let x = x + attention;
-        let mlp = self
-            .mlp
-            .forward(self.post_attention_layernorm.forward(x.clone()));
-        x + mlp
+    fn attend(&self, x: Tensor<3>, context: &Context, cache: Option<&mut KvCache>) -> Tensor<3> {
+        let normed = self.input_layernorm.forward(x.clone());
+        x + self.self_attn.forward(normed, context, cache)
+    }
+
+    fn feed_forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let normed = self.post_attention_layernorm.forward(x.clone());
+        x + self.mlp.forward(normed)
     }
 }
 
@@ -71,12 +70,26 @@ impl LlamaModel {
     /// the last position needs it. `caches` holds one cache a layer, or nothing.
     pub(crate) fn layers(
         &self,
-        mut x: Tensor<3>,
+        x: Tensor<3>,
         context: &Context,
         caches: &mut [KvCache],
     ) -> Tensor<3> {
+        self.layers_watched(x, context, caches, |_, _, _| ())
+    }
+
+    /// [`layers`](Self::layers) with a look at what comes out of each part, which has a kind and the number of its layer.
+    pub(crate) fn layers_watched(
+        &self,
+        mut x: Tensor<3>,
+        context: &Context,
+        caches: &mut [KvCache],
+        mut watch: impl FnMut(&'static str, usize, &Tensor<3>),
+    ) -> Tensor<3> {
         for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(x, context, caches.get_mut(i));
+            x = layer.attend(x, context, caches.get_mut(i));
+            watch("attention", i, &x);
+            x = layer.feed_forward(x);
+            watch("feed-forward", i, &x);
         }
         x
     }

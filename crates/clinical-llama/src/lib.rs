@@ -3,6 +3,7 @@
 mod attention;
 mod cache;
 mod config;
+mod diagnose;
 mod error;
 mod layer;
 mod mlp;

@@ -43,45 +43,36 @@ impl StepModel for Llama {
         reserve: usize,
     ) -> Result<(LlamaCache, Tensor<2>), ModelError> {
         self.check(prompts)?;
-        let device = self.device();
-        let hidden = self.config().hidden_size as i64;
-        let lengths: Vec<usize> = prompts.iter().map(|row| row.len()).collect();
-        let ids = rows_to_tensor(prompts, 0, &device);
-        let [rows, longest] = ids.dims();
-        let mut layers = self.empty_cache(rows, longest, reserve);
+        let longest = prompts.iter().map(|row| row.len()).max().unwrap_or(0);
+        let cache = LlamaCache {
+            layers: self.empty_cache(prompts.len(), longest, reserve),
+            lengths: vec![0; prompts.len()],
+        };
+        Ok(self.read(prompts, cache))
+    }
 
-        // Padding stands on the right here, so that no real token sees it. The last token of a row lies in one of the
-        // pieces; only its vector goes on to the output projection.
-        let (mut last, mut places) = (Vec::new(), vec![0; rows]);
-        let (mut found, piece) = (0, piece(rows));
-        for start in (0..longest).step_by(piece) {
-            let length = piece.min(longest - start);
-            let context = self.context(start, length, &lengths, &device);
-            let ids = ids.clone().narrow(1, start, length);
-            let x = self.model.embed_tokens.forward(ids);
-            let x = self.model.layers(x, &context, &mut layers);
-            let mut ends = Vec::new();
-            for (row, &tokens) in lengths.iter().enumerate() {
-                if (start + 1..=start + length).contains(&tokens) {
-                    ends.push((row * length + tokens - 1 - start) as i64);
-                    places[row] = found;
-                    found += 1;
-                }
-            }
-            if !ends.is_empty() {
-                last.push(x.reshape([-1, hidden]).select(0, indices(ends, &device)));
-            }
+    fn prefill_after(
+        &self,
+        prefix: &LlamaCache,
+        prompts: &[&[u32]],
+        _reserve: usize,
+    ) -> Result<(LlamaCache, Tensor<2>), ModelError> {
+        if prefix.rows() != 1 {
+            return Err(ModelError::RowMismatch {
+                ids: 1,
+                rows: prefix.rows(),
+            });
         }
-        let last = Tensor::cat(last, 0).select(0, indices(places, &device));
+        ModelError::check_prompts(prompts, self.config().vocab_size)?;
+        let longest = prompts.iter().map(|row| row.len()).max().unwrap_or(0);
+        self.check_length(prefix.longest().saturating_add(longest))?;
+        let mut cache = prefix.clone();
+        cache.select(&vec![0; prompts.len()]);
+        Ok(self.read(prompts, cache))
+    }
 
-        // New tokens need the rows to end side by side.
-        if lengths.iter().any(|&length| length < longest) {
-            for layer in &mut layers {
-                layer.align_right(&lengths);
-            }
-        }
-        let logits = self.last_logits(last.unsqueeze_dim(1)).squeeze_dim(1);
-        Ok((LlamaCache { layers, lengths }, logits))
+    fn first_non_finite(&self, prompt: &[u32], new: &[u32]) -> Option<String> {
+        self.non_finite_part(&[prompt, new].concat())
     }
 
     fn step(&self, ids: &[u32], cache: &mut LlamaCache) -> Result<Tensor<2>, ModelError> {
@@ -147,6 +138,53 @@ impl StepModel for Llama {
 }
 
 impl Llama {
+    /// Reads checked prompts behind what the cache holds, which is the same for every row, and gives the logits after the
+    /// last token of each.
+    fn read(&self, prompts: &[&[u32]], mut cache: LlamaCache) -> (LlamaCache, Tensor<2>) {
+        let device = self.device();
+        let hidden = self.config().hidden_size as i64;
+        let before = cache.longest();
+        for (length, prompt) in cache.lengths.iter_mut().zip(prompts) {
+            *length += prompt.len();
+        }
+        let LlamaCache { layers, lengths } = &mut cache;
+        let ids = rows_to_tensor(prompts, 0, &device);
+        let [rows, longest] = ids.dims();
+
+        // Padding stands on the right here, so that no real token sees it. The last token of a row lies in one of the
+        // pieces; only its vector goes on to the output projection.
+        let (mut last, mut places) = (Vec::new(), vec![0; rows]);
+        let (mut found, piece) = (0, piece(rows));
+        for start in (0..longest).step_by(piece) {
+            let length = piece.min(longest - start);
+            let context = self.context(before + start, length, lengths, &device);
+            let ids = ids.clone().narrow(1, start, length);
+            let x = self.model.embed_tokens.forward(ids);
+            let x = self.model.layers(x, &context, layers);
+            let mut ends = Vec::new();
+            for (row, prompt) in prompts.iter().enumerate() {
+                if (start + 1..=start + length).contains(&prompt.len()) {
+                    ends.push((row * length + prompt.len() - 1 - start) as i64);
+                    places[row] = found;
+                    found += 1;
+                }
+            }
+            if !ends.is_empty() {
+                last.push(x.reshape([-1, hidden]).select(0, indices(ends, &device)));
+            }
+        }
+        let last = Tensor::cat(last, 0).select(0, indices(places, &device));
+
+        // New tokens need the rows to end side by side.
+        if lengths.iter().any(|&length| length < before + longest) {
+            for layer in layers {
+                layer.align_right(lengths);
+            }
+        }
+        let logits = self.last_logits(last.unsqueeze_dim(1)).squeeze_dim(1);
+        (cache, logits)
+    }
+
     fn empty_cache(&self, rows: usize, longest: usize, reserve: usize) -> Vec<KvCache> {
         let config = self.config();
         // No row can have more positions than the model, so more slots are never needed.

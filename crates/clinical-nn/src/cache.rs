@@ -1,14 +1,18 @@
 //! Keys and values of the positions read so far.
 
-use burn::tensor::{Int, Tensor, TensorCreationOptions, TensorData, s};
+use burn::tensor::{Int, Tensor, TensorCreationOptions, TensorData};
 
 /// Positions are allocated in blocks of this many: a long answer grows the cache a few times, not once a token.
 const BLOCK: usize = 256;
 
+/// Free positions that stay behind the filled ones when rows leave or join, which copies the rest.
+const SPARE: usize = 64;
+
 /// The keys and values of one attention layer, `[batch, heads, capacity, d]` each, of which the first [`len`](Self::len)
 /// positions are filled.
 ///
-/// New positions are written in place. When the capacity is used up it grows by half, at least a block.
+/// New positions are written in place. When the capacity is used up it grows by half, at least a block, so that over an
+/// answer of any length a position is copied twice on average and never once a token.
 #[derive(Debug, Clone)]
 pub struct KvCache {
     key: Tensor<4>,
@@ -40,6 +44,12 @@ impl KvCache {
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// The number of positions that there is room for.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.key.dims()[2]
     }
 
     /// Whether nothing has been read yet.
@@ -75,12 +85,27 @@ impl KvCache {
     /// Keeps the given rows of the batch, in this order; a row may come several times (beam search) or not at all
     /// (finished rows).
     pub fn select(&mut self, rows: &[usize]) {
+        self.select_last(rows, self.len);
+    }
+
+    /// [`select`](Self::select), and forgets all but the last `positions` filled ones. What is copied is these, and free
+    /// room for a few more.
+    pub fn select_last(&mut self, rows: &[usize], positions: usize) {
         let device = self.key.device();
+        let [batch, heads, capacity, d] = self.key.dims();
+        let end = capacity.min(self.len + SPARE);
+        // There is always one slot, filled or not.
+        let start = (self.len - positions).min(end - 1);
         let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
         let count = rows.len();
         let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &device);
-        self.key.inplace(|all| all.select(0, rows.clone()));
-        self.value.inplace(|all| all.select(0, rows));
+        let keep = |all: Tensor<4>| {
+            all.slice([0..batch, 0..heads, start..end, 0..d])
+                .select(0, rows.clone())
+        };
+        self.key.inplace(keep);
+        self.value.inplace(keep);
+        self.len = positions;
     }
 
     /// [`select`](Self::select) for as many rows as before, of which each is the same as the one that lay there up to the
@@ -122,32 +147,14 @@ impl KvCache {
         self.value.inplace(shift);
     }
 
-    /// Forgets all but the last `positions` filled ones; the capacity stays.
-    pub fn keep_last(&mut self, positions: usize) {
-        let start = self.len - positions;
-        self.len = positions;
-        if positions == 0 {
-            return;
-        }
-        let shift = |all: Tensor<4>| {
-            let empty = Tensor::zeros(all.dims(), (&all.device(), all.dtype()));
-            empty.slice_assign(
-                [s![..], s![..], s![0..positions], s![..]],
-                all.narrow(2, start, positions),
-            )
-        };
-        self.key.inplace(shift);
-        self.value.inplace(shift);
-    }
-
     /// Appends the rows of another cache of the same heads, sizes and type. Both end at the same position; the shorter
     /// one has a gap of zeros in front.
     pub fn merge(&mut self, other: Self) {
-        let [rows, heads, capacity, d] = self.key.dims();
-        let [more, _, other_capacity, _] = other.key.dims();
+        let [rows, heads, _, d] = self.key.dims();
+        let [more, ..] = other.key.dims();
         let len = self.len.max(other.len);
         let (start, other_start) = (len - self.len, len - other.len);
-        let shape = [rows + more, heads, capacity.max(other_capacity), d];
+        let shape = [rows + more, heads, len + SPARE, d];
         let join = |first: Tensor<4>, second: Tensor<4>| {
             Tensor::zeros(shape, (&first.device(), first.dtype()))
                 .slice_assign([0..rows, 0..heads, start..len, 0..d], first)
@@ -211,6 +218,25 @@ mod tests {
     }
 
     #[test]
+    fn a_long_answer_grows_the_cache_a_few_times() {
+        let device = clinical_kernels::cpu();
+        let mut cache = KvCache::new(1, 1, 1, 300, &device);
+        let one = Tensor::<4>::zeros([1, 1, 1, 1], &device);
+        let (mut growths, mut copied) = (0, 0);
+        for len in 0..4096 {
+            let before = cache.capacity();
+            let _ = cache.append(one.clone(), one.clone());
+            if cache.capacity() > before {
+                growths += 1;
+                copied += len;
+            }
+        }
+        assert!(growths <= 7, "{growths}");
+        assert!(copied <= 2 * 4096, "{copied} positions copied");
+        assert!(cache.capacity() <= 4096 * 3 / 2);
+    }
+
+    #[test]
     fn selects_rows_in_any_order() {
         let device = clinical_kernels::cpu();
         let mut cache = KvCache::new(2, 3, 4, 8, &device);
@@ -249,6 +275,30 @@ mod tests {
         assert!(empty.is_empty());
     }
 
+    #[test]
+    fn rows_that_leave_take_their_positions_along() {
+        let device = clinical_kernels::cpu();
+        let mut cache = KvCache::new(2, 1, 1, 1000, &device);
+        let read = rows(&[[1., 2., 3., 4.], [0., 0., 7., 8.]]);
+        let _ = cache.append(read.clone(), read);
+        cache.select_last(&[1], 2);
+        assert_eq!(keys(&cache), [7., 8.]);
+        assert!(cache.capacity() <= 2 + SPARE);
+        cache.select_last(&[0, 0], 0);
+        assert!(cache.is_empty());
+        let next = rows(&[[9.; 4], [10.; 4]]).narrow(2, 0, 1);
+        let _ = cache.append(next.clone(), next);
+        assert_eq!(keys(&cache), [9., 10.]);
+        // No free slot, and nothing kept.
+        let mut full = KvCache::new(1, 1, 1, 4, &device);
+        let read = rows(&[[1., 2., 3., 4.]]);
+        let _ = full.append(read.clone(), read);
+        full.select_last(&[0], 0);
+        let next = rows(&[[5.; 4]]).narrow(2, 0, 2);
+        let _ = full.append(next.clone(), next);
+        assert_eq!(keys(&full), [5., 5.]);
+    }
+
     fn keys(cache: &KvCache) -> Vec<f32> {
         cache.filled().0.try_into_vec_as().unwrap()
     }
@@ -278,8 +328,7 @@ mod tests {
         assert_eq!(keys(&cache)[8..], [0., 7., 8., 9.]);
         assert_eq!(keys(&longer)[..8], [0., 7., 8., 9., 1., 2., 3., 4.]);
 
-        cache.select(&[1, 2]);
-        cache.keep_last(3);
+        cache.select_last(&[1, 2], 3);
         assert_eq!(keys(&cache), [0., 5., 6., 7., 8., 9.]);
         let next = rows(&[[11.; 4], [12.; 4]]).narrow(2, 0, 1);
         let _ = cache.append(next.clone(), next);

@@ -3,6 +3,7 @@
 mod activation;
 mod attention;
 mod cache;
+mod diagnose;
 mod embedding;
 mod linear;
 mod loss;
@@ -14,6 +15,7 @@ pub use activation::{activate, gated};
 pub use attention::attention;
 pub use cache::KvCache;
 pub use clinical_kernels::Activation;
+pub use diagnose::FirstNonFinite;
 pub use embedding::Embedding;
 pub use linear::Linear;
 pub use loss::{IGNORED, LossError, cross_entropy};

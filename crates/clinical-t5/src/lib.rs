@@ -6,6 +6,7 @@ mod bucket;
 mod clinical;
 mod config;
 mod demo;
+mod diagnose;
 mod error;
 mod feed_forward;
 mod fill;

@@ -71,6 +71,17 @@ impl Encoder {
         hidden: Option<Tensor<4, Bool>>,
         dropout: &Dropout,
     ) -> Tensor<3> {
+        self.forward_watched(x, hidden, dropout, |_, _, _| ())
+    }
+
+    /// [`forward`](Self::forward) with a look at what comes out of each part, which has a kind and the number of its block.
+    pub(crate) fn forward_watched(
+        &self,
+        x: Tensor<3>,
+        hidden: Option<Tensor<4, Bool>>,
+        dropout: &Dropout,
+        mut watch: impl FnMut(&'static str, usize, &Tensor<3>),
+    ) -> Tensor<3> {
         let view = View {
             hidden,
             bias: bias(
@@ -82,9 +93,11 @@ impl Encoder {
             causal: false,
         };
         let mut x = dropout.forward(x.cast(DType::F32));
-        for block in &self.block {
+        for (i, block) in self.block.iter().enumerate() {
             x = block.self_attention.to_itself(x, &view, dropout);
+            watch("self-attention", i, &x);
             x = block.feed_forward.forward(x, dropout);
+            watch("feed-forward", i, &x);
         }
         dropout.forward(self.final_layer_norm.forward(x))
     }
@@ -113,6 +126,18 @@ impl Decoder {
         hidden: Option<Tensor<4, Bool>>,
         dropout: &Dropout,
     ) -> Tensor<3> {
+        self.forward_watched(x, states, hidden, dropout, |_, _, _| ())
+    }
+
+    /// [`forward`](Self::forward) with a look at what comes out of each part, which has a kind and the number of its block.
+    pub(crate) fn forward_watched(
+        &self,
+        x: Tensor<3>,
+        states: Tensor<3>,
+        hidden: Option<Tensor<4, Bool>>,
+        dropout: &Dropout,
+        mut watch: impl FnMut(&'static str, usize, &Tensor<3>),
+    ) -> Tensor<3> {
         let own = View {
             hidden: None,
             bias: bias(
@@ -128,11 +153,14 @@ impl Decoder {
             ..View::default()
         };
         let mut x = dropout.forward(x.cast(DType::F32));
-        for block in &self.block {
+        for (i, block) in self.block.iter().enumerate() {
             x = block.self_attention.to_itself(x, &own, dropout);
+            watch("self-attention", i, &x);
             let states = block.cross_attention.keys_values(states.clone());
             x = block.cross_attention.to_other(x, states, &other, dropout);
+            watch("cross-attention", i, &x);
             x = block.feed_forward.forward(x, dropout);
+            watch("feed-forward", i, &x);
         }
         dropout.forward(self.final_layer_norm.forward(x))
     }

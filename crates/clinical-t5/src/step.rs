@@ -94,6 +94,10 @@ impl StepModel for T5 {
         false
     }
 
+    fn decoder_start(&self) -> Option<u32> {
+        Some(self.start())
+    }
+
     fn prefill(
         &self,
         prompts: &[&[u32]],
@@ -149,6 +153,10 @@ impl StepModel for T5 {
         let logits = self.project(self.decoder.final_layer_norm.forward(x));
         let [rows, _, vocabulary] = logits.dims();
         Ok(logits.reshape([rows, vocabulary]).cast(DType::F32))
+    }
+
+    fn first_non_finite(&self, prompt: &[u32], new: &[u32]) -> Option<String> {
+        self.non_finite_part(prompt, &[&[self.start()], new].concat())
     }
 
     fn reorder(&self, cache: &mut T5Cache, rows: &[usize], differing: usize) {

@@ -2,6 +2,8 @@
 //! has the same one in Python.
 #![allow(dead_code)] // each test binary uses its own part
 
+pub mod named;
+
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 
@@ -170,6 +172,37 @@ impl StepModel for TableModel {
             assert_eq!(there.1, wanted.1, "the same prompt");
         }
         self.select(cache, rows);
+    }
+
+    fn prefill_after(
+        &self,
+        prefix: &TableCache,
+        prompts: &[&[u32]],
+        _reserve: usize,
+    ) -> Result<(TableCache, Tensor<2>), ModelError> {
+        ModelError::check_prompts(prompts, self.vocabulary)?;
+        let rows = prompts
+            .iter()
+            .map(|prompt| {
+                let (mut last, salt) = prefix.rows[0];
+                for &id in *prompt {
+                    last = [last[1], last[2], id];
+                }
+                (last, salt)
+            })
+            .collect();
+        let cache = TableCache { rows, steps: 1 };
+        let logits = self.logits(&cache);
+        Ok((cache, logits))
+    }
+
+    fn first_non_finite(&self, prompt: &[u32], new: &[u32]) -> Option<String> {
+        self.broken?;
+        Some(format!(
+            "table after {} and {} tokens",
+            prompt.len(),
+            new.len()
+        ))
     }
 
     fn can_merge(&self) -> bool {

@@ -211,6 +211,41 @@ fn extended_rows_are_the_rows_read_from_their_start() {
     }
 }
 
+/// Texts of different lengths behind one beginning, which stays as it is.
+#[test]
+fn continuations_of_one_beginning_are_the_whole_texts() {
+    for variant in VARIANTS {
+        let (model, ids) = (model(variant), expected(variant).ids);
+        let vocabulary = model.vocabulary();
+        // Within the trained length of `dynamic`, whose cached keys do not turn again.
+        let (prefix, _) = model.prefill(&[&ids[..70]], 4).unwrap();
+        let next = [&ids[70..73], &ids[100..130], &ids[200..201], &ids[5..20]];
+        let mut rows: Vec<Vec<u32>> = next.iter().map(|n| [&ids[..70], n].concat()).collect();
+        let (mut cache, first) = model.prefill_after(&prefix, &next, 4).unwrap();
+        assert_eq!(cache.lengths(), [73, 100, 71, 85]);
+        let mut logits = values(first);
+        for step in 0..3 {
+            for (i, row) in rows.iter().enumerate() {
+                let ours = &logits[i * vocabulary..(i + 1) * vocabulary];
+                let worst = distance(ours, &uncached(&model, row));
+                assert!(
+                    worst < TOLERANCE,
+                    "{variant}, row {i}, step {step}: {worst}"
+                );
+            }
+            let new = &ids[250 + 4 * step..254 + 4 * step];
+            rows.iter_mut().zip(new).for_each(|(row, &id)| row.push(id));
+            logits = values(model.step(new, &mut cache).unwrap());
+        }
+        assert_eq!(prefix.lengths(), [70]);
+        assert!(
+            model.prefill_after(&cache, &next, 4).is_err(),
+            "one row only"
+        );
+        assert!(model.prefill_after(&prefix, &[&[], &[3]], 4).is_err());
+    }
+}
+
 /// New prompts join rows in flight, be they longer or shorter than those.
 #[test]
 fn merged_rows_are_the_rows_alone() {

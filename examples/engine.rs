@@ -1,0 +1,63 @@
+//! Divides the time of each new token into the model's forward pass, the moving of its cache, and the generation engine,
+//! on a shape alone (random weights, no files). Prints one JSON line.
+//!
+//! `cargo run --release --example engine -- --model t5-base --beams 5`
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use clinical_bench::{Plan, Workload};
+
+#[derive(Parser)]
+struct Arguments {
+    /// t5-base, t5-large, llama-1b, llama-7b, llama-13b, or the path of a config.json
+    #[arg(long, default_value = "t5-base")]
+    model: String,
+    /// Beams; 1 is greedy
+    #[arg(long, default_value_t = 1)]
+    beams: usize,
+    /// Tokens of the prompt
+    #[arg(long, default_value_t = 512)]
+    length: usize,
+    /// New tokens
+    #[arg(long, default_value_t = 64)]
+    new_tokens: usize,
+    /// Threads of the CPU backend; 0 means all cores
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Timed runs, after one that is not timed
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// cpu, ndarray, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: String,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    clinical_kernels::keep_freed_memory();
+    clinical_kernels::set_threads(arguments.threads)?;
+    let plan = Plan {
+        model: arguments.model,
+        workload: Workload::Decode,
+        precision: "f32".to_owned(),
+        batch: 1,
+        length: arguments.length,
+        new_tokens: arguments.new_tokens,
+        runs: arguments.runs,
+        device: clinical_kernels::parse(&arguments.device)?,
+    };
+    let report = clinical_bench::overhead(&plan, arguments.beams)?;
+    println!("{}", serde_json::to_string(&report)?);
+    Ok(())
+}

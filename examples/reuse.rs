@@ -1,0 +1,233 @@
+//! Measures what is gained by not doing work twice: places that never stand empty (`generate_many`) over padded batches,
+//! and one note read once for several questions (`Asclepius::session`).
+//!
+//! `cargo run --release --example reuse`
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use asclepius::{AnswerOptions, Asclepius, LoadOptions};
+use clap::Parser;
+use clinical_generate::{EndTokens, Generation, generate, generate_many};
+use clinical_prompts::asclepius::Template;
+use clinical_synth::Generator;
+
+/// How many generated notes make one: half of the notes are short, a few are very long, as among discharge summaries.
+const JOINED: [usize; 12] = [1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 4, 5];
+
+#[derive(Parser)]
+struct Arguments {
+    /// A model directory; without it the demonstration model
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// Notes
+    #[arg(long, default_value_t = 200)]
+    notes: usize,
+    /// Rows in flight
+    #[arg(long, default_value_t = 8)]
+    places: usize,
+    /// The most new tokens
+    #[arg(long, default_value_t = 64)]
+    new_tokens: usize,
+    /// Notes of the session, of which eight questions are asked each
+    #[arg(long, default_value_t = 20)]
+    sessions: usize,
+    /// Threads of the CPU backend; 0 means all cores
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    clinical_kernels::keep_freed_memory();
+    clinical_kernels::set_threads(arguments.threads)?;
+    let model = match &arguments.model {
+        Some(dir) => Asclepius::load(dir, &LoadOptions::default())?,
+        None => Asclepius::embedded()?,
+    };
+    if arguments.notes > 0 {
+        queue(&model, arguments)?;
+    }
+    if arguments.sessions > 0 {
+        sessions(&model, arguments)?;
+    }
+    Ok(())
+}
+
+/// A question about each of the notes: one after another, in padded batches, and through places that are filled again.
+fn queue(model: &Asclepius, arguments: &Arguments) -> Result<()> {
+    let mut cases = Generator::held_out(12);
+    let prompts = (0..arguments.notes)
+        .map(|at| {
+            // Lengths without a pattern: 7 and 12 share no factor.
+            let joined: Vec<_> = cases.by_ref().take(JOINED[at * 7 % 12]).collect();
+            let notes: Vec<&str> = joined.iter().map(|case| case.note.as_str()).collect();
+            let pairs = &joined[0].pairs;
+            let question = &pairs[at % pairs.len()].question;
+            let text =
+                Template::Inference.render(&notes.join("\n\n"), question, &Default::default())?;
+            Ok(model.tokenizer().encode(&text, true)?.ids().to_vec())
+        })
+        .collect::<Result<Vec<Vec<u32>>>>()?;
+    let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+    let end = EndTokens::new(model.end_ids().iter().copied());
+    let options = Generation::greedy().with_max_new_tokens(arguments.new_tokens);
+    let ask = |rows: &[&[u32]], end: &EndTokens<'_>, options: &Generation| {
+        generate(model.model(), rows, end, options, |_| {
+            ControlFlow::Continue(())
+        })
+    };
+    ask(&prompts[..1], &end, &options)?;
+
+    let start = Instant::now();
+    let mut answers = Vec::new();
+    for prompt in &prompts {
+        answers.extend(ask(&[prompt], &end, &options)?);
+    }
+    let alone = start.elapsed().as_secs_f64();
+    let lengths: Vec<usize> = answers.iter().map(|answer| answer.ids.len()).collect();
+    say(
+        "tokens of a prompt",
+        &mut prompts.iter().map(|row| row.len()).collect::<Vec<_>>(),
+    );
+    say("tokens of an answer", &mut lengths.clone());
+    let told = |name: &str, seconds: f64| {
+        let rate = prompts.len() as f64 / seconds;
+        println!(
+            "{name:<56} {seconds:>7.2} s {rate:>7.1} notes/s {:>6.2}x",
+            alone / seconds
+        );
+    };
+    told("one after another", alone);
+
+    // As a padded batch costs it: every row is computed until the longest answer of its batch ends.
+    let start = Instant::now();
+    for (rows, lengths) in prompts
+        .chunks(arguments.places)
+        .zip(lengths.chunks(arguments.places))
+    {
+        let longest = lengths.iter().copied().max().unwrap_or(1);
+        ask(
+            rows,
+            &EndTokens::none(),
+            &options.clone().with_max_new_tokens(longest),
+        )?;
+    }
+    told(
+        "padded batches, all rows to the end of the longest",
+        start.elapsed().as_secs_f64(),
+    );
+
+    let start = Instant::now();
+    for rows in prompts.chunks(arguments.places) {
+        ask(rows, &end, &options)?;
+    }
+    told(
+        "padded batches, finished rows leave",
+        start.elapsed().as_secs_f64(),
+    );
+
+    let start = Instant::now();
+    let many = generate_many(
+        model.model(),
+        &prompts,
+        &end,
+        &options,
+        arguments.places,
+        |_| ControlFlow::Continue(()),
+    )?;
+    told(
+        "generate_many: places are filled again",
+        start.elapsed().as_secs_f64(),
+    );
+    let same = many
+        .iter()
+        .zip(&answers)
+        .filter(|(a, b)| a.ids == b.ids)
+        .count();
+    println!(
+        "{same} of {} answers are the same tokens as alone",
+        many.len()
+    );
+    Ok(())
+}
+
+/// Eight questions about each of some notes: each by itself, in a session, and in a session at once.
+fn sessions(model: &Asclepius, arguments: &Arguments) -> Result<()> {
+    let cases: Vec<_> = Generator::held_out(13).take(arguments.sessions).collect();
+    let options = AnswerOptions::new().with_max_new_tokens(arguments.new_tokens);
+    let mut seconds = [0.0; 3];
+    let (mut questions, mut read, mut reused) = (0, 0, 0);
+    for case in &cases {
+        let asked: Vec<&str> = case
+            .pairs
+            .iter()
+            .map(|pair| pair.question.as_str())
+            .collect();
+        questions += asked.len();
+        let start = Instant::now();
+        for question in &asked {
+            model.answer_with(
+                &case.note,
+                question,
+                &options,
+                |_| ControlFlow::Continue(()),
+            )?;
+        }
+        seconds[0] += start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        let mut session = model.session_with(&case.note, &options)?;
+        for question in &asked {
+            let usage = session.answer(question)?.usage;
+            read += usage.prompt_tokens;
+            reused += usage.reused_tokens;
+        }
+        seconds[1] += start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        model
+            .session_with(&case.note, &options)?
+            .answer_batch(&asked)?;
+        seconds[2] += start.elapsed().as_secs_f64();
+    }
+    println!(
+        "{questions} questions about {} notes; {reused} of {read} prompt tokens are not read again",
+        cases.len()
+    );
+    for (name, time) in [
+        "each by itself",
+        "in a session",
+        "in a session, side by side",
+    ]
+    .iter()
+    .zip(seconds)
+    {
+        println!("{name:<56} {time:>7.2} s {:>25.2}x", seconds[0] / time);
+    }
+    Ok(())
+}
+
+/// Prints the quartiles.
+fn say(name: &str, numbers: &mut [usize]) {
+    numbers.sort_unstable();
+    let at = |share: usize| numbers[(numbers.len() - 1) * share / 4];
+    println!(
+        "{name:<28} least {} quarter {} half {} three quarters {} most {}",
+        at(0),
+        at(1),
+        at(2),
+        at(3),
+        at(4)
+    );
+}

@@ -1,0 +1,177 @@
+//! One note, many questions: a session gives the answers of `answer`, for the price of reading the note once.
+
+use std::ops::ControlFlow;
+use std::sync::LazyLock;
+
+use asclepius::{AnswerOptions, Asclepius, Combine, Error, Generation, LongNote, StopReason};
+use clinical_synth::Generator;
+
+static MODEL: LazyLock<Asclepius> = LazyLock::new(|| Asclepius::embedded().unwrap());
+
+fn cases(count: usize) -> Vec<clinical_synth::Case> {
+    Generator::held_out(23).take(count).collect()
+}
+
+#[test]
+fn the_answers_are_those_of_answer() {
+    for case in cases(6) {
+        let mut session = MODEL.session(&case.note).unwrap();
+        let kept = session.kept_tokens();
+        let questions: Vec<&str> = case.pairs.iter().map(|p| p.question.as_str()).collect();
+        let together = session.answer_batch(&questions).unwrap();
+        for (question, batched) in questions.iter().zip(&together) {
+            let expected = MODEL.answer(&case.note, question).unwrap();
+            let got = session.answer(question).unwrap();
+            for answer in [&got, batched] {
+                assert_eq!(answer.text, expected.text, "{question}");
+                assert_eq!(
+                    (answer.stop, &answer.windows),
+                    (expected.stop, &expected.windows)
+                );
+                assert_eq!(answer.usage.prompt_tokens, expected.usage.prompt_tokens);
+                assert_eq!(answer.usage.new_tokens, expected.usage.new_tokens);
+                assert!((answer.log_prob - expected.log_prob).abs() < 1e-3);
+                // The note is read once, and only the question is read again.
+                assert_eq!(answer.usage.reused_tokens, kept);
+                assert!(answer.usage.prompt_tokens - kept < 60);
+            }
+            assert_eq!(expected.usage.reused_tokens, 0);
+        }
+        assert_eq!(session.kept_tokens(), kept);
+        assert_eq!(session.note(), case.note);
+    }
+}
+
+#[test]
+fn beams_and_samples_too() {
+    let case = &cases(1)[0];
+    for generation in [
+        Generation::beam(3).with_max_new_tokens(24),
+        Generation::sample().with_seed(4).with_max_new_tokens(24),
+    ] {
+        let options = AnswerOptions::new().with_generation(generation);
+        let mut session = MODEL.session_with(&case.note, &options).unwrap();
+        for pair in &case.pairs[..4] {
+            let expected = MODEL
+                .answer_with(&case.note, &pair.question, &options, |_| {
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
+            assert_eq!(session.answer(&pair.question).unwrap().text, expected.text);
+        }
+    }
+}
+
+#[test]
+fn pieces_come_as_they_are_written_and_can_stop_an_answer() {
+    let case = &cases(1)[0];
+    let mut session = MODEL.session(&case.note).unwrap();
+    let mut text = String::new();
+    let whole = session
+        .answer_with(&case.pairs[0].question, |piece| {
+            text.push_str(piece);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(text, whole.text);
+    let cut = session
+        .answer_with(&case.pairs[0].question, |_| ControlFlow::Break(()))
+        .unwrap();
+    assert_eq!(cut.stop, StopReason::Cancelled);
+    assert!(whole.text.starts_with(&cut.text) && cut.text.len() < whole.text.len());
+    // The session goes on.
+    assert_eq!(
+        session.answer(&case.pairs[0].question).unwrap().text,
+        whole.text
+    );
+}
+
+#[test]
+fn scores_rank_the_answer_before_others() {
+    let mut right = 0;
+    let cases = cases(8);
+    for (case, other) in cases.iter().zip(cases.iter().cycle().skip(1)) {
+        let mut session = MODEL.session(&case.note).unwrap();
+        let pair = case.pairs.iter().find(|pair| pair.span.is_some()).unwrap();
+        let answers = [
+            pair.answer.as_str(),
+            other.pairs[0].answer.as_str(),
+            "No.",
+            "",
+        ];
+        let scores = session.score(&pair.question, &answers).unwrap();
+        assert_eq!(scores.len(), 4);
+        assert_eq!(scores[3].log_probs.len(), 1, "the end token alone");
+        right += usize::from(scores[1..].iter().all(|s| s.total() < scores[0].total()));
+        // The score of the answer that is written is the answer's own.
+        let answer = session.answer(&pair.question).unwrap();
+        let score = &session.score(&pair.question, &[&answer.text]).unwrap()[0];
+        assert!((score.total() - answer.log_prob).abs() < 1e-3);
+    }
+    assert!(right >= 6, "{right} of 8");
+}
+
+#[test]
+fn windows_of_a_long_note_are_read_once() {
+    let case = &cases(1)[0];
+    let other = "The patient slept well and had no complaints overnight.\n".repeat(200);
+    let note = format!("{other}\n{}\n\n{other}", case.note);
+    assert!(matches!(
+        MODEL.session(&note),
+        Err(Error::NoteTooLong { .. })
+    ));
+    for combine in [Combine::BestScore, Combine::FirstFound, Combine::AskAgain] {
+        let options =
+            AnswerOptions::new()
+                .with_max_new_tokens(12)
+                .with_long_note(LongNote::Windows {
+                    overlap: 16,
+                    combine,
+                });
+        let mut session = MODEL.session_with(&note, &options).unwrap();
+        let mut kept = Vec::new();
+        for pair in &case.pairs[..3] {
+            let expected = MODEL
+                .answer_with(&note, &pair.question, &options, |_| {
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
+            let got = session.answer(&pair.question).unwrap();
+            assert!(got.windows.len() > 1);
+            assert_eq!(
+                (&got.text, &got.windows),
+                (&expected.text, &expected.windows)
+            );
+            assert!(got.usage.reused_tokens * 10 > got.usage.prompt_tokens * 8);
+            kept.push(session.kept_tokens());
+        }
+        if combine != Combine::FirstFound {
+            assert!(kept.iter().all(|&tokens| tokens == kept[0]), "{kept:?}");
+        }
+        let refused = session.score(&case.pairs[0].question, &["yes"]);
+        assert!(matches!(refused, Err(Error::NoteTooLong { .. })));
+    }
+}
+
+#[test]
+fn a_session_refuses_what_answer_refuses() {
+    assert!(MODEL.session("stable </s>").is_err());
+    let mut session = MODEL.session("stable").unwrap();
+    assert!(matches!(session.answer(" \n"), Err(Error::Prompt(_))));
+    assert!(matches!(
+        session.answer("Is </s> there?"),
+        Err(Error::SpecialToken {
+            field: "question",
+            ..
+        })
+    ));
+    assert!(matches!(
+        session.score("Stable?", &["</s>"]),
+        Err(Error::SpecialToken {
+            field: "answer",
+            ..
+        })
+    ));
+    assert!(session.answer_batch(&[]).unwrap().is_empty());
+    assert!(session.score("Stable?", &[]).unwrap().is_empty());
+}
