@@ -6,11 +6,13 @@ mod chat;
 mod combine;
 mod demo;
 mod error;
+mod gguf;
 mod model;
 mod options;
 mod plan;
 mod process;
 mod prompt;
+mod save;
 mod session;
 mod text;
 
