@@ -47,6 +47,17 @@ fn run(Arguments { dir, tensors }: &Arguments) -> Result<()> {
         Ok(tokenizer) => show(&tokenizer, rows),
         Err(error) => println!("           cannot be opened: {error}"),
     }
+    if let Ok(Some(Model {
+        case: Some(case), ..
+    })) = &model
+    {
+        println!(
+            "case       `{}` is read as {}; transformers would read {}",
+            case.word,
+            case.pieces.join(" "),
+            case.transformers_pieces.join(" ")
+        );
+    }
     match model {
         Ok(Some(Model {
             parameters, plan, ..

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use clinical_bert::{Bert, BertConfig};
+use clinical_bert::{Bert, BertConfig, BertOptions, Case, ClinicalBert};
 use clinical_llama::LlamaConfig;
 use clinical_t5::T5Config;
 use clinical_weights::{CheckpointDir, FromCheckpoint, Inspection, LoadOptions, LoadReport, plan};
@@ -14,6 +14,8 @@ pub struct Model {
     pub rows: usize,
     pub parameters: u64,
     pub plan: LoadReport,
+    /// Where `transformers` would read capital letters otherwise.
+    pub case: Option<Case>,
 }
 
 impl Model {
@@ -29,6 +31,7 @@ impl Model {
         let kind = json
             .get("model_type")
             .map_or("bert", |kind| kind.as_str().unwrap_or(""));
+        let mut case = None;
         let (rows, parameters, plan) = match kind {
             "llama" | "mistral" => {
                 let config = LlamaConfig::from_value(json)?;
@@ -53,15 +56,18 @@ impl Model {
             "bert" | "roberta" | "megatron-bert" => {
                 let config = BertConfig::from_value(json)?;
                 compare(config.parameters())?;
-                let pooler = weights
-                    .tensors()
-                    .any(|tensor| tensor.name.ends_with("pooler.dense.weight"));
-                let model = Bert::new(&config, pooler, &options.device);
-                (
-                    config.vocab_size,
-                    config.parameters(),
-                    plan(&model, &model.key_map(), &weights, &options)?,
-                )
+                let report = match ClinicalBert::preview(dir, &options, &BertOptions::new()) {
+                    Ok(preview) => {
+                        case = preview.case;
+                        preview.report
+                    }
+                    // The facade needs a tokenizer; the weights can be compared without one.
+                    Err(_) => {
+                        let model = Bert::new(&config, false, &options.device);
+                        plan(&model, &model.key_map(), &weights, &options)?
+                    }
+                };
+                (config.vocab_size, config.parameters(), report)
             }
             _ => return Ok(None),
         };
@@ -69,6 +75,7 @@ impl Model {
             rows,
             parameters,
             plan,
+            case,
         }))
     }
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod overhead;
+pub mod quality;
 mod report;
 mod shape;
 mod work;

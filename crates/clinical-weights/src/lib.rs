@@ -18,6 +18,7 @@ mod options;
 mod pattern;
 mod pickle;
 mod plan;
+mod random;
 mod report;
 mod safetensors_file;
 mod save;
@@ -34,6 +35,7 @@ pub use inspect::Inspection;
 pub use key_map::KeyMap;
 pub use load::{FromCheckpoint, load, load_bytes, load_from, plan};
 pub use options::{LinearLayout, LoadOptions, Precision, Progress};
+pub use random::with_random_packed;
 pub use report::{Alias, LoadReport, Mismatched, Missing, Unexpected};
 pub use save::{save_module, save_safetensors};
 pub use save_directory::{

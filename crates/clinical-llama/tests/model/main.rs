@@ -3,6 +3,7 @@
 mod common;
 mod gguf;
 mod loading;
+mod packed;
 mod parity;
 mod resizing;
 mod smollm2;
