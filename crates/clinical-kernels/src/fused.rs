@@ -1,7 +1,7 @@
 //! Layers as single operations on f32 tensors of the CPU.
 //!
 //! Each function gives `None` where it does not apply: on another device or type, and where gradients flow. The caller then
-//! composes the same of Burn's operations, which work everywhere.
+//! composes the same of Burn's operations, which work everywhere. Shapes that do not fit each other panic, as they do in Burn.
 
 use burn::tensor::{Bool, Tensor};
 

@@ -3,6 +3,8 @@
 //! Loops over registers are written with indices: an array of vectors that is only indexed by constants after unrolling
 //! stays in registers.
 #![allow(clippy::needless_range_loop)]
+// Only the CPU backend calls them.
+#![cfg_attr(not(feature = "flex"), allow(dead_code))]
 
 pub(crate) mod attention;
 mod math;
