@@ -3,18 +3,35 @@
 //! The fuzz targets call them, and so does their twin on stable Rust (`tests/fuzz_twins.rs`).
 #![allow(dead_code)] // each target uses one
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clinical_deid::Normalizer;
 use clinical_deid::csv::{Annotations, Options};
 use clinical_tokenizer::{SentencePieceModel, SentencePieceOptions, Tokenizer};
 use clinical_weights::{Checkpoint, CheckpointDir, Inspection};
 
-/// A directory with one file of these bytes.
-fn directory(name: &str, data: &[u8]) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    std::fs::write(dir.path().join(name), data).expect("a temporary file");
-    dir
+thread_local! {
+    /// One folder for each thread, in memory where the system has such a place.
+    static FOLDER: tempfile::TempDir = {
+        let memory = Path::new("/dev/shm");
+        let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        tempfile::tempdir_in(place).expect("a temporary directory")
+    };
+}
+
+/// A directory with these files alone.
+fn directory(files: &[(&str, &[u8])]) -> PathBuf {
+    let path = FOLDER.with(|folder| folder.path().to_owned());
+    for entry in std::fs::read_dir(&path)
+        .expect("the temporary directory")
+        .flatten()
+    {
+        std::fs::remove_file(entry.path()).expect("a temporary file");
+    }
+    for (name, content) in files {
+        std::fs::write(path.join(name), content).expect("a temporary file");
+    }
+    path
 }
 
 /// Everything that can be asked of a directory without a model.
@@ -42,8 +59,8 @@ fn exercise(tokenizer: &Tokenizer) {
 
 /// `model.safetensors.index.json`.
 pub fn index(data: &[u8]) {
-    inspect(directory("model.safetensors.index.json", data).path());
-    inspect(directory("pytorch_model.bin.index.json", data).path());
+    inspect(&directory(&[("model.safetensors.index.json", data)]));
+    inspect(&directory(&[("pytorch_model.bin.index.json", data)]));
 }
 
 /// `config.json` of every architecture.
@@ -53,8 +70,8 @@ pub fn config(data: &[u8]) {
         let _ = clinical_llama::LlamaConfig::from_json(text).map(|config| config.parameters());
         let _ = clinical_bert::BertConfig::from_json(text).map(|config| config.parameters());
     }
-    let dir = directory("config.json", data);
-    let _ = CheckpointDir::open(dir.path()).and_then(|dir| dir.config(&["t5"]));
+    let dir = directory(&[("config.json", data)]);
+    let _ = CheckpointDir::open(dir).and_then(|dir| dir.config(&["t5"]));
 }
 
 /// A SentencePiece model: `tokenizer.model`, `spiece.model`.
@@ -78,17 +95,16 @@ pub fn tokenizer_json(data: &[u8]) {
 
 /// `vocab.txt`, and the small files beside it: the input is cut at its NUL bytes.
 pub fn vocabulary(data: &[u8]) {
-    let dir = tempfile::tempdir().expect("a temporary directory");
     let names = [
         "vocab.txt",
         "tokenizer_config.json",
         "special_tokens_map.json",
         "added_tokens.json",
     ];
-    for (name, part) in names.into_iter().zip(data.split(|byte| *byte == 0)) {
-        std::fs::write(dir.path().join(name), part).expect("a temporary file");
-    }
-    if let Ok(tokenizer) = Tokenizer::from_dir(dir.path()) {
+    let parts = data.split(|byte| *byte == 0);
+    let files: Vec<(&str, &[u8])> = names.into_iter().zip(parts).collect();
+    let dir = directory(&files);
+    if let Ok(tokenizer) = Tokenizer::from_dir(dir) {
         exercise(&tokenizer);
     }
 }
@@ -99,30 +115,28 @@ pub fn safetensors(data: &[u8]) {
         let values: u64 = checkpoint.tensors().map(|tensor| tensor.bytes).sum();
         assert!(values <= data.len() as u64, "no tensor beyond the file");
     }
-    inspect(directory("model.safetensors", data).path());
+    inspect(&directory(&[("model.safetensors", data)]));
 }
 
 /// The pickle of a state dict, in a file of its own and inside a zip archive.
 pub fn pickle(data: &[u8]) {
-    inspect(directory("pytorch_model.bin", data).path());
-    inspect(
-        directory(
-            "pytorch_model.bin",
-            &stored(&[("archive/data.pkl", data), ("archive/data/0", &[0; 16])]),
-        )
-        .path(),
-    );
+    inspect(&directory(&[("pytorch_model.bin", data)]));
+    let archive = stored(&[("archive/data.pkl", data), ("archive/data/0", &[0; 16])]);
+    inspect(&directory(&[("pytorch_model.bin", &archive)]));
 }
 
 /// A torch file of since 1.6, or whatever else is under its name.
 pub fn torch_zip(data: &[u8]) {
-    inspect(directory("pytorch_model.bin", data).path());
+    inspect(&directory(&[("pytorch_model.bin", data)]));
 }
 
 /// A torch file of before 1.6: what follows its magic number and version.
 pub fn torch_legacy(data: &[u8]) {
     let start = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.";
-    inspect(directory("pytorch_model.bin", &[start, data].concat()).path());
+    inspect(&directory(&[(
+        "pytorch_model.bin",
+        &[start, data].concat(),
+    )]));
 }
 
 /// `NOTEEVENTS.csv` and `discharge.csv`.

@@ -51,9 +51,9 @@ fn run(Arguments { dir, tensors }: &Arguments) -> Result<()> {
         Ok(Some(Model {
             parameters, plan, ..
         })) if plan.fits() => println!(
-            "model      {parameters} parameters ({:.2} GB in f32, {:.2} in f16); each has its tensor, {} tensors ignored",
-            parameters as f64 * 4e-9,
-            parameters as f64 * 2e-9,
+            "model      {parameters} parameters ({} in f32, {} in f16); each has its tensor, {} tensors ignored",
+            size(4 * parameters),
+            size(2 * parameters),
             plan.ignored.len()
         ),
         Ok(Some(Model {
@@ -74,6 +74,13 @@ fn run(Arguments { dir, tensors }: &Arguments) -> Result<()> {
         );
     }
     Ok(())
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        1_000_000_000.. => format!("{:.1} GB", bytes as f64 / 1e9),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
 }
 
 /// The tokenizer, its special ids, and what was corrected for an embedding of so many rows.

@@ -6,7 +6,7 @@ pub mod state;
 pub mod tokenizers;
 pub mod torch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -24,14 +24,22 @@ impl Directory {
         self.add(name, format!("{content:#}\n"))
     }
 
-    /// Writes the files into a folder of this name, in a folder that is removed with the first value.
+    /// Writes the files into a folder of this name, in a folder that is removed with the first value. With
+    /// `CLINICAL_LAYOUTS=DIR` they are written to `DIR` as well, to be looked at.
     pub fn write(&self, name: &str) -> (TempDir, PathBuf) {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join(name);
-        std::fs::create_dir(&path).unwrap();
+        self.write_to(&path);
+        if let Some(kept) = std::env::var_os("CLINICAL_LAYOUTS") {
+            self.write_to(&PathBuf::from(kept).join(name));
+        }
+        (root, path)
+    }
+
+    fn write_to(&self, path: &Path) {
+        std::fs::create_dir_all(path).unwrap();
         for (name, content) in &self.0 {
             std::fs::write(path.join(name), content).unwrap();
         }
-        (root, path)
     }
 }

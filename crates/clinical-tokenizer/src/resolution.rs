@@ -257,14 +257,17 @@ impl fmt::Display for Note {
                 count,
                 rows,
             } => {
-                write!(f, "`{}` (id {id})", Shown(token))?;
-                if *count > 1 {
-                    write!(f, " and {} more tokens", count - 1)?;
+                let token = Shown(token);
+                match count - 1 {
+                    0 => write!(
+                        f,
+                        "`{token}` (id {id}) has no row in the embedding of {rows} rows: a text that contains it cannot be read"
+                    ),
+                    more => write!(
+                        f,
+                        "`{token}` (id {id}) and {more} more tokens have no row in the embedding of {rows} rows: a text that contains one cannot be read"
+                    ),
                 }
-                write!(
-                    f,
-                    " have no row in the embedding of {rows} rows: a text that contains them cannot be read"
-                )
             }
             Self::AddedTokenMoved {
                 token,
