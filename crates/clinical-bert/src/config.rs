@@ -355,6 +355,15 @@ impl BertConfig {
         }
     }
 
+    /// The published form, which [`from_json`](Self::from_json) and `transformers` read.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: every field has a form in JSON.
+    pub fn to_json(&self) -> Result<String, ConfigError> {
+        Ok(serde_json::to_string_pretty(self)?)
+    }
+
     /// The shape of bert-base (110 million parameters).
     #[must_use]
     pub fn bert_base() -> Self {

@@ -713,3 +713,30 @@ fn directories_that_are_no_model_give_one_sentence() {
         assert!(!message.contains('\n') && message.len() < 300, "{message}");
     }
 }
+
+/// `scripts/make_gguf_fixtures.py` converts the encoder as llama.cpp does, with words in its own spelling.
+#[test]
+fn a_gguf_file_is_the_encoder_that_it_was_converted_from() {
+    let load = LoadOptions::default();
+    let file = ClinicalBert::load(data().join("gguf/bert.gguf"), &load).unwrap();
+    let encoder = BertOptions::new().with_head(Head::Encoder);
+    let directory =
+        ClinicalBert::load_with(data().join("bert_pretraining"), &load, &encoder).unwrap();
+    let texts = [
+        "The patient was admitted with chest pain.",
+        "Größe 1,80 m [MASK] a-b",
+        "",
+    ];
+    for text in texts {
+        let ids = |bert: &ClinicalBert| bert.tokenizer().encode(text, true).unwrap().into_ids();
+        assert_eq!(ids(&file), ids(&directory), "{text:?}");
+    }
+    assert_eq!(file.tokenizer().special(), directory.tokenizer().special());
+    // Without a pooler, which the converter leaves out.
+    for pooling in [Pooling::Cls, Pooling::Mean] {
+        assert_eq!(
+            file.embed(&texts[..2], pooling).unwrap(),
+            directory.embed(&texts[..2], pooling).unwrap()
+        );
+    }
+}

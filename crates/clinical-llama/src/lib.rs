@@ -8,6 +8,7 @@ mod layer;
 mod mlp;
 mod model;
 mod published;
+mod resize;
 mod step;
 mod weights;
 

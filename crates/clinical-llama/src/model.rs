@@ -54,6 +54,10 @@ impl Llama {
         &self.config
     }
 
+    pub(crate) fn set_config(&mut self, config: LlamaConfig) {
+        self.config = config;
+    }
+
     /// Where the weights are.
     #[must_use]
     pub fn device(&self) -> Device {

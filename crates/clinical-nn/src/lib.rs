@@ -8,6 +8,7 @@ mod linear;
 mod loss;
 mod mask;
 mod norm;
+mod resize;
 mod rope;
 
 pub use activation::{activate, gated};
@@ -19,4 +20,5 @@ pub use linear::Linear;
 pub use loss::{IGNORED, LossError, cross_entropy};
 pub use mask::{key_mask, rows_to_tensor};
 pub use norm::{LayerNorm, RmsNorm};
+pub use resize::resize_param;
 pub use rope::{Rope, RopeError, RopeScaling, RopeTables};

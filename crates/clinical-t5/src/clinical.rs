@@ -32,12 +32,12 @@ const EMBED_ROWS: usize = 8;
 /// ```
 #[derive(Debug)]
 pub struct ClinicalT5 {
-    model: T5,
-    config: T5Config,
-    tokenizer: Tokenizer,
+    pub(crate) model: T5,
+    pub(crate) config: T5Config,
+    pub(crate) tokenizer: Tokenizer,
     report: LoadReport,
     corrections: Vec<Note>,
-    end: Vec<u32>,
+    pub(crate) end: Vec<u32>,
     pub(crate) sentinels: Vec<u32>,
     long_input: LongInput,
     max_input_tokens: Option<usize>,
@@ -100,13 +100,9 @@ impl ClinicalT5 {
         tokenizer: Tokenizer,
         mut report: LoadReport,
     ) -> Self {
-        let vocabulary = config.vocab_size;
-        let corrections = tokenizer.corrections(vocabulary);
+        let corrections = tokenizer.corrections(config.vocab_size);
         report.notes.extend(corrections.iter().map(Note::to_string));
-        // What the tokenizer calls the end counts too, where the files disagree.
-        let mut end = config.eos_token_ids.clone();
-        end.extend(&tokenizer.special().eos);
-        end.retain(|&id| (id as usize) < vocabulary);
+        let end = Self::end_tokens(&config, &tokenizer);
         let sentinels = (0..)
             .map_while(|number| tokenizer.sentinel(number))
             .collect();
@@ -123,6 +119,14 @@ impl ClinicalT5 {
             max_input_tokens,
             deid: None,
         }
+    }
+
+    pub(crate) fn end_tokens(config: &T5Config, tokenizer: &Tokenizer) -> Vec<u32> {
+        // What the tokenizer calls the end counts too, where the files disagree.
+        let mut end = config.eos_token_ids.clone();
+        end.extend(&tokenizer.special().eos);
+        end.retain(|&id| (id as usize) < config.vocab_size);
+        end
     }
 
     /// The same model with another answer to inputs of more than [`Self::max_input_tokens`]. Default: an error.

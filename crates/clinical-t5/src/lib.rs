@@ -14,6 +14,8 @@ mod model;
 mod names;
 mod options;
 mod pooling;
+mod resize;
+mod save;
 mod span;
 mod stack;
 mod step;

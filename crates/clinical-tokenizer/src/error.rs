@@ -52,6 +52,26 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The parts of a vocabulary are of a kind that is not known.
+    #[error("the vocabulary is of the kind `{found}`; known are llama, gpt2 and bert")]
+    VocabularyModel {
+        /// The kind, escaped and cut.
+        found: String,
+    },
+    /// The parts of a vocabulary do not fit together.
+    #[error("the vocabulary has {what}; convert the model again")]
+    VocabularyPart {
+        /// What does not fit.
+        what: String,
+    },
+    /// Byte-level BPE splits text in a way that is not known.
+    #[error(
+        "the vocabulary splits text as `{found}` does, which is not known (gpt-2, smollm, llama-bpe, qwen2 and tekken are);          use the model's tokenizer.json"
+    )]
+    PreTokenizer {
+        /// The name, escaped and cut.
+        found: String,
+    },
     /// A file is larger than its limit.
     #[error("`{}` has {bytes} bytes, more than the limit of {limit}; it is not a tokenizer file", path.display())]
     FileTooLarge {

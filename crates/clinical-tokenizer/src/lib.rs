@@ -18,6 +18,7 @@ mod save;
 mod sentencepiece;
 mod tokenizer;
 mod trie;
+mod vocabulary;
 mod wordpiece;
 
 pub use added::AddedToken;
@@ -30,3 +31,4 @@ pub use sentencepiece::{
     Family, Piece, PieceKind, SentencePieceKind, SentencePieceModel, SentencePieceOptions,
 };
 pub use tokenizer::{SpecialIds, Tokenizer};
+pub use vocabulary::Vocabulary;

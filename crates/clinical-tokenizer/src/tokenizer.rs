@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::options::OpenOptions;
 use crate::resolution::{Note, Resolution};
 use crate::sentencepiece::{SentencePieceModel, SentencePieceOptions};
+use crate::vocabulary::Vocabulary;
 use crate::{open, save};
 
 /// A tokenizer: text to ids and back.
@@ -126,6 +127,16 @@ impl Tokenizer {
         options: &SentencePieceOptions,
     ) -> Result<Self> {
         open::model(model, options)
+    }
+
+    /// Makes a tokenizer from the parts of a vocabulary, as a GGUF file holds them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::VocabularyModel`], [`Error::PreTokenizer`], [`Error::VocabularyPart`] for parts that do not fit together,
+    /// and the errors of the kind of tokenizer that it is.
+    pub fn from_vocabulary(vocabulary: &Vocabulary, options: &OpenOptions) -> Result<Self> {
+        open::vocabulary(vocabulary, options)
     }
 
     /// Which file the tokenizer was made from, and what was decided or corrected.

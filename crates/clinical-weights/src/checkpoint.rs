@@ -9,10 +9,12 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::error::shown;
-use crate::file::{Content, Root, head};
+use crate::file::{Content, OpenFile, Root, head};
 use crate::index::Index;
 use crate::limits::{MAX_NAME_BYTES, MAX_TENSORS, MAX_VALUES_PER_BYTE};
-use crate::{Dtype, Error, LoadOptions, Precision, safetensors_file, torch_file};
+use crate::{
+    Dtype, Error, LoadOptions, Precision, convert, flax, gguf, safetensors_file, torch_file,
+};
 
 /// The format of the files that hold the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,10 @@ pub enum Format {
     TorchZip,
     /// `torch.save` before 1.6: several pickles in a row, then the values.
     TorchLegacy,
+    /// The files of llama.cpp: metadata, a table of tensors, values or blocks of quantised values; memory-mapped.
+    Gguf,
+    /// Flax's `flax_model.msgpack`: nested maps of arrays; memory-mapped.
+    Flax,
 }
 
 impl fmt::Display for Format {
@@ -32,6 +38,8 @@ impl fmt::Display for Format {
             Self::Safetensors => "safetensors",
             Self::TorchZip => "PyTorch (zip)",
             Self::TorchLegacy => "PyTorch (before 1.6)",
+            Self::Gguf => "GGUF",
+            Self::Flax => "Flax",
         })
     }
 }
@@ -88,11 +96,20 @@ pub struct Checkpoint {
 pub(crate) struct Entry {
     pub(crate) info: TensorInfo,
     pub(crate) place: Place,
+    /// Whether the file holds the transpose of what [`TensorInfo::shape`] says (a matrix of a Flax `Dense`).
+    pub(crate) turned: bool,
 }
 
 pub(crate) enum Place {
     /// A range of the file.
     Range { start: usize, end: usize },
+    /// Several ranges of the file, in order, each but the last of `length` bytes: rows that lie in another order, or an
+    /// array that was written in chunks.
+    Pieces {
+        starts: Vec<usize>,
+        length: usize,
+        total: usize,
+    },
     /// A reader that gathers the values.
     Torch(pytorch_reader::Tensor),
 }
@@ -115,6 +132,17 @@ pub(crate) enum Values<'a> {
     },
     /// A copy that was made for the caller.
     Owned(Vec<u8>),
+    /// Parts of a map that follow each other in the tensor but not in the file.
+    Pieces(Pieces<'a>),
+}
+
+/// Parts of a file that make up a tensor; each but the last has `length` bytes.
+pub(crate) struct Pieces<'a> {
+    pub(crate) bytes: Bytes,
+    pub(crate) file: Option<&'a File>,
+    pub(crate) starts: &'a [usize],
+    pub(crate) length: usize,
+    pub(crate) total: usize,
 }
 
 impl Checkpoint {
@@ -215,10 +243,13 @@ impl Checkpoint {
             "PyTorch weights"
         };
         let content = Content::of(&head(&file)?);
+        let index = self.files.len();
+        if let Some((entries, source, format)) = open_whole(&file, name, content, index)? {
+            return Ok(self.keep(name, file, entries, source, format));
+        }
         if let Some(error) = content.refuse(&file.path, expected) {
             return Err(error);
         }
-        let index = self.files.len();
         let (entries, source, format) = match content {
             Content::TorchZip => (
                 torch_file::entries(&file, content, index)?,
@@ -256,6 +287,17 @@ impl Checkpoint {
             self.notes
                 .push(format!("{} holds {format} data", shown(name)));
         }
+        Ok(self.keep(name, file, entries, source, format))
+    }
+
+    fn keep(
+        &mut self,
+        name: &str,
+        file: OpenFile,
+        entries: Vec<Entry>,
+        source: Source,
+        format: Format,
+    ) -> Vec<Entry> {
         self.files.push(WeightFile {
             name: name.to_owned(),
             bytes: file.bytes,
@@ -268,7 +310,7 @@ impl Checkpoint {
             },
             Source::Torch => Source::Torch,
         });
-        Ok(entries)
+        entries
     }
 
     /// Adds the tensors of one file. Where a name is taken already, the index decides.
@@ -428,7 +470,7 @@ impl Checkpoint {
     }
 
     /// The values of a tensor of this checkpoint.
-    pub(crate) fn values(&self, entry: &Entry) -> io::Result<Values<'_>> {
+    pub(crate) fn values<'a>(&'a self, entry: &'a Entry) -> io::Result<Values<'a>> {
         match (&entry.place, &self.sources[entry.info.file]) {
             (Place::Torch(tensor), _) => Ok(Values::Owned(tensor.read()?)),
             (Place::Range { start, end }, Source::Plain { bytes, file }) => Ok(Values::Shared {
@@ -436,7 +478,61 @@ impl Checkpoint {
                 file: file.as_ref(),
                 offset: *start as u64,
             }),
-            (Place::Range { .. }, Source::Torch) => Err(io::ErrorKind::InvalidInput.into()),
+            (
+                Place::Pieces {
+                    starts,
+                    length,
+                    total,
+                },
+                Source::Plain { bytes, file },
+            ) => Ok(Values::Pieces(Pieces {
+                bytes: bytes.clone(),
+                file: file.as_ref(),
+                starts,
+                length: *length,
+                total: *total,
+            })),
+            (Place::Range { .. } | Place::Pieces { .. }, Source::Torch) => {
+                Err(io::ErrorKind::InvalidInput.into())
+            }
+        }
+    }
+
+    /// The bytes of a tensor as the file has them, in the order that [`Self::tensor`] says: little-endian values, or
+    /// [`BlockType`](crate::BlockType)s row by row. Without a copy where the tensor is one part of a mapped file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TensorNotInShards`] for a name that is not there, [`Error::ReadTensor`]. A matrix that the file holds
+    /// transposed (Flax) is [`Error::WrongDtype`]: its values are only to be had through a load.
+    pub fn bytes(&self, name: &str) -> Result<Bytes, Error> {
+        let entry = self
+            .tensors
+            .get(name)
+            .ok_or_else(|| Error::TensorNotInShards {
+                name: shown(name),
+                file: shown(&self.chosen),
+            })?;
+        if entry.turned {
+            return Err(Error::WrongDtype {
+                name: shown(name),
+                dtype: entry.info.dtype,
+                wanted: "values in the order of the shape",
+            });
+        }
+        let read = |source| Error::ReadTensor {
+            name: shown(name),
+            source,
+        };
+        match self.values(entry).map_err(read)? {
+            Values::Shared { bytes, .. } => Ok(bytes),
+            values => {
+                let mut copy = Vec::new();
+                let total = usize::try_from(entry.info.bytes).unwrap_or(usize::MAX);
+                let all = convert::Input::of(&values);
+                let part = all.part(0, total, &mut copy).map_err(read)?;
+                Ok(Bytes::copy_from_slice(part))
+            }
         }
     }
 }
@@ -449,6 +545,25 @@ impl fmt::Debug for Checkpoint {
             .field("tensors", &self.tensors.len())
             .finish_non_exhaustive()
     }
+}
+
+/// Opens the formats that hold a model in one file and are not mistaken for others.
+fn open_whole(
+    file: &OpenFile,
+    name: &str,
+    content: Content,
+    index: usize,
+) -> Result<Option<(Vec<Entry>, Source, Format)>, Error> {
+    let plain = |bytes| Source::Plain { bytes, file: None };
+    if name.ends_with(".gguf") && !matches!(content, Content::Lfs | Content::Page) {
+        let (entries, bytes) = gguf::Gguf::open(file)?.entries(index)?;
+        return Ok(Some((entries, plain(bytes), Format::Gguf)));
+    }
+    if name.ends_with(".msgpack") && !matches!(content, Content::Lfs | Content::Page) {
+        let (entries, bytes) = flax::open(file, index)?;
+        return Ok(Some((entries, plain(bytes), Format::Flax)));
+    }
+    Ok(None)
 }
 
 /// A shard that is not there has its own message.

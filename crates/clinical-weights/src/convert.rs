@@ -12,8 +12,9 @@ use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
 use crate::Dtype;
-use crate::checkpoint::Values;
+use crate::checkpoint::{Pieces, Values};
 use crate::file::read_at;
+use crate::gguf::LARGEST;
 
 #[cfg(target_endian = "big")]
 compile_error!("checkpoints are little-endian, and this crate uses their values in place");
@@ -83,7 +84,8 @@ fn convert<T: Target>(
     let overflowed = AtomicU64::new(0);
     match layout {
         Layout::Same { elements } => {
-            let lane = elements.div_ceil(lanes).max(1);
+            // Between blocks, where the source has blocks; chunks end there by themselves.
+            let lane = elements.div_ceil(lanes).max(1).next_multiple_of(LARGEST);
             out.par_chunks_mut(lane)
                 .enumerate()
                 .try_for_each(|(number, out)| {
@@ -174,6 +176,7 @@ impl<T: Copy> Columns<T> {
 pub(crate) enum Input<'a> {
     Memory(&'a [u8]),
     File { file: &'a File, offset: u64 },
+    Pieces(&'a Pieces<'a>),
 }
 
 impl<'a> Input<'a> {
@@ -189,6 +192,7 @@ impl<'a> Input<'a> {
             },
             Values::Shared { bytes, .. } => Self::Memory(bytes),
             Values::Owned(bytes) => Self::Memory(bytes),
+            Values::Pieces(pieces) => Self::Pieces(pieces),
         }
     }
 
@@ -208,7 +212,39 @@ impl<'a> Input<'a> {
                 read_at(file, buffer, offset + start as u64)?;
                 Ok(buffer)
             }
+            Self::Pieces(pieces) => {
+                buffer.resize(length, 0);
+                pieces.read(start, buffer)?;
+                Ok(buffer)
+            }
         }
+    }
+}
+
+impl Pieces<'_> {
+    /// Fills `out` from the byte `start` of the tensor on.
+    fn read(&self, mut start: usize, mut out: &mut [u8]) -> io::Result<()> {
+        if start + out.len() > self.total {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        while !out.is_empty() {
+            let (piece, within) = (start / self.length, start % self.length);
+            let count = out.len().min(self.length - within);
+            let (part, rest) = out.split_at_mut(count);
+            let from = self.starts.get(piece).ok_or(io::ErrorKind::UnexpectedEof)? + within;
+            match self.file {
+                // Pages of the map stay untouched.
+                Some(file) => read_at(file, part, from as u64)?,
+                None => part.copy_from_slice(
+                    self.bytes
+                        .get(from..from + count)
+                        .ok_or(io::ErrorKind::UnexpectedEof)?,
+                ),
+            }
+            out = rest;
+            start += count;
+        }
+        Ok(())
     }
 }
 
@@ -227,8 +263,7 @@ impl Buffers {
         first: usize,
         out: &mut [T],
     ) -> io::Result<u64> {
-        let size = from.size();
-        let part = input.part(first * size, out.len() * size, &mut self.bytes)?;
+        let part = input.part(from.span(first), from.span(out.len()), &mut self.bytes)?;
         T::take(part, from, out, &mut self.floats)
     }
 }
@@ -294,6 +329,7 @@ fn decode(part: &[u8], from: Dtype, out: &mut [f32]) -> io::Result<()> {
                 *out = f64::from_le_bytes(*bytes) as f32;
             }
         }
+        Dtype::Block(block) => block.decode(part, out),
         Dtype::BF16 => {
             for (out, bytes) in out.iter_mut().zip(part.as_chunks().0) {
                 *out = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
@@ -326,14 +362,10 @@ pub(crate) fn equal(
     let mut floats = (vec![0.0; CHUNK], vec![0.0; CHUNK]);
     for start in (0..elements).step_by(CHUNK) {
         let count = CHUNK.min(elements - start);
-        let one = first.part(
-            start * first_type.size(),
-            count * first_type.size(),
-            &mut bytes.0,
-        )?;
+        let one = first.part(first_type.span(start), first_type.span(count), &mut bytes.0)?;
         let two = second.part(
-            start * second_type.size(),
-            count * second_type.size(),
+            second_type.span(start),
+            second_type.span(count),
             &mut bytes.1,
         )?;
         if first_type == second_type {

@@ -5,11 +5,11 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::file::{Content, HEAD, Root};
+use crate::file::{Content, HEAD, Root, head};
 use crate::limits::{MAX_DIRECTORY_ENTRIES, MAX_JSON_BYTES, MAX_SHARDS};
-use crate::{Checkpoint, Error};
+use crate::{Checkpoint, Error, Gguf};
 
-/// An existing directory with the files of a model, as published.
+/// An existing directory with the files of a model, as published; or one GGUF file, which is a whole model.
 ///
 /// Opening it reads the names only. [`Self::weights`] opens the weights.
 #[derive(Debug, Clone)]
@@ -19,7 +19,7 @@ pub struct CheckpointDir {
 }
 
 impl CheckpointDir {
-    /// Looks into a directory.
+    /// Looks into a directory. The path of a file that ends in `.gguf` stands for that file alone, whatever is beside it.
     ///
     /// # Errors
     ///
@@ -34,6 +34,12 @@ impl CheckpointDir {
     ///
     /// Those of [`Self::open`].
     pub fn open_with(path: &Path, allow_links: bool) -> Result<Self, Error> {
+        if let Some((folder, name)) = gguf_file(path) {
+            return Ok(Self {
+                root: Root::open(folder, allow_links)?,
+                names: vec![name.to_owned()],
+            });
+        }
         let root = Root::open(path, allow_links)?;
         let unreadable = |source| Error::unreadable(path, source);
         let mut names = Vec::new();
@@ -98,26 +104,82 @@ impl CheckpointDir {
         serde_json::from_slice(content).map_err(|source| Error::Json { path, source })
     }
 
-    /// Reads `config.json` and checks that it describes one of the `expected` model types (`"llama"`, `"t5"`, ...).
+    /// Reads `config.json` and checks that it describes one of the `expected` model types (`"llama"`, `"t5"`, ...). Where
+    /// the weights are a GGUF file its metadata takes the place of `config.json`, which beside such a file is often a
+    /// stub.
     ///
     /// # Errors
     ///
-    /// Those of [`Self::read_json`] and [`Error::ModelType`].
+    /// Those of [`Self::read_json`] and [`Self::gguf`], and [`Error::ModelType`].
     pub fn config(&self, expected: &[&str]) -> Result<Value, Error> {
-        let config: Value = self.read_json("config.json")?;
+        let config: Value = match self.gguf()? {
+            Some(file) => file.config()?,
+            None => self.read_json("config.json")?,
+        };
         expect_model_type(&config, expected)?;
         Ok(config)
+    }
+
+    /// The GGUF file, if [`Self::weights`] would take the weights from one. It holds the configuration and the tokenizer
+    /// as well.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SeveralGguf`], [`Error::GgufPart`], and everything that can be wrong with a GGUF file.
+    pub fn gguf(&self) -> Result<Option<Gguf>, Error> {
+        let choices = self.choices()?;
+        let Some(chosen) = choices.first() else {
+            return Ok(None);
+        };
+        if !matches!(chosen.files, Files::Gguf) {
+            return Ok(None);
+        }
+        self.only_gguf()?;
+        let file = self.root.open_file(&chosen.name)?;
+        let content = Content::of(&head(&file)?);
+        if matches!(content, Content::Lfs | Content::Page)
+            && let Some(error) = content.refuse(&file.path, "GGUF")
+        {
+            return Err(error);
+        }
+        let file = Gguf::open(&file)?;
+        match file.number("split.count") {
+            None | Some(0 | 1) => Ok(Some(file)),
+            Some(_) => Err(Error::GgufPart {
+                path: file.path().to_owned(),
+            }),
+        }
+    }
+
+    /// Several GGUF files are several models.
+    fn only_gguf(&self) -> Result<(), Error> {
+        let mut names = self.names.iter().filter(|name| is_gguf(name));
+        let list: Vec<String> = names
+            .by_ref()
+            .take(3)
+            .map(|name| crate::error::shown(name))
+            .collect();
+        if list.len() < 2 {
+            return Ok(());
+        }
+        let more = if names.next().is_some() { ", ..." } else { "" };
+        Err(Error::SeveralGguf {
+            path: self.root.path.clone(),
+            names: format!("{}{more}", list.join(", ")),
+        })
     }
 
     /// Opens the weights: reads headers, no values.
     ///
     /// The first of these that is there counts, as in Python `transformers`: `model.safetensors`,
     /// `model.safetensors.index.json`, `pytorch_model.bin`, `pytorch_model.bin.index.json`; then a complete set of
-    /// shards (`model-00001-of-00003.safetensors`, ...) whose index is missing.
+    /// shards (`model-00001-of-00003.safetensors`, ...) whose index is missing, then `flax_model.msgpack`, then a file
+    /// `*.gguf`.
     ///
     /// # Errors
     ///
-    /// [`Error::NoWeights`], and everything that can be wrong with an index or a weight file.
+    /// [`Error::NoWeights`], and everything that can be wrong with an index or a weight file; [`Error::SeveralGguf`] and
+    /// [`Error::GgufPart`] where only GGUF files are there.
     pub fn weights(&self) -> Result<Checkpoint, Error> {
         let choices = self.choices()?;
         let Some((chosen, others)) = choices.split_first() else {
@@ -129,6 +191,11 @@ impl CheckpointDir {
         let others = others.iter().map(|choice| choice.name.clone()).collect();
         match &chosen.files {
             Files::One => Checkpoint::single(&self.root, &chosen.name, others),
+            Files::Gguf => {
+                // Says what is wrong with several files or with parts.
+                self.gguf()?;
+                Checkpoint::single(&self.root, &chosen.name, others)
+            }
             Files::Index => Checkpoint::indexed(&self.root, &chosen.name, others),
             Files::Shards(names) => Checkpoint::shards(&self.root, names, &chosen.name, others),
         }
@@ -156,6 +223,13 @@ impl CheckpointDir {
         }
         // Shards without an index come after everything that says what it is.
         choices.sort_by_key(|choice| matches!(choice.files, Files::Shards(_)));
+        let whole = |name: &String, files| Choice {
+            name: name.clone(),
+            files,
+        };
+        let named = |wanted: fn(&str) -> bool| self.names.iter().filter(move |name| wanted(name));
+        choices.extend(named(|name| name == "flax_model.msgpack").map(|n| whole(n, Files::One)));
+        choices.extend(named(is_gguf).map(|name| whole(name, Files::Gguf)));
         Ok(choices)
     }
 
@@ -220,6 +294,20 @@ impl CheckpointDir {
     }
 }
 
+fn is_gguf(name: &str) -> bool {
+    name.len() > ".gguf".len() && name.ends_with(".gguf")
+}
+
+/// The folder and the name of a path to a GGUF file.
+fn gguf_file(path: &Path) -> Option<(&Path, &str)> {
+    let name = path.file_name()?.to_str().filter(|name| is_gguf(name))?;
+    let folder = match path.parent()? {
+        here if here.as_os_str().is_empty() => Path::new("."),
+        folder => folder,
+    };
+    path.is_file().then_some((folder, name))
+}
+
 struct Choice {
     name: String,
     files: Files,
@@ -227,6 +315,7 @@ struct Choice {
 
 enum Files {
     One,
+    Gguf,
     Index,
     Shards(Vec<String>),
 }

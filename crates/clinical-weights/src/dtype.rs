@@ -2,13 +2,16 @@
 
 use std::fmt;
 
+use crate::BlockType;
+
 /// The type of a tensor's elements in a checkpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 #[non_exhaustive]
 pub enum Dtype {
     /// 64-bit floating point.
     F64,
     /// 32-bit floating point.
+    #[default]
     F32,
     /// IEEE half precision.
     F16,
@@ -32,6 +35,8 @@ pub enum Dtype {
     U8,
     /// One byte per truth value.
     Bool,
+    /// Quantised values of a GGUF file.
+    Block(BlockType),
     /// A type that this crate lists but does not load, such as the 8-bit floats.
     Other(&'static str),
 }
@@ -54,11 +59,13 @@ impl Dtype {
             Self::U16 => "U16",
             Self::U8 => "U8",
             Self::Bool => "BOOL",
+            Self::Block(block) => block.name(),
             Self::Other(name) => name,
         }
     }
 
-    /// Bytes of one element; 0 for [`Self::Other`], whose size this crate does not need.
+    /// Bytes of one element; 0 for [`Self::Block`], whose elements have no bytes of their own, and for [`Self::Other`],
+    /// whose size this crate does not need.
     #[must_use]
     pub fn size(self) -> usize {
         match self {
@@ -66,14 +73,17 @@ impl Dtype {
             Self::F32 | Self::I32 | Self::U32 => 4,
             Self::F16 | Self::BF16 | Self::I16 | Self::U16 => 2,
             Self::I8 | Self::U8 | Self::Bool => 1,
-            Self::Other(_) => 0,
+            Self::Block(_) | Self::Other(_) => 0,
         }
     }
 
     /// Whether weights of this type can be loaded into a floating point parameter.
     #[must_use]
     pub fn is_float(self) -> bool {
-        matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::BF16)
+        matches!(
+            self,
+            Self::F64 | Self::F32 | Self::F16 | Self::BF16 | Self::Block(_)
+        )
     }
 
     /// Whether values of this type can be loaded into an integer parameter.
@@ -90,6 +100,14 @@ impl Dtype {
                 | Self::U16
                 | Self::U8
         )
+    }
+
+    /// The bytes of this many elements, which are whole blocks where there are blocks.
+    pub(crate) fn span(self, elements: usize) -> usize {
+        match self {
+            Self::Block(block) => elements / block.values() * block.bytes(),
+            other => elements * other.size(),
+        }
     }
 
     pub(crate) fn from_safetensors(dtype: safetensors::Dtype) -> Self {

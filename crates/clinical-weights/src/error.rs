@@ -42,8 +42,8 @@ pub enum Error {
     },
     /// No file in the directory holds weights that this crate reads.
     #[error(
-        "{} has no model.safetensors or pytorch_model.bin, single or sharded ({found}): convert the model to one of them \
-         with `save_pretrained` of Python transformers",
+        "{} has no model.safetensors or pytorch_model.bin, single or sharded, no flax_model.msgpack and no .gguf ({found}): \
+         convert the model to one of them with `save_pretrained` of Python transformers",
         path.display()
     )]
     NoWeights {
@@ -249,6 +249,16 @@ pub enum Error {
         /// The tensor.
         name: String,
     },
+    /// A tensor's bytes cannot be what its shape and type say.
+    #[error("{} has a tensor {name} that cannot be right ({detail}): it is damaged or hostile", path.display())]
+    TensorBytesOf {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// A tensor's bytes are not what its shape and type need.
     #[error("{} gives a tensor bytes that do not fit its shape and type: it is damaged or hostile", path.display())]
     TensorBytes {
@@ -308,6 +318,67 @@ pub enum Error {
         name: String,
         /// What the system or the reader said.
         source: io::Error,
+    },
+
+    // --- GGUF and Flax -------------------------------------------------------------------------------------------
+    /// The file is not built as GGUF files are.
+    #[error("{} is not a valid GGUF file ({detail}): download it again", path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A key of the metadata is missing or cannot be used.
+    #[error(
+        "the metadata {key} of the GGUF file {problem}: convert the model again with a current llama.cpp"
+    )]
+    GgufMetadata {
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The file holds another kind of model.
+    #[error("{} holds a model of the architecture {found}: GGUF files of llama and bert are read", path.display())]
+    GgufArchitecture {
+        /// The file.
+        path: PathBuf,
+        /// What `general.architecture` says.
+        found: String,
+    },
+    /// A tensor has a quantised type that is not read.
+    #[error(
+        "the tensor {name} of the GGUF file has the type {}, which is not read: use a file in Q2_K to Q8_0, F16 or F32",
+        crate::gguf::unread_type(*kind)
+    )]
+    GgufType {
+        /// The tensor.
+        name: String,
+        /// The number of its type.
+        kind: u32,
+    },
+    /// The model was split into several GGUF files.
+    #[error("{} is one part of a model: put the parts together with llama-gguf-split --merge", path.display())]
+    GgufPart {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A directory has several GGUF files, each a whole model.
+    #[error("{} has several GGUF files ({names}): give the path of the one to open", path.display())]
+    SeveralGguf {
+        /// The directory.
+        path: PathBuf,
+        /// The first of them.
+        names: String,
+    },
+    /// The file is not built as Flax files are.
+    #[error("{} is not a valid Flax file ({detail}): download it again", path.display())]
+    Flax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
     },
 
     // --- model and checkpoint together ---------------------------------------------------------------------------
@@ -397,6 +468,14 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What the system said.
+        detail: String,
+    },
+    /// A file in Burn's own format does not fit the module.
+    #[error("{} does not fit the module ({detail}): write it again with this version, or load the published directory", path.display())]
+    Burnpack {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
         detail: String,
     },
     /// A parameter has a type that safetensors or this crate cannot write.

@@ -194,10 +194,7 @@ impl Content {
             Self::Lfs => Some(Error::LfsPointer { path }),
             Self::Page => Some(Error::WebPage { path }),
             Self::Text => Some(wrong(path, "text")),
-            Self::Gguf => Some(Error::UnsupportedFormat {
-                path,
-                format: "GGUF",
-            }),
+            Self::Gguf => Some(wrong(path, "GGUF")),
             Self::Tar => Some(Error::UnsupportedFormat {
                 path,
                 format: "PyTorch tar (before 0.1.10)",

@@ -84,10 +84,13 @@ impl Inspection {
     /// [`CheckpointDir::read_json`].
     pub fn of(dir: impl AsRef<Path>) -> Result<Self, Error> {
         let dir = CheckpointDir::open(dir)?;
-        let config = dir
-            .has("config.json")
-            .then(|| dir.read_json("config.json"))
-            .transpose()?;
+        let config = match dir.gguf()? {
+            Some(file) => Some(file.config()?),
+            None => dir
+                .has("config.json")
+                .then(|| dir.read_json("config.json"))
+                .transpose()?,
+        };
         let weights = dir.weights()?;
         Ok(Self {
             path: dir.path().to_owned(),

@@ -6,6 +6,8 @@ mod directory;
 mod dtype;
 mod error;
 mod file;
+mod flax;
+mod gguf;
 mod index;
 mod inspect;
 mod key_map;
@@ -19,6 +21,7 @@ mod plan;
 mod report;
 mod safetensors_file;
 mod save;
+mod save_directory;
 mod slots;
 mod torch_file;
 
@@ -26,9 +29,13 @@ pub use checkpoint::{Checkpoint, Format, TensorInfo, WeightBytes, WeightFile};
 pub use directory::{CheckpointDir, expect_model_type};
 pub use dtype::Dtype;
 pub use error::Error;
+pub use gguf::{BlockType, Gguf, GgufVocabulary};
 pub use inspect::Inspection;
 pub use key_map::KeyMap;
 pub use load::{FromCheckpoint, load, load_bytes, load_from, plan};
 pub use options::{LinearLayout, LoadOptions, Precision, Progress};
 pub use report::{Alias, LoadReport, Mismatched, Missing, Unexpected};
 pub use save::{save_module, save_safetensors};
+pub use save_directory::{
+    SaveOptions, load_burnpack, replace_directory, save_burnpack, save_model_files, save_pretrained,
+};

@@ -23,6 +23,18 @@ pub const MAX_SAFETENSORS_HEADER: u64 = 25_000_000;
 /// Largest `data.pkl` of a PyTorch file: 100 MiB, the limit of `pytorch-reader`.
 pub const MAX_PICKLE_BYTES: u64 = 100 << 20;
 
+/// Most keys in the metadata of a GGUF file; published ones have about fifty.
+pub const MAX_GGUF_KEYS: usize = 65_536;
+
+/// Longest key or name in a GGUF file, as the format has it.
+pub const MAX_GGUF_KEY_BYTES: usize = 65_535;
+
+/// Largest alignment of tensors in a GGUF file; published ones have 32 or 64.
+pub const MAX_GGUF_ALIGNMENT: u64 = 1 << 20;
+
+/// Deepest nesting of a Flax file; published ones have about ten levels.
+pub const MAX_FLAX_DEPTH: usize = 64;
+
 /// Longest tensor name. PyTorch sets no limit; the longest published ones have about 100 bytes.
 pub const MAX_NAME_BYTES: usize = 1024;
 

@@ -173,13 +173,16 @@ impl<'c> Loader<'c> {
             return Err(std::io::ErrorKind::InvalidInput.into());
         };
         let from = step.entry.info.dtype;
-        let view = step.transposed && self.options.linear_layout == LinearLayout::OutputMajor;
+        // A file that holds the module's own order needs neither a transposition nor a view.
+        let turned = step.entry.turned;
+        let transposed = step.transposed != turned;
+        let view = transposed && !turned && self.options.linear_layout == LinearLayout::OutputMajor;
         // The shape in memory before the view.
         let mut stored = shape.to_vec();
         if view {
             stored.reverse();
         }
-        let keep = convert::is_same(from, dtype) && (!step.transposed || view);
+        let keep = convert::is_same(from, dtype) && (!transposed || view);
         let data = match values {
             Values::Owned(bytes) if keep => {
                 tensor_data(Bytes::from_bytes_vec(bytes), &stored, dtype)?
@@ -194,7 +197,7 @@ impl<'c> Loader<'c> {
                 tensor_data(Bytes::from_shared(bytes, property), &stored, dtype)?
             }
             values => {
-                let layout = if step.transposed && !view {
+                let layout = if transposed && !view {
                     // `[d_input, d_output]` in the module: the file has the rows of the other.
                     Layout::Transposed {
                         rows: shape[1],

@@ -73,6 +73,7 @@ pub(crate) fn entries(path: &Path, bytes: &[u8], file: usize) -> Result<Vec<Entr
                 bytes: (info.data_offsets.1 - info.data_offsets.0) as u64,
                 file,
             },
+            turned: false,
         })
         .collect())
 }

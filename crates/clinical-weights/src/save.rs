@@ -31,6 +31,32 @@ pub fn save_safetensors<M: FromCheckpoint>(model: &M, path: impl AsRef<Path>) ->
 ///
 /// Those of [`save_safetensors`].
 pub fn save_module<M: Module>(model: &M, keys: &KeyMap, path: &Path) -> Result<(), Error> {
+    let tensors = collect(model, keys)?;
+    let name = path
+        .file_name()
+        .ok_or_else(|| failed(path, &"it has no file name"))?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{}.part", std::process::id()));
+    let part = path.with_file_name(hidden);
+    let written = write(&part, tensors)
+        .and_then(|()| fs::rename(&part, path).map_err(|error| failed(path, &error)));
+    if written.is_err() {
+        // Nothing can be done if this fails too.
+        let _ = fs::remove_file(&part);
+    }
+    written
+}
+
+pub(crate) fn failed(path: &Path, detail: &dyn std::fmt::Display) -> Error {
+    Error::Write {
+        path: path.to_owned(),
+        detail: detail.to_string(),
+    }
+}
+
+/// All parameters of a module in the spelling of checkpoints; values are fetched when they are written.
+pub(crate) fn collect<M: Module>(model: &M, keys: &KeyMap) -> Result<Vec<Saved>, Error> {
     keys.check()?;
     let mut collector = Collector {
         position: Position::default(),
@@ -38,10 +64,14 @@ pub fn save_module<M: Module>(model: &M, keys: &KeyMap, path: &Path) -> Result<(
         tensors: Vec::new(),
     };
     model.visit(&mut collector);
-    let mut tensors = collector.tensors;
-    for tensor in &tensors {
+    for tensor in &collector.tensors {
         safetensors_dtype(tensor)?;
     }
+    Ok(collector.tensors)
+}
+
+/// Writes one file.
+pub(crate) fn write(path: &Path, mut tensors: Vec<Saved>) -> Result<(), Error> {
     // Larger elements first, as the format's own writer does: every tensor is then aligned.
     tensors.sort_by(|a, b| {
         b.dtype
@@ -49,73 +79,73 @@ pub fn save_module<M: Module>(model: &M, keys: &KeyMap, path: &Path) -> Result<(
             .cmp(&a.dtype.size())
             .then(a.name.cmp(&b.name))
     });
-
-    let failed = |detail: String| Error::Write {
-        path: path.to_owned(),
-        detail,
-    };
-    let name = path
-        .file_name()
-        .ok_or_else(|| failed("it has no file name".to_owned()))?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(hidden);
-    let written = write(&part, &tensors)
-        .and_then(|()| fs::rename(&part, path).map_err(|error| error.to_string()));
-    written.map_err(|detail| {
-        // Nothing can be done if this fails too.
-        let _ = fs::remove_file(&part);
-        failed(detail)
-    })
-}
-
-fn write(path: &Path, tensors: &[Saved]) -> Result<(), String> {
-    let text = |error: std::io::Error| error.to_string();
     let mut end = 0;
     let infos = tensors
         .iter()
         .map(|tensor| {
-            let dtype = safetensors_dtype(tensor).map_err(|error| error.to_string())?;
             let start = end;
-            end += tensor.shape.iter().product::<usize>() * tensor.dtype.size();
+            end += tensor.bytes() as usize;
             let info = TensorInfo {
-                dtype,
+                dtype: safetensors_dtype(tensor)?,
                 shape: tensor.shape.clone(),
                 data_offsets: (start, end),
             };
             Ok((tensor.name.clone(), info))
         })
-        .collect::<Result<Vec<_>, String>>()?;
+        .collect::<Result<Vec<_>, Error>>()?;
     // Python's transformers insists on this entry.
     let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let metadata = Metadata::new(Some(format), infos.clone()).map_err(|error| error.to_string())?;
-    let mut header = serde_json::to_vec(&metadata).map_err(|error| error.to_string())?;
+    let metadata =
+        Metadata::new(Some(format), infos.clone()).map_err(|error| failed(path, &error))?;
+    let mut header = serde_json::to_vec(&metadata).map_err(|error| failed(path, &error))?;
     header.resize(header.len().next_multiple_of(8), b' ');
 
-    let mut out = BufWriter::with_capacity(1 << 20, File::create(path).map_err(text)?);
-    out.write_all(&(header.len() as u64).to_le_bytes())
-        .map_err(text)?;
-    out.write_all(&header).map_err(text)?;
+    let failed = |error: &dyn std::fmt::Display| failed(path, error);
+    let file = File::create(path).map_err(|error| failed(&error))?;
+    let mut out = BufWriter::with_capacity(1 << 20, file);
+    let mut put = |bytes: &[u8]| out.write_all(bytes).map_err(|error| failed(&error));
+    put(&(header.len() as u64).to_le_bytes())?;
+    put(&header)?;
     for (tensor, (_, info)) in tensors.iter().zip(infos) {
-        let data = (tensor.read)()?;
-        let expected = info.data_offsets.1 - info.data_offsets.0;
-        if data.bytes().len() != expected {
-            return Err(format!("{} has an unexpected number of bytes", tensor.name));
+        let data = (tensor.read)().map_err(|error| failed(&error))?;
+        if data.bytes().len() != info.data_offsets.1 - info.data_offsets.0 {
+            let name = crate::error::shown(&tensor.name);
+            return Err(failed(&format!("{name} has an unexpected number of bytes")));
         }
-        out.write_all(data.bytes()).map_err(text)?;
+        put(data.bytes())?;
     }
-    let file = out.into_inner().map_err(|error| error.to_string())?;
-    file.sync_all().map_err(text)
+    let file = out.into_inner().map_err(|error| failed(&error))?;
+    file.sync_all().map_err(|error| failed(&error))
 }
 
 /// One parameter, whose values are fetched when they are written.
-struct Saved {
+pub(crate) struct Saved {
     name: String,
     dtype: DType,
     /// As checkpoints have it.
     shape: Vec<usize>,
     read: Box<dyn Fn() -> Result<TensorData, String>>,
+}
+
+impl Saved {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        let elements: usize = self.shape.iter().product();
+        elements as u64 * self.dtype.size() as u64
+    }
+
+    /// The name that `transformers` has for a float type.
+    pub(crate) fn torch_dtype(&self) -> Option<&'static str> {
+        match self.dtype {
+            DType::F32 => Some("float32"),
+            DType::F16 => Some("float16"),
+            DType::BF16 => Some("bfloat16"),
+            _ => None,
+        }
+    }
 }
 
 fn safetensors_dtype(tensor: &Saved) -> Result<Dtype, Error> {

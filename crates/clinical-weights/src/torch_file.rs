@@ -27,6 +27,7 @@ pub(crate) fn entries(
                 file: index,
             },
             place: Place::Torch(tensor),
+            turned: false,
         })
         .collect())
 }

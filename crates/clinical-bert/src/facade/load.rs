@@ -7,7 +7,7 @@ use clinical_tokenizer::{LowerCase, Note, OpenOptions, Tokenizer};
 use clinical_weights::{Checkpoint, CheckpointDir, FromCheckpoint, LoadOptions, LoadReport};
 
 use super::text::Text;
-use super::{BertModel, ClinicalBert, Head};
+use super::{BertModel, ClinicalBert, Head, gguf};
 use crate::Error;
 use crate::config::BertConfig;
 use crate::heads::{
@@ -94,7 +94,8 @@ impl ClinicalBert {
         Self::load_with(dir, options, &BertOptions::default())
     }
 
-    /// Opens a Hugging Face directory as it was published.
+    /// Opens a Hugging Face directory as it was published, or a GGUF file with its own configuration and tokenizer (the
+    /// path of the file, or of a directory with one and no other weights).
     ///
     /// # Errors
     ///
@@ -111,7 +112,12 @@ impl ClinicalBert {
             });
         }
         let dir = CheckpointDir::open_with(dir.as_ref(), options.allow_links)?;
-        let config = BertConfig::from_value(dir.read_json("config.json")?)?;
+        let file = dir.gguf()?;
+        let config = match &file {
+            Some(file) => file.config()?,
+            None => dir.read_json("config.json")?,
+        };
+        let config = BertConfig::from_value(config)?;
         if config.max_length() <= Text::AROUND {
             return Err(Error::NoRoom {
                 limit: config.max_length(),
@@ -124,7 +130,10 @@ impl ClinicalBert {
             None => detect(&config, &checkpoint),
         };
         let tokenizer = OpenOptions::new().with_lower_case(own.lower_case);
-        let tokenizer = Tokenizer::from_dir_with(dir.path(), &tokenizer)?;
+        let tokenizer = match file {
+            Some(file) => gguf::tokenizer(file.vocabulary()?, &tokenizer)?,
+            None => Tokenizer::from_dir_with(dir.path(), &tokenizer)?,
+        };
         let text = Text::new(tokenizer, config.family)?;
         let (labels, model, mut report) = build(&config, head, &checkpoint, options, own, true)?;
         let corrections = text.tokenizer.corrections(config.vocab_size);

@@ -3,6 +3,7 @@
 mod class;
 mod engine;
 mod slow;
+mod vocabulary;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::options::{OpenOptions, Prefer};
 use crate::resolution::{Note, Resolution, TokenizerKind};
 use crate::sentencepiece::{Family, SentencePieceModel, SentencePieceOptions};
 use crate::tokenizer::{Inner, SpecialIds, Tokenizer};
+use crate::vocabulary::Vocabulary;
 
 /// The tokenizer files that are known, and the order in which `transformers` takes them.
 const FAST: [&str; 5] = [
@@ -188,6 +190,12 @@ pub(crate) fn model(
         None,
         &OpenOptions::default(),
     ))
+}
+
+/// Makes a tokenizer from the parts that another container holds.
+pub(crate) fn vocabulary(vocabulary: &Vocabulary, options: &OpenOptions) -> Result<Tokenizer> {
+    let (opened, config) = vocabulary::open(vocabulary, options)?;
+    Ok(finish(opened, "(vocabulary)", config, None, options))
 }
 
 /// Puts the tokenizer together.

@@ -3,12 +3,15 @@
 mod arbitrary;
 mod files;
 mod fit;
+mod flax;
 mod formats;
+mod gguf;
 mod hostile;
 #[path = "../../../../tests/files/memory.rs"]
 mod memory;
 mod model;
 mod saving;
+mod torch;
 
 #[global_allocator]
 static ALLOCATOR: memory::Counting = memory::Counting;

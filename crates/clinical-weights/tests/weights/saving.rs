@@ -1,7 +1,8 @@
 //! What is written can be read again, here and in Python.
 
 use clinical_weights::{
-    CheckpointDir, Error, LinearLayout, LoadOptions, Precision, load, save_safetensors,
+    CheckpointDir, Error, LinearLayout, LoadOptions, Precision, SaveOptions, load, load_burnpack,
+    replace_directory, save_burnpack, save_pretrained, save_safetensors,
 };
 
 use crate::files::directory;
@@ -87,4 +88,141 @@ fn a_failed_save_leaves_the_old_file() {
         std::fs::read(dir.path().join("model.safetensors")).unwrap(),
         b"old"
     );
+}
+
+/// The names in a directory, sorted.
+fn names(dir: &std::path::Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn loaded() -> Tiny {
+    let mut model = Tiny::new(false);
+    load(&mut model, data("bin_f32"), &LoadOptions::new()).unwrap();
+    model
+}
+
+const CONFIG: &str = r#"{"model_type": "t5", "d_model": 4}"#;
+
+#[test]
+fn a_directory_is_written_in_one_file_or_in_shards() {
+    let parent = directory(&[]);
+    let dir = parent.path().join("model");
+    let model = loaded();
+    let all = expected("f32");
+    let read = || {
+        let mut again = Tiny::new(false);
+        load(&mut again, &dir, &LoadOptions::new()).unwrap();
+        assert_eq!(values(&again), all);
+    };
+    save_pretrained(&model, CONFIG, &dir, &SaveOptions::new()).unwrap();
+    assert_eq!(names(&dir), ["config.json", "model.safetensors"]);
+    read();
+    let config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(dir.join("config.json")).unwrap()).unwrap();
+    assert_eq!(config["torch_dtype"], "float32");
+    assert_eq!(config["d_model"], 4);
+
+    // 150 bytes: the tables need a file of their own each.
+    std::fs::write(dir.join("tokenizer.json"), "{}").unwrap();
+    let small = SaveOptions::new().with_max_shard_bytes(150);
+    save_pretrained(&model, CONFIG, &dir, &small).unwrap();
+    let found = names(&dir);
+    let shards: Vec<&String> = found
+        .iter()
+        .filter(|name| name.starts_with("model-"))
+        .collect();
+    assert!(shards.len() > 3, "{found:?}");
+    assert!(shards[0].ends_with(&format!("-of-{:05}.safetensors", shards.len())));
+    assert!(found.contains(&"model.safetensors.index.json".to_owned()));
+    // What would be taken for these weights is gone, what else was there is not.
+    assert!(!found.contains(&"model.safetensors".to_owned()));
+    assert!(found.contains(&"tokenizer.json".to_owned()));
+    let index = dir.join("model.safetensors.index.json");
+    let index: serde_json::Value = serde_json::from_slice(&std::fs::read(index).unwrap()).unwrap();
+    assert_eq!(index["weight_map"].as_object().unwrap().len(), 10);
+    let bytes: usize = all.values().map(|values| values.len() * 4).sum();
+    assert_eq!(index["metadata"]["total_size"], bytes);
+    read();
+
+    save_pretrained(&model, CONFIG, &dir, &SaveOptions::new()).unwrap();
+    assert_eq!(
+        names(&dir),
+        ["config.json", "model.safetensors", "tokenizer.json"]
+    );
+    read();
+    assert_eq!(names(parent.path()), ["model"], "nothing is left beside it");
+}
+
+#[test]
+fn a_failed_save_changes_nothing() {
+    let parent = directory(&[]);
+    let dir = parent.path().join("model");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("model.safetensors"), "old").unwrap();
+    let error = save_pretrained(&loaded(), "{", &dir, &SaveOptions::new()).unwrap_err();
+    assert!(matches!(error, Error::Json { .. }), "{error}");
+    let stop = || Error::UnknownPrecision {
+        name: "any".to_owned(),
+    };
+    let error = replace_directory(&dir, |part| {
+        std::fs::write(part.join("model.safetensors"), "new").unwrap();
+        Err(stop())
+    });
+    assert!(matches!(error, Err(Error::UnknownPrecision { .. })));
+    assert_eq!(
+        std::fs::read(dir.join("model.safetensors")).unwrap(),
+        b"old"
+    );
+    assert_eq!(names(parent.path()), ["model"]);
+    let nowhere = parent.path().join("missing/model");
+    assert!(matches!(
+        save_pretrained(
+            &loaded(),
+            "{}",
+            parent.path().join("model/model.safetensors/x"),
+            &SaveOptions::new()
+        ),
+        Err(Error::Write { .. })
+    ));
+    // Folders above it are made.
+    save_pretrained(&loaded(), "{}", &nowhere, &SaveOptions::new()).unwrap();
+}
+
+#[test]
+fn burns_own_format_reads_back() {
+    let dir = directory(&[]);
+    let path = dir.path().join("model.bpk");
+    for layout in [LinearLayout::InputMajor, LinearLayout::OutputMajor] {
+        let mut model = Tiny::new(false);
+        let options = LoadOptions::new().with_linear_layout(layout);
+        load(&mut model, data("bin_f32"), &options).unwrap();
+        save_burnpack(&model, &path).unwrap();
+        let mut again = Tiny::new(false);
+        load_burnpack(&mut again, &path).unwrap();
+        assert_eq!(values(&again), expected("f32"));
+    }
+    // Another shape, and a file that is none.
+    let mut other = Tiny::sized(false, 8, &clinical_kernels::cpu());
+    let before = values(&other);
+    assert!(matches!(
+        load_burnpack(&mut other, &path),
+        Err(Error::Burnpack { .. })
+    ));
+    assert_eq!(values(&other), before);
+    let bytes = std::fs::read(&path).unwrap();
+    for cut in [0, 5, 20, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(&path, &bytes[..cut]).unwrap();
+        assert!(
+            matches!(
+                load_burnpack(&mut other, &path),
+                Err(Error::Burnpack { .. })
+            ),
+            "cut at {cut}"
+        );
+    }
 }

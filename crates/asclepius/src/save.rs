@@ -1,0 +1,45 @@
+//! Writing a model where `transformers` finds it, and another vocabulary for one that is there.
+
+use std::path::Path;
+
+use clinical_weights::{SaveOptions, replace_directory, save_model_files};
+
+use crate::{Asclepius, Error, Result};
+
+impl Asclepius {
+    /// Writes the model as a Hugging Face directory that this crate and Python's `transformers` open: `config.json`,
+    /// weights in the type that they have in memory, tokenizer files. The ids of special tokens in `config.json` are the
+    /// tokenizer's, which Asclepius-7B's are not. An error leaves what was there before; see
+    /// [`clinical_weights::save_pretrained`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Weights`], [`Error::Tokenizer`].
+    pub fn save(&self, dir: impl AsRef<Path>, options: &SaveOptions) -> Result<()> {
+        let mut config = self.model.config().clone();
+        let special = self.tokenizer.special();
+        // A token that has lost its row is none of the model's any more.
+        let rows = config.vocab_size;
+        let id = |id: Option<u32>| id.filter(|&id| (id as usize) < rows).map(i64::from);
+        config.bos_token_id = id(special.bos);
+        config.pad_token_id = id(special.pad);
+        config.eos_token_id = special
+            .eos
+            .iter()
+            .filter_map(|&end| id(Some(end)))
+            .collect();
+        replace_directory(dir, |part| {
+            save_model_files(&self.model, &config.to_json(), part, options)?;
+            self.tokenizer.save(part).map_err(Error::from)
+        })
+    }
+
+    /// Gives the embedding table and the output projection `rows` rows: [`clinical_llama::Llama::resize_embeddings`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a number that no vocabulary has; the model is unchanged.
+    pub fn resize_embeddings(&mut self, rows: usize) -> Result<()> {
+        Ok(self.model.resize_embeddings(rows)?)
+    }
+}

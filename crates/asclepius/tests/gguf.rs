@@ -1,0 +1,154 @@
+//! GGUF files through the facade: the ids of `sentencepiece` and `tokenizers`, the logits of `transformers`
+//! (`scripts/make_gguf_fixtures.py`), and SmolLM2 as a GGUF file against its converted directory (`scripts/get_assets`).
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use asclepius::{AnswerOptions, Asclepius};
+use clinical_weights::{LoadOptions, Precision};
+use serde_json::Value;
+
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/gguf")
+}
+
+fn rows<T: serde::de::DeserializeOwned>(value: &Value) -> Vec<Vec<T>> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+/// Logits of the token after a row.
+fn logits(model: &Asclepius, row: &[u32]) -> Vec<f32> {
+    let all = model.model().forward(&[row]).unwrap();
+    let last = all.narrow(1, row.len() - 1, 1);
+    last.into_data().iter::<f32>().collect()
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, |worst, next| {
+            if next > worst || next.is_nan() {
+                next
+            } else {
+                worst
+            }
+        })
+}
+
+#[test]
+fn ids_and_logits_are_those_of_the_reference() {
+    let expected: Value =
+        serde_json::from_slice(&std::fs::read(data().join("expected.json")).unwrap()).unwrap();
+    for (name, end) in [("sentencepiece", "</s>"), ("byte_level", "<|end_of_text|>")] {
+        let path = data().join(format!("{name}.gguf"));
+        let model = Asclepius::load(&path, &LoadOptions::default()).unwrap();
+        let expected = &expected[name];
+        let texts: Vec<String> = serde_json::from_value(expected["texts"].clone()).unwrap();
+        let ids = rows::<u32>(&expected["ids"]);
+        assert_eq!(texts.len(), ids.len());
+        for (text, ids) in texts.iter().zip(&ids) {
+            let found = model.tokenizer().encode(text, true).unwrap().into_ids();
+            assert_eq!(found, *ids, "{name}: {text:?}");
+            let back = model.tokenizer().decode(ids, true).unwrap();
+            // SentencePiece's own blank before a text cannot be told from one of the text.
+            let expected = match name {
+                "sentencepiece" => text.strip_prefix(' ').unwrap_or(text),
+                _ => text,
+            };
+            assert_eq!(back, expected, "{name}");
+        }
+        let eos = model.tokenizer().special().eos[0];
+        assert_eq!(model.tokenizer().id_to_token(eos).unwrap(), end);
+        for (row, reference) in ids.iter().zip(rows::<f32>(&expected["logits"])) {
+            let worst = distance(&logits(&model, row), &reference);
+            assert!(worst < 1e-4, "{name}: {worst}");
+        }
+        // The file says which token an added one is.
+        if name == "sentencepiece" {
+            let found = model
+                .tokenizer()
+                .encode("at [Company] today", false)
+                .unwrap();
+            let company = model.tokenizer().token_to_id("[Company]").unwrap();
+            assert!(found.ids().contains(&company));
+            assert!(model.tokenizer().special().pad.is_some());
+        }
+    }
+}
+
+#[test]
+fn a_file_answers_in_every_precision_and_from_its_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(
+        data().join("sentencepiece.gguf"),
+        dir.path().join("model.gguf"),
+    )
+    .unwrap();
+    let options = AnswerOptions::new().with_max_new_tokens(4);
+    let ask = |model: &Asclepius| {
+        let found = model.answer_with("He has a cough.", "What does he have?", &options, |_| {
+            std::ops::ControlFlow::Continue(())
+        });
+        found.unwrap()
+    };
+    let load = LoadOptions::default();
+    let first = ask(&Asclepius::load(dir.path(), &load).unwrap());
+    let second = ask(&Asclepius::load(dir.path().join("model.gguf"), &load).unwrap());
+    assert_eq!(first, second);
+    assert!(first.usage.new_tokens > 0);
+    let half = Asclepius::load(dir.path(), &load.with_precision(Precision::F16)).unwrap();
+    assert_eq!(ask(&half).usage.prompt_tokens, first.usage.prompt_tokens);
+}
+
+fn cache() -> PathBuf {
+    match std::env::var_os("CLINICAL_LM_CACHE") {
+        Some(cache) if !cache.is_empty() => PathBuf::from(cache),
+        _ => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache/assets"),
+    }
+}
+
+#[test]
+fn smollm2_is_the_same_model_in_both_formats() {
+    let (file, directory) = (
+        cache().join("smollm2-gguf"),
+        cache().join("smollm2-135m-instruct"),
+    );
+    if !file.is_dir() || !directory.is_dir() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped: SmolLM2 is not in the cache; run scripts/get_assets to fetch it"
+        );
+        return;
+    }
+    let load = LoadOptions::default();
+    let (file, directory) = (
+        Asclepius::load(file, &load).unwrap(),
+        Asclepius::load(directory, &load).unwrap(),
+    );
+    let (own, converted) = (file.tokenizer(), directory.tokenizer());
+    assert_eq!(own.special(), converted.special());
+    assert_eq!(own.chat_template(), converted.chat_template());
+    let corpus = include_str!("../../clinical-tokenizer/tests/data/corpus.json");
+    let corpus: Vec<String> = serde_json::from_str(corpus).unwrap();
+    assert!(corpus.len() > 100);
+    for text in &corpus {
+        let ids = own.encode(text, true).unwrap().into_ids();
+        assert_eq!(
+            ids,
+            converted.encode(text, true).unwrap().into_ids(),
+            "{text:?}"
+        );
+        assert_eq!(
+            own.decode(&ids, true).unwrap(),
+            converted.decode(&ids, true).unwrap()
+        );
+    }
+    let prompt = own
+        .encode("The patient was admitted with chest pain and", true)
+        .unwrap()
+        .into_ids();
+    let worst = distance(&logits(&file, &prompt), &logits(&directory, &prompt));
+    assert!(worst < 1e-4, "{worst}");
+}

@@ -1,0 +1,101 @@
+//! Loads a LLaMA or T5 directory, reads every weight, and prints one JSON line: seconds until it is loaded, seconds until
+//! every weight was read, and the peak of the process's memory. `scripts/bench_load.py` compares it with `transformers`.
+//!
+//! `cargo run --release --workspace --example load -- DIR [f32|f16|bf16]`, or `burnpack FILE` for a file that
+//! `DIR PRECISION FILE` has written.
+#![allow(clippy::print_stdout)] // a command-line program
+
+use std::path::Path;
+use std::time::Instant;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+use clinical_llama::{Llama, LlamaConfig};
+use clinical_t5::{T5, T5Config};
+use clinical_weights::{
+    CheckpointDir, FromCheckpoint, LoadOptions, Precision, load_burnpack, load_from, save_burnpack,
+};
+
+type Failure = Box<dyn std::error::Error>;
+
+/// Values that are read at once: few, so that reading takes no memory to speak of.
+const CHUNK: usize = 1 << 20;
+
+enum Model {
+    Llama(Llama),
+    T5(T5),
+}
+
+fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (dir, precision, burnpack) = match arguments.as_slice() {
+        [dir] => (dir, Precision::F32, None),
+        [dir, precision] => (dir, precision.parse()?, None),
+        [dir, precision, file] => (dir, precision.parse()?, Some(file)),
+        _ => return Err("give a directory, and optionally a precision and a burnpack file".into()),
+    };
+    let options = LoadOptions::new().with_precision(precision);
+    let start = Instant::now();
+    let dir = CheckpointDir::open(dir)?;
+    let config = dir.config(&["llama", "mistral", "t5"])?;
+    let mut model = if config["model_type"] == "t5" {
+        Model::T5(T5Config::from_json(config.to_string().as_bytes())?.init(&options.device))
+    } else {
+        Model::Llama(LlamaConfig::from_value(config)?.init(&options.device)?)
+    };
+    let file = burnpack.map(Path::new);
+    match &mut model {
+        Model::T5(model) => fill(model, &dir, &options, file)?,
+        Model::Llama(model) => fill(model, &dir, &options, file)?,
+    }
+    let loaded = start.elapsed().as_secs_f64();
+    let mut sum = Sum(0.0);
+    match &model {
+        Model::T5(model) => model.visit(&mut sum),
+        Model::Llama(model) => model.visit(&mut sum),
+    }
+    let read = start.elapsed().as_secs_f64();
+    // The sum is printed, so that no read can be left out.
+    let line = serde_json::json!({
+        "load_s": loaded, "read_s": read, "peak_bytes": clinical_kernels::peak_rss_bytes(), "sum": sum.0,
+    });
+    println!("{line}");
+    Ok(())
+}
+
+/// From the directory; or from the burnpack file, which is written first if it is not there.
+fn fill<M: FromCheckpoint>(
+    model: &mut M,
+    dir: &CheckpointDir,
+    options: &LoadOptions,
+    burnpack: Option<&Path>,
+) -> Result<(), Failure> {
+    match burnpack {
+        Some(file) if file.exists() => load_burnpack(model, file)?,
+        _ => {
+            let keys = model.key_map();
+            load_from(model, &keys, &dir.weights()?, options)?;
+            if let Some(file) = burnpack {
+                save_burnpack(model, file)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads every value.
+struct Sum(f64);
+
+impl ModuleVisitor for Sum {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        let dims = tensor.dims();
+        let row: usize = dims[1..].iter().product();
+        let step = (CHUNK / row.max(1)).max(1);
+        for start in (0..dims[0]).step_by(step) {
+            let part = tensor.clone().narrow(0, start, step.min(dims[0] - start));
+            let part = part.cast(burn::tensor::DType::F32).sum();
+            self.0 += f64::from(part.into_scalar::<f32>());
+        }
+    }
+}

@@ -1,0 +1,506 @@
+//! GGUF, the files of llama.cpp: metadata, a table of tensors, their values; all of a model in one file.
+//! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>, versions 2 and 3.
+
+mod block;
+mod llama3;
+mod names;
+mod reader;
+mod vocabulary;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use memmap2::Mmap;
+
+pub use block::BlockType;
+pub(crate) use block::LARGEST;
+pub use vocabulary::GgufVocabulary;
+
+use crate::checkpoint::{Entry, Place, TensorInfo};
+use crate::error::shown;
+use crate::file::OpenFile;
+use crate::limits::{MAX_GGUF_ALIGNMENT, MAX_GGUF_KEYS, MAX_TENSORS};
+use crate::{Dtype, Error};
+use names::Architecture;
+use reader::{Reader, Value};
+
+/// Dimensions that GGML knows.
+const MAX_DIMENSIONS: u32 = 4;
+
+/// Where tensors begin when the metadata does not say: at multiples of this.
+const ALIGNMENT: u64 = 32;
+
+/// The least that a tensor's entry in the table takes: two lengths, one extent, type and offset.
+const LEAST_ENTRY: u64 = 32;
+
+/// An open GGUF file: its metadata and its table of tensors, checked against the file. Values stay in the file, which is
+/// memory-mapped and must not be changed while it is in use.
+///
+/// Facades take from it what other models keep in `config.json` and in tokenizer files: [`Self::config`] and
+/// [`Self::vocabulary`]. The weights come through [`CheckpointDir::weights`](crate::CheckpointDir::weights), under the
+/// names and in the order of rows of the published checkpoint that the file was converted from.
+#[derive(Clone)]
+pub struct Gguf {
+    path: PathBuf,
+    bytes: Bytes,
+    values: BTreeMap<String, Value>,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+/// One entry of the table.
+#[derive(Debug, Clone)]
+struct Tensor {
+    dtype: Dtype,
+    /// The outermost extent first, as everywhere but in the file.
+    shape: Vec<usize>,
+    start: usize,
+    end: usize,
+}
+
+impl Gguf {
+    pub(crate) fn open(file: &OpenFile) -> Result<Self, Error> {
+        // SAFETY: the map is read-only and private, and its file must not change while it is in use, as documented on
+        // this type and on `Checkpoint`.
+        let map = unsafe { Mmap::map(&file.file) }
+            .map_err(|source| Error::unreadable(&file.path, source))?;
+        Self::parse(&file.path, Bytes::from_owner(map))
+    }
+
+    fn parse(path: &Path, bytes: Bytes) -> Result<Self, Error> {
+        let mut reader = Reader::new(path, &bytes, 0);
+        let invalid = |detail: &str| Error::Gguf {
+            path: path.to_owned(),
+            detail: detail.to_owned(),
+        };
+        if reader.take(4)? != b"GGUF" {
+            return Err(invalid("it does not begin with GGUF"));
+        }
+        let version = reader.u32()?;
+        let unsupported = |format| Error::UnsupportedFormat {
+            path: path.to_owned(),
+            format,
+        };
+        match version {
+            2 | 3 => {}
+            1 => return Err(unsupported("GGUF version 1")),
+            0x0200_0000 | 0x0300_0000 => return Err(unsupported("big-endian GGUF")),
+            _ => return Err(unsupported("GGUF of an unknown version")),
+        }
+        let (tensors, keys) = (reader.u64()?, reader.u64()?);
+        let values = read_values(path, &mut reader, keys)?;
+        let alignment = match values.get("general.alignment") {
+            None => ALIGNMENT,
+            Some(Value::Uint(alignment)) => *alignment,
+            Some(_) => 0,
+        };
+        if !alignment.is_power_of_two() || alignment > MAX_GGUF_ALIGNMENT {
+            return Err(Error::GgufMetadata {
+                key: "general.alignment".to_owned(),
+                problem: format!("must be a power of two up to {MAX_GGUF_ALIGNMENT}"),
+            });
+        }
+        let tensors = read_tensors(path, &mut reader, tensors, alignment)?;
+        Ok(Self {
+            path: path.to_owned(),
+            values,
+            tensors,
+            bytes,
+        })
+    }
+
+    /// Where the file lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The architecture, in llama.cpp's names: `llama`, `bert`, ...
+    ///
+    /// # Errors
+    ///
+    /// [`Error::GgufMetadata`] if the file does not say.
+    pub fn architecture(&self) -> Result<&str, Error> {
+        self.need("general.architecture", "a text", Self::text)
+    }
+
+    /// A text of the metadata.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<&str> {
+        match self.values.get(key)? {
+            // Checked when it was read.
+            Value::Text(range) => std::str::from_utf8(self.bytes.get(range.clone())?).ok(),
+            _ => None,
+        }
+    }
+
+    /// A whole number of the metadata that is not negative.
+    #[must_use]
+    pub fn number(&self, key: &str) -> Option<u64> {
+        match self.values.get(key)? {
+            Value::Uint(value) => Some(*value),
+            Value::Int(value) => u64::try_from(*value).ok(),
+            _ => None,
+        }
+    }
+
+    /// A float of the metadata. One that is kept as f32 is the shortest decimal number that rounds to it: `1e-5`, and not
+    /// `9.999999747378752e-6`.
+    #[must_use]
+    pub fn float(&self, key: &str) -> Option<f64> {
+        match self.values.get(key)? {
+            Value::F32(value) => value.to_string().parse().ok(),
+            Value::F64(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// A truth value of the metadata.
+    #[must_use]
+    pub fn flag(&self, key: &str) -> Option<bool> {
+        match self.values.get(key)? {
+            Value::Bool(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// All keys of the metadata, sorted.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
+    /// A key that must be there and have a type.
+    fn need<'a, T>(
+        &'a self,
+        key: &str,
+        what: &str,
+        read: impl FnOnce(&'a Self, &str) -> Option<T>,
+    ) -> Result<T, Error> {
+        read(self, key).ok_or_else(|| Error::GgufMetadata {
+            key: shown(key),
+            problem: match self.values.contains_key(key) {
+                true => format!("is not {what}"),
+                false => "is missing".to_owned(),
+            },
+        })
+    }
+
+    /// The `config.json` that the file was converted from, as far as the model depends on it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::GgufArchitecture`] for anything but LLaMA and BERT, [`Error::GgufMetadata`] for a number that is missing or
+    /// has the wrong type.
+    pub fn config(&self) -> Result<serde_json::Value, Error> {
+        Architecture::of(self)?.config(self)
+    }
+
+    /// The tokenizer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::GgufMetadata`] for a part that is missing or has the wrong type or length.
+    pub fn vocabulary(&self) -> Result<GgufVocabulary, Error> {
+        GgufVocabulary::of(self)
+    }
+
+    /// The tensors under their published names, and the mapped file.
+    pub(crate) fn entries(&self, file: usize) -> Result<(Vec<Entry>, Bytes), Error> {
+        let architecture = Architecture::of(self)?;
+        let mut entries = Vec::with_capacity(self.tensors.len());
+        for (name, tensor) in &self.tensors {
+            let Some(published) = architecture.published(name) else {
+                continue;
+            };
+            let place = match architecture.permuted_heads(self, &published)? {
+                None => Place::Range {
+                    start: tensor.start,
+                    end: tensor.end,
+                },
+                Some(heads) => self.turn_back(name, tensor, heads)?,
+            };
+            entries.push(Entry {
+                info: TensorInfo {
+                    name: published,
+                    dtype: tensor.dtype,
+                    shape: tensor.shape.clone(),
+                    bytes: (tensor.end - tensor.start) as u64,
+                    file,
+                },
+                place,
+                turned: false,
+            });
+        }
+        Ok((entries, self.bytes.clone()))
+    }
+
+    /// llama.cpp turns neighbouring rows of a head, Hugging Face the rows of its halves, so the converter puts row
+    /// `half * d/2 + i` of each head at `2 i + half`. This is where each published row is.
+    fn turn_back(&self, name: &str, tensor: &Tensor, heads: usize) -> Result<Place, Error> {
+        let rows = tensor.shape.first().copied().unwrap_or(0);
+        if heads == 0 || rows == 0 || !rows.is_multiple_of(2 * heads) {
+            return Err(Error::TensorBytesOf {
+                path: self.path.clone(),
+                name: shown(name),
+                detail: format!("{rows} rows cannot be split into {heads} heads"),
+            });
+        }
+        let row = (tensor.end - tensor.start) / rows;
+        let half = rows / heads / 2;
+        let starts = (0..rows).map(|published| {
+            let (head, place) = (published / (2 * half), published % (2 * half));
+            tensor.start + (head * 2 * half + 2 * (place % half) + place / half) * row
+        });
+        Ok(Place::Pieces {
+            starts: starts.collect(),
+            length: row,
+            total: tensor.end - tensor.start,
+        })
+    }
+
+    /// A small f32 tensor, under its name in the file.
+    fn small_f32(&self, name: &str) -> Option<Vec<f32>> {
+        let tensor = self.tensors.get(name).filter(|t| t.dtype == Dtype::F32)?;
+        let bytes = self.bytes.get(tensor.start..tensor.end)?;
+        Some(
+            bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|bytes| f32::from_le_bytes(*bytes))
+                .collect(),
+        )
+    }
+
+    fn has_tensor(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// The rows of a matrix, under its name in the file.
+    fn rows(&self, name: &str) -> Result<usize, Error> {
+        let tensor = self.tensors.get(name).filter(|t| t.shape.len() == 2);
+        tensor
+            .map(|tensor| tensor.shape[0])
+            .ok_or_else(|| Error::Gguf {
+                path: self.path.clone(),
+                detail: format!("it has no matrix {name}"),
+            })
+    }
+}
+
+impl fmt::Debug for Gguf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gguf")
+            .field("path", &self.path)
+            .field("keys", &self.values.len())
+            .field("tensors", &self.tensors.len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn read_values(
+    path: &Path,
+    reader: &mut Reader<'_>,
+    count: u64,
+) -> Result<BTreeMap<String, Value>, Error> {
+    if count > MAX_GGUF_KEYS as u64 {
+        return Err(Error::TooMany {
+            path: path.to_owned(),
+            what: "keys of metadata",
+            limit: MAX_GGUF_KEYS,
+        });
+    }
+    let mut values = BTreeMap::new();
+    for _ in 0..count {
+        let key = reader.name()?;
+        let value = reader.value(key)?;
+        if values.insert(key.to_owned(), value).is_some() {
+            return Err(Error::GgufMetadata {
+                key: shown(key),
+                problem: "is there twice".to_owned(),
+            });
+        }
+    }
+    Ok(values)
+}
+
+fn read_tensors(
+    path: &Path,
+    reader: &mut Reader<'_>,
+    count: u64,
+    alignment: u64,
+) -> Result<BTreeMap<String, Tensor>, Error> {
+    if count > MAX_TENSORS as u64 {
+        return Err(Error::TooMany {
+            path: path.to_owned(),
+            what: "tensors",
+            limit: MAX_TENSORS,
+        });
+    }
+    let least = count * LEAST_ENTRY;
+    if least > reader.rest() as u64 {
+        return Err(Error::Truncated {
+            path: path.to_owned(),
+            expected: reader.position() as u64 + least,
+            found: (reader.position() + reader.rest()) as u64,
+        });
+    }
+    let mut listed = Vec::new();
+    for _ in 0..count {
+        let name = reader.name()?;
+        listed.push((name, read_tensor(path, reader, name, alignment)?));
+    }
+    let file = (reader.position() + reader.rest()) as u64;
+    let start = (reader.position() as u64).next_multiple_of(alignment);
+    // Each value belongs to one tensor: otherwise a small file could ask for any amount of memory.
+    listed.sort_by_key(|(_, entry)| entry.offset);
+    let mut end = 0;
+    let mut tensors = BTreeMap::new();
+    for (name, entry) in listed {
+        if entry.offset < end {
+            return Err(Error::TensorOffsets {
+                path: path.to_owned(),
+                name: shown(name),
+            });
+        }
+        let overflow = || Error::SizeOverflow {
+            what: path.display().to_string(),
+        };
+        end = entry.offset.checked_add(entry.bytes).ok_or_else(overflow)?;
+        let expected = start.checked_add(end).ok_or_else(overflow)?;
+        if expected > file {
+            return Err(Error::Truncated {
+                path: path.to_owned(),
+                expected,
+                found: file,
+            });
+        }
+        // Both are within the map, so they are addresses.
+        let tensor = Tensor {
+            dtype: entry.dtype,
+            shape: entry.shape,
+            start: (start + entry.offset) as usize,
+            end: expected as usize,
+        };
+        if tensors.insert(name.to_owned(), tensor).is_some() {
+            return Err(Error::IndexDuplicate {
+                path: path.to_owned(),
+                name: shown(name),
+            });
+        }
+    }
+    Ok(tensors)
+}
+
+struct Listed {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    offset: u64,
+    bytes: u64,
+}
+
+fn read_tensor(
+    path: &Path,
+    reader: &mut Reader<'_>,
+    name: &str,
+    alignment: u64,
+) -> Result<Listed, Error> {
+    let overflow = || Error::SizeOverflow {
+        what: path.display().to_string(),
+    };
+    let wrong = |detail: String| Error::TensorBytesOf {
+        path: path.to_owned(),
+        name: shown(name),
+        detail,
+    };
+    let dimensions = reader.u32()?;
+    if dimensions == 0 || dimensions > MAX_DIMENSIONS {
+        return Err(wrong(format!("it has {dimensions} dimensions")));
+    }
+    let mut shape = Vec::new();
+    for _ in 0..dimensions {
+        shape.push(usize::try_from(reader.u64()?).map_err(|_| overflow())?);
+    }
+    let kind = reader.u32()?;
+    let offset = reader.u64()?;
+    if !offset.is_multiple_of(alignment) {
+        return Err(wrong(format!("it is not aligned to {alignment} bytes")));
+    }
+    let (dtype, values, bytes) = dtype(kind).ok_or_else(|| Error::GgufType {
+        name: shown(name),
+        kind,
+    })?;
+    // The innermost extent comes first.
+    if !shape[0].is_multiple_of(values) {
+        return Err(wrong(format!(
+            "a row of {} values is no whole number of blocks of {values}",
+            shape[0]
+        )));
+    }
+    let elements = shape
+        .iter()
+        .try_fold(1u64, |product, extent| product.checked_mul(*extent as u64))
+        .ok_or_else(overflow)?;
+    let bytes = (elements / values as u64)
+        .checked_mul(bytes as u64)
+        .ok_or_else(overflow)?;
+    shape.reverse();
+    Ok(Listed {
+        dtype,
+        shape,
+        offset,
+        bytes,
+    })
+}
+
+/// A type by its number, with the values and the bytes of a block.
+fn dtype(kind: u32) -> Option<(Dtype, usize, usize)> {
+    let block = |block: BlockType| Some((Dtype::Block(block), block.values(), block.bytes()));
+    let plain = |dtype: Dtype| Some((dtype, 1, dtype.size()));
+    match kind {
+        0 => plain(Dtype::F32),
+        1 => plain(Dtype::F16),
+        2 => block(BlockType::Q4_0),
+        3 => block(BlockType::Q4_1),
+        6 => block(BlockType::Q5_0),
+        7 => block(BlockType::Q5_1),
+        8 => block(BlockType::Q8_0),
+        10 => block(BlockType::Q2K),
+        11 => block(BlockType::Q3K),
+        12 => block(BlockType::Q4K),
+        13 => block(BlockType::Q5K),
+        14 => block(BlockType::Q6K),
+        24 => plain(Dtype::I8),
+        25 => plain(Dtype::I16),
+        26 => plain(Dtype::I32),
+        27 => plain(Dtype::I64),
+        28 => plain(Dtype::F64),
+        30 => plain(Dtype::BF16),
+        _ => None,
+    }
+}
+
+/// The name of a type that is not read, for a message.
+pub(crate) fn unread_type(kind: u32) -> String {
+    let names = [
+        (9, "Q8_1"),
+        (15, "Q8_K"),
+        (16, "IQ2_XXS"),
+        (17, "IQ2_XS"),
+        (18, "IQ3_XXS"),
+        (19, "IQ1_S"),
+        (20, "IQ4_NL"),
+        (21, "IQ3_S"),
+        (22, "IQ2_S"),
+        (23, "IQ4_XS"),
+        (29, "IQ1_M"),
+        (34, "TQ1_0"),
+        (35, "TQ2_0"),
+        (39, "MXFP4"),
+    ];
+    names
+        .iter()
+        .find(|(number, _)| *number == kind)
+        .map_or_else(|| format!("number {kind}"), |(_, name)| (*name).to_owned())
+}

@@ -1,0 +1,229 @@
+//! Writing a whole model directory, and Burn's own format.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn::store::{ModuleRecord, RecordError};
+use serde_json::{Value, json};
+
+use crate::save::{Saved, collect, failed, write};
+use crate::{Error, FromCheckpoint};
+
+/// How a directory is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SaveOptions {
+    /// Weights of more bytes than this are split into several files with an index. Default: 5 GB, as in `transformers`.
+    /// A tensor is never split, so one that is larger has a file of its own.
+    pub max_shard_bytes: u64,
+}
+
+impl Default for SaveOptions {
+    fn default() -> Self {
+        Self {
+            max_shard_bytes: 5_000_000_000,
+        }
+    }
+}
+
+impl SaveOptions {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets [`Self::max_shard_bytes`].
+    #[must_use]
+    pub fn with_max_shard_bytes(mut self, bytes: u64) -> Self {
+        self.max_shard_bytes = bytes;
+        self
+    }
+}
+
+/// Writes a model as a Hugging Face directory that Python's `transformers` opens: `config.json`, and
+/// `model.safetensors`, or shards with `model.safetensors.index.json`. `config` is the text of the model's configuration;
+/// the type of the weights is added to it.
+///
+/// Everything is written beside its place first: an error leaves what was there before. Weights of an earlier save that
+/// would be taken for these are removed at the end.
+///
+/// # Errors
+///
+/// [`Error::Write`], [`Error::Unwritable`] for quantised parameters, [`Error::KeyMap`].
+pub fn save_pretrained<M: FromCheckpoint>(
+    model: &M,
+    config: &str,
+    dir: impl AsRef<Path>,
+    options: &SaveOptions,
+) -> Result<(), Error> {
+    replace_directory(dir, |part| save_model_files(model, config, part, options))
+}
+
+/// What [`save_pretrained`] does inside a [`replace_directory`], for facades that write more files.
+///
+/// # Errors
+///
+/// Those of [`save_pretrained`].
+pub fn save_model_files<M: FromCheckpoint>(
+    model: &M,
+    config: &str,
+    dir: &Path,
+    options: &SaveOptions,
+) -> Result<(), Error> {
+    let path = dir.join("config.json");
+    let mut config: Value = serde_json::from_str(config).map_err(|source| Error::Json {
+        path: path.clone(),
+        source,
+    })?;
+    let tensors = collect(model, &model.key_map())?;
+    if let (Some(config), Some(dtype)) = (config.as_object_mut(), common_dtype(&tensors)) {
+        config.insert("torch_dtype".to_owned(), json!(dtype));
+    }
+    write_json(&path, &config)?;
+    save_weights(tensors, dir, options)
+}
+
+fn save_weights(tensors: Vec<Saved>, dir: &Path, options: &SaveOptions) -> Result<(), Error> {
+    let mut shards: Vec<Vec<Saved>> = vec![Vec::new()];
+    let (mut bytes, mut total) = (0, 0);
+    for tensor in tensors {
+        let own = tensor.bytes();
+        total += own;
+        if let Some(last) = shards.last_mut()
+            && (last.is_empty() || bytes + own <= options.max_shard_bytes)
+        {
+            bytes += own;
+            last.push(tensor);
+        } else {
+            bytes = own;
+            shards.push(vec![tensor]);
+        }
+    }
+    if let [single] = shards.as_mut_slice() {
+        return write(&dir.join("model.safetensors"), std::mem::take(single));
+    }
+    let count = shards.len();
+    let mut places = serde_json::Map::new();
+    for (number, shard) in shards.into_iter().enumerate() {
+        let name = format!("model-{:05}-of-{count:05}.safetensors", number + 1);
+        places.extend(
+            shard
+                .iter()
+                .map(|tensor| (tensor.name().to_owned(), json!(name))),
+        );
+        write(&dir.join(&name), shard)?;
+    }
+    let index = json!({"metadata": {"total_size": total}, "weight_map": places});
+    write_json(&dir.join("model.safetensors.index.json"), &index)
+}
+
+/// What `transformers` calls the type of most values.
+fn common_dtype(tensors: &[Saved]) -> Option<&'static str> {
+    let largest = tensors.iter().max_by_key(|tensor| tensor.bytes())?;
+    largest.torch_dtype()
+}
+
+fn write_json(path: &Path, value: &Value) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| failed(path, &error))?;
+    fs::write(path, text + "\n").map_err(|error| failed(path, &error))
+}
+
+/// Fills a directory so that it has all of the new files or none of them: `fill` writes them into an empty directory
+/// beside `dir`. If `dir` is not there yet that one gets its name; otherwise its files are moved into `dir` one by one,
+/// over those of the same names, and weights that would be taken for the new ones are removed.
+///
+/// # Errors
+///
+/// Those of `fill`, and [`Error::Write`].
+pub fn replace_directory<E: From<Error>>(
+    dir: impl AsRef<Path>,
+    fill: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    let dir = dir.as_ref();
+    let part = beside(dir)?;
+    fs::create_dir_all(&part).map_err(|error| failed(&part, &error))?;
+    let filled = fill(&part).and_then(|()| Ok(publish(&part, dir)?));
+    if filled.is_err() {
+        // Nothing can be done if this fails too.
+        let _ = fs::remove_dir_all(&part);
+    }
+    filled
+}
+
+/// A hidden name in the same folder, so that renaming moves nothing.
+fn beside(dir: &Path) -> Result<PathBuf, Error> {
+    let name = dir
+        .file_name()
+        .ok_or_else(|| failed(dir, &"it has no name of its own"))?;
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{}.part", std::process::id()));
+    Ok(dir.with_file_name(hidden))
+}
+
+fn publish(part: &Path, dir: &Path) -> Result<(), Error> {
+    if !dir.exists() {
+        return fs::rename(part, dir).map_err(|error| failed(dir, &error));
+    }
+    let mut new = Vec::new();
+    for entry in fs::read_dir(part).map_err(|error| failed(part, &error))? {
+        let name = entry.map_err(|error| failed(part, &error))?.file_name();
+        let to = dir.join(&name);
+        fs::rename(part.join(&name), &to).map_err(|error| failed(&to, &error))?;
+        new.push(name);
+    }
+    for entry in fs::read_dir(dir).map_err(|error| failed(dir, &error))? {
+        let name = entry.map_err(|error| failed(dir, &error))?.file_name();
+        if !new.contains(&name) && name.to_str().is_some_and(are_weights) {
+            let path = dir.join(&name);
+            fs::remove_file(&path).map_err(|error| failed(&path, &error))?;
+        }
+    }
+    fs::remove_dir(part).map_err(|error| failed(part, &error))
+}
+
+/// Names under which [`save_pretrained`] writes weights.
+fn are_weights(name: &str) -> bool {
+    if matches!(name, "model.safetensors" | "model.safetensors.index.json") {
+        return true;
+    }
+    let numbers = name
+        .strip_prefix("model-")
+        .and_then(|rest| rest.strip_suffix(".safetensors"))
+        .and_then(|rest| rest.split_once("-of-"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    numbers.is_some_and(|(number, count)| digits(number) && digits(count))
+}
+
+/// Writes the parameters in Burn's own format (burnpack, `.bpk`): as they are in memory, under the names of the module, so
+/// that nothing is converted or transposed when they are read again. It belongs to this version of the module; for
+/// exchange and for keeping use [`save_pretrained`].
+///
+/// # Errors
+///
+/// [`Error::Write`].
+pub fn save_burnpack<M: Module>(model: &M, path: impl AsRef<Path>) -> Result<(), Error> {
+    let path = path.as_ref();
+    let record = model.clone().into_record();
+    record.save(path).map_err(|error| failed(path, &error))
+}
+
+/// Fills a module from a file of [`save_burnpack`]. Every parameter must be there with its shape; types are those of the
+/// file. On an error the module is unchanged.
+///
+/// # Errors
+///
+/// [`Error::Burnpack`].
+pub fn load_burnpack<M: Module>(model: &mut M, path: impl AsRef<Path>) -> Result<(), Error> {
+    let path = path.as_ref();
+    let refused = |error: RecordError| Error::Burnpack {
+        path: path.to_owned(),
+        detail: crate::error::shown(&error.to_string()),
+    };
+    let record = ModuleRecord::load(path).map_err(refused)?;
+    *model = model.clone().try_load_record(record).map_err(refused)?;
+    Ok(())
+}

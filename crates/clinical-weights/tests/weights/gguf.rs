@@ -1,0 +1,487 @@
+//! GGUF files: every type equals Python's `gguf`, and every rule of the format has its error.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, Param};
+use burn::tensor::{DType, Tensor};
+use clinical_weights::{
+    Checkpoint, CheckpointDir, Dtype, Error, Format, Gguf, KeyMap, LoadOptions, Precision,
+    load_from,
+};
+
+use crate::files::directory;
+use crate::model::data;
+
+fn types() -> Checkpoint {
+    CheckpointDir::open(data("gguf/types.gguf"))
+        .unwrap()
+        .weights()
+        .unwrap()
+}
+
+/// What Python's `gguf.quants.dequantize` gives.
+fn reference() -> BTreeMap<String, Vec<f32>> {
+    let checkpoint =
+        Checkpoint::from_bytes(std::fs::read(data("gguf/types.safetensors")).unwrap()).unwrap();
+    let names: Vec<String> = checkpoint.tensors().map(|t| t.name.clone()).collect();
+    names
+        .into_iter()
+        .map(|name| {
+            let bytes = checkpoint.bytes(&name).unwrap();
+            let values = bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b));
+            (name, values.collect())
+        })
+        .collect()
+}
+
+#[test]
+fn blocks_decode_to_the_bits_of_the_reference() {
+    let (checkpoint, reference) = (types(), reference());
+    assert_eq!(checkpoint.files()[0].format, Format::Gguf);
+    let mut blocks = 0;
+    for (name, expected) in &reference {
+        let info = checkpoint.tensor(name).unwrap();
+        assert_eq!(info.shape, [4, 512], "{name}");
+        let Dtype::Block(block) = info.dtype else {
+            continue;
+        };
+        blocks += 1;
+        assert_eq!(format!("type.{}", block.name()), *name);
+        let mut found = vec![0.0; expected.len()];
+        let bytes = checkpoint.bytes(name).unwrap();
+        assert_eq!(bytes.len(), 4 * 512 / block.values() * block.bytes());
+        block.decode(&bytes, &mut found);
+        for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+            assert_eq!(found.to_bits(), expected.to_bits(), "{name} at {i}");
+        }
+    }
+    assert_eq!(blocks, 10);
+}
+
+#[derive(Module, Debug)]
+struct Linear {
+    weight: Param<Tensor<2>>,
+}
+
+#[derive(Module, Debug)]
+struct One {
+    plain: Param<Tensor<2>>,
+    matrix: Linear,
+}
+
+/// Loads one tensor twice: as it is, and as the matrix of a `Linear`.
+fn loaded(name: &str, precision: Precision) -> (Tensor<2>, Tensor<2>) {
+    let device = clinical_kernels::cpu();
+    let zeros = burn::module::Initializer::Zeros;
+    let mut model = One {
+        plain: zeros.init([4, 512], &device),
+        matrix: Linear {
+            weight: zeros.init([512, 4], &device),
+        },
+    };
+    let keys = KeyMap::new()
+        .accept(name, "plain")
+        .tied(&["plain", "matrix.weight"]);
+    // All the other tensors of the file are unexpected.
+    let options = LoadOptions::new()
+        .with_precision(precision)
+        .with_strict(false);
+    let report = load_from(&mut model, &keys, &types(), &options).unwrap();
+    assert!(
+        report.missing.is_empty() && report.mismatched.is_empty(),
+        "{report}"
+    );
+    (model.plain.val(), model.matrix.weight.val())
+}
+
+#[test]
+fn every_type_loads_as_any_float() {
+    for (name, expected) in reference() {
+        let (plain, matrix) = loaded(&name, Precision::F32);
+        let values: Vec<f32> = plain.into_data().try_to_vec().unwrap();
+        assert_eq!(values, expected, "{name}");
+        let values: Vec<f32> = matrix.swap_dims(0, 1).into_data().try_to_vec().unwrap();
+        assert_eq!(values, expected, "{name}, transposed");
+
+        let (half, _) = loaded(&name, Precision::F16);
+        assert_eq!(half.dtype(), DType::F16);
+        let values: Vec<f32> = half.into_data().convert::<f32>().try_to_vec().unwrap();
+        for (found, expected) in values.iter().zip(&expected) {
+            assert_eq!(*found, burn::tensor::f16::from_f32(*expected).to_f32());
+        }
+    }
+}
+
+#[test]
+fn all_kinds_of_metadata_are_read() {
+    let file = CheckpointDir::open(data("gguf/types.gguf")).unwrap();
+    let file = file.gguf().unwrap().unwrap();
+    assert_eq!(file.architecture().unwrap(), "llama");
+    assert_eq!(file.number("test.u8"), Some(200));
+    assert_eq!(file.number("test.u16"), Some(60_000));
+    assert_eq!(file.number("test.u32"), Some(4_000_000_000));
+    assert_eq!(file.number("test.u64"), Some(1 << 60));
+    assert_eq!(file.number("test.i8"), None, "negative");
+    assert_eq!(file.float("test.f32"), Some(1e-5));
+    assert_eq!(file.float("test.f64"), Some(1e-300));
+    assert_eq!(file.flag("test.bool"), Some(true));
+    assert_eq!(file.text("test.text"), Some("Größe ▁"));
+    assert_eq!(file.text("test.u8"), None);
+    assert!(file.keys().any(|key| key == "test.numbers"));
+    // It holds no model.
+    let error = file.config().unwrap_err().to_string();
+    assert!(error.contains("llama.attention.head_count"), "{error}");
+    let error = file.vocabulary().unwrap_err().to_string();
+    assert!(error.contains("tokenizer.ggml.model"), "{error}");
+}
+
+/// A GGUF file made by hand.
+#[derive(Default)]
+struct Builder {
+    keys: Vec<(String, Vec<u8>)>,
+    tensors: Vec<Vec<u8>>,
+    values: usize,
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat()
+}
+
+impl Builder {
+    fn key(mut self, key: &str, kind: u32, value: &[u8]) -> Self {
+        self.keys
+            .push((key.to_owned(), [&kind.to_le_bytes(), value].concat()));
+        self
+    }
+
+    fn text(self, key: &str, value: &str) -> Self {
+        self.key(key, 8, &text(value))
+    }
+
+    fn number(self, key: &str, value: u32) -> Self {
+        self.key(key, 4, &value.to_le_bytes())
+    }
+
+    fn tensor(mut self, name: &str, shape: &[u64], kind: u32, offset: u64) -> Self {
+        let mut entry = text(name);
+        entry.extend((shape.len() as u32).to_le_bytes());
+        entry.extend(shape.iter().flat_map(|extent| extent.to_le_bytes()));
+        entry.extend(kind.to_le_bytes());
+        entry.extend(offset.to_le_bytes());
+        self.tensors.push(entry);
+        self
+    }
+
+    fn values(mut self, bytes: usize) -> Self {
+        self.values = bytes;
+        self
+    }
+
+    fn build(&self) -> Vec<u8> {
+        let mut file = b"GGUF\x03\0\0\0".to_vec();
+        file.extend((self.tensors.len() as u64).to_le_bytes());
+        file.extend((self.keys.len() as u64).to_le_bytes());
+        for (key, value) in &self.keys {
+            file.extend(text(key));
+            file.extend(value);
+        }
+        file.extend(self.tensors.concat());
+        file.resize(file.len().next_multiple_of(32) + self.values, 0);
+        file
+    }
+
+    fn open(&self) -> Result<Checkpoint, Error> {
+        open(&self.build())
+    }
+}
+
+fn llama() -> Builder {
+    Builder::default().text("general.architecture", "llama")
+}
+
+fn open(file: &[u8]) -> Result<Checkpoint, Error> {
+    let dir = directory(&[("model.gguf", file)]);
+    CheckpointDir::open(dir.path())?.weights()
+}
+
+fn metadata(file: &[u8]) -> Gguf {
+    let dir = directory(&[("model.gguf", file)]);
+    let file = CheckpointDir::open(dir.path()).unwrap().gguf();
+    file.unwrap().unwrap()
+}
+
+#[test]
+fn a_file_made_by_hand_opens_in_both_versions() {
+    let mut file = llama()
+        .tensor("output_norm.weight", &[8], 0, 0)
+        .tensor("blk.0.attn_v.weight", &[32, 2], 8, 32)
+        .values(100)
+        .build();
+    for version in [2, 3] {
+        file[4] = version;
+        let checkpoint = open(&file).unwrap();
+        assert_eq!(checkpoint.tensor("model.norm.weight").unwrap().shape, [8]);
+        let value = checkpoint
+            .tensor("model.layers.0.self_attn.v_proj.weight")
+            .unwrap();
+        assert_eq!((value.shape.as_slice(), value.bytes), (&[2, 32][..], 68));
+    }
+}
+
+#[test]
+fn each_rule_has_its_error() {
+    let good = llama().tensor("a", &[8], 0, 0).values(32).build();
+    assert!(open(&good).is_ok());
+
+    let mut other = good.clone();
+    other[4] = 1;
+    assert!(matches!(
+        open(&other),
+        Err(Error::UnsupportedFormat {
+            format: "GGUF version 1",
+            ..
+        })
+    ));
+    other[4..8].copy_from_slice(&[0, 0, 0, 3]);
+    assert!(matches!(
+        open(&other),
+        Err(Error::UnsupportedFormat {
+            format: "big-endian GGUF",
+            ..
+        })
+    ));
+    other[..4].copy_from_slice(b"GGML");
+    assert!(matches!(open(&other), Err(Error::Gguf { .. })));
+
+    // Counts that the file cannot hold.
+    for (at, count) in [(8, 1u64 << 62), (8, 900_000), (16, 1 << 62), (16, 60_000)] {
+        let mut other = good.clone();
+        other[at..at + 8].copy_from_slice(&count.to_le_bytes());
+        assert!(
+            matches!(
+                open(&other),
+                Err(Error::TooMany { .. }
+                    | Error::Truncated { .. }
+                    | Error::GgufMetadata { .. }
+                    | Error::Gguf { .. })
+            ),
+            "{count} at {at}"
+        );
+    }
+    let refused = |builder: Builder| builder.open().err().expect("must be refused");
+    assert!(matches!(
+        refused(llama().key(
+            "k",
+            9,
+            &[8u32.to_le_bytes().as_slice(), &u64::MAX.to_le_bytes()].concat()
+        )),
+        Error::Truncated { .. }
+    ));
+    assert!(matches!(
+        refused(llama().key(
+            "k",
+            9,
+            &[4u32.to_le_bytes().as_slice(), &(u64::MAX / 2).to_le_bytes()].concat()
+        )),
+        Error::Truncated { .. }
+    ));
+    assert!(matches!(
+        refused(llama().key("k", 8, &u64::MAX.to_le_bytes())),
+        Error::Truncated { .. }
+    ));
+    // Arrays of arrays, unknown kinds, a key twice.
+    assert!(matches!(
+        refused(llama().key(
+            "k",
+            9,
+            &[9u32.to_le_bytes().as_slice(), &1u64.to_le_bytes()].concat()
+        )),
+        Error::GgufMetadata { .. }
+    ));
+    assert!(matches!(
+        refused(llama().key("k", 77, &[])),
+        Error::GgufMetadata { .. }
+    ));
+    assert!(matches!(
+        refused(llama().number("k", 1).number("k", 1)),
+        Error::GgufMetadata { key, .. } if key == "k"
+    ));
+    assert!(matches!(
+        refused(llama().key("k", 8, &[1u64.to_le_bytes().as_slice(), b"\xff"].concat())),
+        Error::Gguf { .. }
+    ));
+    for alignment in [0, 48, 1 << 30] {
+        assert!(matches!(
+            refused(llama().number("general.alignment", alignment)),
+            Error::GgufMetadata { key, .. } if key == "general.alignment"
+        ));
+    }
+    // Tensors.
+    assert!(matches!(
+        refused(
+            llama()
+                .tensor("a", &[8], 0, 0)
+                .tensor("b", &[8], 0, 0)
+                .values(64)
+        ),
+        Error::TensorOffsets { .. }
+    ));
+    assert!(matches!(
+        refused(
+            llama()
+                .tensor("a", &[8], 0, 0)
+                .tensor("a", &[8], 0, 32)
+                .values(64)
+        ),
+        Error::IndexDuplicate { .. }
+    ));
+    assert!(matches!(
+        refused(llama().tensor("a", &[8], 0, 4).values(64)),
+        Error::TensorBytesOf { .. }
+    ));
+    assert!(matches!(
+        refused(llama().tensor("a", &[33], 8, 0).values(640)),
+        Error::TensorBytesOf { .. }
+    ));
+    assert!(matches!(
+        refused(llama().tensor("a", &[], 0, 0).values(64)),
+        Error::TensorBytesOf { .. }
+    ));
+    assert!(matches!(
+        refused(llama().tensor("a", &[1; 5], 0, 0).values(64)),
+        Error::TensorBytesOf { .. }
+    ));
+    assert!(matches!(
+        refused(llama().tensor("a", &[1 << 40, 1 << 40], 0, 0)),
+        Error::SizeOverflow { .. }
+    ));
+    assert!(matches!(
+        refused(llama().tensor("a", &[1 << 40], 0, 0)),
+        Error::Truncated { .. }
+    ));
+    assert!(matches!(
+        refused(llama().tensor("a", &[32], 23, 0).values(64)),
+        Error::GgufType { kind: 23, .. }
+    ));
+    // The rows of queries cannot be split into heads.
+    assert!(matches!(
+        refused(
+            llama()
+                .number("llama.attention.head_count", 3)
+                .tensor("blk.0.attn_q.weight", &[8, 8], 0, 0)
+                .values(256)
+        ),
+        Error::TensorBytesOf { .. }
+    ));
+    // Another model.
+    assert!(matches!(
+        refused(Builder::default().text("general.architecture", "mamba")),
+        Error::GgufArchitecture { found, .. } if found == "mamba"
+    ));
+    assert!(matches!(
+        refused(llama().number("llama.expert_count", 8)),
+        Error::GgufArchitecture { .. }
+    ));
+    assert!(matches!(
+        refused(Builder::default()),
+        Error::GgufMetadata { .. }
+    ));
+    assert!(matches!(
+        refused(llama().number("split.count", 3)),
+        Error::GgufPart { .. }
+    ));
+}
+
+#[test]
+fn a_file_cut_anywhere_is_refused() {
+    let file = std::fs::read(data("gguf/types.gguf")).unwrap();
+    for place in 0..64 {
+        let cut = file.len() * place / 64;
+        let error = open(&file[..cut])
+            .err()
+            .unwrap_or_else(|| panic!("cut at {cut}"));
+        assert!(
+            matches!(error, Error::Truncated { .. } | Error::EmptyFile { .. }),
+            "cut at {cut}: {error}"
+        );
+    }
+}
+
+#[test]
+fn a_directory_or_the_file_itself() {
+    let file = llama()
+        .tensor("output_norm.weight", &[8], 0, 0)
+        .values(32)
+        .build();
+    let dir = directory(&[
+        ("model.gguf", &file),
+        ("other.gguf", &file),
+        ("config.json", b"{\"model_type\": \"llama\"}"),
+    ]);
+    let error = CheckpointDir::open(dir.path())
+        .unwrap()
+        .weights()
+        .unwrap_err();
+    assert!(
+        matches!(&error, Error::SeveralGguf { names, .. } if names == "model.gguf, other.gguf"),
+        "{error}"
+    );
+    let one = CheckpointDir::open(dir.path().join("other.gguf")).unwrap();
+    assert_eq!(one.weights().unwrap().chosen(), "other.gguf");
+    // The stub of a config beside it does not count.
+    assert!(matches!(
+        one.config(&["llama"]),
+        Err(Error::GgufMetadata { .. })
+    ));
+
+    // Published weights go first.
+    let single = std::fs::read(data("safetensors_f32/model.safetensors")).unwrap();
+    let dir = directory(&[("model.gguf", &file), ("model.safetensors", &single)]);
+    let dir = CheckpointDir::open(dir.path()).unwrap();
+    assert!(dir.gguf().unwrap().is_none());
+    let weights = dir.weights().unwrap();
+    assert_eq!(weights.chosen(), "model.safetensors");
+    assert_eq!(weights.others(), ["model.gguf"]);
+
+    assert!(matches!(
+        open(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n"),
+        Err(Error::LfsPointer { .. })
+    ));
+}
+
+#[test]
+fn the_tokenizer_is_checked_against_its_tokens() {
+    let array = |kind: u32, items: &[Vec<u8>]| {
+        [
+            &kind.to_le_bytes()[..],
+            &(items.len() as u64).to_le_bytes(),
+            &items.concat(),
+        ]
+        .concat()
+    };
+    let tokens = array(8, &[text("<unk>"), text("a")]);
+    let base = || {
+        llama()
+            .text("tokenizer.ggml.model", "llama")
+            .key("tokenizer.ggml.tokens", 9, &tokens)
+    };
+    let vocabulary = metadata(&base().number("tokenizer.ggml.eos_token_id", 1).build())
+        .vocabulary()
+        .unwrap();
+    assert_eq!(vocabulary.tokens, ["<unk>", "a"]);
+    assert_eq!(vocabulary.roles, [("eos", 1)]);
+
+    for broken in [
+        base().number("tokenizer.ggml.eos_token_id", 2),
+        base().key("tokenizer.ggml.scores", 9, &array(6, &[vec![0; 4]])),
+        base().key(
+            "tokenizer.ggml.token_type",
+            9,
+            &array(8, &[text("1"), text("2")]),
+        ),
+        base().text("tokenizer.ggml.merges", "a b"),
+    ] {
+        let error = metadata(&broken.build()).vocabulary().unwrap_err();
+        assert!(matches!(error, Error::GgufMetadata { .. }), "{error}");
+    }
+}

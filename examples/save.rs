@@ -1,0 +1,68 @@
+//! Writes a model again as a Hugging Face directory that Python's `transformers` opens: one that was a GGUF or Flax file,
+//! with larger or smaller embeddings, or in shards of another size.
+//!
+//! `cargo run --release --example save -- --model model.gguf --out DIR`
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use asclepius::Asclepius;
+use clap::Parser;
+use clinical_bert::ClinicalBert;
+use clinical_t5::ClinicalT5;
+use clinical_weights::{CheckpointDir, LoadOptions, Precision, SaveOptions};
+
+#[derive(Parser)]
+struct Arguments {
+    /// A model directory as it was published, or a GGUF file
+    #[arg(long)]
+    model: PathBuf,
+    /// Where to write it
+    #[arg(long)]
+    out: PathBuf,
+    /// f32, f16 or bf16
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
+    /// Most bytes of one weight file
+    #[arg(long, default_value_t = SaveOptions::default().max_shard_bytes)]
+    shard_bytes: u64,
+    /// Another number of rows for the embeddings; new ones are the mean of the old ones
+    #[arg(long)]
+    rows: Option<usize>,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let (model, out, rows) = (&arguments.model, &arguments.out, arguments.rows);
+    let load = LoadOptions::new().with_precision(arguments.precision);
+    let options = SaveOptions::new().with_max_shard_bytes(arguments.shard_bytes);
+    let config = CheckpointDir::open(model)?.config(&[
+        "llama",
+        "mistral",
+        "t5",
+        "mt5",
+        "bert",
+        "roberta",
+        "megatron-bert",
+    ]);
+    // Configurations without a type are old ones of BERT.
+    match config?["model_type"].as_str().unwrap_or("bert") {
+        "llama" | "mistral" => {
+            let mut model = Asclepius::load(model, &load)?;
+            rows.map_or(Ok(()), |rows| model.resize_embeddings(rows))?;
+            model.save(out, &options)?;
+        }
+        "t5" | "mt5" => {
+            let mut model = ClinicalT5::load(model, &load)?;
+            rows.map_or(Ok(()), |rows| model.resize_embeddings(rows))?;
+            model.save(out, &options)?;
+        }
+        "bert" | "roberta" | "megatron-bert" => {
+            let mut model = ClinicalBert::load(model, &load)?;
+            rows.map_or(Ok(()), |rows| model.resize_embeddings(rows))?;
+            model.save(out, &options)?;
+        }
+        other => bail!("there is no model of the type {other} in this library"),
+    }
+    Ok(())
+}
