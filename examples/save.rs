@@ -2,6 +2,7 @@
 //! with larger or smaller embeddings, or in shards of another size.
 //!
 //! `cargo run --release --example save -- --model model.gguf --out DIR`
+#![allow(clippy::print_stdout)] // a command-line program
 
 use std::path::PathBuf;
 
@@ -64,5 +65,6 @@ fn main() -> Result<()> {
         }
         other => bail!("there is no model of the type {other} in this library"),
     }
+    println!("wrote {}", out.display());
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use asclepius::{AnswerOptions, Asclepius};
-use clinical_weights::{LoadOptions, Precision};
+use clinical_weights::{LoadOptions, Precision, SaveOptions};
 use serde_json::Value;
 
 fn data() -> PathBuf {
@@ -151,4 +151,41 @@ fn smollm2_is_the_same_model_in_both_formats() {
         .into_ids();
     let worst = distance(&logits(&file, &prompt), &logits(&directory, &prompt));
     assert!(worst < 1e-4, "{worst}");
+}
+
+#[test]
+fn a_saved_model_opens_again_as_it_was() {
+    for name in ["sentencepiece", "byte_level"] {
+        let load = LoadOptions::default();
+        let model = Asclepius::load(data().join(format!("{name}.gguf")), &load).unwrap();
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("saved");
+        let shards = SaveOptions::new().with_max_shard_bytes(40_000);
+        model.save(&dir, &shards).unwrap();
+        assert!(dir.join("model.safetensors.index.json").is_file());
+        let again = Asclepius::load(&dir, &load).unwrap();
+        assert!(again.report().fits());
+        assert_eq!(again.tokenizer().special(), model.tokenizer().special());
+        let text = "Seen at [Company] 12/3,\nBP 120/80.  Größe";
+        let ids = model.tokenizer().encode(text, true).unwrap().into_ids();
+        let found = again.tokenizer().encode(text, true).unwrap().into_ids();
+        assert_eq!(found, ids, "{name}");
+        assert_eq!(logits(&again, &ids), logits(&model, &ids));
+        // The ids of config.json are those of the tokenizer.
+        let eos = i64::from(model.tokenizer().special().eos[0]);
+        assert_eq!(again.model().config().eos_token_id, [eos]);
+    }
+}
+
+#[test]
+fn ids_without_a_row_are_named() {
+    let path = data().join("sentencepiece.gguf");
+    let mut model = Asclepius::load(path, &LoadOptions::default()).unwrap();
+    // Capital letters and bytes are among the last pieces.
+    model.resize_embeddings(300).unwrap();
+    let error = model
+        .answer("He has a cough.", "What?")
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("300"), "{error}");
 }

@@ -740,3 +740,46 @@ fn a_gguf_file_is_the_encoder_that_it_was_converted_from() {
         );
     }
 }
+
+#[test]
+fn tokens_can_be_added_and_the_model_saved() {
+    let load = LoadOptions::default();
+    for name in ["bert_pretraining", "bert_token", "roberta_facade"] {
+        let mut bert = ClinicalBert::load(data().join(name), &load).unwrap();
+        let rows = bert.config().vocab_size;
+        let texts = ["He has no pain."];
+        let before = bert.embed(&texts, Pooling::Mean).unwrap();
+        let beyond = bert.tokenizer().vocab_size();
+        let tags = ["[Company]", "[LOC]"].map(clinical_tokenizer::AddedToken::new);
+        assert_eq!(bert.add_tokens(&tags).unwrap(), 2);
+        assert_eq!(bert.config().vocab_size, rows.max(beyond + 2));
+        close(&bert.embed(&texts, Pooling::Mean).unwrap()[0], &before[0]);
+        let tagged = ["Seen at [Company] today."];
+        let vectors = bert.embed(&tagged, Pooling::Mean).unwrap();
+
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("saved");
+        bert.save(&dir, &clinical_weights::SaveOptions::new())
+            .unwrap();
+        let again = ClinicalBert::load(&dir, &load).unwrap();
+        assert_eq!(again.head(), bert.head(), "{name}");
+        assert_eq!(again.labels(), bert.labels());
+        assert_eq!(again.config().vocab_size, bert.config().vocab_size);
+        assert_eq!(again.embed(&tagged, Pooling::Mean).unwrap(), vectors);
+    }
+}
+
+#[test]
+fn an_id_without_a_row_is_named() {
+    let mut bert = load("bert_pretraining");
+    bert.resize_embeddings(5).unwrap();
+    let error = bert.embed(&["He has no pain."], Pooling::Mean).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Model(clinical_generate::ModelError::TokenOutOfRange { vocabulary: 5, .. })
+        ),
+        "{error}"
+    );
+    assert!(matches!(bert.resize_embeddings(0), Err(Error::Config(_))));
+}

@@ -521,3 +521,44 @@ fn one_model_serves_threads() {
         }
     });
 }
+
+#[test]
+fn tokens_can_be_added_and_the_model_saved() {
+    let mut t5 = ClinicalT5::embedded().unwrap();
+    let (rows, tokens) = (t5.config().vocab_size, t5.tokenizer().vocab_size());
+    let score = |t5: &ClinicalT5| t5.loss("expand: CHF", "congestive heart failure").unwrap();
+    let before = score(&t5);
+    // More than the spare rows of the table.
+    let tags: Vec<_> = (0..rows - tokens + 2)
+        .map(|i| clinical_tokenizer::AddedToken::new(format!("[Tag{i}]")))
+        .collect();
+    assert_eq!(t5.add_tokens(&tags).unwrap(), tags.len());
+    assert_eq!(t5.config().vocab_size, rows + 2);
+    // The new rows take a little of the probability.
+    assert!((score(&t5) - before).abs() < 0.05);
+
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("saved");
+    t5.save(&dir, &clinical_weights::SaveOptions::new())
+        .unwrap();
+    let again = ClinicalT5::load(&dir, &LoadOptions::default()).unwrap();
+    assert_eq!(again.config(), t5.config());
+    let text = "He was seen at [Tag1].";
+    let ids = |t5: &ClinicalT5| t5.tokenizer().encode(text, true).unwrap().into_ids();
+    assert_eq!(ids(&again), ids(&t5));
+    assert_eq!(score(&again), score(&t5));
+}
+
+#[test]
+fn an_id_without_a_row_is_named() {
+    let mut t5 = ClinicalT5::embedded().unwrap();
+    t5.resize_embeddings(20).unwrap();
+    let error = t5.loss("expand: CHF", "heart").unwrap_err().to_string();
+    assert!(error.contains("20"), "{error}");
+    // The end token must keep its row.
+    assert!(matches!(
+        t5.resize_embeddings(1),
+        Err(clinical_t5::Error::IdOutsideVocabulary { .. })
+    ));
+    assert!(t5.resize_embeddings(0).is_err());
+}

@@ -4,5 +4,6 @@ mod common;
 mod gguf;
 mod loading;
 mod parity;
+mod resizing;
 mod smollm2;
 mod training;
