@@ -2,6 +2,7 @@
 
     cargo build --release --workspace --example load
     python scripts/bench_load.py [t5-large] [llama-1b] [--runs 3] [--folder /tmp]
+    python scripts/bench_load.py t5-large --make /tmp/t5-large; python scripts/bench_load.py t5-large --made /tmp/t5-large
 
 Writes a directory of random weights in the shape of each model (t5-large in f32: 0.74 billion values, 2.95 GB;
 llama-1b in bf16: 1.26 billion values, 2.5 GB) as safetensors and as .bin, loads each in a process of its own, alternating
@@ -41,6 +42,7 @@ def make(name, dtype, folder):
                                           num_attention_heads=32, max_position_embeddings=2048)
         with transformers.modeling_utils.no_init_weights():
             model = transformers.LlamaForCausalLM(config)
+    model.tie_weights()
     block = torch.randn(1 << 20, dtype=torch.float32).mul(0.02).to(getattr(torch, dtype))
     with torch.no_grad():
         for parameter in model.parameters():
@@ -81,7 +83,9 @@ def main():
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--folder", default=tempfile.gettempdir())
     parser.add_argument("--bin", default=str(ROOT / "target" / "release" / "examples" / "load"))
-    parser.add_argument("--make", help=argparse.SUPPRESS)
+    parser.add_argument("--make", help="only write the directories of the one model into this folder")
+    parser.add_argument("--made", help="measure the directories that --make has written, and leave them")
+    parser.add_argument("--kinds", nargs="*", default=["safetensors", "bin"])
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -92,10 +96,11 @@ def main():
     print("|---|---|---|---|---|")
     for name in arguments.models:
         dtype = MODELS[name]
-        folder = Path(tempfile.mkdtemp(prefix="bench-load-", dir=arguments.folder))
+        folder = Path(arguments.made or tempfile.mkdtemp(prefix="bench-load-", dir=arguments.folder))
         try:
-            subprocess.run([sys.executable, __file__, name, "--make", folder], check=True)
-            for kind in ("safetensors", "bin"):
+            if not arguments.made:
+                subprocess.run([sys.executable, __file__, name, "--make", folder], check=True)
+            for kind in arguments.kinds:
                 ours, theirs, pack = [], [], []
                 file = folder / "model.bpk"
                 for _ in range(arguments.runs):
@@ -115,9 +120,11 @@ def main():
                 sums = [one["sum"] for one in (*ours, *theirs, *pack)]
                 if max(sums) - min(sums) > 1e-3 * max(1.0, abs(sums[0])):
                     raise SystemExit(f"the libraries read different values: {sums}")
-                shutil.rmtree(folder / kind)
+                if not arguments.made:
+                    shutil.rmtree(folder / kind)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            if not arguments.made:
+                shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 

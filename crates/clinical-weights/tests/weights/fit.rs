@@ -276,11 +276,11 @@ fn friendly_errors_for_directories() {
         load(&data("expected.json")),
         Error::NotADirectory { .. }
     ));
-    let dir = directory(&[("config.json", b"{}"), ("model.gguf", b"GGUF")]);
+    let dir = directory(&[("config.json", b"{}"), ("model.onnx", b"ONNX")]);
     let error = load(dir.path());
     assert!(matches!(error, Error::NoWeights { .. }));
     assert!(
-        error.to_string().contains("found config.json, model.gguf"),
+        error.to_string().contains("found config.json, model.onnx"),
         "{error}"
     );
     assert!(
@@ -310,7 +310,7 @@ fn friendly_errors_for_files() {
         ));
         assert!(matches!(
             error(b"GGUF\x03\0\0\0"),
-            Error::UnsupportedFormat { format: "GGUF", .. }
+            Error::WrongContent { found: "GGUF", .. }
         ));
     }
     let dir = directory(&[("config.json", lfs)]);
