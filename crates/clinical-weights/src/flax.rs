@@ -25,6 +25,9 @@ const CHUNKED: &str = "__msgpack_chunked_array__";
 /// Most dimensions of an array; no parameter has more than four.
 const MAX_DIMENSIONS: u64 = 8;
 
+/// All names together may be this many times as long as the file: a tensor has more bytes than its name.
+const MAX_NAMES_PER_FILE: usize = 4;
+
 /// Maps a file and reads its structure.
 pub(crate) fn open(file: &OpenFile, index: usize) -> Result<(Vec<Entry>, Bytes), Error> {
     // SAFETY: as for safetensors: the map is read-only, and `Checkpoint` documents that its file must not be changed.
@@ -70,9 +73,13 @@ fn entries(path: &Path, bytes: &[u8], file: usize) -> Result<Vec<Entry>, Error> 
     for (name, parts) in &mut chunked {
         let own = |part: &str| format!("{name}/{part}/");
         let (shape, chunks) = (own("shape"), own("chunks"));
-        for (key, array) in arrays.extract_if(.., |key, _| {
-            key.starts_with(&shape) || key.starts_with(&chunks)
-        }) {
+        for key in below(&arrays, &shape)
+            .chain(below(&arrays, &chunks))
+            .collect::<Vec<_>>()
+        {
+            let Some(array) = arrays.remove(&key) else {
+                continue;
+            };
             let (list, place) = match key.strip_prefix(&shape) {
                 Some(place) => (&mut parts.shape, place),
                 None => (&mut parts.chunks, &key[chunks.len()..]),
@@ -86,7 +93,6 @@ fn entries(path: &Path, bytes: &[u8], file: usize) -> Result<Vec<Entry>, Error> 
     let mut out = Vec::with_capacity(arrays.len() + chunked.len());
     for (name, array) in arrays {
         if array.number.is_some() {
-            // A step counter or the like is no parameter.
             continue;
         }
         let place = Place::Range {
@@ -107,6 +113,18 @@ fn entries(path: &Path, bytes: &[u8], file: usize) -> Result<Vec<Entry>, Error> 
         out.push(entry(&reader, &name, shape, dtype, place, file)?);
     }
     Ok(out)
+}
+
+/// The names that begin with `prefix`.
+fn below<'a>(
+    arrays: &'a BTreeMap<String, Array>,
+    prefix: &'a str,
+) -> impl Iterator<Item = String> + 'a {
+    arrays
+        .range(prefix.to_owned()..)
+        .map(|(key, _)| key)
+        .take_while(move |key| key.starts_with(prefix))
+        .cloned()
 }
 
 /// A tensor under PyTorch's name: `encoder/block/0/layer/0/SelfAttention/q/kernel` is
@@ -335,6 +353,8 @@ impl<'a> Reader<'a> {
         // The entries that each open map still has, and how long the name was before it.
         let mut open = vec![(count, 0usize)];
         let mut name = String::new();
+        // A long name above many small leaves could take a thousand times the memory of the file.
+        let mut names = 0;
         while let Some((left, before)) = open.last_mut() {
             name.truncate(*before);
             if *left == 0 {
@@ -366,13 +386,20 @@ impl<'a> Reader<'a> {
                     continue;
                 }
                 Token::Extension(ARRAY, start, end) => Leaf::Array(self.array(start, end)?),
-                Token::Uint(number) => Leaf::Number(number),
+                // The shape of an array in chunks; a counter elsewhere is no parameter.
+                Token::Uint(number) if name[..name.len() - key.len()].ends_with("/shape/") => {
+                    Leaf::Number(number)
+                }
                 Token::Bool if key == CHUNKED => Leaf::Mark,
-                Token::Bool | Token::Other | Token::Extension(..) => continue,
+                Token::Bool | Token::Uint(_) | Token::Other | Token::Extension(..) => continue,
                 Token::Array(_) | Token::Text(..) | Token::Bytes(..) => {
                     return Err(self.invalid("a leaf is no array"));
                 }
             };
+            names += name.len();
+            if names > MAX_NAMES_PER_FILE * self.bytes.len() + MAX_NAME_BYTES {
+                return Err(self.invalid("its names are longer than all that they name"));
+            }
             if found.len() == MAX_TENSORS {
                 return Err(Error::TooMany {
                     path: self.path.to_owned(),

@@ -422,6 +422,10 @@ fn read_tensor(
     for _ in 0..dimensions {
         shape.push(usize::try_from(reader.u64()?).map_err(|_| overflow())?);
     }
+    // An empty tensor could claim any number of rows.
+    if shape.contains(&0) {
+        return Err(wrong("it has no values".to_owned()));
+    }
     let kind = reader.u32()?;
     let offset = reader.u64()?;
     if !offset.is_multiple_of(alignment) {

@@ -141,6 +141,18 @@ fn each_rule_has_its_error() {
     ] {
         assert!(matches!(open(head), Err(Error::Truncated { .. })));
     }
+    // A long name above many small leaves.
+    let mut leaves = vec![0xde, 0xff, 0xff];
+    for i in 0..0xffffu32 {
+        leaves.extend([0xa3, b'a' + (i % 26) as u8]);
+        leaves.extend([(i / 26 % 100) as u8, (i / 2600) as u8]);
+        leaves.extend(array(&[1], "int8", &[0]));
+    }
+    let mut tall = leaves;
+    for _ in 0..30 {
+        tall = [&[0x81, 0xbf][..], &[b'x'; 31], &tall].concat();
+    }
+    assert!(invalid(&tall));
     // A bomb of maps in maps.
     let mut bomb = Vec::new();
     for _ in 0..100_000 {

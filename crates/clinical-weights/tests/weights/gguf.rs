@@ -347,6 +347,16 @@ fn each_rule_has_its_error() {
         refused(llama().tensor("a", &[], 0, 0).values(64)),
         Error::TensorBytesOf { .. }
     ));
+    // Rows without values.
+    assert!(matches!(
+        refused(llama().number("llama.attention.head_count", 2).tensor(
+            "blk.0.attn_q.weight",
+            &[0, 1 << 40],
+            0,
+            0
+        )),
+        Error::TensorBytesOf { .. }
+    ));
     assert!(matches!(
         refused(llama().tensor("a", &[1; 5], 0, 0).values(64)),
         Error::TensorBytesOf { .. }
