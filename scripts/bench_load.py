@@ -101,23 +101,25 @@ def main():
             if not arguments.made:
                 subprocess.run([sys.executable, __file__, name, "--make", folder], check=True)
             for kind in arguments.kinds:
-                ours, theirs, pack = [], [], []
+                ours, theirs, same, pack = [], [], [], []
                 file = folder / "model.bpk"
                 for _ in range(arguments.runs):
                     theirs.append(run(sys.executable, __file__, "--child", folder / kind))
                     ours.append(run(arguments.bin, folder / kind, SHORT[dtype]))
+                    same.append(run(arguments.bin, folder / kind, SHORT[dtype], "output-major"))
                 if kind == "safetensors":
                     # The first run writes the file.
                     run(arguments.bin, folder / kind, SHORT[dtype], file)
                     pack = [run(arguments.bin, folder / kind, SHORT[dtype], file) for _ in range(arguments.runs)]
                     file.unlink()
-                for library, found in (("transformers", theirs), ("this library", ours), ("this library, burnpack", pack)):
+                for library, found in (("transformers", theirs), ("this library", ours),
+                                       ("this library, OutputMajor", same), ("this library, burnpack", pack)):
                     if found:
                         median = {key: statistics.median(one[key] for one in found) for key in found[0]}
                         peak, before = median["peak_bytes"] / 1e6, median.get("before_bytes", 0) / 1e6
                         print(f"| {name} {SHORT[dtype]} {kind} | {library} | {median['load_s']:.2f} | {median['read_s']:.2f} "
                               f"| {peak:.0f} ({peak - before:.0f}) |", flush=True)
-                sums = [one["sum"] for one in (*ours, *theirs, *pack)]
+                sums = [one["sum"] for one in (*ours, *theirs, *same, *pack)]
                 if max(sums) - min(sums) > 1e-3 * max(1.0, abs(sums[0])):
                     raise SystemExit(f"the libraries read different values: {sums}")
                 if not arguments.made:

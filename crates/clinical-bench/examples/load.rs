@@ -1,8 +1,8 @@
 //! Loads a LLaMA or T5 directory, reads every weight, and prints one JSON line: seconds until it is loaded, seconds until
 //! every weight was read, and the peak of the process's memory. `scripts/bench_load.py` compares it with `transformers`.
 //!
-//! `cargo run --release --workspace --example load -- DIR [f32|f16|bf16]`, or `burnpack FILE` for a file that
-//! `DIR PRECISION FILE` has written.
+//! `cargo run --release --workspace --example load -- DIR [f32|f16|bf16] [LAYOUT|FILE]`: `LAYOUT` is `input-major` (the
+//! default) or `output-major` (as `transformers` has it); `FILE` is a burnpack file, which is written if it is not there.
 #![allow(clippy::print_stdout)] // a command-line program
 
 use std::path::Path;
@@ -13,7 +13,8 @@ use burn::tensor::Tensor;
 use clinical_llama::{Llama, LlamaConfig};
 use clinical_t5::{T5, T5Config};
 use clinical_weights::{
-    CheckpointDir, FromCheckpoint, LoadOptions, Precision, load_burnpack, load_from, save_burnpack,
+    CheckpointDir, FromCheckpoint, LinearLayout, LoadOptions, Precision, load_burnpack, load_from,
+    save_burnpack,
 };
 
 type Failure = Box<dyn std::error::Error>;
@@ -28,13 +29,20 @@ enum Model {
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (dir, precision, burnpack) = match arguments.as_slice() {
-        [dir] => (dir, Precision::F32, None),
-        [dir, precision] => (dir, precision.parse()?, None),
-        [dir, precision, file] => (dir, precision.parse()?, Some(file)),
-        _ => return Err("give a directory, and optionally a precision and a burnpack file".into()),
+    let (dir, precision, last) = match arguments.as_slice() {
+        [dir] => (dir, Precision::F32, "input-major"),
+        [dir, precision] => (dir, precision.parse()?, "input-major"),
+        [dir, precision, last] => (dir, precision.parse()?, last.as_str()),
+        _ => return Err("give a directory, a precision, and a layout or a burnpack file".into()),
     };
-    let options = LoadOptions::new().with_precision(precision);
+    let (layout, burnpack) = match last {
+        "input-major" => (LinearLayout::InputMajor, None),
+        "output-major" => (LinearLayout::OutputMajor, None),
+        file => (LinearLayout::InputMajor, Some(file)),
+    };
+    let options = LoadOptions::new()
+        .with_precision(precision)
+        .with_linear_layout(layout);
     let start = Instant::now();
     let dir = CheckpointDir::open(dir)?;
     let config = dir.config(&["llama", "mistral", "t5"])?;
@@ -49,7 +57,11 @@ fn main() -> Result<(), Failure> {
         Model::Llama(model) => fill(model, &dir, &options, file)?,
     }
     let loaded = start.elapsed().as_secs_f64();
-    let mut sum = Sum(0.0);
+    let mut sum = Sum {
+        views: layout == LinearLayout::OutputMajor,
+        containers: Vec::new(),
+        sum: 0.0,
+    };
     match &model {
         Model::T5(model) => model.visit(&mut sum),
         Model::Llama(model) => model.visit(&mut sum),
@@ -57,7 +69,7 @@ fn main() -> Result<(), Failure> {
     let read = start.elapsed().as_secs_f64();
     // The sum is printed, so that no read can be left out.
     let line = serde_json::json!({
-        "load_s": loaded, "read_s": read, "peak_bytes": clinical_kernels::peak_rss_bytes(), "sum": sum.0,
+        "load_s": loaded, "read_s": read, "peak_bytes": clinical_kernels::peak_rss_bytes(), "sum": sum.sum,
     });
     println!("{line}");
     Ok(())
@@ -83,19 +95,40 @@ fn fill<M: FromCheckpoint>(
     Ok(())
 }
 
-/// Reads every value.
-struct Sum(f64);
+/// Reads every value, in the order in which it lies in memory.
+struct Sum {
+    /// Whether the matrices of `Linear` are views of their transposes.
+    views: bool,
+    containers: Vec<String>,
+    sum: f64,
+}
 
 impl ModuleVisitor for Sum {
+    fn enter_module(&mut self, _name: &str, container: &str) {
+        self.containers.push(container.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.containers.pop();
+    }
+
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let tensor = param.val();
+        let in_linear = self
+            .containers
+            .last()
+            .is_some_and(|name| name == "Struct:Linear");
+        let tensor = match self.views && in_linear && D == 2 {
+            true => tensor.swap_dims(0, 1),
+            false => tensor,
+        };
         let dims = tensor.dims();
         let row: usize = dims[1..].iter().product();
         let step = (CHUNK / row.max(1)).max(1);
         for start in (0..dims[0]).step_by(step) {
             let part = tensor.clone().narrow(0, start, step.min(dims[0] - start));
             let part = part.cast(burn::tensor::DType::F32).sum();
-            self.0 += f64::from(part.into_scalar::<f32>());
+            self.sum += f64::from(part.into_scalar::<f32>());
         }
     }
 }

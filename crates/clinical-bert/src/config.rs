@@ -361,7 +361,7 @@ impl BertConfig {
     ///
     /// None in practice: every field has a form in JSON.
     pub fn to_json(&self) -> Result<String, ConfigError> {
-        Ok(serde_json::to_string_pretty(self)?)
+        serde_json::to_string_pretty(self).map_err(ConfigError::Json)
     }
 
     /// The shape of bert-base (110 million parameters).
