@@ -44,7 +44,10 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
-        for name in ["model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "config.json"] {
+        for name in [
+            "model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "config.json", "model.gguf",
+            "flax_model.msgpack",
+        ] {
             read_all(&[(name, &bytes)]);
         }
         let _ = Checkpoint::from_bytes(bytes);
@@ -78,6 +81,26 @@ proptest! {
     fn spoiled_torch_files(zip in spoiled("bin_f32", "pytorch_model.bin"), legacy in spoiled("bin_legacy", "pytorch_model.bin")) {
         read_all(&[("pytorch_model.bin", &zip)]);
         read_all(&[("pytorch_model.bin", &legacy)]);
+    }
+
+    #[test]
+    fn spoiled_gguf_files(
+        types in spoiled("gguf", "types.gguf"),
+        model in spoiled("../../../asclepius/tests/data/gguf", "sentencepiece.gguf"),
+    ) {
+        for bytes in [types, model] {
+            read_all(&[("model.gguf", &bytes)]);
+            let dir = directory(&[("model.gguf", &bytes)]);
+            if let Ok(Some(file)) = CheckpointDir::open(dir.path()).and_then(|dir| dir.gguf()) {
+                let _ = file.config();
+                let _ = file.vocabulary();
+            }
+        }
+    }
+
+    #[test]
+    fn spoiled_flax_files(bytes in spoiled("../../../clinical-t5/tests/data/flax_v1_1", "flax_model.msgpack")) {
+        read_all(&[("flax_model.msgpack", &bytes)]);
     }
 
     #[test]
