@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use clinical_bench::{Plan, Workload};
+use clinical_weights::Precision;
 
 #[derive(Parser)]
 struct Arguments {
@@ -50,7 +51,7 @@ fn run(arguments: Arguments) -> Result<()> {
     let plan = Plan {
         model: arguments.model,
         workload: Workload::Decode,
-        precision: "f32".to_owned(),
+        precision: Precision::F32,
         batch: 1,
         length: arguments.length,
         new_tokens: arguments.new_tokens,

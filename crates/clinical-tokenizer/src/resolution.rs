@@ -258,7 +258,7 @@ impl fmt::Display for Note {
                 rows,
             } => {
                 let token = Shown(token);
-                match count - 1 {
+                match count.saturating_sub(1) {
                     0 => write!(
                         f,
                         "`{token}` (id {id}) has no row in the embedding of {rows} rows: a text that contains it cannot be read"
