@@ -7,10 +7,11 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use clap::Parser;
 use clinical_bench::{Plan, Workload};
+use clinical_weights::Precision;
 
 #[derive(Parser)]
 struct Arguments {
-    /// t5-base, t5-large, llama-1b, llama-7b, llama-13b, or the path of a config.json
+    /// t5-base, t5-large, llama-1b, llama-7b, llama-13b, bert-base, or the path of a config.json
     #[arg(long)]
     model: String,
     /// encode, prefill, decode, forward or train
@@ -25,9 +26,9 @@ struct Arguments {
     /// Steps of decode, target tokens of train
     #[arg(long, default_value_t = 32)]
     new_tokens: usize,
-    /// f32
-    #[arg(long, default_value = "f32")]
-    precision: String,
+    /// f32, int8, int4, stored-f16 or stored-bf16 (f16 and bf16 mean the stored ones)
+    #[arg(long, default_value = "f32", value_parser = precision)]
+    precision: Precision,
     /// Threads of the CPU backend; 0 means all cores
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -46,6 +47,14 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Random weights in half precision are for CPUs, which store them so and compute in f32.
+fn precision(name: &str) -> Result<Precision, clinical_weights::Error> {
+    match name {
+        "f16" | "bf16" => format!("stored-{name}").parse(),
+        name => name.parse(),
     }
 }
 

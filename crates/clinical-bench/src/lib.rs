@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod quality;
 mod report;
 mod shape;
 mod work;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use clinical_bert::BertConfig;
 use clinical_llama::LlamaConfig;
 use clinical_t5::T5Config;
 
@@ -13,6 +14,8 @@ pub enum Shape {
     T5(T5Config),
     /// A decoder.
     Llama(LlamaConfig),
+    /// An encoder.
+    Bert(BertConfig),
 }
 
 /// A shape that is not known.
@@ -28,7 +31,7 @@ pub enum ShapeError {
         source: std::io::Error,
     },
     /// The file holds no config of a supported model.
-    #[error("{path} is not the config.json of a T5 or a LLaMA: {reason}")]
+    #[error("{path} is not the config.json of a T5, a LLaMA or a BERT: {reason}")]
     Config {
         /// The file.
         path: String,
@@ -39,8 +42,14 @@ pub enum ShapeError {
 
 impl Shape {
     /// The names that [`Shape::named`] knows.
-    pub const NAMES: [&'static str; 5] =
-        ["t5-base", "t5-large", "llama-1b", "llama-7b", "llama-13b"];
+    pub const NAMES: [&'static str; 6] = [
+        "t5-base",
+        "t5-large",
+        "llama-1b",
+        "llama-7b",
+        "llama-13b",
+        "bert-base",
+    ];
 
     /// A known shape, or the config file at this path.
     ///
@@ -54,6 +63,7 @@ impl Shape {
             "llama-1b" => Self::Llama(LlamaConfig::llama_1b()),
             "llama-7b" => Self::Llama(LlamaConfig::llama_7b()),
             "llama-13b" => Self::Llama(LlamaConfig::llama_13b()),
+            "bert-base" => Self::Bert(BertConfig::bert_base()),
             path => Self::from_file(path)?,
         })
     }
@@ -77,6 +87,9 @@ impl Shape {
             Some("llama" | "mistral") => LlamaConfig::from_json(&text)
                 .map(Self::Llama)
                 .map_err(|error| config(error.to_string())),
+            Some("bert" | "roberta" | "megatron-bert") => BertConfig::from_json(&text)
+                .map(Self::Bert)
+                .map_err(|error| config(error.to_string())),
             other => Err(config(format!(
                 "model_type is {}",
                 other.unwrap_or("missing")
@@ -89,18 +102,32 @@ impl Shape {
         match self {
             Self::T5(config) => config.vocab_size,
             Self::Llama(config) => config.vocab_size,
+            Self::Bert(config) => config.vocab_size,
         }
     }
 }
 
 /// Multiplications and additions of matrix products, two per multiply-add.
 impl Shape {
-    /// T5's encoder over `batch` rows of `length`.
+    /// An encoder over `batch` rows of `length`.
     pub(crate) fn encoder_flops(&self, batch: usize, length: usize) -> f64 {
-        let Self::T5(c) = self else { return 0.0 };
-        let (n, d, inner) = (length as f64, c.d_model as f64, c.inner_dim() as f64);
-        let layer = 4.0 * d * inner + t5_feed_forward(c) + 2.0 * n * inner;
-        2.0 * batch as f64 * n * c.num_layers as f64 * layer
+        let n = length as f64;
+        let (layers, layer) = match self {
+            Self::T5(c) => {
+                let (d, inner) = (c.d_model as f64, c.inner_dim() as f64);
+                let layer = 4.0 * d * inner + t5_feed_forward(c) + 2.0 * n * inner;
+                (c.num_layers, layer)
+            }
+            Self::Bert(c) => {
+                let (d, inner) = (c.hidden_size as f64, c.intermediate_size as f64);
+                (
+                    c.num_hidden_layers,
+                    4.0 * d * d + 2.0 * d * inner + 2.0 * n * d,
+                )
+            }
+            Self::Llama(_) => return 0.0,
+        };
+        2.0 * batch as f64 * n * layers as f64 * layer
     }
 
     /// A decoder with logits at every one of `length` positions; `source` is the length of T5's encoder states, whose
@@ -123,7 +150,7 @@ impl Shape {
     pub(crate) fn decode_flops(&self, batch: usize, length: usize, steps: usize) -> f64 {
         let (before, source) = match self {
             Self::T5(_) => (1.0, length),
-            Self::Llama(_) => (length as f64, 0),
+            Self::Llama(_) | Self::Bert(_) => (length as f64, 0),
         };
         let seen = before + (steps as f64 + 1.0) / 2.0;
         (batch * steps) as f64 * (self.token_flops(seen, source) + self.head_flops())
@@ -144,6 +171,7 @@ impl Shape {
                 let cross = 2.0 * d * inner + 2.0 * source as f64 * inner;
                 2.0 * c.decoder_layers() as f64 * (own + cross + t5_feed_forward(c))
             }
+            Self::Bert(_) => 0.0,
         }
     }
 
@@ -152,6 +180,7 @@ impl Shape {
         2.0 * match self {
             Self::T5(c) => (c.d_model * c.vocab_size) as f64,
             Self::Llama(c) => (c.hidden_size * c.vocab_size) as f64,
+            Self::Bert(_) => 0.0,
         }
     }
 
@@ -161,7 +190,7 @@ impl Shape {
             Self::T5(c) => {
                 4.0 * c.decoder_layers() as f64 * (source * c.d_model * c.inner_dim()) as f64
             }
-            Self::Llama(_) => 0.0,
+            Self::Llama(_) | Self::Bert(_) => 0.0,
         }
     }
 }

@@ -5,9 +5,11 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::Device;
+use clinical_bert::{Bert, Row};
 use clinical_generate::{ModelError, StepModel};
 use clinical_llama::Llama;
 use clinical_t5::{Seq2SeqBatch, T5};
+use clinical_weights::{Precision, with_random_packed};
 use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -18,7 +20,7 @@ use crate::{Report, Shape, ShapeError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Workload {
-    /// T5's encoder.
+    /// The encoder of a T5 or a BERT.
     Encode,
     /// Reading a prompt into a cache.
     Prefill,
@@ -68,8 +70,8 @@ pub struct Plan {
     pub model: String,
     /// What to time.
     pub workload: Workload,
-    /// `f32`; others come with the CPU kernels.
-    pub precision: String,
+    /// [`Precision::F32`] or one that packs weights.
+    pub precision: Precision,
     /// Rows.
     pub batch: usize,
     /// Tokens of a row's input.
@@ -105,11 +107,13 @@ pub enum BenchError {
         /// The model.
         model: String,
     },
-    /// The precision is not there yet.
-    #[error("precision `{precision}` cannot be benchmarked yet: use f32")]
+    /// Random weights cannot be made in this precision, or not trained.
+    #[error(
+        "precision {precision} cannot be benchmarked here: use f32, int8, int4, stored-f16 or stored-bf16, and f32 to train"
+    )]
     Precision {
         /// What was asked for.
-        precision: String,
+        precision: Precision,
     },
     /// A count is zero.
     #[error("{field} must be at least 1")]
@@ -140,9 +144,10 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
             return Err(BenchError::Zero { field });
         }
     }
-    if plan.precision != "f32" {
+    let packs = plan.precision.format().is_some();
+    if plan.precision != Precision::F32 && (!packs || plan.workload == Workload::Train) {
         return Err(BenchError::Precision {
-            precision: plan.precision.clone(),
+            precision: plan.precision,
         });
     }
     let shape = Shape::named(&plan.model)?;
@@ -151,7 +156,7 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
     let mut report = Report {
         model: plan.model.clone(),
         workload: plan.workload.to_string(),
-        precision: plan.precision.clone(),
+        precision: plan.precision.to_string(),
         threads: clinical_kernels::threads(),
         batch: plan.batch,
         length: plan.length,
@@ -167,13 +172,19 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
     match &shape {
         Shape::T5(config) => {
             let device = device_for(plan);
-            let model = config.init(&device);
+            let model = with_random_packed(config.init(&device), plan.precision);
             t5(plan, &shape, model, &rows, &mut report)?;
         }
         Shape::Llama(config) => {
             let device = device_for(plan);
             let model = config.init(&device).map_err(|error| build(&error))?;
+            let model = with_random_packed(model, plan.precision);
             llama(plan, &shape, model, &rows, &mut report)?;
+        }
+        Shape::Bert(config) => {
+            let model = Bert::new(config, false, &device_for(plan));
+            let model = with_random_packed(model, plan.precision);
+            bert(plan, &shape, &model, &rows, &mut report)?;
         }
     }
     Ok(report)
@@ -281,6 +292,23 @@ fn llama(
         }
         Workload::Encode => return Err(not_for(plan)),
     }
+    Ok(())
+}
+
+fn bert(
+    plan: &Plan,
+    shape: &Shape,
+    model: &Bert,
+    rows: &[&[u32]],
+    report: &mut Report,
+) -> Result<(), BenchError> {
+    if !matches!(plan.workload, Workload::Encode | Workload::Forward) {
+        return Err(not_for(plan));
+    }
+    let rows: Vec<Row<'_>> = rows.iter().map(|ids| Row::from(*ids)).collect();
+    let seconds = time(plan, || Ok(sync(model.forward(&rows)?)))?;
+    let flops = shape.encoder_flops(plan.batch, plan.length);
+    report.fill(seconds, plan.batch * plan.length, flops);
     Ok(())
 }
 

@@ -15,7 +15,8 @@ impl FromCheckpoint for Llama {
             .accept("embed_tokens.**", "model.embed_tokens.**")
             .accept("layers.**", "model.layers.**")
             .accept("norm.**", "model.norm.**")
-            .ignore("**.rotary_emb.inv_freq");
+            .ignore("**.rotary_emb.inv_freq")
+            .eight_bits("lm_head.weight");
         if self.lm_head.is_none() {
             keys.tied(&["model.embed_tokens.weight", "lm_head.weight"])
         } else {

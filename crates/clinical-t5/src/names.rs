@@ -39,7 +39,10 @@ impl FromCheckpoint for T5 {
                 "decoder.**.layer.2.layer_norm.**",
                 "decoder.**.feed_forward.layer_norm.**",
             )
-            .ignore("decoder.block.*.layer.1.EncDecAttention.relative_attention_bias.weight");
+            .ignore("decoder.block.*.layer.1.EncDecAttention.relative_attention_bias.weight")
+            // Its inputs have outliers: 8-bit activations make T5 talk nonsense (transformers issues 20287 and 14351).
+            .outliers("**.feed_forward.wo.weight")
+            .eight_bits("lm_head.weight");
         let tables = [
             "shared.weight",
             "encoder.embed_tokens.weight",

@@ -413,7 +413,9 @@ impl Checkpoint {
         // The least that a parameter takes; what is kept in full precision counts when every parameter is known.
         let needed = match options.precision {
             Precision::F32 => parameters.saturating_mul(4),
-            Precision::F16 | Precision::BF16 => parameters.saturating_mul(2),
+            Precision::F16 | Precision::BF16 | Precision::StoredF16 | Precision::StoredBF16 => {
+                parameters.saturating_mul(2)
+            }
             Precision::Int8 => parameters,
             Precision::Int4 => parameters / 2,
         };

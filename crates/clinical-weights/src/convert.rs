@@ -3,11 +3,13 @@
 //! The source is read in chunks, so the memory beside the result is a few megabytes, and the pages of a map are not
 //! touched at all.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::tensor::{DType, TensorData, bf16, f16};
+use clinical_kernels::{Format, PackedMatrix};
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
@@ -70,6 +72,33 @@ pub(crate) fn floats(
         DType::BF16 => convert::<bf16>(&input, from, layout, shape),
         _ => Err(io::ErrorKind::Unsupported.into()),
     }
+}
+
+/// Packs `[outputs, inputs]` values of type `from`, a panel at a time; also how many finite values became infinite.
+pub(crate) fn packed(
+    values: &Values<'_>,
+    from: Dtype,
+    format: Format,
+    outputs: usize,
+    inputs: usize,
+) -> io::Result<(PackedMatrix, u64)> {
+    thread_local! {
+        static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers::default());
+    }
+    let input = Input::of(values);
+    let overflowed = AtomicU64::new(0);
+    let matrix = PackedMatrix::from_rows(format, outputs, inputs, |row, out: &mut [f32]| {
+        BUFFERS.with_borrow_mut(|buffers| {
+            let mut lost = buffers.read(&input, from, row * inputs, out)?;
+            if format == Format::F16 {
+                // The first value that rounds to infinity.
+                lost += infinite(out.iter().map(|v| v.is_finite() && v.abs() >= 65_520.0));
+            }
+            overflowed.fetch_add(lost, Ordering::Relaxed);
+            Ok::<_, io::Error>(())
+        })
+    })?;
+    Ok((matrix, overflowed.into_inner()))
 }
 
 fn convert<T: Target>(

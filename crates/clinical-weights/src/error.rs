@@ -375,8 +375,16 @@ pub enum Error {
         /// The precision.
         precision: Precision,
     },
+    /// The module holds packed weights from an earlier load.
+    #[error("{parameter} is packed already: load into a new model")]
+    AlreadyPacked {
+        /// The first such parameter.
+        parameter: String,
+    },
     /// A precision's name is unknown.
-    #[error("unknown precision `{name}`: use f32, f16, bf16, int8 or int4")]
+    #[error(
+        "unknown precision `{name}`: use f32, int8, int4, stored-f16, stored-bf16, f16 or bf16"
+    )]
     UnknownPrecision {
         /// The name that was given.
         name: String,

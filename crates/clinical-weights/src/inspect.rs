@@ -136,9 +136,13 @@ impl Inspection {
                 match precision {
                     Precision::F32 => values.saturating_mul(4),
                     Precision::F16 | Precision::BF16 => values.saturating_mul(2),
-                    Precision::Int8 if is_matrix => values.saturating_mul(17) / 16,
+                    Precision::StoredF16 | Precision::StoredBF16 if is_matrix => {
+                        values.saturating_mul(2)
+                    }
+                    // A scale for each output costs next to nothing, one for each block of 32 half a bit a value.
+                    Precision::Int8 if is_matrix => values,
                     Precision::Int4 if is_matrix => values.saturating_mul(9) / 16,
-                    Precision::Int8 | Precision::Int4 => values.saturating_mul(4),
+                    _ => values.saturating_mul(4),
                 }
             })
             .fold(0, u64::saturating_add)

@@ -33,6 +33,8 @@ pub struct KeyMap {
     ignored: Vec<Pattern>,
     optional: Vec<Pattern>,
     full_precision: Vec<Pattern>,
+    outliers: Vec<Pattern>,
+    eight_bits: Vec<Pattern>,
     tied: Vec<Vec<String>>,
     problem: Option<(String, &'static str)>,
 }
@@ -92,6 +94,25 @@ impl KeyMap {
         self
     }
 
+    /// Matrices whose inputs have outliers, in the module's spelling: integer precisions keep them in 8 bits and multiply
+    /// them by 16-bit activations ([`Format::Int8Wide`](clinical_kernels::Format::Int8Wide)).
+    #[must_use]
+    pub fn outliers(mut self, pattern: &str) -> Self {
+        if let Some(pattern) = self.pattern(pattern) {
+            self.outliers.push(pattern);
+        }
+        self
+    }
+
+    /// Matrices that keep 8 bits where others have 4, in the module's spelling; output layers, for example.
+    #[must_use]
+    pub fn eight_bits(mut self, pattern: &str) -> Self {
+        if let Some(pattern) = self.pattern(pattern) {
+            self.eight_bits.push(pattern);
+        }
+        self
+    }
+
     /// Names of one and the same parameter, the preferred one first, in the module's spelling. Checkpoints keep any
     /// selection of them; whichever is there fills those that the module has.
     #[must_use]
@@ -137,6 +158,16 @@ impl KeyMap {
 
     pub(crate) fn keeps_full_precision(&self, module: &str) -> bool {
         self.full_precision
+            .iter()
+            .any(|pattern| pattern.matches(module))
+    }
+
+    pub(crate) fn has_outliers(&self, module: &str) -> bool {
+        self.outliers.iter().any(|pattern| pattern.matches(module))
+    }
+
+    pub(crate) fn needs_eight_bits(&self, module: &str) -> bool {
+        self.eight_bits
             .iter()
             .any(|pattern| pattern.matches(module))
     }

@@ -1,9 +1,12 @@
 //! Filling a module, one parameter at a time.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{AllocationProperty, Bool, Bytes, Device, Int, Tensor, TensorData};
+
+use clinical_kernels::{Format, Packed, PackedMatrix};
 
 use crate::checkpoint::{Checkpoint, Values, WeightBytes};
 use crate::convert::{self, Layout};
@@ -112,6 +115,12 @@ pub fn plan<M: Module>(
     Ok(make_plan(model, keys, checkpoint, options)?.report)
 }
 
+/// What a floating point parameter is filled with.
+enum Value<const D: usize> {
+    Tensor(Tensor<D>),
+    Packed(Arc<PackedMatrix>, bool),
+}
+
 struct Loader<'c> {
     position: Position,
     steps: std::collections::HashMap<String, Step<'c>>,
@@ -159,6 +168,25 @@ impl<'c> Loader<'c> {
                 None
             }
         }
+    }
+
+    /// Reads a matrix into its packed form. Only matrices whose shape has been checked are packed.
+    fn packed(
+        &mut self,
+        path: &str,
+        step: &Step<'_>,
+        values: &Values<'_>,
+        format: Format,
+    ) -> std::io::Result<Arc<PackedMatrix>> {
+        let info = &step.entry.info;
+        let &[outputs, inputs] = info.shape.as_slice() else {
+            return Err(std::io::ErrorKind::InvalidInput.into());
+        };
+        let (matrix, lost) = convert::packed(values, info.dtype, format, outputs, inputs)?;
+        if lost > 0 {
+            self.report.overflowed.push((path.to_owned(), lost));
+        }
+        Ok(Arc::new(matrix))
     }
 
     fn floats<const D: usize>(
@@ -237,14 +265,20 @@ impl ModuleMapper for Loader<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (shape, device) = (param.lazy_shape().dims(), param.lazy_device());
-        let tensor = self.fill(|loader, path, step, values| {
-            loader.floats::<D>(path, step, values, shape, &device)
+        let value = self.fill(|loader, path, step, values| match step.packing {
+            Some(format) => loader
+                .packed(path, step, &values, format)
+                .map(|matrix| Value::Packed(matrix, step.transposed)),
+            None => loader
+                .floats::<D>(path, step, values, shape, &device)
+                .map(Value::Tensor),
         });
-        match tensor {
-            Some(tensor) => {
+        match value {
+            Some(Value::Tensor(tensor)) => {
                 let id = param.id;
                 param.transform_for_load(tensor, id)
             }
+            Some(Value::Packed(matrix, transposed)) => Packed::attach(param, matrix, transposed),
             None => param,
         }
     }

@@ -4,45 +4,78 @@ use std::fmt;
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
+use clinical_kernels::Format;
 
 /// The type that floating point weights have in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Precision {
     /// 32-bit floats, whatever the file holds. The reference: results equal those of `transformers` in f32.
     #[default]
     F32,
-    /// IEEE half precision: half the memory. Values beyond 65,504 become infinite; the report counts them.
+    /// IEEE half precision for weights and activations: half the memory. Values beyond 65,504 become infinite; the report
+    /// counts them. Meant for GPUs.
     F16,
-    /// Brain floating point: half the memory, the range of f32. Meant for GPUs: Burn's CPU backend converts every
-    /// weight again at every product.
+    /// Brain floating point for weights and activations: half the memory, the range of f32. Meant for GPUs: Burn's CPU
+    /// backend converts every weight again at every product.
     BF16,
-    /// 8-bit integers with scales. Not supported yet: [`Error::PrecisionUnsupported`](crate::Error::PrecisionUnsupported).
+    /// Matrices kept in IEEE half precision, multiplied by f32 activations and summed in f32. Meant for CPUs.
+    StoredF16,
+    /// Matrices kept in brain floating point, multiplied by f32 activations and summed in f32. Meant for CPUs.
+    StoredBF16,
+    /// Matrices as 8-bit integers with a scale for each output; activations become 8-bit integers on the way. Meant for
+    /// CPUs. Parameters that a model marks ([`KeyMap::outliers`](crate::KeyMap::outliers)) meet 16-bit activations.
     Int8,
-    /// 4-bit integers with scales. Not supported yet: [`Error::PrecisionUnsupported`](crate::Error::PrecisionUnsupported).
+    /// Matrices as 4-bit integers in blocks of 32 with a scale each. Meant for CPUs. Embedding tables, output layers
+    /// ([`KeyMap::eight_bits`](crate::KeyMap::eight_bits)) and parameters marked as above are as in [`Self::Int8`].
     Int4,
 }
 
 impl Precision {
-    /// The name that examples use: `f32`, `f16`, `bf16`, `int8`, `int4`.
+    const ALL: [Self; 7] = [
+        Self::F32,
+        Self::F16,
+        Self::BF16,
+        Self::StoredF16,
+        Self::StoredBF16,
+        Self::Int8,
+        Self::Int4,
+    ];
+
+    /// The name that examples use: `f32`, `f16`, `bf16`, `stored-f16`, `stored-bf16`, `int8`, `int4`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::BF16 => "bf16",
+            Self::StoredF16 => "stored-f16",
+            Self::StoredBF16 => "stored-bf16",
             Self::Int8 => "int8",
             Self::Int4 => "int4",
         }
     }
 
-    /// Burn's type of the parameters, `None` for the quantised ones.
+    /// Burn's type of the parameters, `None` where matrices are packed and the rest is f32.
     #[must_use]
     pub fn dtype(self) -> Option<DType> {
         match self {
             Self::F32 => Some(DType::F32),
             Self::F16 => Some(DType::F16),
             Self::BF16 => Some(DType::BF16),
-            Self::Int8 | Self::Int4 => None,
+            Self::StoredF16 | Self::StoredBF16 | Self::Int8 | Self::Int4 => None,
+        }
+    }
+
+    /// How most matrices are packed, `None` where none is.
+    #[must_use]
+    pub fn format(self) -> Option<Format> {
+        match self {
+            Self::F32 | Self::F16 | Self::BF16 => None,
+            Self::StoredF16 => Some(Format::F16),
+            Self::StoredBF16 => Some(Format::BF16),
+            Self::Int8 => Some(Format::Int8),
+            Self::Int4 => Some(Format::Int4),
         }
     }
 }
@@ -57,7 +90,7 @@ impl std::str::FromStr for Precision {
     type Err = crate::Error;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        [Self::F32, Self::F16, Self::BF16, Self::Int8, Self::Int4]
+        Self::ALL
             .into_iter()
             .find(|precision| precision.name() == name)
             .ok_or_else(|| crate::Error::UnknownPrecision {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use burn::module::Module;
 use burn::tensor::DType;
+use clinical_kernels::Format;
 
 use crate::checkpoint::{Checkpoint, Entry};
 use crate::convert;
@@ -12,7 +13,7 @@ use crate::limits::MAX_SHARING;
 use crate::nearest::nearest;
 use crate::report::{Alias, Mismatched, Missing, Unexpected};
 use crate::slots::{Kind, Slot, slots};
-use crate::{Dtype, Error, KeyMap, LoadOptions, LoadReport};
+use crate::{Dtype, Error, KeyMap, LoadOptions, LoadReport, Precision};
 
 /// Most missing or unexpected names for which a likely meaning is looked for, and most names that it is looked for in:
 /// this bounds the time for files that do not fit at all.
@@ -34,6 +35,8 @@ pub(crate) struct Step<'c> {
     pub(crate) transposed: bool,
     /// The type of a floating point parameter.
     pub(crate) float: Option<DType>,
+    /// How it is packed, if it is.
+    pub(crate) packing: Option<Format>,
 }
 
 /// Matches the parameters of a module with the tensors of a checkpoint.
@@ -47,6 +50,11 @@ pub(crate) fn plan<'c, M: Module>(
 ) -> Result<Plan<'c>, Error> {
     keys.check()?;
     let slots = slots(module);
+    if let Some(slot) = slots.iter().find(|slot| slot.packed) {
+        return Err(Error::AlreadyPacked {
+            parameter: slot.path.clone(),
+        });
+    }
     let mut report = LoadReport::of(checkpoint, options.precision);
     report.bytes = needed_bytes(&slots, keys, options)?;
 
@@ -96,9 +104,11 @@ pub(crate) fn plan<'c, M: Module>(
         if first_use {
             read_bytes = read_bytes.saturating_add(entry.info.bytes);
         }
+        let packing = packing(slot, keys, options.precision);
         let float = (slot.kind == Kind::Float).then(|| float_type(slot, keys, options));
         if let Some(float) = float {
-            note_conversion(&mut report.conversions, entry.info.dtype, float);
+            let to = packing.map_or_else(|| dtype_name(float), format_name);
+            note_conversion(&mut report.conversions, entry.info.dtype, to);
         }
         report.values += entry.info.elements();
         report.applied.push(slot.path.clone());
@@ -108,6 +118,7 @@ pub(crate) fn plan<'c, M: Module>(
                 entry,
                 transposed: slot.transposed,
                 float,
+                packing,
             },
         );
     }
@@ -134,11 +145,7 @@ pub(crate) fn plan<'c, M: Module>(
 
 /// The bytes of all parameters at the chosen precision, within the caller's limit.
 fn needed_bytes(slots: &[Slot], keys: &KeyMap, options: &LoadOptions) -> Result<u64, Error> {
-    let Some(dtype) = options.precision.dtype() else {
-        return Err(Error::PrecisionUnsupported {
-            precision: options.precision,
-        });
-    };
+    let dtype = options.precision.dtype().unwrap_or(DType::F32);
     if let Some(slot) = slots.first()
         && !slot.device.supports_dtype(dtype)
     {
@@ -161,6 +168,14 @@ fn needed_bytes(slots: &[Slot], keys: &KeyMap, options: &LoadOptions) -> Result<
 }
 
 fn slot_bytes(slot: &Slot, keys: &KeyMap, options: &LoadOptions) -> Result<u64, Error> {
+    if let Some(format) = packing(slot, keys, options.precision) {
+        let file = slot.file_shape();
+        return format
+            .bytes(file[0], file[1])
+            .filter(|bytes| isize::try_from(*bytes).is_ok())
+            .map(|bytes| bytes as u64)
+            .ok_or_else(|| too_many_bytes(slot));
+    }
     let size = match slot.kind {
         Kind::Float => float_type(slot, keys, options).size() as u64,
         Kind::Int => 8,
@@ -170,9 +185,38 @@ fn slot_bytes(slot: &Slot, keys: &KeyMap, options: &LoadOptions) -> Result<u64, 
         .iter()
         .try_fold(size, |product, extent| product.checked_mul(*extent as u64))
         .filter(|bytes| isize::try_from(*bytes).is_ok())
-        .ok_or_else(|| Error::SizeOverflow {
-            what: format!("the parameter {}", slot.path),
-        })
+        .ok_or_else(|| too_many_bytes(slot))
+}
+
+fn too_many_bytes(slot: &Slot) -> Error {
+    Error::SizeOverflow {
+        what: format!("the parameter {}", slot.path),
+    }
+}
+
+/// Matrices with fewer outputs stay f32: those of classifiers, whose few values cost nothing and decide everything.
+const MIN_OUTPUTS: usize = 16;
+
+/// Tables with fewer entries stay f32: those of positions, whose values every token meets.
+const MIN_ENTRIES: usize = 1024;
+
+/// How a parameter is packed at this precision.
+pub(crate) fn packing(slot: &Slot, keys: &KeyMap, precision: Precision) -> Option<Format> {
+    let format = precision.format()?;
+    let [outputs, _] = slot.file_shape().try_into().ok()?;
+    let least = match (slot.transposed, slot.table) {
+        (true, _) => MIN_OUTPUTS,
+        (_, true) => MIN_ENTRIES,
+        _ => return None,
+    };
+    if outputs < least || keys.keeps_full_precision(&slot.path) {
+        return None;
+    }
+    Some(match format {
+        Format::Int8 | Format::Int4 if keys.has_outliers(&slot.path) => Format::Int8Wide,
+        Format::Int4 if slot.table || keys.needs_eight_bits(&slot.path) => Format::Int8,
+        format => format,
+    })
 }
 
 fn float_type(slot: &Slot, keys: &KeyMap, options: &LoadOptions) -> DType {
@@ -314,15 +358,28 @@ fn same_shape(expected: &[usize], found: &[usize]) -> bool {
 fn note_conversion(
     conversions: &mut BTreeMap<(Dtype, &'static str), usize>,
     from: Dtype,
-    to: DType,
+    to: &'static str,
 ) {
-    let name = match to {
+    if from.name() != to {
+        *conversions.entry((from, to)).or_default() += 1;
+    }
+}
+
+fn dtype_name(dtype: DType) -> &'static str {
+    match dtype {
         DType::F32 => "F32",
         DType::F16 => "F16",
         _ => "BF16",
-    };
-    if from.name() != name {
-        *conversions.entry((from, name)).or_default() += 1;
+    }
+}
+
+fn format_name(format: Format) -> &'static str {
+    match format {
+        Format::Int8 => "INT8",
+        Format::Int8Wide => "INT8 by 16-bit activations",
+        Format::Int4 => "INT4",
+        Format::F16 => "F16",
+        Format::BF16 => "BF16",
     }
 }
 

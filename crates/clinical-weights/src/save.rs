@@ -7,10 +7,11 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
+use clinical_kernels::Packed;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use crate::slots::Position;
+use crate::slots::{Position, REPARAMETERIZATION};
 use crate::{Error, FromCheckpoint, KeyMap};
 
 /// Writes all parameters of a module, under the names and in the layout of published checkpoints, to `path`.
@@ -115,10 +116,18 @@ struct Saved {
     dtype: DType,
     /// As checkpoints have it.
     shape: Vec<usize>,
+    /// Whether packed weights stand in for its values.
+    packed: bool,
     read: Box<dyn Fn() -> Result<TensorData, String>>,
 }
 
 fn safetensors_dtype(tensor: &Saved) -> Result<Dtype, Error> {
+    if tensor.packed {
+        return Err(Error::Unwritable {
+            name: tensor.name.clone(),
+            dtype: "packed weights".to_owned(),
+        });
+    }
     Ok(match tensor.dtype {
         DType::F64 => Dtype::F64,
         DType::F32 => Dtype::F32,
@@ -160,6 +169,7 @@ impl Collector<'_> {
                 name: self.keys.checkpoint_name(&path),
                 dtype,
                 shape,
+                packed: false,
                 read: Box::new(read),
             });
         }
@@ -169,6 +179,13 @@ impl Collector<'_> {
 impl ModuleVisitor for Collector<'_> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
         self.position.enter(name, container_type);
+        // What is attached to a parameter comes right behind it.
+        if container_type == REPARAMETERIZATION
+            && name == Packed::NAME
+            && let Some(tensor) = self.tensors.last_mut()
+        {
+            tensor.packed = true;
+        }
     }
 
     fn exit_module(&mut self, _name: &str, container_type: &str) {

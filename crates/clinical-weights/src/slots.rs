@@ -2,6 +2,7 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Bool, Device, Int, Tensor};
+use clinical_kernels::Packed;
 
 /// What a parameter takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,10 @@ pub(crate) struct Slot {
     pub(crate) kind: Kind,
     /// Whether checkpoints hold it the other way round.
     pub(crate) transposed: bool,
+    /// Whether it is the table of an `Embedding`.
+    pub(crate) table: bool,
+    /// Whether packed weights stand in for its values.
+    pub(crate) packed: bool,
     pub(crate) device: Device,
 }
 
@@ -45,7 +50,7 @@ pub(crate) struct Position {
 }
 
 /// The container that Burn reports for the state that is attached to a parameter.
-const REPARAMETERIZATION: &str = "Reparameterization";
+pub(crate) const REPARAMETERIZATION: &str = "Reparameterization";
 
 impl Position {
     pub(crate) fn enter(&mut self, name: &str, container: &str) {
@@ -70,14 +75,22 @@ impl Position {
         (self.adapters == 0).then(|| self.names.join("."))
     }
 
+    /// Whether this is the table of an `Embedding`, `[entries, width]`.
+    pub(crate) fn is_table(&self, rank: usize) -> bool {
+        rank == 2 && self.is_weight_of("Struct:Embedding")
+    }
+
     /// Whether this is the matrix of a `Linear`, `[d_input, d_output]` in Burn and the transpose of that in PyTorch.
     pub(crate) fn is_linear_weight(&self, rank: usize) -> bool {
-        rank == 2
-            && self.names.last().is_some_and(|name| name == "weight")
+        rank == 2 && self.is_weight_of("Struct:Linear")
+    }
+
+    fn is_weight_of(&self, kind: &str) -> bool {
+        self.names.last().is_some_and(|name| name == "weight")
             && self
                 .containers
                 .last()
-                .is_some_and(|container| container == "Struct:Linear")
+                .is_some_and(|container| container == kind)
     }
 }
 
@@ -102,6 +115,8 @@ impl Lister {
             self.slots.push(Slot {
                 path,
                 transposed: kind == Kind::Float && self.position.is_linear_weight(shape.len()),
+                table: kind == Kind::Float && self.position.is_table(shape.len()),
+                packed: false,
                 shape: shape.to_vec(),
                 kind,
                 device,
@@ -113,6 +128,13 @@ impl Lister {
 impl ModuleVisitor for Lister {
     fn enter_module(&mut self, name: &str, container_type: &str) {
         self.position.enter(name, container_type);
+        // What is attached to a parameter comes right behind it.
+        if container_type == REPARAMETERIZATION
+            && name == Packed::NAME
+            && let Some(slot) = self.slots.last_mut()
+        {
+            slot.packed = true;
+        }
     }
 
     fn exit_module(&mut self, _name: &str, container_type: &str) {

@@ -2,6 +2,7 @@
 
 mod common;
 mod loading;
+mod packed;
 mod parity;
 mod smollm2;
 mod training;

@@ -210,23 +210,6 @@ fn limits_are_checked_before_anything_is_allocated() {
 }
 
 #[test]
-fn quantised_precisions_say_that_they_are_not_there_yet() {
-    let mut model = Tiny::new(false);
-    for precision in [Precision::Int8, Precision::Int4] {
-        let error = load(
-            &mut model,
-            data("safetensors_f32"),
-            &LoadOptions::new().with_precision(precision),
-        )
-        .unwrap_err();
-        assert!(
-            matches!(error, Error::PrecisionUnsupported { .. }),
-            "{error}"
-        );
-    }
-}
-
-#[test]
 fn a_wrong_key_map_is_an_error() {
     let mut model = Tiny::new(false);
     let checkpoint = CheckpointDir::open(data("safetensors_f32"))

@@ -1,0 +1,118 @@
+//! Reduced precisions on the CPU: weights packed while loading.
+
+use clinical_generate::StepModel;
+use clinical_kernels::{Format, packed};
+use clinical_llama::Llama;
+use clinical_weights::{Error, LoadOptions, Precision, load, save_safetensors};
+
+use crate::common::{config, data, distance, expected, model, values};
+
+/// The root of the mean square of the distances from f32, as a part of that of the logits: what rounding costs a model of
+/// two layers with random weights, which is more than a trained one loses.
+const LIMITS: [(Precision, f32); 4] = [
+    (Precision::StoredF16, 1e-3),
+    (Precision::StoredBF16, 1e-2),
+    (Precision::Int8, 2e-2),
+    (Precision::Int4, 2e-1),
+];
+
+fn loaded(variant: &str, precision: Precision) -> Llama {
+    let options = LoadOptions::default().with_precision(precision);
+    let mut model = config(variant).init(&options.device).unwrap();
+    let report = load(&mut model, data().join(variant), &options).unwrap();
+    assert!(report.fits(), "{report}");
+    model
+}
+
+fn rms(values: impl Iterator<Item = f32>) -> f32 {
+    let (sum, count) = values.fold((0.0, 0), |(sum, count), v| (sum + v * v, count + 1));
+    (sum / count as f32).sqrt()
+}
+
+#[test]
+fn packed_models_are_close_to_f32() {
+    for variant in ["mha", "gqa", "tied", "mistral", "bias"] {
+        let ids = expected(variant).ids;
+        let reference = values(model(variant).forward(&[&ids[..100]]).unwrap());
+        for (precision, limit) in LIMITS {
+            let found = loaded(variant, precision).forward(&[&ids[..100]]).unwrap();
+            let found = values(found);
+            let off = rms(found.iter().zip(&reference).map(|(a, b)| a - b));
+            let part = off / rms(reference.iter().copied());
+            assert!(part < limit, "{variant} {precision}: {part}");
+            assert!(part > 0.0, "{variant} {precision}: nothing was packed");
+            if matches!(precision, Precision::StoredF16 | Precision::StoredBF16) {
+                let worst = distance(&found, &reference);
+                assert!(worst < 1e-2, "{variant} {precision}: {worst}");
+            }
+        }
+    }
+}
+
+/// Activations are quantised row by row, so neither the batch nor the cache changes a row.
+#[test]
+fn a_row_is_the_same_in_a_batch_and_step_by_step() {
+    for (precision, _) in LIMITS {
+        let model = loaded("gqa", precision);
+        let ids = expected("gqa").ids;
+        let rows = [&ids[..40], &ids[40..47], &ids[100..170]];
+        let (mut cache, _) = model.prefill(&rows, 2).unwrap();
+        let together = values(model.step(&ids[200..203], &mut cache).unwrap());
+        let vocabulary = model.vocabulary();
+        for (i, row) in rows.iter().enumerate() {
+            let (mut cache, _) = model.prefill(&[row], 2).unwrap();
+            let alone = values(model.step(&ids[200 + i..201 + i], &mut cache).unwrap());
+            let worst = distance(&together[i * vocabulary..][..vocabulary], &alone);
+            // Sums of another order move an activation by a whole step now and then.
+            assert!(worst < 2e-2, "{precision}, row {i}: {worst}");
+        }
+    }
+}
+
+#[test]
+fn which_matrices_are_packed_and_how() {
+    let model = loaded("gqa", Precision::Int4);
+    let format = |weight| packed(weight).map(|packed| packed.matrix().format());
+    let layer = &model.model.layers[0];
+    assert_eq!(format(&layer.self_attn.q_proj.weight), Some(Format::Int4));
+    assert_eq!(format(&layer.mlp.down_proj.weight), Some(Format::Int4));
+    let head = model.lm_head.as_ref().unwrap();
+    assert_eq!(format(&head.weight), Some(Format::Int8));
+    // A table of 96 entries is too small to be worth it.
+    assert_eq!(format(&model.model.embed_tokens.weight), None);
+    assert!(packed(&layer.input_layernorm.weight).is_none());
+}
+
+#[test]
+fn packed_models_are_neither_saved_nor_loaded_again() {
+    let mut model = loaded("gqa", Precision::Int8);
+    let file = std::env::temp_dir().join(format!("packed-{}.safetensors", std::process::id()));
+    let error = save_safetensors(&model, &file).unwrap_err();
+    assert!(matches!(error, Error::Unwritable { .. }), "{error}");
+    assert!(!file.exists());
+    for precision in [Precision::F32, Precision::Int8] {
+        let options = LoadOptions::default().with_precision(precision);
+        let error = load(&mut model, data().join("gqa"), &options).unwrap_err();
+        assert!(matches!(error, Error::AlreadyPacked { .. }), "{error}");
+    }
+}
+
+#[test]
+fn packed_models_need_less_memory_and_the_limit_knows() {
+    let bytes = |precision| {
+        let options = LoadOptions::default().with_precision(precision);
+        let mut model = config("mha").init(&options.device).unwrap();
+        load(&mut model, data().join("mha"), &options)
+            .unwrap()
+            .bytes
+    };
+    let (full, half) = (bytes(Precision::F32), bytes(Precision::StoredF16));
+    let (eight, four) = (bytes(Precision::Int8), bytes(Precision::Int4));
+    assert!(full > half && half > eight && eight > four);
+    let options = LoadOptions::default()
+        .with_precision(Precision::Int8)
+        .with_max_bytes(eight - 1);
+    let mut model = config("mha").init(&options.device).unwrap();
+    let error = load(&mut model, data().join("mha"), &options).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+}

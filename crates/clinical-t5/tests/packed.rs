@@ -1,0 +1,81 @@
+//! Reduced precisions on the CPU: weights packed while loading.
+
+mod common;
+
+use clinical_generate::{EndTokens, Generation, generate};
+use clinical_kernels::{Format, packed};
+use clinical_weights::Precision;
+use common::{Fixture, VARIANTS, host, slices};
+use std::ops::ControlFlow;
+
+/// As for the LLaMA fixtures: the root of the mean square distance as a part of that of the logits.
+const LIMITS: [(Precision, f32); 4] = [
+    (Precision::StoredF16, 2e-3),
+    (Precision::StoredBF16, 1.5e-2),
+    (Precision::Int8, 3e-2),
+    (Precision::Int4, 3e-1),
+];
+
+fn rms(values: impl Iterator<Item = f32>) -> f32 {
+    let (sum, count) = values.fold((0.0, 0), |(sum, count), v| (sum + v * v, count + 1));
+    (sum / count as f32).sqrt()
+}
+
+#[test]
+fn packed_models_are_close_to_f32() {
+    for name in VARIANTS {
+        for (precision, limit) in LIMITS {
+            let fixture = Fixture::on(name, clinical_kernels::cpu(), precision);
+            let logits = fixture
+                .model
+                .forward(
+                    &fixture.ids("batch.input_ids"),
+                    &fixture.mask("batch.mask"),
+                    &fixture.ids("batch.decoder_ids"),
+                )
+                .unwrap();
+            let (found, reference) = (host(logits), fixture.floats("batch.logits"));
+            let off = rms(found.iter().zip(reference).map(|(a, b)| a - b));
+            let part = off / rms(reference.iter().copied());
+            assert!(part > 0.0 && part < limit, "{name} {precision}: {part}");
+        }
+    }
+}
+
+#[test]
+fn the_feed_forward_output_keeps_what_it_needs() {
+    for precision in [Precision::Int8, Precision::Int4] {
+        let fixture = Fixture::on("v1_1", clinical_kernels::cpu(), precision);
+        let model = &fixture.model;
+        let format = |weight| packed(weight).map(|packed| packed.matrix().format());
+        for block in &model.decoder.block {
+            assert_eq!(
+                format(&block.feed_forward.wo.weight),
+                Some(Format::Int8Wide)
+            );
+            assert_eq!(format(&block.cross_attention.o.weight), precision.format());
+        }
+        let bias = &model.encoder.block[0]
+            .self_attention
+            .relative_attention_bias;
+        assert_eq!(format(&bias.as_ref().unwrap().weight), None);
+    }
+}
+
+#[test]
+fn packed_models_generate() {
+    for (precision, _) in LIMITS {
+        let fixture = Fixture::on("v1_0", clinical_kernels::cpu(), precision);
+        let rows = fixture.rows("batch.input_ids", "batch.mask");
+        let options = Generation::greedy().with_max_new_tokens(6);
+        let outputs = generate(
+            &fixture.model,
+            &slices(&rows),
+            &EndTokens::new(fixture.config.eos_token_ids.clone()),
+            &options,
+            |_| ControlFlow::Continue(()),
+        )
+        .unwrap();
+        assert_eq!(outputs.len(), rows.len(), "{precision}");
+    }
+}
