@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release --example perplexity -- --model DIR --precision int8 --text notes.csv --column section_text`
 //!
-//! Without `--text` the text is generated: held-out notes for a LLaMA, the four tasks of the demonstration model for a T5.
+//! Without `--text` the text is generated, as the demonstration models know it: answers to questions about held-out notes
+//! for a LLaMA, four tasks for a T5.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -64,12 +65,19 @@ fn run(arguments: &Arguments) -> Result<()> {
         }
         (Some("t5"), false) => bail!("a T5 is measured on generated pairs: leave --text out"),
         (_, true) => {
-            let notes = Generator::held_out(2026).map(|case| case.note);
-            quality::llama(model, precision, notes, tokens)?
+            let answers = Generator::held_out(2026).flat_map(|case| {
+                let note = case.note;
+                case.pairs.into_iter().filter_map(move |pair| {
+                    let prompt = clinical_prompts::asclepius::training(&note, &pair.question);
+                    Some((prompt.ok()?, pair.answer))
+                })
+            });
+            quality::llama(model, precision, answers, tokens)?
         }
         (_, false) => {
-            let texts = read(arguments)?;
-            quality::llama(model, precision, texts.into_iter(), tokens)?
+            let texts = read(arguments)?.into_iter();
+            let texts = texts.map(|text| (String::new(), text));
+            quality::llama(model, precision, texts, tokens)?
         }
     };
     println!("{}", serde_json::to_string_pretty(&quality)?);

@@ -56,8 +56,8 @@ fn failed(error: impl std::fmt::Display) -> QualityError {
     QualityError(error.to_string())
 }
 
-/// Measures a LLaMA directory on running texts, each cut into windows of [`WINDOW`] tokens, until `limit` tokens were
-/// foretold.
+/// Measures a LLaMA directory on pairs of a text that is only read and a text that is foretold, until `limit` tokens were.
+/// Where nothing is only read, the other text is cut into windows of [`WINDOW`] tokens.
 ///
 /// # Errors
 ///
@@ -65,7 +65,7 @@ fn failed(error: impl std::fmt::Display) -> QualityError {
 pub fn llama(
     dir: &Path,
     precision: Precision,
-    texts: impl Iterator<Item = String>,
+    texts: impl Iterator<Item = (String, String)>,
     limit: usize,
 ) -> Result<Quality, QualityError> {
     let tokenizer = Tokenizer::from_dir(dir).map_err(failed)?;
@@ -77,16 +77,26 @@ pub fn llama(
     let other = load(precision).map_err(failed)?;
     let window = WINDOW.min(reference.config().max_positions());
     let mut sums = Sums::default();
-    for text in texts {
-        let ids = tokenizer
-            .encode(&text, true)
-            .map_err(failed)?
-            .ids()
-            .to_vec();
-        for ids in ids.chunks(window).filter(|ids| ids.len() > 1) {
-            let first = reference.forward(&[ids]).map_err(failed)?;
-            let second = other.forward(&[ids]).map_err(failed)?;
-            sums.add(first, second, &ids[1..])?;
+    let encode = |text: &str, special| {
+        let ids = tokenizer.encode(text, special).map_err(failed)?;
+        Ok::<_, QualityError>(ids.ids().to_vec())
+    };
+    for (read, text) in texts {
+        let (mut ids, mut start) = (encode(&text, read.is_empty())?, 1);
+        let mut length = window;
+        if !read.is_empty() {
+            let before = encode(&read, true)?;
+            start = before.len().max(1);
+            ids = [before, ids].concat();
+            length = ids.len().max(1);
+        }
+        for ids in ids.chunks(length).filter(|ids| ids.len() > start) {
+            let targets = &ids[start..];
+            let logits = |model: &Llama| {
+                let all = model.forward(&[ids]).map_err(failed)?;
+                Ok::<_, QualityError>(all.narrow(1, start - 1, targets.len()))
+            };
+            sums.add(logits(&reference)?, logits(&other)?, targets)?;
             if sums.tokens >= limit {
                 return Ok(sums.finish(precision));
             }

@@ -139,8 +139,8 @@ impl Inspection {
                     Precision::StoredF16 | Precision::StoredBF16 if is_matrix => {
                         values.saturating_mul(2)
                     }
-                    // A scale for each output costs next to nothing, one for each block of 32 half a bit a value.
-                    Precision::Int8 if is_matrix => values,
+                    // A scale for each block of 32 is half a bit a value.
+                    Precision::Int8 if is_matrix => values.saturating_mul(17) / 16,
                     Precision::Int4 if is_matrix => values.saturating_mul(9) / 16,
                     _ => values.saturating_mul(4),
                 }

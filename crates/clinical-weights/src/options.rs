@@ -23,8 +23,8 @@ pub enum Precision {
     StoredF16,
     /// Matrices kept in brain floating point, multiplied by f32 activations and summed in f32. Meant for CPUs.
     StoredBF16,
-    /// Matrices as 8-bit integers with a scale for each output; activations become 8-bit integers on the way. Meant for
-    /// CPUs. Parameters that a model marks ([`KeyMap::outliers`](crate::KeyMap::outliers)) meet 16-bit activations.
+    /// Matrices as 8-bit integers in blocks of 32 with a scale each; activations become 8-bit integers on the way. Meant
+    /// for CPUs. Parameters that a model marks ([`KeyMap::outliers`](crate::KeyMap::outliers)) meet 16-bit activations.
     Int8,
     /// Matrices as 4-bit integers in blocks of 32 with a scale each. Meant for CPUs. Embedding tables, output layers
     /// ([`KeyMap::eight_bits`](crate::KeyMap::eight_bits)) and parameters marked as above are as in [`Self::Int8`].

@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::kernel::{BLOCK, GROUP, Kernels, LANES, Tile};
+use super::kernel::{BLOCK, Kernels, LANES, Tile};
 
 pub(super) const INT8: Kernels = Kernels {
     panels: 1,
@@ -31,54 +31,51 @@ pub(super) const BF16: Kernels = Kernels {
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn int8<const M: usize>(tile: &Tile) {
     let mut sums = [[_mm256_setzero_ps(); 2]; M];
-    let width = tile.inputs;
-    let scale_row = tile.planes * tile.groups;
+    let row = tile.planes * tile.blocks;
     for plane in 0..tile.planes {
-        for group in 0..tile.groups {
-            // SAFETY: the tile's pointers are valid for all its rows, planes, groups and inputs.
+        for block in 0..tile.blocks {
+            // SAFETY: the tile's pointers are valid for all its rows, planes and blocks.
             unsafe {
                 // Quarter `q` has the outputs 4q .. 4q + 4, each as two sums of two products.
                 let mut pairs = [[_mm256_setzero_si256(); 4]; M];
-                let x = tile.x.add(plane * width);
-                for input in (group * GROUP..width.min((group + 1) * GROUP)).step_by(4) {
+                let x = tile.x.add(plane * tile.inputs + block * BLOCK);
+                for four in 0..BLOCK / 4 {
                     let mut weights = [_mm256_setzero_si256(); 4];
                     for (quarter, weights) in weights.iter_mut().enumerate() {
-                        let at = tile.weights.add(input * LANES + quarter * 16);
+                        let start = (block * BLOCK + four * 4) * LANES + quarter * 16;
+                        let at = tile.weights.add(start);
                         *weights = _mm256_cvtepu8_epi16(_mm_load_si128(at.cast()));
                     }
                     for (m, pairs) in pairs.iter_mut().enumerate() {
-                        let four = x.add(m * tile.x_step + input).cast::<i32>();
-                        let four = _mm256_cvtepi8_epi16(_mm_set1_epi32(four.read_unaligned()));
+                        let x = x.add(m * tile.x_step + four * 4).cast::<i32>();
+                        let x = _mm256_cvtepi8_epi16(_mm_set1_epi32(x.read_unaligned()));
                         for (pair, weights) in pairs.iter_mut().zip(weights) {
-                            *pair = _mm256_add_epi32(*pair, _mm256_madd_epi16(weights, four));
+                            *pair = _mm256_add_epi32(*pair, _mm256_madd_epi16(weights, x));
                         }
                     }
                 }
-                for (m, (sums, pairs)) in sums.iter_mut().zip(pairs).enumerate() {
-                    let at = m * scale_row + plane * tile.groups + group;
-                    let offset = _mm256_set1_epi32(*tile.offsets.add(at));
-                    let scale = _mm256_set1_ps(*tile.x_scales.add(at));
-                    for (half, sum) in sums.iter_mut().enumerate() {
-                        let both = _mm256_hadd_epi32(pairs[2 * half], pairs[2 * half + 1]);
+                for half in 0..2 {
+                    let at = tile.scales.add(block * LANES * 2 + half * 16);
+                    let scale = _mm256_cvtph_ps(_mm_loadu_si128(at.cast()));
+                    for m in 0..M {
+                        let at = m * row + plane * tile.blocks + block;
+                        let offset = _mm256_set1_epi32(*tile.offsets.add(at));
+                        let x_scale = _mm256_set1_ps(*tile.x_scales.add(at));
+                        let both = _mm256_hadd_epi32(pairs[m][2 * half], pairs[m][2 * half + 1]);
                         let dots = _mm256_permute4x64_epi64::<0b11_01_10_00>(both);
-                        let dots = _mm256_cvtepi32_ps(_mm256_add_epi32(dots, offset));
-                        *sum = _mm256_fmadd_ps(dots, scale, *sum);
+                        sums[m][half] = _mm256_fmadd_ps(
+                            _mm256_cvtepi32_ps(_mm256_add_epi32(dots, offset)),
+                            _mm256_mul_ps(scale, x_scale),
+                            sums[m][half],
+                        );
                     }
                 }
             }
         }
     }
-    // SAFETY: a scale for each output of the panel.
-    unsafe {
-        for half in 0..2 {
-            let scale = _mm256_loadu_ps(tile.scales.cast::<f32>().add(half * 8));
-            for sums in &mut sums {
-                sums[half] = _mm256_mul_ps(sums[half], scale);
-            }
-        }
-        for (m, sums) in sums.iter().enumerate() {
-            store(tile, m, 0, *sums);
-        }
+    for (m, sums) in sums.iter().enumerate() {
+        // SAFETY: as for the tile.
+        unsafe { store(tile, m, 0, *sums) };
     }
 }
 
@@ -87,7 +84,7 @@ unsafe fn int4<const M: usize>(tile: &Tile) {
     let mut sums = [[_mm256_setzero_ps(); 2]; M];
     let low = _mm256_set1_epi8(15);
     let ones = _mm256_set1_epi16(1);
-    for block in 0..tile.groups {
+    for block in 0..tile.blocks {
         // SAFETY: the tile's pointers are valid for all its rows and blocks.
         unsafe {
             let mut pairs = [[_mm256_setzero_si256(); 2]; M];
@@ -116,7 +113,7 @@ unsafe fn int4<const M: usize>(tile: &Tile) {
                 let at = tile.scales.add(block * LANES * 2 + half * 16);
                 let scale = _mm256_cvtph_ps(_mm_loadu_si128(at.cast()));
                 for m in 0..M {
-                    let at = m * tile.groups + block;
+                    let at = m * tile.blocks + block;
                     let offset = _mm256_set1_epi32(*tile.offsets.add(at));
                     let x_scale = _mm256_set1_ps(*tile.x_scales.add(at));
                     let dots = _mm256_add_epi32(_mm256_madd_epi16(pairs[m][half], ones), offset);

@@ -6,7 +6,7 @@
 
 use std::arch::x86_64::*;
 
-use super::kernel::{BLOCK, GROUP, Kernels, LANES, Tile};
+use super::kernel::{BLOCK, Kernels, LANES, Tile};
 
 macro_rules! table {
     ($function:ident, $panels:literal) => {
@@ -32,68 +32,71 @@ macro_rules! table {
     };
 }
 
-pub(super) const INT8: Kernels = table!(int8, 4);
+pub(super) const INT8: Kernels = table!(int8, 2);
 pub(super) const INT4: Kernels = table!(int4, 2);
 pub(super) const F16: Kernels = table!(f16, 4);
 pub(super) const BF16: Kernels = table!(bf16, 4);
 
-/// `sum over groups of x_scale * (x . w)`, times the scale of each output.
+/// `sum over planes and blocks of w_scale * x_scale * (x . w)`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn int8<const M: usize, const P: usize>(tile: &Tile) {
     let mut sums = [[_mm512_setzero_ps(); P]; M];
-    let width = tile.inputs;
-    let scale_row = tile.planes * tile.groups;
+    let row = tile.planes * tile.blocks;
     for plane in 0..tile.planes {
-        for group in 0..tile.groups {
-            let start = group * GROUP;
-            let end = width.min(start + GROUP);
-            // SAFETY: the tile's pointers are valid for all its rows, planes, groups and inputs.
+        for block in 0..tile.blocks {
+            let at = plane * tile.blocks + block;
+            // SAFETY: the tile's pointers are valid for all its rows, planes and blocks.
             unsafe {
                 let mut dots = [[_mm512_setzero_si512(); P]; M];
                 for (m, dots) in dots.iter_mut().enumerate() {
-                    let offset = *tile
-                        .offsets
-                        .add(m * scale_row + plane * tile.groups + group);
-                    *dots = [_mm512_set1_epi32(offset); P];
+                    *dots = [_mm512_set1_epi32(*tile.offsets.add(m * row + at)); P];
                 }
-                let x = tile.x.add(plane * width);
-                let mut input = start;
-                while input < end {
+                let x = tile.x.add(plane * tile.inputs + block * BLOCK);
+                for four in 0..BLOCK / 4 {
                     let mut weights = [_mm512_setzero_si512(); P];
                     for (p, weights) in weights.iter_mut().enumerate() {
-                        let at = tile.weights.add(p * tile.weights_step + input * LANES);
+                        let start = (block * BLOCK + four * 4) * LANES;
+                        let at = tile.weights.add(p * tile.weights_step + start);
                         *weights = _mm512_load_si512(at.cast());
                     }
                     for (m, dots) in dots.iter_mut().enumerate() {
-                        let four = x.add(m * tile.x_step + input).cast::<i32>();
-                        let four = _mm512_set1_epi32(four.read_unaligned());
+                        let x = x.add(m * tile.x_step + four * 4).cast::<i32>();
+                        let x = _mm512_set1_epi32(x.read_unaligned());
                         for (dot, weights) in dots.iter_mut().zip(weights) {
-                            *dot = _mm512_dpbusd_epi32(*dot, weights, four);
+                            *dot = _mm512_dpbusd_epi32(*dot, weights, x);
                         }
                     }
-                    input += 4;
                 }
-                for (m, (sums, dots)) in sums.iter_mut().zip(dots).enumerate() {
-                    let scale = *tile
-                        .x_scales
-                        .add(m * scale_row + plane * tile.groups + group);
-                    let scale = _mm512_set1_ps(scale);
-                    for (sum, dot) in sums.iter_mut().zip(dots) {
-                        *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, *sum);
-                    }
-                }
+                scale(tile, &mut sums, &dots, at, block, row);
             }
         }
     }
-    // SAFETY: the tile has one scale for each output of its panels.
-    unsafe {
-        for p in 0..P {
-            let scale = _mm512_loadu_ps(tile.scales.add(p * tile.scales_step).cast());
-            for sums in &mut sums {
-                sums[p] = _mm512_mul_ps(sums[p], scale);
+    // SAFETY: as for the tile.
+    unsafe { store(tile, sums) };
+}
+
+/// `sums += w_scale * x_scale * dots` for one block.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn scale<const M: usize, const P: usize>(
+    tile: &Tile,
+    sums: &mut [[__m512; P]; M],
+    dots: &[[__m512i; P]; M],
+    at: usize,
+    block: usize,
+    row: usize,
+) {
+    for p in 0..P {
+        // SAFETY: as for the tile.
+        unsafe {
+            let scales = tile.scales.add(p * tile.scales_step + block * LANES * 2);
+            let scales = _mm512_cvtph_ps(_mm256_loadu_si256(scales.cast()));
+            for m in 0..M {
+                let x_scale = _mm512_set1_ps(*tile.x_scales.add(m * row + at));
+                let scale = _mm512_mul_ps(scales, x_scale);
+                sums[m][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[m][p]), scale, sums[m][p]);
             }
         }
-        store(tile, sums);
     }
 }
 
@@ -102,12 +105,12 @@ unsafe fn int8<const M: usize, const P: usize>(tile: &Tile) {
 unsafe fn int4<const M: usize, const P: usize>(tile: &Tile) {
     let mut sums = [[_mm512_setzero_ps(); P]; M];
     let low = _mm512_set1_epi8(15);
-    for block in 0..tile.groups {
+    for block in 0..tile.blocks {
         // SAFETY: the tile's pointers are valid for all its rows and blocks.
         unsafe {
             let mut dots = [[_mm512_setzero_si512(); P]; M];
             for (m, dots) in dots.iter_mut().enumerate() {
-                let offset = *tile.offsets.add(m * tile.groups + block);
+                let offset = *tile.offsets.add(m * tile.blocks + block);
                 *dots = [_mm512_set1_epi32(offset); P];
             }
             let x = tile.x.add(block * BLOCK);
@@ -132,15 +135,7 @@ unsafe fn int4<const M: usize, const P: usize>(tile: &Tile) {
                     }
                 }
             }
-            for p in 0..P {
-                let at = tile.scales.add(p * tile.scales_step + block * LANES * 2);
-                let scale = _mm512_cvtph_ps(_mm256_loadu_si256(at.cast()));
-                for m in 0..M {
-                    let x_scale = _mm512_set1_ps(*tile.x_scales.add(m * tile.groups + block));
-                    let scale = _mm512_mul_ps(scale, x_scale);
-                    sums[m][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[m][p]), scale, sums[m][p]);
-                }
-            }
+            scale(tile, &mut sums, &dots, block, block, tile.blocks);
         }
     }
     // SAFETY: as for the tile.

@@ -27,18 +27,27 @@ pub(super) fn inverse(largest: f32, limit: f32) -> f32 {
     if inverse.is_finite() { inverse } else { 0.0 }
 }
 
-/// A row of weights as integers from -127 to 127 and their scale. A row that is not finite has the scale NaN.
+/// A block of weights as integers from -127 to 127 and their scale. A block that is not finite, or whose scale is beyond
+/// f16, has the scale NaN.
 #[inline(always)]
-pub(super) fn quantise_row(values: &[f32], out: &mut [i8]) -> f32 {
+pub(super) fn quantise_block8(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> f16 {
+    *out = [0; BLOCK];
     let Some(largest) = largest(values) else {
-        out.fill(0);
-        return f32::NAN;
+        return f16::NAN;
     };
-    let inverse = inverse(largest, 127.0);
-    for (out, value) in out.iter_mut().zip(values) {
-        *out = (value * inverse).round_ties_even() as i8;
+    let scale = f16::from_f32(largest / 127.0);
+    if scale.is_infinite() {
+        return f16::NAN;
     }
-    if inverse == 0.0 { 0.0 } else { largest / 127.0 }
+    // By the rounded scale, so that its rounding costs nothing.
+    let inverse = scale.to_f32().recip();
+    if !inverse.is_finite() {
+        return f16::ZERO;
+    }
+    for (out, value) in out.iter_mut().zip(values) {
+        *out = (value * inverse).round_ties_even().clamp(-127.0, 127.0) as i8;
+    }
+    scale
 }
 
 /// A block of weights as integers from -8 to 7 and their scale.
@@ -46,7 +55,7 @@ pub(super) fn quantise_row(values: &[f32], out: &mut [i8]) -> f32 {
 /// Q4_0 of llama.cpp maps the value of the largest magnitude to -8. Here the scales around that one are tried too, and
 /// the one whose integers, with the least-squares scale for them, are nearest to the block is taken.
 #[inline(always)]
-pub(super) fn quantise_block(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> f16 {
+pub(super) fn quantise_block4(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> f16 {
     *out = [0; BLOCK];
     let Some(magnitude) = largest(values) else {
         return f16::NAN;
@@ -80,6 +89,9 @@ pub(super) fn quantise_block(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> f1
     }
     let (_, inverse, scale) = best;
     let scale = f16::from_f32(scale);
+    if scale.is_infinite() {
+        return f16::NAN;
+    }
     for (out, value) in out.iter_mut().zip(values) {
         *out = (value * inverse).round_ties_even().clamp(-8.0, 7.0) as i8;
     }
@@ -94,21 +106,22 @@ pub(super) fn decode_row(
     lane: usize,
     out: &mut [f32],
 ) {
+    let scale = |input: usize| {
+        let at = input / BLOCK * LANES + lane;
+        f16::from_bits((scales[at / 2] >> (at % 2 * 16)) as u16).to_f32()
+    };
     match format {
         Format::Int8 | Format::Int8Wide => {
-            let scale = f32::from_bits(scales[lane]);
             for (input, out) in out.iter_mut().enumerate() {
                 let byte = bytes[input / 4 * 64 + lane * 4 + input % 4];
-                *out = (i32::from(byte) - OFFSET8) as f32 * scale;
+                *out = (i32::from(byte) - OFFSET8) as f32 * scale(input);
             }
         }
         Format::Int4 => {
             for (input, out) in out.iter_mut().enumerate() {
-                let at = input / BLOCK * LANES + lane;
-                let scale = f16::from_bits((scales[at / 2] >> (at % 2 * 16)) as u16);
                 let byte = bytes[input / 8 * 64 + lane * 4 + input % 4];
                 let nibble = byte >> (input % 8 / 4 * 4) & 15;
-                *out = (i32::from(nibble) - OFFSET4) as f32 * scale.to_f32();
+                *out = (i32::from(nibble) - OFFSET4) as f32 * scale(input);
             }
         }
         Format::F16 | Format::BF16 => {
@@ -129,17 +142,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_keep_their_largest_value_and_half_a_step() {
-        let values = [0.5f32, -1.0, 0.123, 0.0];
-        let mut out = [0; 4];
-        let scale = quantise_row(&values, &mut out);
-        assert_eq!(out[1], -127);
+    fn eight_bits_are_off_by_half_a_step() {
+        let mut values = [0.0f32; BLOCK];
+        values[..4].copy_from_slice(&[0.5, -1.0, 0.123, 0.0]);
+        let mut out = [1; BLOCK];
+        let scale = quantise_block8(&values, &mut out).to_f32();
         for (value, q) in values.iter().zip(out) {
-            assert!((value - f32::from(q) * scale).abs() <= scale / 2.0 + 1e-7);
+            assert!((value - f32::from(q) * scale).abs() <= scale * 0.56);
         }
-        assert_eq!(quantise_row(&[0.0, 1e-45], &mut out[..2]), 0.0);
-        assert!(quantise_row(&[1.0, f32::NAN], &mut out[..2]).is_nan());
-        assert!(quantise_row(&[1.0, f32::INFINITY], &mut out[..2]).is_nan());
+        assert_eq!(quantise_block8(&[1e-9; BLOCK], &mut out), f16::ZERO);
+        for wrong in [f32::NAN, f32::INFINITY, 1e30] {
+            values[9] = wrong;
+            assert!(quantise_block8(&values, &mut out).is_nan());
+            assert_eq!(out, [0; BLOCK]);
+        }
     }
 
     #[test]
@@ -152,7 +168,7 @@ mod tests {
                 *value = (state >> 8) as f32 / (1 << 24) as f32 - 0.5;
             }
             let mut out = [0; BLOCK];
-            let scale = quantise_block(&values, &mut out).to_f32();
+            let scale = quantise_block4(&values, &mut out).to_f32();
             let error = |scale: f32, q: &dyn Fn(usize) -> f32| -> f32 {
                 (0..BLOCK).map(|i| (values[i] - scale * q(i)).powi(2)).sum()
             };
@@ -171,10 +187,10 @@ mod tests {
     #[test]
     fn blocks_without_a_scale() {
         let mut out = [1; BLOCK];
-        assert_eq!(quantise_block(&[0.0; BLOCK], &mut out), f16::ZERO);
+        assert_eq!(quantise_block4(&[0.0; BLOCK], &mut out), f16::ZERO);
         assert_eq!(out, [0; BLOCK]);
         let mut values = [1.0; BLOCK];
         values[7] = f32::NEG_INFINITY;
-        assert!(quantise_block(&values, &mut out).is_nan());
+        assert!(quantise_block4(&values, &mut out).is_nan());
     }
 }

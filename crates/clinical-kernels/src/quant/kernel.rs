@@ -10,10 +10,7 @@ use super::{avx2, avx512};
 /// Outputs of one panel of packed weights.
 pub(super) const LANES: usize = 16;
 
-/// Inputs that share one scale of int8 activations.
-pub(super) const GROUP: usize = 128;
-
-/// Inputs that share one scale of int4 weights and of the activations they meet.
+/// Inputs that share one scale, of integer weights and of the activations they meet.
 pub(super) const BLOCK: usize = 32;
 
 /// Where one tile of a product is: some rows of activations by some panels of weights.
@@ -25,7 +22,7 @@ pub(super) struct Tile {
     pub weights: *const u8,
     /// Bytes from one panel to the next.
     pub weights_step: usize,
-    /// Scales of the first panel: int8 `[LANES]` f32, int4 `[blocks, LANES]` f16, half none.
+    /// Scales of the first panel: integers `[blocks, LANES]` f16, half none.
     pub scales: *const u8,
     /// Bytes from the scales of one panel to those of the next.
     pub scales_step: usize,
@@ -33,16 +30,16 @@ pub(super) struct Tile {
     pub x: *const u8,
     /// Bytes from one row to the next.
     pub x_step: usize,
-    /// Inputs: for int8 rounded up to 4, for int4 to [`BLOCK`].
+    /// Inputs: for integers rounded up to [`BLOCK`].
     pub inputs: usize,
     /// How often a row goes over the weights: 2 for 16-bit activations, whose high and low bytes follow one another.
     pub planes: usize,
-    /// `[row][plane][group]`: what the offset of the unsigned weights adds to a sum, negated.
+    /// `[row][plane][block]`: what the offset of the unsigned weights adds to a sum, negated.
     pub offsets: *const i32,
-    /// `[row][plane][group]`: the scale of the activations.
+    /// `[row][plane][block]`: the scale of the activations.
     pub x_scales: *const f32,
-    /// Groups of a plane.
-    pub groups: usize,
+    /// Blocks of a plane.
+    pub blocks: usize,
     /// The first result.
     pub out: *mut f32,
     /// Values from one row of results to the next.

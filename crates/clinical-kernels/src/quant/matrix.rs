@@ -8,7 +8,7 @@ use super::kernel::{BLOCK, LANES};
 /// How the values of a [`PackedMatrix`] are kept, and what they are multiplied with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// 8-bit integers with one f32 scale for each output, by activations of 8 bits with a scale for each 128 inputs.
+    /// 8-bit integers in blocks of 32 inputs with an f16 scale, by activations of 8 bits in the same blocks.
     Int8,
     /// The same weights by activations of 16 bits: for layers whose inputs have outliers. Twice the arithmetic, the same
     /// memory.
@@ -33,15 +33,15 @@ pub(super) struct Line(pub [u8; 64]);
 /// of eight in the upper halves, half as `[inputs][16]`. What stands behind the last output or input is never seen.
 ///
 /// Products are computed by [`multiply`](Self::multiply). Weights or activations that are not finite give results that
-/// are not finite or not a number, at least in the outputs they belong to: with int8 and int4 a whole row of weights (int4: a
-/// block) or a whole group of activations counts as not a number.
+/// are not finite or not a number, at least in the outputs they belong to: with int8 and int4 a whole block of weights or of
+/// activations counts as not a number.
 #[derive(Clone)]
 pub struct PackedMatrix {
     pub(super) format: Format,
     pub(super) outputs: usize,
     pub(super) inputs: usize,
     pub(super) lines: Vec<Line>,
-    /// Int8: an f32 for each output; int4: `[panel][block][LANES]` f16, two in a word. Padded to whole panels.
+    /// Integers: `[panel][block][LANES]` f16, two in a word. Padded to whole panels.
     pub(super) scales: Vec<u32>,
 }
 
@@ -133,11 +133,11 @@ impl Layout {
     pub(super) fn new(format: Format, inputs: usize) -> Self {
         match format {
             Format::Int8 | Format::Int8Wide => {
-                let inputs = inputs.next_multiple_of(4);
+                let inputs = inputs.next_multiple_of(BLOCK);
                 Self {
                     inputs,
                     panel_bytes: inputs * LANES,
-                    panel_scales: LANES,
+                    panel_scales: inputs / BLOCK * LANES / 2,
                 }
             }
             Format::Int4 => {

@@ -4,7 +4,7 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::codec::{OFFSET4, OFFSET8, quantise_block, quantise_row};
+use super::codec::{OFFSET4, OFFSET8, quantise_block4, quantise_block8};
 use super::kernel::{BLOCK, InstructionSet, LANES, instruction_set};
 use super::matrix::{Format, Layout, Line, PackedMatrix};
 
@@ -105,9 +105,9 @@ impl PackedMatrix {
             });
         let scales = match format {
             // Uniform bytes have a deviation of 74 steps, halves of bytes one of 4.6.
-            Format::Int8 | Format::Int8Wide => vec![(std / 74.0).to_bits(); panels * LANES],
-            Format::Int4 => {
-                let scale = u32::from(f16::from_f32(std / 4.6).to_bits());
+            Format::Int8 | Format::Int8Wide | Format::Int4 => {
+                let steps = if format == Format::Int4 { 4.6 } else { 74.0 };
+                let scale = u32::from(f16::from_f32(std / steps).to_bits());
                 vec![scale | scale << 16; panels * layout.panel_scales]
             }
             Format::F16 | Format::BF16 => Vec::new(),
@@ -145,37 +145,27 @@ fn pack_panel(format: Format, values: &[f32], inputs: usize, bytes: &mut [u8], s
     match format {
         Format::Int8 | Format::Int8Wide => {
             bytes.fill(OFFSET8 as u8);
-            let mut row = vec![0i8; inputs];
-            for (lane, values) in values.chunks_exact(inputs).enumerate() {
-                scales[lane] = dispatch_row(values, &mut row).to_bits();
-                for (four, values) in row.chunks(4).enumerate() {
+            blocks(values, inputs, scales, dispatch8, |lane, number, small| {
+                for (four, values) in small.as_chunks::<4>().0.iter().enumerate() {
+                    let start = (number * (BLOCK / 4) + four) * 64 + lane * 4;
                     for (i, value) in values.iter().enumerate() {
-                        bytes[four * 64 + lane * 4 + i] = (i32::from(*value) + OFFSET8) as u8;
+                        bytes[start + i] = (i32::from(*value) + OFFSET8) as u8;
                     }
                 }
-            }
+            });
         }
         Format::Int4 => {
             bytes.fill((OFFSET4 | OFFSET4 << 4) as u8);
-            let mut block = [0f32; BLOCK];
-            let mut small = [0i8; BLOCK];
-            for (lane, values) in values.chunks_exact(inputs).enumerate() {
-                for (number, values) in values.chunks(BLOCK).enumerate() {
-                    block[..values.len()].copy_from_slice(values);
-                    block[values.len()..].fill(0.0);
-                    let scale = dispatch_block(&block, &mut small);
-                    let at = number * LANES + lane;
-                    scales[at / 2] |= u32::from(scale.to_bits()) << (at % 2 * 16);
-                    for (eight, values) in small.as_chunks::<8>().0.iter().enumerate() {
-                        let start = (number * (BLOCK / 8) + eight) * 64 + lane * 4;
-                        for i in 0..4 {
-                            let low = i32::from(values[i]) + OFFSET4;
-                            let high = i32::from(values[i + 4]) + OFFSET4;
-                            bytes[start + i] = (low | high << 4) as u8;
-                        }
+            blocks(values, inputs, scales, dispatch4, |lane, number, small| {
+                for (eight, values) in small.as_chunks::<8>().0.iter().enumerate() {
+                    let start = (number * (BLOCK / 8) + eight) * 64 + lane * 4;
+                    for i in 0..4 {
+                        let low = i32::from(values[i]) + OFFSET4;
+                        let high = i32::from(values[i + 4]) + OFFSET4;
+                        bytes[start + i] = (low | high << 4) as u8;
                     }
                 }
-            }
+            });
         }
         Format::F16 => {
             let mut row = vec![f16::ZERO; inputs];
@@ -194,56 +184,61 @@ fn pack_panel(format: Format, values: &[f32], inputs: usize, bytes: &mut [u8], s
     }
 }
 
+/// Quantises the blocks of up to 16 rows; `put(row, block, integers)` places them.
+fn blocks(
+    values: &[f32],
+    inputs: usize,
+    scales: &mut [u32],
+    quantise: fn(&[f32; BLOCK], &mut [i8; BLOCK]) -> f16,
+    mut put: impl FnMut(usize, usize, &[i8; BLOCK]),
+) {
+    let mut block = [0f32; BLOCK];
+    let mut small = [0i8; BLOCK];
+    for (lane, values) in values.chunks_exact(inputs).enumerate() {
+        for (number, values) in values.chunks(BLOCK).enumerate() {
+            block[..values.len()].copy_from_slice(values);
+            block[values.len()..].fill(0.0);
+            let scale = quantise(&block, &mut small);
+            let at = number * LANES + lane;
+            scales[at / 2] |= u32::from(scale.to_bits()) << (at % 2 * 16);
+            put(lane, number, &small);
+        }
+    }
+}
+
 fn scatter(bytes: &mut [u8], lane: usize, row: impl Iterator<Item = u16>) {
     for (place, bits) in bytes.chunks_exact_mut(LANES * 2).zip(row) {
         place[lane * 2..lane * 2 + 2].copy_from_slice(&bits.to_le_bytes());
     }
 }
 
-/// The same code compiled for the instructions that the processor has: a checkpoint has billions of values.
-fn dispatch_row(values: &[f32], out: &mut [i8]) -> f32 {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-        fn avx512(values: &[f32], out: &mut [i8]) -> f32 {
-            quantise_row(values, out)
-        }
-        #[target_feature(enable = "avx2,fma")]
-        fn avx2(values: &[f32], out: &mut [i8]) -> f32 {
-            quantise_row(values, out)
-        }
-        // SAFETY: the processor has these instructions.
-        unsafe {
-            match instruction_set() {
-                InstructionSet::Avx512 => return avx512(values, out),
-                InstructionSet::Avx2 => return avx2(values, out),
-                InstructionSet::Portable => {}
+/// A quantiser compiled for the instructions that the processor has: a checkpoint has billions of values.
+macro_rules! dispatched {
+    ($name:ident, $quantise:ident) => {
+        fn $name(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> f16 {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+                fn avx512(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> f16 {
+                    $quantise(values, out)
+                }
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> f16 {
+                    $quantise(values, out)
+                }
+                // SAFETY: the processor has these instructions.
+                unsafe {
+                    match instruction_set() {
+                        InstructionSet::Avx512 => return avx512(values, out),
+                        InstructionSet::Avx2 => return avx2(values, out),
+                        InstructionSet::Portable => {}
+                    }
+                }
             }
+            $quantise(values, out)
         }
-    }
-    quantise_row(values, out)
+    };
 }
 
-/// [`dispatch_row`] for blocks.
-fn dispatch_block(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> f16 {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-        fn avx512(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> f16 {
-            quantise_block(values, out)
-        }
-        #[target_feature(enable = "avx2,fma")]
-        fn avx2(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> f16 {
-            quantise_block(values, out)
-        }
-        // SAFETY: the processor has these instructions.
-        unsafe {
-            match instruction_set() {
-                InstructionSet::Avx512 => return avx512(values, out),
-                InstructionSet::Avx2 => return avx2(values, out),
-                InstructionSet::Portable => {}
-            }
-        }
-    }
-    quantise_block(values, out)
-}
+dispatched!(dispatch8, quantise_block8);
+dispatched!(dispatch4, quantise_block4);

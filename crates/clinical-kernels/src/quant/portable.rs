@@ -1,6 +1,6 @@
 //! Kernels in plain Rust, for processors without the others and as their reference. One row by one panel.
 
-use super::kernel::{BLOCK, GROUP, Kernels, LANES, Tile};
+use super::kernel::{BLOCK, Kernels, LANES, Tile};
 
 pub(super) const INT8: Kernels = Kernels {
     panels: 1,
@@ -25,44 +25,50 @@ pub(super) const BF16: Kernels = Kernels {
 
 unsafe fn int8(tile: &Tile) {
     let mut sums = [0f32; LANES];
-    let width = tile.inputs;
     for plane in 0..tile.planes {
-        for group in 0..tile.groups {
-            let at = plane * tile.groups + group;
-            // SAFETY: the tile's pointers are valid for all planes, groups and inputs.
-            let (offset, scale) = unsafe { (*tile.offsets.add(at), *tile.x_scales.add(at)) };
+        for block in 0..tile.blocks {
+            let at = plane * tile.blocks + block;
+            // SAFETY: the tile's pointers are valid for all planes and blocks.
+            let (offset, x_scale, x, weights, scales) = unsafe {
+                (
+                    *tile.offsets.add(at),
+                    *tile.x_scales.add(at),
+                    &*tile
+                        .x
+                        .add(plane * tile.inputs + block * BLOCK)
+                        .cast::<[[i8; 4]; BLOCK / 4]>(),
+                    &*tile
+                        .weights
+                        .add(block * BLOCK * LANES)
+                        .cast::<[[[u8; 4]; LANES]; BLOCK / 4]>(),
+                    &*tile.scales.add(block * LANES * 2).cast::<[u16; LANES]>(),
+                )
+            };
             let mut dots = [offset; LANES];
-            for input in (group * GROUP..width.min((group + 1) * GROUP)).step_by(4) {
-                // SAFETY: as above.
-                let (x, weights) = unsafe {
-                    (
-                        &*tile.x.add(plane * width + input).cast::<[i8; 4]>(),
-                        &*tile.weights.add(input * LANES).cast::<[[u8; 4]; LANES]>(),
-                    )
-                };
+            for (x, weights) in x.iter().zip(weights) {
                 for (dot, weights) in dots.iter_mut().zip(weights) {
                     for (x, weight) in x.iter().zip(weights) {
                         *dot += i32::from(*x) * i32::from(*weight);
                     }
                 }
             }
-            for (sum, dot) in sums.iter_mut().zip(dots) {
-                *sum += dot as f32 * scale;
-            }
+            scale(&mut sums, dots, scales, x_scale);
         }
-    }
-    // SAFETY: a scale for each output of the panel.
-    let scales = unsafe { &*tile.scales.cast::<[f32; LANES]>() };
-    for (sum, scale) in sums.iter_mut().zip(scales) {
-        *sum *= scale;
     }
     // SAFETY: as for the tile.
     unsafe { store(tile, &sums) };
 }
 
+/// `sums += w_scale * x_scale * dots` for one block.
+fn scale(sums: &mut [f32; LANES], dots: [i32; LANES], scales: &[u16; LANES], x_scale: f32) {
+    for ((sum, dot), scale) in sums.iter_mut().zip(dots).zip(scales) {
+        *sum += dot as f32 * (half::f16::from_bits(*scale).to_f32() * x_scale);
+    }
+}
+
 unsafe fn int4(tile: &Tile) {
     let mut sums = [0f32; LANES];
-    for block in 0..tile.groups {
+    for block in 0..tile.blocks {
         // SAFETY: the tile's pointers are valid for all blocks.
         let (offset, x_scale, x, weights, scales) = unsafe {
             (
@@ -88,9 +94,7 @@ unsafe fn int4(tile: &Tile) {
                 }
             }
         }
-        for ((sum, dot), scale) in sums.iter_mut().zip(dots).zip(scales) {
-            *sum += dot as f32 * (half::f16::from_bits(*scale).to_f32() * x_scale);
-        }
+        scale(&mut sums, dots, scales, x_scale);
     }
     // SAFETY: as for the tile.
     unsafe { store(tile, &sums) };

@@ -101,7 +101,7 @@ impl Product<'_> {
                 planes: quantised.map_or(1, |rows| rows.planes),
                 offsets: quantised.map_or(std::ptr::null(), |rows| rows.offsets.as_ptr()),
                 x_scales: quantised.map_or(std::ptr::null(), |rows| rows.scales.as_ptr()),
-                groups: quantised.map_or(0, |rows| rows.groups),
+                blocks: quantised.map_or(0, |rows| rows.blocks),
                 out: self.out,
                 out_step: matrix.outputs,
                 outputs: 0,
@@ -110,7 +110,7 @@ impl Product<'_> {
             kernels,
             outputs: matrix.outputs,
             rows: self.rows,
-            scale_row: quantised.map_or(0, |rows| rows.planes * rows.groups),
+            scale_row: quantised.map_or(0, |rows| rows.planes * rows.blocks),
         };
         if self.rows == 0 {
             return;

@@ -1,7 +1,7 @@
 //! Activations as small integers, quantised when they arrive.
 
 use super::codec::{self, OFFSET4, OFFSET8};
-use super::kernel::{BLOCK, GROUP, InstructionSet};
+use super::kernel::{BLOCK, InstructionSet};
 use super::matrix::{Format, Layout};
 
 /// Bytes behind each row, so that rows whose length is a power of two do not share the sets of a cache.
@@ -17,33 +17,33 @@ pub(super) struct Rows {
     pub inputs: usize,
     /// 1, or 2 for 16-bit activations: the high bytes of a row, then the low ones.
     pub planes: usize,
-    /// Groups of a plane.
-    pub groups: usize,
+    /// Blocks of a plane.
+    pub blocks: usize,
     /// Bytes from one row to the next.
     pub step: usize,
     pub values: Vec<i8>,
-    /// `[row][plane][group]`.
+    /// `[row][plane][block]`.
     pub offsets: Vec<i32>,
-    /// `[row][plane][group]`.
+    /// `[row][plane][block]`.
     pub scales: Vec<f32>,
 }
 
 impl Rows {
-    /// Quantises `[rows, inputs]`. A group that holds a value which is not finite gets the scale NaN.
+    /// Quantises `[rows, inputs]`. A block that holds a value which is not finite gets the scale NaN.
     pub(super) fn fill(&mut self, set: InstructionSet, format: Format, rows: usize, x: &[f32]) {
         let inputs = x.len().checked_div(rows).unwrap_or(0);
-        let (group, offset) = match format {
-            Format::Int4 => (BLOCK, OFFSET4),
-            _ => (GROUP, OFFSET8),
+        let offset = match format {
+            Format::Int4 => OFFSET4,
+            _ => OFFSET8,
         };
         self.inputs = Layout::new(format, inputs).inputs;
         self.planes = if format == Format::Int8Wide { 2 } else { 1 };
-        self.groups = inputs.div_ceil(group);
+        self.blocks = inputs.div_ceil(BLOCK);
         self.step = self.planes * self.inputs + GAP;
         // Padding is overwritten too, so old contents do not matter and nothing is cleared first.
         self.values.resize(rows * self.step, 0);
-        self.offsets.resize(rows * self.planes * self.groups, 0);
-        self.scales.resize(rows * self.planes * self.groups, 0.0);
+        self.offsets.resize(rows * self.planes * self.blocks, 0);
+        self.scales.resize(rows * self.planes * self.blocks, 0.0);
         if inputs == 0 {
             return;
         }
@@ -52,17 +52,16 @@ impl Rows {
             offsets: self.offsets.as_mut_ptr(),
             scales: self.scales.as_mut_ptr(),
         };
-        let (step, planes, groups, padded) = (self.step, self.planes, self.groups, self.inputs);
+        let (step, planes, blocks, padded) = (self.step, self.planes, self.blocks, self.inputs);
         crate::pool::pieces(rows, (PIECE / inputs).max(1), |range| {
             for row in range {
-                let at = row * planes * groups;
+                let at = row * planes * blocks;
                 // SAFETY: each row is in one range alone, and the buffers have room for all rows.
                 let (values, offsets, scales) =
-                    unsafe { parts.row(row * step, step, at, planes * groups) };
+                    unsafe { parts.row(row * step, step, at, planes * blocks) };
                 let x = &x[row * inputs..][..inputs];
                 let sizes = Sizes {
-                    group,
-                    groups,
+                    blocks,
                     padded,
                     offset,
                 };
@@ -106,19 +105,14 @@ impl Parts {
 }
 
 struct Sizes {
-    group: usize,
-    groups: usize,
+    blocks: usize,
     padded: usize,
     offset: i32,
 }
 
 #[inline(always)]
 fn row8(x: &[f32], sizes: &Sizes, values: &mut [i8], offsets: &mut [i32], scales: &mut [f32]) {
-    for (number, (x, values)) in x
-        .chunks(sizes.group)
-        .zip(values.chunks_mut(sizes.group))
-        .enumerate()
-    {
+    for (number, (x, values)) in x.chunks(BLOCK).zip(values.chunks_mut(BLOCK)).enumerate() {
         let values = &mut values[..x.len()];
         let mut sum = 0i32;
         scales[number] = match codec::largest(x) {
@@ -146,8 +140,8 @@ fn row8(x: &[f32], sizes: &Sizes, values: &mut [i8], offsets: &mut [i32], scales
 #[inline(always)]
 fn row16(x: &[f32], sizes: &Sizes, values: &mut [i8], offsets: &mut [i32], scales: &mut [f32]) {
     let (high, low) = values.split_at_mut(sizes.padded);
-    for (number, x) in x.chunks(sizes.group).enumerate() {
-        let start = number * sizes.group;
+    for (number, x) in x.chunks(BLOCK).enumerate() {
+        let start = number * BLOCK;
         let high = &mut high[start..start + x.len()];
         let low = &mut low[start..start + x.len()];
         let mut sums = (0i32, 0i32);
@@ -177,9 +171,9 @@ fn row16(x: &[f32], sizes: &Sizes, values: &mut [i8], offsets: &mut [i32], scale
             }
         };
         scales[number] = scale * 256.0;
-        scales[sizes.groups + number] = scale;
+        scales[sizes.blocks + number] = scale;
         offsets[number] = -sizes.offset * sums.0;
-        offsets[sizes.groups + number] = -sizes.offset * sums.1;
+        offsets[sizes.blocks + number] = -sizes.offset * sums.1;
     }
     high[x.len()..].fill(0);
     low[x.len()..].fill(0);

@@ -1,5 +1,6 @@
 //! Reduced precisions on the CPU: weights packed while loading.
 
+use burn::module::Module;
 use clinical_generate::StepModel;
 use clinical_kernels::{Format, packed};
 use clinical_llama::Llama;
@@ -7,13 +8,14 @@ use clinical_weights::{Error, LoadOptions, Precision, load, save_safetensors};
 
 use crate::common::{config, data, distance, expected, model, values};
 
-/// The root of the mean square of the distances from f32, as a part of that of the logits: what rounding costs a model of
-/// two layers with random weights, which is more than a trained one loses.
+/// How far the logits may be from those of the same rounded weights in f32, by the root of the mean square: nothing but
+/// the order of sums where activations stay f32; where they are rounded to 8 bits, what that costs a model of random
+/// weights, whose layers enlarge every difference.
 const LIMITS: [(Precision, f32); 4] = [
-    (Precision::StoredF16, 1e-3),
-    (Precision::StoredBF16, 1e-2),
-    (Precision::Int8, 2e-2),
-    (Precision::Int4, 2e-1),
+    (Precision::StoredF16, 1e-4),
+    (Precision::StoredBF16, 1e-4),
+    (Precision::Int8, 1e-1),
+    (Precision::Int4, 1e-1),
 ];
 
 fn loaded(variant: &str, precision: Precision) -> Llama {
@@ -30,21 +32,19 @@ fn rms(values: impl Iterator<Item = f32>) -> f32 {
 }
 
 #[test]
-fn packed_models_are_close_to_f32() {
+fn packed_models_compute_with_their_rounded_weights() {
     for variant in ["mha", "gqa", "tied", "mistral", "bias"] {
         let ids = expected(variant).ids;
-        let reference = values(model(variant).forward(&[&ids[..100]]).unwrap());
+        let exact = values(model(variant).forward(&[&ids[..100]]).unwrap());
         for (precision, limit) in LIMITS {
-            let found = loaded(variant, precision).forward(&[&ids[..100]]).unwrap();
-            let found = values(found);
-            let off = rms(found.iter().zip(&reference).map(|(a, b)| a - b));
-            let part = off / rms(reference.iter().copied());
+            let model = loaded(variant, precision);
+            let found = values(model.forward(&[&ids[..100]]).unwrap());
+            let rounded = values(model.materialize().forward(&[&ids[..100]]).unwrap());
+            let off = rms(found.iter().zip(&rounded).map(|(a, b)| a - b));
+            let part = off / rms(rounded.iter().copied());
             assert!(part < limit, "{variant} {precision}: {part}");
-            assert!(part > 0.0, "{variant} {precision}: nothing was packed");
-            if matches!(precision, Precision::StoredF16 | Precision::StoredBF16) {
-                let worst = distance(&found, &reference);
-                assert!(worst < 1e-2, "{variant} {precision}: {worst}");
-            }
+            // The weights were rounded at all.
+            assert!(distance(&rounded, &exact) > 1e-3, "{variant} {precision}");
         }
     }
 }
@@ -63,8 +63,9 @@ fn a_row_is_the_same_in_a_batch_and_step_by_step() {
             let (mut cache, _) = model.prefill(&[row], 2).unwrap();
             let alone = values(model.step(&ids[200 + i..201 + i], &mut cache).unwrap());
             let worst = distance(&together[i * vocabulary..][..vocabulary], &alone);
-            // Sums of another order move an activation by a whole step now and then.
-            assert!(worst < 2e-2, "{precision}, row {i}: {worst}");
+            // Sums of another order move an activation by a whole step now and then, and layers enlarge it.
+            let largest = alone.iter().fold(0.0f32, |a, b| a.max(b.abs()));
+            assert!(worst < 0.05 * largest, "{precision}, row {i}: {worst}");
         }
     }
 }
