@@ -68,7 +68,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             let answers = Generator::held_out(2026).flat_map(|case| {
                 let note = case.note;
                 case.pairs.into_iter().filter_map(move |pair| {
-                    let prompt = clinical_prompts::asclepius::training(&note, &pair.question);
+                    let prompt = clinical_prompts::asclepius::inference(&note, &pair.question);
                     Some((prompt.ok()?, pair.answer))
                 })
             });

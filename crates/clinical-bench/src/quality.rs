@@ -77,18 +77,17 @@ pub fn llama(
     let other = load(precision).map_err(failed)?;
     let window = WINDOW.min(reference.config().max_positions());
     let mut sums = Sums::default();
-    let encode = |text: &str, special| {
-        let ids = tokenizer.encode(text, special).map_err(failed)?;
+    let encode = |text: &str| {
+        let ids = tokenizer.encode(text, true).map_err(failed)?;
         Ok::<_, QualityError>(ids.ids().to_vec())
     };
     for (read, text) in texts {
-        let (mut ids, mut start) = (encode(&text, read.is_empty())?, 1);
-        let mut length = window;
+        let ids = encode(&format!("{read}{text}"))?;
+        let (mut start, mut length) = (1, window);
         if !read.is_empty() {
-            let before = encode(&read, true)?;
-            start = before.len().max(1);
-            ids = [before, ids].concat();
-            length = ids.len().max(1);
+            let before = encode(&read)?;
+            let shared = before.iter().zip(&ids).take_while(|(a, b)| a == b).count();
+            (start, length) = (shared.max(1), ids.len().max(1));
         }
         for ids in ids.chunks(length).filter(|ids| ids.len() > start) {
             let targets = &ids[start..];
