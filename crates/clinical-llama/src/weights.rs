@@ -6,6 +6,10 @@ use clinical_weights::{CheckpointDir, FromCheckpoint, KeyMap, LoadOptions, LoadR
 
 use crate::{Error, Llama, LlamaConfig};
 
+/// Models that are narrower keep 8 bits, at [`Precision::Int4`](clinical_weights::Precision::Int4), in the matrices whose
+/// rounding reaches the residual stream directly: few values average the error out.
+const SMALL: usize = 1024;
+
 impl FromCheckpoint for Llama {
     /// Field names are those of `LlamaForCausalLM`. Checkpoints of the decoder alone lack the prefix `model.`; old ones
     /// hold the rotary frequencies, which are computed here; with tied weights the projection, the table or both may be
@@ -17,6 +21,14 @@ impl FromCheckpoint for Llama {
             .accept("norm.**", "model.norm.**")
             .ignore("**.rotary_emb.inv_freq")
             .eight_bits("lm_head.weight");
+        let keys = match self.config().hidden_size < SMALL {
+            true => ["v_proj", "o_proj", "down_proj"]
+                .into_iter()
+                .fold(keys, |keys, name| {
+                    keys.eight_bits(&format!("**.{name}.weight"))
+                }),
+            false => keys,
+        };
         if self.lm_head.is_none() {
             keys.tied(&["model.embed_tokens.weight", "lm_head.weight"])
         } else {

@@ -76,7 +76,9 @@ fn which_matrices_are_packed_and_how() {
     let format = |weight| packed(weight).map(|packed| packed.matrix().format());
     let layer = &model.model.layers[0];
     assert_eq!(format(&layer.self_attn.q_proj.weight), Some(Format::Int4));
-    assert_eq!(format(&layer.mlp.down_proj.weight), Some(Format::Int4));
+    assert_eq!(format(&layer.mlp.up_proj.weight), Some(Format::Int4));
+    // A narrow model: what goes to the residual stream keeps 8 bits.
+    assert_eq!(format(&layer.mlp.down_proj.weight), Some(Format::Int8));
     let head = model.lm_head.as_ref().unwrap();
     assert_eq!(format(&head.weight), Some(Format::Int8));
     // A table of 96 entries is too small to be worth it.
