@@ -116,16 +116,15 @@ unsafe fn int4<const M: usize, const P: usize>(tile: &Tile) {
             let x = tile.x.add(block * BLOCK);
             // A vector of 64 bytes has the inputs 8i .. 8i + 4 in its low halves, the next four in the high ones.
             for eight in 0..BLOCK / 8 {
-                let mut weights = [[_mm512_setzero_si512(); P]; 2];
-                for p in 0..P {
-                    let at = tile
-                        .weights
-                        .add(p * tile.weights_step + block * (BLOCK / 2) * LANES + eight * 64);
+                let [mut lows, mut highs] = [[_mm512_setzero_si512(); P]; 2];
+                for (p, (lower, upper)) in lows.iter_mut().zip(&mut highs).enumerate() {
+                    let start = block * (BLOCK / 2) * LANES + eight * 64;
+                    let at = tile.weights.add(p * tile.weights_step + start);
                     let both = _mm512_load_si512(at.cast());
-                    weights[0][p] = _mm512_and_si512(both, low);
-                    weights[1][p] = _mm512_and_si512(_mm512_srli_epi16::<4>(both), low);
+                    *lower = _mm512_and_si512(both, low);
+                    *upper = _mm512_and_si512(_mm512_srli_epi16::<4>(both), low);
                 }
-                for (half, weights) in weights.iter().enumerate() {
+                for (half, weights) in [lows, highs].iter().enumerate() {
                     for (m, dots) in dots.iter_mut().enumerate() {
                         let four = x.add(m * tile.x_step + eight * 8 + half * 4).cast::<i32>();
                         let four = _mm512_set1_epi32(four.read_unaligned());
