@@ -5,7 +5,9 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::codec::{OFFSET4, OFFSET8, quantise_block4, quantise_block8};
-use super::kernel::{BLOCK, InstructionSet, LANES, instruction_set};
+use super::kernel::{BLOCK, LANES};
+#[cfg(target_arch = "x86_64")]
+use super::kernel::{InstructionSet, instruction_set};
 use super::matrix::{Format, Layout, Line, PackedMatrix};
 
 impl PackedMatrix {

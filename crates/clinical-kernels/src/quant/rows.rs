@@ -239,5 +239,6 @@ fn dispatch(
             }
         }
     }
+    let _ = set;
     row(planes, x, sizes, values, offsets, scales);
 }
