@@ -118,6 +118,22 @@ pub fn safetensors(data: &[u8]) {
     inspect(&directory(&[("model.safetensors", data)]));
 }
 
+/// A GGUF file: its metadata, its vocabulary, its tensors.
+pub fn gguf(data: &[u8]) {
+    let dir = directory(&[("model.gguf", data)]);
+    if let Ok(dir) = CheckpointDir::open(&dir)
+        && let Ok(Some(file)) = dir.gguf()
+    {
+        let _ = (file.config(), file.vocabulary().is_ok());
+    }
+    inspect(&dir);
+}
+
+/// `flax_model.msgpack`.
+pub fn flax(data: &[u8]) {
+    inspect(&directory(&[("flax_model.msgpack", data)]));
+}
+
 /// The pickle of a state dict, in a file of its own and inside a zip archive.
 pub fn pickle(data: &[u8]) {
     inspect(&directory(&[("pytorch_model.bin", data)]));

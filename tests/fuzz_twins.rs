@@ -289,6 +289,27 @@ fn safetensors() {
 }
 
 #[test]
+#[ignore = "new: to be run once by hand (--ignored) before it joins the others"]
+fn gguf() {
+    let seeds = [
+        read("crates/clinical-weights/tests/data/gguf/types.gguf"),
+        read("crates/clinical-llama/tests/data/gguf/llama3_8.gguf"),
+        read("crates/clinical-bert/tests/data/gguf/bert.gguf"),
+        read("crates/asclepius/tests/data/gguf/byte_level.gguf"),
+    ];
+    fuzz("gguf", targets::gguf, &seeds);
+}
+
+#[test]
+#[ignore = "new: to be run once by hand (--ignored) before it joins the others"]
+fn flax() {
+    let seeds = [read(
+        "crates/clinical-t5/tests/data/flax_v1_1/flax_model.msgpack",
+    )];
+    fuzz("flax", targets::flax, &seeds);
+}
+
+#[test]
 fn pickle() {
     let seeds =
         [Style::Plain, Style::Fsdp, Style::Legacy].map(|style| torch::pickle(&state(), style));

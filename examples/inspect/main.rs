@@ -45,6 +45,10 @@ fn run(Arguments { dir, tensors }: &Arguments) -> Result<()> {
         .and_then(|model| Some(model.as_ref()?.rows));
     match Tokenizer::from_dir(dir) {
         Ok(tokenizer) => show(&tokenizer, rows),
+        // A GGUF file holds its own vocabulary.
+        Err(_) if inspection.chosen.ends_with(".gguf") => {
+            println!("           inside {}", inspection.chosen);
+        }
         Err(error) => println!("           cannot be opened: {error}"),
     }
     if let Ok(Some(Model {
