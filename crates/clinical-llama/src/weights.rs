@@ -6,8 +6,9 @@ use clinical_weights::{CheckpointDir, FromCheckpoint, KeyMap, LoadOptions, LoadR
 
 use crate::{Error, Llama, LlamaConfig};
 
-/// Models that are narrower keep 8 bits, at [`Precision::Int4`](clinical_weights::Precision::Int4), in the matrices whose
-/// rounding reaches the residual stream directly: few values average the error out.
+/// In models that are narrower, few values average the error of rounding out. At
+/// [`Precision::Int8`](clinical_weights::Precision::Int8) their activations have 16 bits; at
+/// [`Precision::Int4`](clinical_weights::Precision::Int4) the matrices whose rounding reaches the residual stream directly keep 8.
 const SMALL: usize = 1024;
 
 impl FromCheckpoint for Llama {

@@ -35,6 +35,7 @@ pub struct KeyMap {
     full_precision: Vec<Pattern>,
     outliers: Vec<Pattern>,
     eight_bits: Vec<Pattern>,
+    sensitive: Vec<Pattern>,
     tied: Vec<Vec<String>>,
     problem: Option<(String, &'static str)>,
 }
@@ -104,6 +105,16 @@ impl KeyMap {
         self
     }
 
+    /// Matrices that meet 16-bit activations at [`Precision::Int8`](crate::Precision::Int8), in the module's spelling; those
+    /// of small models, for example.
+    #[must_use]
+    pub fn sensitive(mut self, pattern: &str) -> Self {
+        if let Some(pattern) = self.pattern(pattern) {
+            self.sensitive.push(pattern);
+        }
+        self
+    }
+
     /// Matrices that keep 8 bits where others have 4, in the module's spelling; output layers, for example.
     #[must_use]
     pub fn eight_bits(mut self, pattern: &str) -> Self {
@@ -164,6 +175,10 @@ impl KeyMap {
 
     pub(crate) fn has_outliers(&self, module: &str) -> bool {
         self.outliers.iter().any(|pattern| pattern.matches(module))
+    }
+
+    pub(crate) fn is_sensitive(&self, module: &str) -> bool {
+        self.sensitive.iter().any(|pattern| pattern.matches(module))
     }
 
     pub(crate) fn needs_eight_bits(&self, module: &str) -> bool {

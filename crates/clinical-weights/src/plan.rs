@@ -214,6 +214,7 @@ pub(crate) fn packing(slot: &Slot, keys: &KeyMap, precision: Precision) -> Optio
     }
     Some(match format {
         Format::Int8 | Format::Int4 if keys.has_outliers(&slot.path) => Format::Int8Wide,
+        Format::Int8 if keys.is_sensitive(&slot.path) => Format::Int8Wide,
         Format::Int4 if slot.table || keys.needs_eight_bits(&slot.path) => Format::Int8,
         format => format,
     })
