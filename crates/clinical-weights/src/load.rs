@@ -115,7 +115,8 @@ pub fn plan<M: Module>(
     Ok(make_plan(model, keys, checkpoint, options)?.report)
 }
 
-/// What a floating point parameter is filled with.
+/// What a floating point parameter is filled with; it lives for a moment only.
+#[allow(clippy::large_enum_variant)]
 enum Value<const D: usize> {
     Tensor(Tensor<D>),
     Packed(Arc<PackedMatrix>, bool),
