@@ -63,9 +63,12 @@ fn blamed<M: StepModel>(model: &M, options: &Generation) -> (String, usize) {
     (layer.clone(), *step)
 }
 
+/// The layer that an error must name, and what breaks it.
+type Case<M> = (&'static str, fn(&mut M));
+
 #[test]
 fn a_decoder_names_the_part_that_is_broken() {
-    let cases: [(&str, fn(&mut Llama)); 5] = [
+    let cases: [Case<Llama>; 5] = [
         ("token embedding", |m| {
             damage(&mut m.model.embed_tokens.weight, f32::NAN)
         }),
@@ -100,7 +103,7 @@ fn a_decoder_names_the_part_that_is_broken() {
 
 #[test]
 fn an_encoder_decoder_names_the_part_that_is_broken() {
-    let cases: [(&str, fn(&mut T5)); 5] = [
+    let cases: [Case<T5>; 5] = [
         ("encoder's self-attention of layer 0", |m| {
             damage(&mut m.encoder.block[0].self_attention.o.weight, f32::NAN);
         }),

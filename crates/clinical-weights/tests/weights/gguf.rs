@@ -268,7 +268,7 @@ fn each_rule_has_its_error() {
             "{count} at {at}"
         );
     }
-    let refused = |builder: Builder| builder.open().err().expect("must be refused");
+    let refused = |builder: Builder| builder.open().expect_err("must be refused");
     assert!(matches!(
         refused(llama().key(
             "k",
