@@ -47,7 +47,7 @@ pub enum LongNote {
 #[non_exhaustive]
 pub enum Combine {
     /// The answer with the highest mean log-probability per token. Answers that say that the note has no answer
-    /// ([`AnswerOptions::no_answer`]) count only if there is no other.
+    /// ([`AnswerOptions::with_no_answer`]) count only if there is no other.
     #[default]
     BestScore,
     /// The first window, in the order of the note, whose answer does not say that the note has no answer; the first

@@ -74,7 +74,7 @@ pub struct Generation {
     /// Token sequences that end an answer.
     pub stop_sequences: Vec<Vec<u32>>,
     /// Strings that end an answer, found across token borders in the new text; the answer's text ends before them.
-    /// Needs [`EndTokens::with_text`].
+    /// Needs [`EndTokens::with_text`](crate::EndTokens::with_text).
     pub stop_strings: Vec<String>,
     /// Decides every draw: the same seed, prompt and options give the same tokens, whatever else is in the batch.
     /// Default 0.

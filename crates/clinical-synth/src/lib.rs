@@ -137,7 +137,7 @@ fn fnv1a(bytes: &[u8]) -> u64 {
     hash ^ (hash >> 32)
 }
 
-/// How many pairs a case has at most unless [`Generator::pairs`] says otherwise.
+/// How many pairs a case has at most unless [`Generator::with_pairs`] says otherwise.
 pub const DEFAULT_PAIRS: usize = 8;
 
 /// An endless, reproducible iterator of [`Case`]s.
