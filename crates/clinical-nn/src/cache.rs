@@ -181,8 +181,11 @@ impl KvCache {
         let dtype = self.key.dtype();
         let len = self.len;
         let grow = |all: Tensor<4>| {
-            Tensor::zeros([batch, heads, grown, d], (&device, dtype))
-                .slice_assign([0..batch, 0..heads, 0..len], all.narrow(2, 0, len))
+            let new = Tensor::zeros([batch, heads, grown, d], (&device, dtype));
+            if len == 0 {
+                return new;
+            }
+            new.slice_assign([0..batch, 0..heads, 0..len], all.narrow(2, 0, len))
         };
         self.key.inplace(grow);
         self.value.inplace(grow);

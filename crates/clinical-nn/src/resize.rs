@@ -20,7 +20,9 @@ pub fn resize_param<const D: usize>(
         return param;
     }
     let trained = param.is_require_grad();
-    let (id, values) = (param.id, param.val().detach());
+    // Detaching alone keeps the wish for a gradient, and what is computed from such a tensor is no leaf.
+    let values = param.val().detach().set_require_grad(false);
+    let id = param.id;
     let values = if size < old {
         values.narrow(along, 0, size)
     } else {
