@@ -3,6 +3,7 @@
 use std::io::{Cursor, Write};
 
 use clinical_weights::LoadOptions;
+use clinical_weights::limits::MAX_TENSORS;
 use serde_json::{Map, json};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
@@ -120,24 +121,25 @@ fn archives_that_unpack_to_more_than_they_are() {
 
 #[test]
 fn headers_and_indexes_that_are_nearly_too_large() {
-    // 100,000 tensors without values.
-    let mut header = Map::new();
-    for number in 0..100_000 {
-        let place = json!({"dtype": "U8", "shape": [0], "data_offsets": [0, 0]});
-        header.insert(number.to_string(), place);
+    // Tensors without values, as many as are allowed and one more.
+    for (count, refusal) in [
+        (MAX_TENSORS, "LargerThanFiles|NoHead|DoesNotFit"),
+        (MAX_TENSORS + 1, "TooMany"),
+    ] {
+        let mut header = Map::new();
+        for number in 0..count {
+            let place = json!({"dtype": "U8", "shape": [0], "data_offsets": [0, 0]});
+            header.insert(number.to_string(), place);
+        }
+        let header = serde_json::Value::Object(header).to_string();
+        let mut file = (header.len() as u64).to_le_bytes().to_vec();
+        file.extend(header.as_bytes());
+        let dir = with(&[("model.safetensors", &file)]);
+        BERT.refuses(dir.path(), refusal, "many tensors");
     }
-    let header = serde_json::Value::Object(header).to_string();
-    let mut file = (header.len() as u64).to_le_bytes().to_vec();
-    file.extend(header.as_bytes());
-    let dir = with(&[("model.safetensors", &file)]);
-    BERT.refuses(
-        dir.path(),
-        "LargerThanFiles|NoHead|DoesNotFit",
-        "many tensors",
-    );
 
     let mut map = Map::new();
-    for number in 0..200_000 {
+    for number in 0..MAX_TENSORS - 1000 {
         map.insert(format!("tensor.{number}.weight"), "a.safetensors".into());
     }
     let index = json!({"weight_map": map}).to_string();

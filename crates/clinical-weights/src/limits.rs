@@ -7,8 +7,8 @@ pub const MAX_JSON_BYTES: u64 = 1 << 20;
 /// Largest shard index: 64 MiB, a thousand times the index of a 70B model.
 pub const MAX_INDEX_BYTES: u64 = 64 << 20;
 
-/// Most tensors that an index or all files of a checkpoint together may name.
-pub const MAX_TENSORS: usize = 1_000_000;
+/// Most tensors that an index or all files of a checkpoint together may name: ninety times those of a 70B LLaMA.
+pub const MAX_TENSORS: usize = 65_536;
 
 /// Most weight files of one checkpoint. Each stays open, and systems allow about a thousand open files.
 pub const MAX_SHARDS: usize = 512;

@@ -122,7 +122,7 @@ pub(crate) fn plan<'c, M: Module>(
             },
         );
     }
-    classify_rest(&mut report, keys, checkpoint, &used);
+    classify_rest(&mut report, &names, checkpoint, &used);
     suggest(&mut report, keys);
 
     if options.strict && !report.fits() {
@@ -418,15 +418,19 @@ fn format_name(format: Format) -> &'static str {
 /// Tensors that filled nothing are ignored or unexpected.
 fn classify_rest(
     report: &mut LoadReport,
-    keys: &KeyMap,
+    names: &Names<'_>,
     checkpoint: &Checkpoint,
     used: &HashSet<&str>,
 ) {
+    let known: HashSet<&str> = names
+        .values()
+        .map(|entry| entry.info.name.as_str())
+        .collect();
     for (name, entry) in &checkpoint.tensors {
         if used.contains(name.as_str()) {
             continue;
         }
-        if keys.is_ignored(name, &keys.module_name(name)) {
+        if !known.contains(name.as_str()) {
             report.ignored.push(name.clone());
         } else {
             report.unexpected.push(Unexpected {
