@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::ops::ControlFlow;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -77,8 +78,17 @@ impl StepModel for Timed {
     }
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
     clinical_kernels::keep_freed_memory();
     clinical_kernels::set_threads(arguments.threads)?;
     let config = match arguments.model.as_str() {

@@ -2,9 +2,10 @@
 //! with larger or smaller embeddings, or in shards of another size.
 //!
 //! `cargo run --release --example save -- --model model.gguf --out DIR`
-#![allow(clippy::print_stdout)] // a command-line program
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a command-line program
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use asclepius::Asclepius;
@@ -32,8 +33,17 @@ struct Arguments {
     rows: Option<usize>,
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
     let (model, out, rows) = (&arguments.model, &arguments.out, arguments.rows);
     let load = LoadOptions::new().with_precision(arguments.precision);
     let options = SaveOptions::new().with_max_shard_bytes(arguments.shard_bytes);
