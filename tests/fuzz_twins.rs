@@ -1,4 +1,4 @@
-//! The fuzz targets on stable Rust: each parser gets changed good files for some seconds, 66 in all.
+//! The fuzz targets on stable Rust: each parser gets changed good files for some seconds, 77 in all.
 //!
 //! `CLINICAL_FUZZ_SECONDS` (for each parser) and `CLINICAL_FUZZ_SEED` choose otherwise. The seed is printed with a failure,
 //! and the input is kept.
@@ -289,7 +289,6 @@ fn safetensors() {
 }
 
 #[test]
-#[ignore = "new: to be run once by hand (--ignored) before it joins the others"]
 fn gguf() {
     let seeds = [
         read("crates/clinical-weights/tests/data/gguf/types.gguf"),
@@ -301,7 +300,6 @@ fn gguf() {
 }
 
 #[test]
-#[ignore = "new: to be run once by hand (--ignored) before it joins the others"]
 fn flax() {
     let seeds = [read(
         "crates/clinical-t5/tests/data/flax_v1_1/flax_model.msgpack",
