@@ -1,9 +1,5 @@
 //! Batches of rows of similar length.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
-use std::thread;
-
 use crate::Error;
 
 /// Orders rows by length, the longest first, and cuts the order into batches of at most `budget` tokens, padding
@@ -29,48 +25,18 @@ pub(super) fn batches(lengths: &[usize], budget: usize) -> Vec<Vec<usize>> {
 
 /// Runs every batch through `run`, which gives one value for each of its rows, and returns the values in the order of the
 /// rows. `done` gets the size of each batch that is ready.
-///
-/// `workers` batches are computed at a time. A matrix product uses all cores, but what stands between two products uses
-/// one: a second batch fills the others.
-pub(super) fn run<T: Send>(
+pub(super) fn run<T>(
     batches: &[Vec<usize>],
-    workers: usize,
-    run: impl Fn(&[usize]) -> Result<Vec<T>, Error> + Sync,
+    run: impl Fn(&[usize]) -> Result<Vec<T>, Error>,
     mut done: impl FnMut(usize),
 ) -> Result<Vec<T>, Error> {
     let mut values: Vec<Option<T>> = Vec::new();
     values.resize_with(batches.iter().map(Vec::len).sum(), || None);
-    let mut keep = |batch: &[usize], made: Vec<T>| {
-        for (&row, value) in batch.iter().zip(made) {
+    for batch in batches {
+        for (&row, value) in batch.iter().zip(run(batch)?) {
             values[row] = Some(value);
         }
         done(batch.len());
-    };
-    let workers = workers.min(batches.len());
-    if workers <= 1 {
-        for batch in batches {
-            keep(batch, run(batch)?);
-        }
-    } else {
-        let next = AtomicUsize::new(0);
-        let (send, receive) = mpsc::channel();
-        thread::scope(|scope| {
-            for _ in 0..workers {
-                let (send, next, run) = (send.clone(), &next, &run);
-                scope.spawn(move || {
-                    while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        // Nobody listens any more after an error.
-                        if send.send((batch, run(batch))).is_err() {
-                            break;
-                        }
-                    }
-                });
-            }
-            drop(send);
-            receive
-                .into_iter()
-                .try_for_each(|(batch, made)| made.map(|made| keep(batch, made)))
-        })?;
     }
     Ok(values.into_iter().flatten().collect())
 }
@@ -90,21 +56,16 @@ mod tests {
     #[test]
     fn values_come_in_the_order_of_rows_and_the_first_error_ends_it() {
         let cut = batches(&[3, 9, 1, 7, 5, 2], 9);
-        for workers in [1, 3, 50] {
-            let mut rows = 0;
-            let double = |batch: &[usize]| Ok(batch.iter().map(|row| row * 2).collect());
-            let found = run(&cut, workers, double, |count| rows += count).unwrap();
-            assert_eq!(found, [0, 2, 4, 6, 8, 10]);
-            assert_eq!(rows, 6);
-            let fail = |batch: &[usize]| match batch.contains(&3) {
-                true => Err(Error::NotFinite),
-                false => Ok(vec![(); batch.len()]),
-            };
-            assert!(matches!(
-                run(&cut, workers, fail, |_| {}),
-                Err(Error::NotFinite)
-            ));
-        }
-        assert!(run(&[], 2, |_| Ok(vec![0]), |_| {}).unwrap().is_empty());
+        let mut rows = 0;
+        let double = |batch: &[usize]| Ok(batch.iter().map(|row| row * 2).collect());
+        let found = run(&cut, double, |count| rows += count).unwrap();
+        assert_eq!(found, [0, 2, 4, 6, 8, 10]);
+        assert_eq!(rows, 6);
+        let fail = |batch: &[usize]| match batch.contains(&3) {
+            true => Err(Error::NotFinite),
+            false => Ok(vec![(); batch.len()]),
+        };
+        assert!(matches!(run(&cut, fail, |_| {}), Err(Error::NotFinite)));
+        assert!(run(&[], |_| Ok(vec![0]), |_| {}).unwrap().is_empty());
     }
 }

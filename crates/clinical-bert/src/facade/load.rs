@@ -16,10 +16,6 @@ use crate::heads::{
 };
 use crate::model::Bert;
 
-/// Batches that are computed at a time on a CPU: enough to keep all cores at work, few enough for memory (at bert-base's
-/// size each takes about 150 MB).
-const MOST_WORKERS: usize = 4;
-
 /// How [`ClinicalBert::load_with`] reads a directory, beside [`LoadOptions`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -146,11 +142,6 @@ impl ClinicalBert {
             report,
             corrections,
             batch_tokens: own.batch_tokens,
-            workers: if options.device == clinical_kernels::cpu() {
-                clinical_kernels::threads().min(MOST_WORKERS)
-            } else {
-                1
-            },
         })
     }
 }

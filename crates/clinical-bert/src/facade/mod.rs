@@ -130,7 +130,6 @@ pub struct ClinicalBert {
     report: LoadReport,
     corrections: Vec<Note>,
     batch_tokens: usize,
-    workers: usize,
 }
 
 impl ClinicalBert {
@@ -257,23 +256,22 @@ impl ClinicalBert {
 
     /// One value for each row, made by `forward` in batches of similar length. `done` gets the number of rows of each batch
     /// that is ready.
-    fn batches<T: Send>(
+    fn batches<T>(
         &self,
         rows: &[text::OwnedRow],
-        forward: impl Fn(&[usize], &[Row<'_>]) -> Result<Vec<T>, Error> + Sync,
+        forward: impl Fn(&[usize], &[Row<'_>]) -> Result<Vec<T>, Error>,
         done: impl FnMut(usize),
     ) -> Result<Vec<T>, Error> {
         let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
         let batches = batch::batches(&lengths, self.batch_tokens);
-        let parent = tracing::Span::current();
         let run = |batch: &[usize]| {
             let (count, longest) = (batch.len(), lengths[batch[0]]);
-            let span = tracing::debug_span!(parent: &parent, "batch", rows = count, longest);
+            let span = tracing::debug_span!("batch", rows = count, longest);
             let _entered = span.enter();
             let inputs: Vec<Row<'_>> = batch.iter().map(|&row| rows[row].row()).collect();
             forward(batch, &inputs)
         };
-        batch::run(&batches, self.workers, run, done)
+        batch::run(&batches, run, done)
     }
 }
 
