@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use asclepius::{AnswerOptions, Asclepius, Combine, LoadOptions, LongNote};
+use asclepius::{AnswerOptions, Asclepius, Combine, LoadOptions, LongNote, Precision};
 use clap::{Parser, ValueEnum};
 
 #[derive(Parser)]
@@ -31,6 +31,9 @@ struct Arguments {
     /// Print one line of JSON instead of the text
     #[arg(long)]
     json: bool,
+    /// The weights in memory: f32, int8, int4, stored-f16 or stored-bf16; on a GPU also f16 or bf16
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
     /// Where to run: cpu, ndarray, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -57,7 +60,9 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<()> {
     let note = read_note(arguments.note.as_deref())?;
     clinical_kernels::keep_freed_memory();
-    let load = LoadOptions::new().with_device(clinical_kernels::parse(&arguments.device)?);
+    let load = LoadOptions::new()
+        .with_device(clinical_kernels::parse(&arguments.device)?)
+        .with_precision(arguments.precision);
     let model = match &arguments.model {
         Some(dir) => Asclepius::load(dir, &load)?,
         None => Asclepius::embedded_with(&load)?,

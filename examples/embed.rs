@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use clinical_bert::csv::{FileOptions, embed_file};
 use clinical_bert::{BertOptions, ClinicalBert, EmbedOptions, LowerCase, Pooling};
-use clinical_weights::LoadOptions;
+use clinical_weights::{LoadOptions, Precision};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Write one vector for each note of a CSV file.
@@ -42,6 +42,9 @@ struct Args {
     /// Lower-case the notes first, as `transformers` does with Bio_ClinicalBERT
     #[arg(long)]
     lower_case: bool,
+    /// The weights in memory: f32, int8, int4, stored-f16 or stored-bf16; on a GPU also f16 or bf16
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
     /// Where to run: cpu, ndarray, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -64,7 +67,9 @@ fn run(args: &Args) -> Result<()> {
         .with_context(|| format!("cannot read {}", args.input.display()))?
         .len();
     clinical_kernels::keep_freed_memory();
-    let load = LoadOptions::new().with_device(clinical_kernels::parse(&args.device)?);
+    let load = LoadOptions::new()
+        .with_device(clinical_kernels::parse(&args.device)?)
+        .with_precision(args.precision);
     let mut own = BertOptions::new();
     if args.lower_case {
         own.lower_case = LowerCase::Always;

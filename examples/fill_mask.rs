@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use clinical_bert::{BertOptions, ClinicalBert, FilledMask, LowerCase};
-use clinical_weights::LoadOptions;
+use clinical_weights::{LoadOptions, Precision};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -30,6 +30,9 @@ struct Args {
     /// Print one JSON object for each mask
     #[arg(long)]
     json: bool,
+    /// The weights in memory: f32, int8, int4, stored-f16 or stored-bf16; on a GPU also f16 or bf16
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
     /// Where to run: cpu, ndarray, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -63,7 +66,9 @@ fn run(args: Args) -> Result<()> {
         options.lower_case = LowerCase::Always;
     }
     clinical_kernels::keep_freed_memory();
-    let load = LoadOptions::new().with_device(clinical_kernels::parse(&args.device)?);
+    let load = LoadOptions::new()
+        .with_device(clinical_kernels::parse(&args.device)?)
+        .with_precision(args.precision);
     let bert = ClinicalBert::load_with(&args.model, &load, &options)?;
     let bar = ProgressBar::new(texts.len() as u64);
     bar.set_style(ProgressStyle::with_template(

@@ -48,7 +48,7 @@ struct Arguments {
     /// What to do with an input longer than the model was trained with
     #[arg(long, value_parser = ["error", "cut-start", "cut-end", "read"], default_value = "error")]
     long_input: String,
-    /// The type of the weights in memory: f32, f16 or bf16
+    /// The weights in memory: f32, int8, int4, stored-f16 or stored-bf16; on a GPU also f16 or bf16
     #[arg(long, default_value = "f32")]
     precision: Precision,
     /// Where to run: cpu, ndarray, cuda or cuda:N

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use clinical_bert::{Aggregation, BertOptions, ClinicalBert, LabelSet, LowerCase, TagOptions};
-use clinical_weights::LoadOptions;
+use clinical_weights::{LoadOptions, Precision};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -38,6 +38,9 @@ struct Args {
     /// Print one JSON object for each span
     #[arg(long)]
     json: bool,
+    /// The weights in memory: f32, int8, int4, stored-f16 or stored-bf16; on a GPU also f16 or bf16
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
     /// Where to run: cpu, ndarray, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -67,7 +70,9 @@ fn run(args: &Args) -> Result<()> {
     };
     options.labels = args.labels.map(|set| set.published());
     clinical_kernels::keep_freed_memory();
-    let load = LoadOptions::new().with_device(clinical_kernels::parse(&args.device)?);
+    let load = LoadOptions::new()
+        .with_device(clinical_kernels::parse(&args.device)?)
+        .with_precision(args.precision);
     let bert = ClinicalBert::load_with(&args.model, &load, &options)?;
     let style = "{bar:40} {pos} of {len} windows, {eta} left";
     let bar = ProgressBar::new(1).with_style(ProgressStyle::with_template(style)?);

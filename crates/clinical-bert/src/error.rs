@@ -232,7 +232,7 @@ pub enum Error {
     },
     /// An unfinished output belongs to other notes or another model.
     #[cfg(feature = "csv")]
-    #[error("{} was begun with another input, model or pooling: move it away, or write to another file", path.display())]
+    #[error("{} was begun with another input, model, precision or pooling: move it away, or write to another file", path.display())]
     OtherRun {
         /// The unfinished file.
         path: std::path::PathBuf,

@@ -12,7 +12,7 @@ mod model;
 mod pretraining;
 
 pub use clinical_tokenizer::{LowerCase, Note};
-pub use clinical_weights::LoadOptions;
+pub use clinical_weights::{LoadOptions, Precision};
 pub use config::{
     BertConfig, ConfigError, Family, MAX_CONFIG_BYTES, MAX_LAYERS, MAX_VOCABULARY, MAX_WIDTH,
 };

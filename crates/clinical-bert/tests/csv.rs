@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clinical_bert::csv::{FileOptions, FileProgress, embed_file};
-use clinical_bert::{ClinicalBert, EmbedOptions, Error, LoadOptions, Pooling};
+use clinical_bert::{ClinicalBert, EmbedOptions, Error, LoadOptions, Pooling, Precision};
 
 const NOTES: [(&str, &str); 7] = [
     ("a", "The fever, pain"),
@@ -16,9 +16,12 @@ const NOTES: [(&str, &str); 7] = [
     ("h", "P"),
 ];
 
+fn model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/bert_old")
+}
+
 fn bert() -> ClinicalBert {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/bert_old");
-    ClinicalBert::load(dir, &LoadOptions::default()).unwrap()
+    ClinicalBert::load(model(), &LoadOptions::default()).unwrap()
 }
 
 fn options() -> FileOptions {
@@ -123,6 +126,11 @@ fn another_run_is_refused_and_nothing_is_lost() {
     let mut other = options();
     other.embed = EmbedOptions::new(Pooling::Cls);
     assert!(matches!(run(&files, &other), Err(Error::OtherRun { .. })));
+    // Another precision, of which only the values tell.
+    let load = LoadOptions::new().with_precision(Precision::Int8);
+    let int8 = ClinicalBert::load(model(), &load).unwrap();
+    let refused = embed_file(&int8, &files.input, &files.output, &options(), |_| {});
+    assert!(matches!(refused, Err(Error::OtherRun { .. })));
     // Other notes, and fewer notes than there are vectors.
     let changed = self::files(&[("a", "fever"), ("z", "pain")]);
     fs::write(&changed.partial, &begun).unwrap();

@@ -20,9 +20,7 @@ const EMBED_ROWS: usize = 8;
 /// It is used through `&self` and can be shared between threads.
 ///
 /// ```no_run
-/// use clinical_generate::Generation;
-/// use clinical_t5::ClinicalT5;
-/// use clinical_weights::LoadOptions;
+/// use clinical_t5::{ClinicalT5, Generation, LoadOptions};
 ///
 /// let t5 = ClinicalT5::load("path/to/Clinical-T5-Base", &LoadOptions::default())?;
 /// let input = "mednli premise: He has no pain. hypothesis: He is in pain.";

@@ -55,8 +55,8 @@ pub struct FileProgress {
 /// An output whose name ends in `.parquet` has two columns instead, `id` (string) and `vector` (list of floats).
 ///
 /// Until all is written the rows are in `<output>.partial`, as CSV. A run that finds such a file goes on behind its last complete
-/// chunk, and the result is the same to the last digit; it refuses a file that was made with another model width, pooling
-/// or input. The columns are called `id`, `mean_0`,
+/// chunk, and the result is the same to the last digit; it refuses a file that was made with another input or pooling, or
+/// whose last vector comes out differently now (another model, casing or precision). The columns are called `id`, `mean_0`,
 /// `mean_1` and so on, `mean_unit_0` with normalisation. Memory does not grow with the file.
 ///
 /// `progress` is called after every chunk.
@@ -96,8 +96,11 @@ pub fn embed_file(
             if found.notes > partial.rows {
                 names.push(name);
                 texts.push(text);
-            } else if found.notes == partial.rows && name != partial.last {
-                return Err(partial.other());
+            } else if found.notes == partial.rows {
+                let again = &bert.embed_with(&[text], &options.embed)?[0];
+                if !partial.last.is(&name, again) {
+                    return Err(partial.other());
+                }
             }
         }
         if ended && found.notes < partial.rows {

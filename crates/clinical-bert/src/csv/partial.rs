@@ -11,9 +11,45 @@ use crate::Error;
 pub(super) struct Partial {
     path: PathBuf,
     out: ::csv::Writer<BufWriter<File>>,
-    /// Rows that were there already, and the name of the last of them.
+    /// Rows that were there already, and the last of them.
     pub(super) rows: u64,
-    pub(super) last: String,
+    pub(super) last: LastRow,
+}
+
+/// A row that an earlier run wrote.
+#[derive(Debug, Default)]
+pub(super) struct LastRow {
+    name: String,
+    /// Empty if one of the values is no number.
+    vector: Vec<f32>,
+}
+
+impl LastRow {
+    /// How far the vector may lie from one that is made again alone, as a part of its length: what the order of additions
+    /// in a batch changes, and less than what another precision does.
+    const TOLERANCE: f32 = 1e-4;
+
+    fn read(record: &::csv::ByteRecord) -> Self {
+        let mut fields = record.iter().map(String::from_utf8_lossy);
+        Self {
+            name: fields.next().unwrap_or_default().into_owned(),
+            vector: fields
+                .map(|value| value.parse())
+                .collect::<Result<_, _>>()
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Whether this run would have written it.
+    pub(super) fn is(&self, name: &str, vector: &[f32]) -> bool {
+        let square = |sum: f32, value: f32| sum + value * value;
+        let length = vector.iter().copied().fold(0.0, square).sqrt();
+        let pairs = self.vector.iter().zip(vector);
+        let distance = pairs.map(|(old, new)| old - new).fold(0.0, square).sqrt();
+        self.name == name
+            && self.vector.len() == vector.len()
+            && distance <= Self::TOLERANCE * length
+    }
 }
 
 impl Partial {
@@ -90,8 +126,7 @@ struct Kept {
     /// Byte behind their last row.
     end: u64,
     rows: u64,
-    /// The name in their last row.
-    last: String,
+    last: LastRow,
 }
 
 /// The complete chunks of an unfinished file. A chunk that was begun is made again as a whole: in a batch of other rows
@@ -125,7 +160,7 @@ fn complete_chunks(
             last = Some(Kept {
                 end: rows.position().byte(),
                 rows: count,
-                last: String::from_utf8_lossy(record.get(0).unwrap_or_default()).into_owned(),
+                last: LastRow::read(&record),
             });
         }
         count += 1;
