@@ -35,6 +35,12 @@ struct Arguments {
     /// Notes of the session, of which eight questions are asked each
     #[arg(long, default_value_t = 20)]
     sessions: usize,
+    /// Leave out the notes one after another
+    #[arg(long)]
+    without_alone: bool,
+    /// Leave out the batches
+    #[arg(long)]
+    without_batches: bool,
     /// Threads of the CPU backend; 0 means all cores
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -66,7 +72,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// A question about each of the notes: one after another, in padded batches, and through places that are filled again.
+/// A question about each of the notes: through places that are filled again, one after another, and in batches.
 fn queue(model: &Asclepius, arguments: &Arguments) -> Result<()> {
     let mut cases = Generator::held_out(12);
     let prompts = (0..arguments.notes)
@@ -92,54 +98,6 @@ fn queue(model: &Asclepius, arguments: &Arguments) -> Result<()> {
     ask(&prompts[..1], &end, &options)?;
 
     let start = Instant::now();
-    let mut answers = Vec::new();
-    for prompt in &prompts {
-        answers.extend(ask(&[prompt], &end, &options)?);
-    }
-    let alone = start.elapsed().as_secs_f64();
-    let lengths: Vec<usize> = answers.iter().map(|answer| answer.ids.len()).collect();
-    say(
-        "tokens of a prompt",
-        &mut prompts.iter().map(|row| row.len()).collect::<Vec<_>>(),
-    );
-    say("tokens of an answer", &mut lengths.clone());
-    let told = |name: &str, seconds: f64| {
-        let rate = prompts.len() as f64 / seconds;
-        println!(
-            "{name:<56} {seconds:>7.2} s {rate:>7.1} notes/s {:>6.2}x",
-            alone / seconds
-        );
-    };
-    told("one after another", alone);
-
-    // As a padded batch costs it: every row is computed until the longest answer of its batch ends.
-    let start = Instant::now();
-    for (rows, lengths) in prompts
-        .chunks(arguments.places)
-        .zip(lengths.chunks(arguments.places))
-    {
-        let longest = lengths.iter().copied().max().unwrap_or(1);
-        ask(
-            rows,
-            &EndTokens::none(),
-            &options.clone().with_max_new_tokens(longest),
-        )?;
-    }
-    told(
-        "padded batches, all rows to the end of the longest",
-        start.elapsed().as_secs_f64(),
-    );
-
-    let start = Instant::now();
-    for rows in prompts.chunks(arguments.places) {
-        ask(rows, &end, &options)?;
-    }
-    told(
-        "padded batches, finished rows leave",
-        start.elapsed().as_secs_f64(),
-    );
-
-    let start = Instant::now();
     let many = generate_many(
         model.model(),
         &prompts,
@@ -148,19 +106,61 @@ fn queue(model: &Asclepius, arguments: &Arguments) -> Result<()> {
         arguments.places,
         |_| ControlFlow::Continue(()),
     )?;
-    told(
-        "generate_many: places are filled again",
-        start.elapsed().as_secs_f64(),
+    let base = start.elapsed().as_secs_f64();
+    let lengths: Vec<usize> = many.iter().map(|answer| answer.ids.len()).collect();
+    say(
+        "tokens of a prompt",
+        &mut prompts.iter().map(|row| row.len()).collect::<Vec<_>>(),
     );
-    let same = many
-        .iter()
-        .zip(&answers)
-        .filter(|(a, b)| a.ids == b.ids)
-        .count();
-    println!(
-        "{same} of {} answers are the same tokens as alone",
-        many.len()
-    );
+    say("tokens of an answer", &mut lengths.clone());
+    let told = |name: &str, seconds: f64| {
+        let rate = prompts.len() as f64 / seconds;
+        let times = seconds / base;
+        println!("{name:<56} {seconds:>7.2} s {rate:>7.1} notes/s {times:>6.2}");
+    };
+    told("generate_many: places are filled again", base);
+
+    if !arguments.without_alone {
+        let start = Instant::now();
+        let mut answers = Vec::new();
+        for prompt in &prompts {
+            answers.extend(ask(&[prompt], &end, &options)?);
+        }
+        told("one after another", start.elapsed().as_secs_f64());
+        let pairs = many.iter().zip(&answers);
+        let same = pairs.filter(|(a, b)| a.ids == b.ids).count();
+        println!("{same} of {} answers are the same tokens", many.len());
+    }
+    if !arguments.without_batches {
+        let start = Instant::now();
+        for rows in prompts.chunks(arguments.places) {
+            ask(rows, &end, &options)?;
+        }
+        told(
+            "batches without padding, finished rows leave",
+            start.elapsed().as_secs_f64(),
+        );
+
+        // As a padded batch costs it: every prompt is as long as the longest of its batch, and every row is computed until
+        // the longest answer ends.
+        let start = Instant::now();
+        let lengths = lengths.chunks(arguments.places);
+        for (rows, lengths) in prompts.chunks(arguments.places).zip(lengths) {
+            let longest = rows.iter().map(|row| row.len()).max().unwrap_or(0);
+            let filled: Vec<Vec<u32>> = rows
+                .iter()
+                .map(|row| [&vec![row[0]; longest - row.len()], *row].concat())
+                .collect();
+            let filled: Vec<&[u32]> = filled.iter().map(Vec::as_slice).collect();
+            let most = lengths.iter().copied().max().unwrap_or(1);
+            let options = options.clone().with_max_new_tokens(most);
+            ask(&filled, &EndTokens::none(), &options)?;
+        }
+        told(
+            "padded batches, all rows to the end of the longest",
+            start.elapsed().as_secs_f64(),
+        );
+    }
     Ok(())
 }
 

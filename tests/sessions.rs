@@ -35,7 +35,8 @@ fn the_answers_are_those_of_answer() {
                 assert_eq!(answer.usage.reused_tokens, kept);
                 assert!(answer.usage.prompt_tokens - kept < 60);
             }
-            assert_eq!(expected.usage.reused_tokens, 0);
+            // The head of the prompt alone.
+            assert!((16..kept).contains(&expected.usage.reused_tokens));
         }
         assert_eq!(session.kept_tokens(), kept);
         assert_eq!(session.note(), case.note);

@@ -41,7 +41,8 @@ pub struct Window {
 pub struct Usage {
     /// Tokens of the prompts.
     pub prompt_tokens: usize,
-    /// How many of these had been read for an earlier question of a [`Session`](crate::Session).
+    /// How many of these had been read before: the head that all prompts begin with, or what a
+    /// [`Session`](crate::Session) keeps of its note.
     pub reused_tokens: usize,
     /// Tokens written.
     pub new_tokens: usize,

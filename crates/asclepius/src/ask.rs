@@ -36,10 +36,18 @@ impl Reader for &Asclepius {
         let prompts: Vec<&[u32]> = parts.iter().map(|part| part.ids.as_slice()).collect();
         let text = self.text();
         let (end, places) = (self.end_tokens(&text), options.places());
-        let generation = &options.generation;
-        let results = generate_many(self.model(), &prompts, &end, generation, places, on_token)?;
+        let (model, generation) = (self.model(), &options.generation);
+        let head = self.head(&self.prompter(options)?, parts)?;
+        let reused = head.as_ref().map_or(0, |head| head.ids().len());
+        let results = match head {
+            Some(head) => {
+                let rest: Vec<&[u32]> = prompts.iter().map(|ids| &ids[reused..]).collect();
+                head.generate_many(model, &rest, &end, generation, places, on_token)?
+            }
+            None => generate_many(model, &prompts, &end, generation, places, on_token)?,
+        };
         let best = results.into_iter().filter(|result| result.sequence == 0);
-        Ok(best.map(|result| (result, 0)).collect())
+        Ok(best.map(|result| (result, reused)).collect())
     }
 }
 
@@ -81,7 +89,8 @@ impl Asclepius {
     /// Answers many questions, several at a time: when an answer ends, the next question takes its place. Each answer is
     /// what [`answer_with`](Self::answer_with) gives alone, up to the rounding of the logits.
     ///
-    /// Several questions about one note cost less in a [`session`](Self::session).
+    /// What all prompts begin with is read once: the head of the prompt, and the note where all questions are about one. A
+    /// [`session`](Self::session) keeps a note for questions that come later.
     ///
     /// # Errors
     ///

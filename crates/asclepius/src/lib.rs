@@ -7,6 +7,7 @@ mod combine;
 mod demo;
 mod error;
 mod gguf;
+mod head;
 mod model;
 mod options;
 mod plan;

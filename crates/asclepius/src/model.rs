@@ -8,6 +8,7 @@ use clinical_tokenizer::{Note, Tokenizer};
 use clinical_weights::{CheckpointDir, FromCheckpoint, LoadOptions, LoadReport};
 
 use crate::chat::ChatTemplate;
+use crate::head::Heads;
 use crate::options::AnswerOptions;
 use crate::plan::{Part, plan};
 use crate::prompt::Prompter;
@@ -30,6 +31,7 @@ pub struct Asclepius {
     special: Vec<String>,
     chat: Option<ChatTemplate>,
     own: bool,
+    pub(crate) heads: Heads,
 }
 
 impl Asclepius {
@@ -129,6 +131,7 @@ impl Asclepius {
             corrections,
             chat,
             own,
+            heads: Heads::default(),
         })
     }
 

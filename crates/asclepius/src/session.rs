@@ -7,12 +7,10 @@ use clinical_llama::LlamaCache;
 
 use crate::answer::Answer;
 use crate::ask::{OnToken, Reader};
+use crate::head::{PROBES, alike};
 use crate::options::{AnswerOptions, LongNote};
 use crate::plan::Part;
 use crate::{Asclepius, Result};
-
-/// Two questions that have no character in common: what their prompts share is there before any question.
-const PROBES: [&str; 2] = ["A", "0"];
 
 /// Questions about one note, which the model reads once; made by [`Asclepius::session`].
 ///
@@ -177,7 +175,15 @@ impl Session<'_> {
                     prompter.ids(text, PROBES[1])?,
                 );
                 let shared = &first[..alike(&first, &second).max(1)];
-                let prefix = Prefix::read(self.model.model(), shared)?;
+                let model = self.model.model();
+                let part = Part {
+                    ids: shared.to_vec(),
+                    range: range.clone(),
+                };
+                let prefix = match self.model.head(&prompter, &[&part])? {
+                    Some(head) => head.extended(model, &shared[head.ids().len()..])?,
+                    None => Prefix::read(model, shared)?,
+                };
                 self.kept.push((range.clone(), prefix));
                 self.kept.len() - 1
             }
@@ -236,9 +242,4 @@ impl Reader for Session<'_> {
         }
         Ok(results.into_iter().flatten().collect())
     }
-}
-
-/// How many tokens two texts begin with alike.
-fn alike(first: &[u32], second: &[u32]) -> usize {
-    first.iter().zip(second).take_while(|(a, b)| a == b).count()
 }

@@ -8,6 +8,7 @@
 use std::ops::ControlFlow;
 
 use crate::decode::host;
+use crate::queue::InFlight;
 use crate::rank::Ranker;
 use crate::row::{Row, StopRules};
 use crate::sampler::Draws;
@@ -17,84 +18,199 @@ use crate::{
     StopReason,
 };
 
-/// Runs one search for each prompt; see [`generate`](crate::generate). `rows[i]` is the caller's number of `prompts[i]`;
-/// `read` reads the prompts with room for the given number of new tokens.
-pub(crate) fn search<M: StepModel>(
-    model: &M,
-    rows: &[usize],
-    prompts: &[&[u32]],
-    end: &EndTokens<'_>,
-    options: &Generation,
-    mut on_token: impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
-    read: impl FnOnce(usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
-) -> Result<Vec<Generated>, GenerateError> {
-    let vocabulary = model.vocabulary();
-    let rules = StopRules {
-        options,
-        end: &end.ids,
-    };
-    let mut ranker = Ranker::new(options, &end.ids, vocabulary);
-    let mut searches = Vec::with_capacity(prompts.len());
-    for (&row, prompt) in rows.iter().zip(prompts) {
-        searches.push(Search::new(model, row, prompt, end, options)?);
+/// The searches in flight, and the model's cache for their open beams.
+pub(crate) struct Searches<'a, M: StepModel, F> {
+    model: &'a M,
+    end: &'a EndTokens<'a>,
+    rules: StopRules<'a>,
+    ranker: Ranker,
+    on_token: F,
+    cache: Option<M::Cache>,
+    open: Vec<Search<'a>>,
+    done: Vec<Generated>,
+    cancelled: bool,
+}
+
+/// How the rows of the cache go on after a step.
+struct Moves {
+    /// The row that each open beam continues.
+    parents: Vec<usize>,
+    /// Whether every search has as many rows as before.
+    same_rows: bool,
+}
+
+impl<'a, M, F> Searches<'a, M, F>
+where
+    M: StepModel,
+    F: FnMut(Step<'_>) -> ControlFlow<Cancel>,
+{
+    pub(crate) fn new(
+        model: &'a M,
+        end: &'a EndTokens<'a>,
+        options: &'a Generation,
+        on_token: F,
+    ) -> Self {
+        Self {
+            model,
+            end,
+            rules: StopRules {
+                options,
+                end: &end.ids,
+            },
+            ranker: Ranker::new(options, &end.ids, model.vocabulary()),
+            on_token,
+            cache: None,
+            open: Vec::new(),
+            done: Vec::new(),
+            cancelled: false,
+        }
     }
-    let reserve = searches.iter().map(Search::budget).max().unwrap_or(0);
-    let (mut cache, mut logits) = read(reserve)?;
-    let mut results = Vec::with_capacity(prompts.len() * options.num_return_sequences);
-    let mut cancelled = false;
-    let mut silent = |_: Step<'_>| ControlFlow::Break(Cancel::All);
-    loop {
-        // The cache row that each open beam continues.
-        let mut parents = Vec::with_capacity(searches.len() * options.beams);
-        let mut first = 0;
-        let mut same_rows = true;
+
+    /// Chooses the next beams of each search, from the logits of its open ones. Those that are over give their answers.
+    fn choose(
+        &mut self,
+        searches: Vec<Search<'a>>,
+        logits: &mut [f32],
+    ) -> Result<(Vec<Search<'a>>, Moves), GenerateError> {
+        let vocabulary = self.model.vocabulary();
         let mut open = Vec::with_capacity(searches.len());
+        let mut moves = Moves {
+            parents: Vec::with_capacity(searches.len() * self.rules.options.beams),
+            same_rows: true,
+        };
+        let mut first = 0;
         for mut search in searches {
             let before = search.running.len();
             let numbers = first * vocabulary..(first + before) * vocabulary;
-            if cancelled {
-                search.conclude(StopReason::Cancelled, options);
-                search.emit(end, &rules, &mut silent, &mut results);
+            if self.cancelled {
+                self.give_up_search(search);
                 continue;
             }
-            search.step(model, &mut logits[numbers], &mut ranker, &rules)?;
+            search.step(
+                self.model,
+                &mut logits[numbers],
+                &mut self.ranker,
+                &self.rules,
+            )?;
             if search.running.is_empty() {
-                cancelled |= search.emit(end, &rules, &mut on_token, &mut results);
-                same_rows = false;
+                let (end, rules) = (self.end, &self.rules);
+                self.cancelled |= search.emit(end, rules, &mut self.on_token, &mut self.done);
+                moves.same_rows = false;
             } else {
-                same_rows &= search.running.len() == before;
-                parents.extend(search.running.iter().map(|beam| first + beam.parent));
+                moves.same_rows &= search.running.len() == before;
+                let beams = search.running.iter();
+                moves.parents.extend(beams.map(|beam| first + beam.parent));
                 open.push(search);
             }
             first += before;
         }
-        searches = open;
-        if searches.is_empty() {
-            break;
-        }
-        if cancelled {
+        if self.cancelled {
             // Searches that came before the cancelling one.
-            for mut search in searches {
-                search.conclude(StopReason::Cancelled, options);
-                search.emit(end, &rules, &mut silent, &mut results);
+            for search in open.drain(..).chain(std::mem::take(&mut self.open)) {
+                self.give_up_search(search);
             }
-            break;
+            self.cache = None;
         }
-        let moved = parents.iter().enumerate().any(|(at, &parent)| at != parent);
-        if !same_rows {
-            model.select(&mut cache, &parents);
-        } else if moved {
-            let differing = searches.iter().map(|search| search.differing).max();
-            model.reorder(&mut cache, &parents, differing.unwrap_or(0));
+        Ok((open, moves))
+    }
+
+    /// Ends a search with its open beams as they are; nobody listens any more.
+    fn give_up_search(&mut self, mut search: Search<'a>) {
+        search.conclude(StopReason::Cancelled, self.rules.options);
+        let mut silent = |_: Step<'_>| ControlFlow::Break(Cancel::All);
+        search.emit(self.end, &self.rules, &mut silent, &mut self.done);
+    }
+}
+
+impl<'a, M, F> InFlight<'a, M> for Searches<'a, M, F>
+where
+    M: StepModel,
+    F: FnMut(Step<'_>) -> ControlFlow<Cancel>,
+{
+    fn admit(
+        &mut self,
+        rows: &[usize],
+        prompts: &[&'a [u32]],
+        read: impl FnOnce(usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
+    ) -> Result<(), GenerateError> {
+        let mut fresh = Vec::with_capacity(prompts.len());
+        for (&row, prompt) in rows.iter().zip(prompts) {
+            fresh.push(Search::new(
+                self.model,
+                row,
+                prompt,
+                self.end,
+                self.rules.options,
+            )?);
         }
-        let beams = searches.iter().flat_map(|search| &search.running);
+        let reserve = fresh.iter().map(Search::budget).max().unwrap_or(0);
+        let (mut cache, mut logits) = read(reserve)?;
+        let count = fresh.len();
+        let (fresh, moves) = self.choose(fresh, &mut logits)?;
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        if !moves.parents.iter().copied().eq(0..count) {
+            self.model.select(&mut cache, &moves.parents);
+        }
+        match &mut self.cache {
+            Some(in_flight) => self.model.merge(in_flight, cache)?,
+            None => self.cache = Some(cache),
+        }
+        self.open.extend(fresh);
+        Ok(())
+    }
+
+    fn advance(&mut self) -> Result<(), GenerateError> {
+        let Some(cache) = &mut self.cache else {
+            return Ok(());
+        };
+        let beams = self.open.iter().flat_map(|search| &search.running);
         let ids: Vec<u32> = beams
             .filter_map(|beam| beam.row.history.last().copied())
             .collect();
-        logits = host(model.step(&ids, &mut cache)?, ids.len(), vocabulary)?;
+        let logits = self.model.step(&ids, cache)?;
+        let mut logits = host(logits, ids.len(), self.model.vocabulary())?;
+        let open = std::mem::take(&mut self.open);
+        let (open, moves) = self.choose(open, &mut logits)?;
+        let Some(cache) = self.cache.as_mut().filter(|_| !open.is_empty()) else {
+            self.cache = None;
+            return Ok(());
+        };
+        let parents = &moves.parents;
+        if !moves.same_rows {
+            self.model.select(cache, parents);
+        } else if !parents.iter().copied().eq(0..parents.len()) {
+            let differing = open.iter().map(|search| search.differing).max();
+            self.model.reorder(cache, parents, differing.unwrap_or(0));
+        }
+        self.open = open;
+        Ok(())
     }
-    results.sort_by_key(|result: &Generated| (result.row, result.sequence));
-    Ok(results)
+
+    fn prompts(&self) -> usize {
+        self.open.len()
+    }
+
+    fn ended(&self) -> Option<StopReason> {
+        let cancelled = self.cancelled.then_some(StopReason::Cancelled);
+        cancelled.or_else(|| self.rules.by_caller())
+    }
+
+    fn give_up(
+        &mut self,
+        row: usize,
+        prompt: &'a [u32],
+        reason: StopReason,
+    ) -> Result<(), GenerateError> {
+        let row = Row::new(self.model, row, 0, prompt, self.end, self.rules.options)?;
+        self.done.push(row.finish(reason, &self.rules));
+        Ok(())
+    }
+
+    fn into_results(self) -> Vec<Generated> {
+        self.done
+    }
 }
 
 /// An open beam.

@@ -4,8 +4,9 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 
+use crate::prefix::Reader;
 use crate::processors::{Place, Processors};
-use crate::queue::{self, Call};
+use crate::queue::{self, Call, InFlight};
 use crate::row::{Row, StopRules};
 use crate::sampler::Sampler;
 use crate::text::Tail;
@@ -45,8 +46,9 @@ pub fn generate<M: StepModel>(
         end,
         options,
     };
+    let mut reader = Reader::new(model, prompts);
     queue::run(call, usize::MAX, on_token, |rows, reserve| {
-        read(model, &pick(prompts, rows), reserve)
+        reader.read(rows, reserve)
     })
 }
 
@@ -105,111 +107,6 @@ where
         }
     }
 
-    /// Reads prompts and chooses the first token of each. `rows[i]` is the caller's number of `prompts[i]`.
-    ///
-    /// With rows in flight the model must be able to merge caches.
-    pub(crate) fn admit(
-        &mut self,
-        rows: &[usize],
-        prompts: &[&'a [u32]],
-        read: impl FnOnce(usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
-    ) -> Result<(), GenerateError> {
-        let options = self.rules.options;
-        let copies = options.num_return_sequences;
-        let mut fresh = Vec::with_capacity(prompts.len() * copies);
-        for (&row, prompt) in rows.iter().zip(prompts) {
-            for sequence in 0..copies {
-                fresh.push(Row::new(
-                    self.model, row, sequence, prompt, self.end, options,
-                )?);
-            }
-        }
-        let reserve = fresh.iter().map(|row| row.budget.tokens).max().unwrap_or(0);
-        let (mut cache, mut logits) = read(reserve)?;
-        let vocabulary = self.model.vocabulary();
-        if copies > 1 {
-            logits = logits
-                .chunks_exact(vocabulary)
-                .flat_map(|row| std::iter::repeat_n(row, copies).flatten().copied())
-                .collect();
-        }
-        let count = fresh.len();
-        let (fresh, kept) = self.choose(fresh, &mut logits)?;
-        if !fresh.is_empty() {
-            if copies > 1 || kept.len() < count {
-                let parents: Vec<usize> = kept.iter().map(|at| at / copies).collect();
-                self.model.select(&mut cache, &parents);
-            }
-            match &mut self.cache {
-                Some(in_flight) => self.model.merge(in_flight, cache)?,
-                None => self.cache = Some(cache),
-            }
-            self.live.extend(fresh);
-        }
-        if self.cancelled {
-            self.cache = None;
-            for row in std::mem::take(&mut self.live) {
-                self.done
-                    .push(row.finish(StopReason::Cancelled, &self.rules));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether new rows can be admitted now.
-    pub(crate) fn can_admit(&self) -> bool {
-        self.live.is_empty() || self.model.can_merge()
-    }
-
-    /// Sequences in flight.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.live.len()
-    }
-
-    /// Why nothing new is to be started: the closure, the flag or the deadline ended everything.
-    pub(crate) fn ended(&self) -> Option<StopReason> {
-        let cancelled = self.cancelled.then_some(StopReason::Cancelled);
-        cancelled.or_else(|| self.rules.by_caller())
-    }
-
-    /// Ends a prompt that was never read.
-    pub(crate) fn give_up(
-        &mut self,
-        row: usize,
-        prompt: &'a [u32],
-        reason: StopReason,
-    ) -> Result<(), GenerateError> {
-        let options = self.rules.options;
-        for sequence in 0..options.num_return_sequences {
-            let row = Row::new(self.model, row, sequence, prompt, self.end, options)?;
-            self.done.push(row.finish(reason, &self.rules));
-        }
-        Ok(())
-    }
-
-    /// One more token for every row in flight. False when none is left.
-    pub(crate) fn advance(&mut self) -> Result<bool, GenerateError> {
-        let Some(cache) = &mut self.cache else {
-            return Ok(false);
-        };
-        let ids: Vec<u32> = self
-            .live
-            .iter()
-            .filter_map(|row| row.history.last().copied())
-            .collect();
-        let logits = self.model.step(&ids, cache)?;
-        let mut logits = host(logits, ids.len(), self.model.vocabulary())?;
-        let live = std::mem::take(&mut self.live);
-        let (live, kept) = self.choose(live, &mut logits)?;
-        if live.is_empty() {
-            self.cache = None;
-        } else if let (Some(cache), true) = (&mut self.cache, live.len() < ids.len()) {
-            self.model.select(cache, &kept);
-        }
-        self.live = live;
-        Ok(!self.live.is_empty())
-    }
-
     /// Chooses a token for each row. Returns the rows that go on and their places among `rows`.
     fn choose(
         &mut self,
@@ -263,10 +160,109 @@ where
         }
         Ok((live, kept))
     }
+}
 
-    pub(crate) fn into_results(mut self) -> Vec<Generated> {
-        self.done
-            .sort_by_key(|result| (result.row, result.sequence));
+impl<'a, M, F> InFlight<'a, M> for Decoder<'a, M, F>
+where
+    M: StepModel,
+    F: FnMut(Step<'_>) -> ControlFlow<Cancel>,
+{
+    fn admit(
+        &mut self,
+        rows: &[usize],
+        prompts: &[&'a [u32]],
+        read: impl FnOnce(usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
+    ) -> Result<(), GenerateError> {
+        let options = self.rules.options;
+        let copies = options.num_return_sequences;
+        let mut fresh = Vec::with_capacity(prompts.len() * copies);
+        for (&row, prompt) in rows.iter().zip(prompts) {
+            for sequence in 0..copies {
+                fresh.push(Row::new(
+                    self.model, row, sequence, prompt, self.end, options,
+                )?);
+            }
+        }
+        let reserve = fresh.iter().map(|row| row.budget.tokens).max().unwrap_or(0);
+        let (mut cache, mut logits) = read(reserve)?;
+        let vocabulary = self.model.vocabulary();
+        if copies > 1 {
+            logits = logits
+                .chunks_exact(vocabulary)
+                .flat_map(|row| std::iter::repeat_n(row, copies).flatten().copied())
+                .collect();
+        }
+        let count = fresh.len();
+        let (fresh, kept) = self.choose(fresh, &mut logits)?;
+        if !fresh.is_empty() {
+            if copies > 1 || kept.len() < count {
+                let parents: Vec<usize> = kept.iter().map(|at| at / copies).collect();
+                self.model.select(&mut cache, &parents);
+            }
+            match &mut self.cache {
+                Some(in_flight) => self.model.merge(in_flight, cache)?,
+                None => self.cache = Some(cache),
+            }
+            self.live.extend(fresh);
+        }
+        if self.cancelled {
+            self.cache = None;
+            for row in std::mem::take(&mut self.live) {
+                self.done
+                    .push(row.finish(StopReason::Cancelled, &self.rules));
+            }
+        }
+        Ok(())
+    }
+
+    fn prompts(&self) -> usize {
+        self.live
+            .len()
+            .div_ceil(self.rules.options.num_return_sequences)
+    }
+
+    fn ended(&self) -> Option<StopReason> {
+        let cancelled = self.cancelled.then_some(StopReason::Cancelled);
+        cancelled.or_else(|| self.rules.by_caller())
+    }
+
+    fn give_up(
+        &mut self,
+        row: usize,
+        prompt: &'a [u32],
+        reason: StopReason,
+    ) -> Result<(), GenerateError> {
+        let options = self.rules.options;
+        for sequence in 0..options.num_return_sequences {
+            let row = Row::new(self.model, row, sequence, prompt, self.end, options)?;
+            self.done.push(row.finish(reason, &self.rules));
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self) -> Result<(), GenerateError> {
+        let Some(cache) = &mut self.cache else {
+            return Ok(());
+        };
+        let ids: Vec<u32> = self
+            .live
+            .iter()
+            .filter_map(|row| row.history.last().copied())
+            .collect();
+        let logits = self.model.step(&ids, cache)?;
+        let mut logits = host(logits, ids.len(), self.model.vocabulary())?;
+        let live = std::mem::take(&mut self.live);
+        let (live, kept) = self.choose(live, &mut logits)?;
+        if live.is_empty() {
+            self.cache = None;
+        } else if let (Some(cache), true) = (&mut self.cache, live.len() < ids.len()) {
+            self.model.select(cache, &kept);
+        }
+        self.live = live;
+        Ok(())
+    }
+
+    fn into_results(self) -> Vec<Generated> {
         self.done
     }
 }

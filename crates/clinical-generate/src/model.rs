@@ -105,6 +105,12 @@ pub trait StepModel {
         Err(ModelError::CannotShare)
     }
 
+    /// Whether [`prefill_after`](Self::prefill_after) works: then what all prompts of a call begin with is read once. Default
+    /// false.
+    fn can_share(&self) -> bool {
+        false
+    }
+
     /// After a logit that is not finite: the first part of the model whose numbers are not finite once the prompt and the
     /// new tokens are read, such as `feed-forward of layer 3`. `None`, which the default gives, if it cannot be told.
     fn first_non_finite(&self, prompt: &[u32], new: &[u32]) -> Option<String> {

@@ -8,6 +8,70 @@ use crate::row::Budget;
 use crate::score::{Score, score_after};
 use crate::{Cancel, EndTokens, GenerateError, Generated, Generation, ModelError, Step, StepModel};
 
+/// A beginning is read by itself if that saves at least so many tokens in all: fewer cost no less than the weights that are
+/// read for them.
+const WORTH_READING: usize = 64;
+
+/// How many tokens all prompts begin with and are worth a reading of their own; every prompt goes on behind them.
+fn common(prompts: &[&[u32]]) -> usize {
+    let Some((first, others)) = prompts.split_first() else {
+        return 0;
+    };
+    let alike = |other: &&[u32]| first.iter().zip(*other).take_while(|(a, b)| a == b).count();
+    let shared = others.iter().map(alike).min().unwrap_or(0);
+    let shortest = prompts.iter().map(|prompt| prompt.len()).min();
+    let shared = shared.min(shortest.unwrap_or(0).saturating_sub(1));
+    match shared * others.len() >= WORTH_READING {
+        true => shared,
+        false => 0,
+    }
+}
+
+/// Reads the prompts of one call, and what all of them begin with only once.
+pub(crate) struct Reader<'a, M: StepModel> {
+    model: &'a M,
+    prompts: &'a [&'a [u32]],
+    shared: usize,
+    beginning: Option<M::Cache>,
+}
+
+impl<'a, M: StepModel> Reader<'a, M> {
+    pub(crate) fn new(model: &'a M, prompts: &'a [&'a [u32]]) -> Self {
+        let shared = match model.can_share() {
+            true => common(prompts),
+            false => 0,
+        };
+        Self {
+            model,
+            prompts,
+            shared,
+            beginning: None,
+        }
+    }
+
+    /// The cache of some of the prompts, and their first logits.
+    pub(crate) fn read(
+        &mut self,
+        rows: &[usize],
+        reserve: usize,
+    ) -> Result<(M::Cache, Vec<f32>), GenerateError> {
+        let (model, prompts) = (self.model, pick(self.prompts, rows));
+        if self.shared == 0 {
+            return read(model, &prompts, reserve);
+        }
+        // An error names the row of the whole prompt.
+        ModelError::check_prompts(&prompts, model.vocabulary())?;
+        let beginning = match self.beginning.take() {
+            Some(beginning) => beginning,
+            None => model.prefill(&[&prompts[0][..self.shared]], 0)?.0,
+        };
+        let rest: Vec<&[u32]> = prompts.iter().map(|row| &row[self.shared..]).collect();
+        let (cache, logits) = model.prefill_after(&beginning, &rest, reserve)?;
+        self.beginning = Some(beginning);
+        Ok((cache, host(logits, rows.len(), model.vocabulary())?))
+    }
+}
+
 /// A beginning that a model has read: one note with many questions, or the head of a prompt.
 ///
 /// What follows costs its own tokens only. For an encoder-decoder the whole prompt is the beginning, and every
@@ -42,6 +106,26 @@ impl<C: Clone> Prefix<C> {
         &self.ids
     }
 
+    /// A longer beginning: this one and `ids` behind it.
+    ///
+    /// # Errors
+    ///
+    /// As [`generate`](Self::generate).
+    pub fn extended<M: StepModel<Cache = C>>(
+        &self,
+        model: &M,
+        ids: &[u32],
+    ) -> Result<Self, GenerateError> {
+        let ids_of_all = [&self.ids, ids].concat();
+        Budget::new(model, 0, &ids_of_all, &Generation::greedy())?;
+        let (cache, logits) = self.go_on(model, &[ids], 0)?;
+        Ok(Self {
+            cache,
+            ids: ids_of_all,
+            logits,
+        })
+    }
+
     /// [`generate`](crate::generate) for the prompt that begins with [`ids`](Self::ids) and goes on with `continuation`.
     /// The result is that of the whole prompt, up to the rounding of the logits.
     ///
@@ -60,7 +144,7 @@ impl<C: Clone> Prefix<C> {
     }
 
     /// [`generate_many`](crate::generate_many) for prompts that begin with [`ids`](Self::ids) and go on with one of
-    /// `continuations` each, none of them empty unless all are.
+    /// `continuations` each, none of them empty unless all are. What all of them begin with is read once, too.
     ///
     /// # Errors
     ///
@@ -85,8 +169,22 @@ impl<C: Clone> Prefix<C> {
             end,
             options,
         };
+        let shared = match model.can_share() {
+            true => common(continuations),
+            false => 0,
+        };
+        let rest: Vec<&[u32]> = continuations.iter().map(|row| &row[shared..]).collect();
+        let mut longer = None;
         queue::run(call, places, on_token, |rows, reserve| {
-            self.go_on(model, &pick(continuations, rows), reserve)
+            let rest = pick(&rest, rows);
+            if shared == 0 {
+                return self.go_on(model, &rest, reserve);
+            }
+            let beginning: &Self = match &mut longer {
+                Some(longer) => longer,
+                none => none.insert(self.extended(model, &continuations[0][..shared])?),
+            };
+            beginning.go_on(model, &rest, reserve)
         })
     }
 

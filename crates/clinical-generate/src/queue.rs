@@ -3,21 +3,23 @@
 use std::cmp::Reverse;
 use std::ops::ControlFlow;
 
-use crate::decode::{Decoder, pick, read};
-use crate::row::{Row, StopRules, check_prompts};
-use crate::{
-    Cancel, EndTokens, GenerateError, Generated, Generation, Step, StepModel, StopReason, beam,
-};
+use crate::beam::Searches;
+use crate::decode::{Decoder, pick};
+use crate::prefix::Reader;
+use crate::row::check_prompts;
+use crate::{Cancel, EndTokens, GenerateError, Generated, Generation, Step, StepModel, StopReason};
 
 /// [`generate`](crate::generate) for any number of prompts with at most `places` sequences in flight, so that memory is
 /// bounded and the machine stays busy while answers of uneven length end.
 ///
-/// Long prompts are read first, together with prompts of about their length. Where the model can
-/// [`merge`](StepModel::merge) caches, new prompts join the rows in flight as soon as a quarter of the places is free;
-/// where it cannot, and for beam search, a batch runs to its end before the next begins. Either way the results are those
+/// Long prompts are read first. Where the model can [`merge`](StepModel::merge) caches, a prompt joins those in flight as soon
+/// as another one ends, also in beam search; where it cannot, a batch runs to its end before the next begins. Either way the results are those
 /// of [`generate`](crate::generate), in the order of the prompts, and `Step::row` is the place in `prompts`. The first
 /// prompts are read in any case; one that was never read because the closure, the flag or the deadline ended everything
 /// has a result without tokens.
+///
+/// What all prompts begin with is read once, where the model can read several continuations of one beginning and that saves
+/// anything worth a reading of its own.
 ///
 /// # Errors
 ///
@@ -43,8 +45,9 @@ pub fn generate_many<M: StepModel>(
         end,
         options,
     };
+    let mut reader = Reader::new(model, prompts);
     run(call, places, on_token, |rows, reserve| {
-        read(model, &pick(prompts, rows), reserve)
+        reader.read(rows, reserve)
     })
 }
 
@@ -75,89 +78,77 @@ pub(crate) fn run<M: StepModel>(
         // The last are taken first.
         waiting.sort_by_key(|&row| (prompts[row].len(), Reverse(row)));
     }
+    let (model, end) = (call.model, call.end);
     if options.beams > 1 {
-        search_many(call, waiting, at_once, on_token, read)
+        let searches = Searches::new(model, end, options, on_token);
+        serve(&call, searches, waiting, at_once, read)
     } else {
-        decode_many(call, waiting, at_once, on_token, read)
+        let decoder = Decoder::new(model, end, options, on_token);
+        serve(&call, decoder, waiting, at_once, read)
     }
 }
 
-fn decode_many<M: StepModel>(
-    call: Call<'_, M>,
+/// What is generated for the prompts in flight.
+pub(crate) trait InFlight<'a, M: StepModel> {
+    /// Reads prompts and takes the first step of each. `rows[i]` is the caller's number of `prompts[i]`.
+    ///
+    /// With prompts in flight the model must be able to merge caches.
+    fn admit(
+        &mut self,
+        rows: &[usize],
+        prompts: &[&'a [u32]],
+        read: impl FnOnce(usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
+    ) -> Result<(), GenerateError>;
+
+    /// One more token for all in flight.
+    fn advance(&mut self) -> Result<(), GenerateError>;
+
+    /// Prompts in flight.
+    fn prompts(&self) -> usize;
+
+    /// Why nothing new is to be started: the closure, the flag or the deadline ended everything.
+    fn ended(&self) -> Option<StopReason>;
+
+    /// Ends a prompt that was never read.
+    fn give_up(
+        &mut self,
+        row: usize,
+        prompt: &'a [u32],
+        reason: StopReason,
+    ) -> Result<(), GenerateError>;
+
+    /// What was generated, in any order.
+    fn into_results(self) -> Vec<Generated>;
+}
+
+/// Sends the waiting prompts, the last first, through `at_once` places.
+fn serve<'a, M: StepModel>(
+    call: &Call<'a, M>,
+    mut in_flight: impl InFlight<'a, M>,
     mut waiting: Vec<usize>,
     at_once: usize,
-    on_token: impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
     mut read: impl FnMut(&[usize], usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
 ) -> Result<Vec<Generated>, GenerateError> {
-    let Call {
-        model,
-        prompts,
-        end,
-        options,
-    } = call;
-    let mut decoder = Decoder::new(model, end, options, on_token);
+    let (model, prompts) = (call.model, call.prompts);
     loop {
         let started = waiting.len() < prompts.len();
-        if let Some(reason) = decoder.ended().filter(|_| started) {
+        if let Some(reason) = in_flight.ended().filter(|_| started) {
             for row in std::mem::take(&mut waiting) {
-                decoder.give_up(row, prompts[row], reason)?;
+                in_flight.give_up(row, prompts[row], reason)?;
             }
         }
-        let in_flight = decoder.in_flight().div_ceil(options.num_return_sequences);
-        let free = at_once.saturating_sub(in_flight);
-        if !waiting.is_empty() && free >= at_once.div_ceil(4) && decoder.can_admit() {
+        let free = at_once.saturating_sub(in_flight.prompts());
+        let can_admit = in_flight.prompts() == 0 || model.can_merge();
+        if !waiting.is_empty() && free > 0 && can_admit {
             let rows = waiting.split_off(waiting.len().saturating_sub(free));
             let batch = pick(prompts, &rows);
-            decoder.admit(&rows, &batch, |reserve| read(&rows, reserve))?;
-        } else if !decoder.advance()? && waiting.is_empty() {
-            return Ok(decoder.into_results());
+            in_flight.admit(&rows, &batch, |reserve| read(&rows, reserve))?;
+        } else if in_flight.prompts() > 0 {
+            in_flight.advance()?;
+        } else if waiting.is_empty() {
+            let mut results = in_flight.into_results();
+            results.sort_by_key(|result| (result.row, result.sequence));
+            return Ok(results);
         }
     }
-}
-
-fn search_many<M: StepModel>(
-    call: Call<'_, M>,
-    mut waiting: Vec<usize>,
-    at_once: usize,
-    mut on_token: impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
-    mut read: impl FnMut(&[usize], usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
-) -> Result<Vec<Generated>, GenerateError> {
-    let Call {
-        model,
-        prompts,
-        end,
-        options,
-    } = call;
-    let rules = StopRules {
-        options,
-        end: end.ids(),
-    };
-    let mut results = Vec::with_capacity(prompts.len());
-    let mut cancelled = false;
-    while !waiting.is_empty() {
-        let started = waiting.len() < prompts.len();
-        let ended = cancelled
-            .then_some(StopReason::Cancelled)
-            .or_else(|| rules.by_caller());
-        if let Some(reason) = ended.filter(|_| started) {
-            for row in std::mem::take(&mut waiting) {
-                let never_read = Row::new(model, row, 0, prompts[row], end, options)?;
-                results.push(never_read.finish(reason, &rules));
-            }
-            break;
-        }
-        let rows = waiting.split_off(waiting.len().saturating_sub(at_once));
-        let batch = pick(prompts, &rows);
-        let listen = |step: Step<'_>| {
-            let flow = on_token(step);
-            cancelled |= flow == ControlFlow::Break(Cancel::All);
-            flow
-        };
-        let read = |reserve| read(&rows, reserve);
-        results.extend(beam::search(
-            model, &rows, &batch, end, options, listen, read,
-        )?);
-    }
-    results.sort_by_key(|result| (result.row, result.sequence));
-    Ok(results)
 }

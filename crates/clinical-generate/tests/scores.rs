@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use clinical_generate::{
-    Cancel, EndTokens, GenerateError, Generation, ModelError, Prefix, StopReason, generate,
+    Cancel, EndTokens, GenerateError, Generation, ModelError, Prefix, Step, StopReason, generate,
     generate_many, score, score_batch, score_candidates,
 };
 use common::{END, TableModel, prompts, slices};
@@ -271,6 +271,79 @@ fn rows_that_join_in_flight_keep_the_batch_full() {
         passes[1] * 4 < passes[0] * 3,
         "passes through the model: {passes:?}"
     );
+}
+
+#[test]
+fn searches_that_join_in_flight_keep_the_batch_full() {
+    let all = prompts(60, 40);
+    let end = EndTokens::new([END]);
+    let options = Generation::beam(3).with_max_new_tokens(60);
+    let mut passes = Vec::new();
+    let mut answers = Vec::new();
+    for merges in [false, true] {
+        let mut model = TableModel::decoder(40);
+        model.merges = merges;
+        // Searches end after 3 to 60 tokens.
+        model.end_bias = 1.0;
+        let silent = |_: Step<'_>| ControlFlow::Continue(());
+        answers.push(generate_many(&model, &slices(&all), &end, &options, 24, silent).unwrap());
+        passes.push(model.calls.borrow().len());
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert!(
+        passes[1] * 4 < passes[0] * 3,
+        "passes through the model: {passes:?}"
+    );
+}
+
+#[test]
+fn what_all_prompts_begin_with_is_read_once() {
+    let beginning: Vec<u32> = (0..100).map(|i| 2 + i * 7 % 38).collect();
+    let ends = prompts(30, 40);
+    let all: Vec<Vec<u32>> = ends
+        .iter()
+        .map(|end| [&beginning[..], end].concat())
+        .collect();
+    let own: usize = ends.iter().map(Vec::len).sum();
+    let end = EndTokens::new([END]);
+    let silent = |_: Step<'_>| ControlFlow::Continue(());
+    for options in [Generation::greedy(), Generation::beam(2)] {
+        let options = options.with_max_new_tokens(20);
+        let mut model = TableModel::decoder(40);
+        model.merges = true;
+        let expected = generate_many(&model, &slices(&all), &end, &options, 6, silent).unwrap();
+        assert_eq!(model.read.take(), 30 * 100 + own);
+        model.shares = true;
+        let found = generate_many(&model, &slices(&all), &end, &options, 6, silent).unwrap();
+        assert_eq!(found, expected);
+        assert!(model.read.take() <= 100 + own);
+        let found = generate(&model, &slices(&all), &end, &options, silent).unwrap();
+        assert_eq!(found, expected);
+        assert!(model.read.take() <= 100 + own);
+        // The same behind what was read before.
+        let prefix = Prefix::read(&model, &beginning[..40]).unwrap();
+        let rest: Vec<&[u32]> = all.iter().map(|prompt| &prompt[40..]).collect();
+        let found = prefix
+            .generate_many(&model, &rest, &end, &options, 6, silent)
+            .unwrap();
+        assert_eq!(found, expected);
+        assert!(model.read.take() <= 100 + own);
+        // One prompt, or too little to be worth it.
+        let _ = generate(&model, &slices(&all)[..1], &end, &options, silent).unwrap();
+        assert_eq!(model.read.take(), all[0].len());
+        let _ = generate(&model, &[&[5, 6, 7], &[5, 6, 8]], &end, &options, silent).unwrap();
+        assert_eq!(model.read.take(), 6);
+        // A prompt that is the beginning of all others; equal prompts.
+        let mut some = slices(&all)[..5].to_vec();
+        some.push(&beginning);
+        some.push(&beginning);
+        let found = generate(&model, &some, &end, &options, silent).unwrap();
+        model.shares = false;
+        assert_eq!(
+            found,
+            generate(&model, &some, &end, &options, silent).unwrap()
+        );
+    }
 }
 
 #[test]

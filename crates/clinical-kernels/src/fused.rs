@@ -116,7 +116,7 @@ fn nothing<T, R>(_: T) -> Option<R> {
 }
 
 #[cfg(feature = "flex")]
-mod flex {
+pub(crate) mod flex {
     use burn::backend::Flex;
     use burn::backend::flex::FlexTensor;
     use burn::tensor::{DType, Tensor, TensorData};
@@ -131,7 +131,7 @@ mod flex {
     const WORTH_SHARING: usize = 1 << 14;
 
     /// The memory of an f32 tensor of this backend that no gradient flows through.
-    fn primitive<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
+    pub(crate) fn primitive<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
         if tensor.dtype() != DType::F32 || tensor.device().is_autodiff() {
             return None;
         }
@@ -147,7 +147,7 @@ mod flex {
         })
     }
 
-    fn pointer(tensor: &FlexTensor) -> *const f32 {
+    pub(crate) fn pointer(tensor: &FlexTensor) -> *const f32 {
         tensor.storage::<f32>()[tensor.layout().start_offset()..].as_ptr()
     }
 
@@ -161,7 +161,10 @@ mod flex {
     }
 
     /// A tensor of `shape` that `fill` writes in full.
-    fn filled<const D: usize>(shape: [usize; D], fill: impl FnOnce(*mut f32)) -> Tensor<D> {
+    pub(crate) fn filled<const D: usize>(
+        shape: [usize; D],
+        fill: impl FnOnce(*mut f32),
+    ) -> Tensor<D> {
         let count = shape.iter().product();
         let mut values = Vec::<f32>::with_capacity(count);
         fill(values.as_mut_ptr());
@@ -347,14 +350,14 @@ mod flex {
     }
 
     /// A tensor whose rows lie one value after another.
-    fn with_rows(tensor: FlexTensor) -> FlexTensor {
+    pub(crate) fn with_rows(tensor: FlexTensor) -> FlexTensor {
         match tensor.layout().strides().last() {
             Some(1) => tensor,
             _ => tensor.to_contiguous(),
         }
     }
 
-    fn heads_of(tensor: &FlexTensor, shape: [usize; 4]) -> Heads<f32> {
+    pub(crate) fn heads_of(tensor: &FlexTensor, shape: [usize; 4]) -> Heads<f32> {
         Heads {
             data: match shape.contains(&0) {
                 true => std::ptr::null(),

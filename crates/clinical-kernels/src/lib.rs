@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod blocks;
 mod device;
 mod float;
 pub mod fused;

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Tensor};
-use clinical_nn::{KvCache, Linear, RopeTables, attention};
+use clinical_nn::{KvCache, Linear, Pass, RopeTables, attention};
 
 use crate::LlamaConfig;
 
@@ -11,8 +11,16 @@ use crate::LlamaConfig;
 pub(crate) struct Context {
     /// Cosines and sines of the positions that are read.
     pub rope: RopeTables,
-    /// `[batch or 1, 1, query, key]`, true where a query must not look although the order of positions would let it.
+    /// Without a cache: `[batch or 1, 1, query, key]`, true where a query must not look although the order of positions would
+    /// let it.
     pub hidden: Option<Tensor<4, Bool>>,
+}
+
+/// What one layer sees of a cache in one pass.
+pub(crate) struct Cached<'a> {
+    pub cache: &'a mut KvCache,
+    pub pass: &'a Pass,
+    pub layer: usize,
 }
 
 /// Causal self-attention: `softmax(q k^T / sqrt(head_dim)) v`, queries and keys rotated by their positions, each key and
@@ -57,12 +65,13 @@ impl LlamaAttention {
         }
     }
 
-    /// `[batch, length, hidden]` to the same shape. With a cache the new positions follow those that it holds.
+    /// `[batch, length, hidden]` to the same shape. With a cache it is `[1, positions, hidden]`: the new positions of all rows,
+    /// each of which follows those that the cache holds of its row.
     pub(crate) fn forward(
         &self,
         x: Tensor<3>,
         context: &Context,
-        cache: Option<&mut KvCache>,
+        cached: Option<Cached<'_>>,
     ) -> Tensor<3> {
         let [batch, length, _] = x.dims();
         let split = |y: Tensor<3>, heads| {
@@ -76,12 +85,14 @@ impl LlamaAttention {
             .rope
             .apply(split(self.k_proj.forward(x.clone()), self.key_value_heads));
         let value = split(self.v_proj.forward(x), self.key_value_heads);
-        let (key, value) = match cache {
-            Some(cache) => cache.append(key, value),
-            None => (key, value),
-        };
         let scale = (self.head_dim as f64).sqrt().recip();
-        let seen = attention(query, key, value, context.hidden.clone(), None, true, scale);
+        let seen = match cached {
+            Some(Cached { cache, pass, layer }) => {
+                cache.append(layer, pass, key, value);
+                cache.attend(layer, pass, query, None, scale)
+            }
+            None => attention(query, key, value, context.hidden.clone(), None, true, scale),
+        };
         let seen = seen
             .swap_dims(1, 2)
             .reshape([batch, length, self.heads * self.head_dim]);

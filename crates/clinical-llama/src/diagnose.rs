@@ -18,7 +18,7 @@ impl Llama {
         let context = self.context(0, ids.len(), &[ids.len()], &device);
         let x = self
             .model
-            .layers_watched(x, &context, &mut [], |part, layer, x| {
+            .layers_watched(x, &context, None, |part, layer, x| {
                 first.look(part, Some(layer), x);
             });
         let x = self.model.norm.forward(x.narrow(1, ids.len() - 1, 1));

@@ -2,10 +2,10 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use clinical_nn::{Embedding, KvCache, RmsNorm};
+use clinical_nn::{Embedding, KvCache, Pass, RmsNorm};
 
 use crate::LlamaConfig;
-use crate::attention::{Context, LlamaAttention};
+use crate::attention::{Cached, Context, LlamaAttention};
 use crate::mlp::LlamaMlp;
 
 /// `x + attention(norm(x))`, then `x + mlp(norm(x))`.
@@ -32,9 +32,9 @@ impl LlamaLayer {
         }
     }
 
-    fn attend(&self, x: Tensor<3>, context: &Context, cache: Option<&mut KvCache>) -> Tensor<3> {
+    fn attend(&self, x: Tensor<3>, context: &Context, cached: Option<Cached<'_>>) -> Tensor<3> {
         let normed = self.input_layernorm.forward(x.clone());
-        x + self.self_attn.forward(normed, context, cache)
+        x + self.self_attn.forward(normed, context, cached)
     }
 
     fn feed_forward(&self, x: Tensor<3>) -> Tensor<3> {
@@ -67,14 +67,14 @@ impl LlamaModel {
     }
 
     /// Runs the layers over embedded tokens `[batch, length, hidden]`, without the last norm: while reading a prompt only
-    /// the last position needs it. `caches` holds one cache a layer, or nothing.
+    /// the last position needs it. With a cache they are `[1, positions, hidden]`, the new ones of a pass.
     pub(crate) fn layers(
         &self,
         x: Tensor<3>,
         context: &Context,
-        caches: &mut [KvCache],
+        cached: Option<(&mut KvCache, &Pass)>,
     ) -> Tensor<3> {
-        self.layers_watched(x, context, caches, |_, _, _| ())
+        self.layers_watched(x, context, cached, |_, _, _| ())
     }
 
     /// [`layers`](Self::layers) with a look at what comes out of each part, which has a kind and the number of its layer.
@@ -82,11 +82,16 @@ impl LlamaModel {
         &self,
         mut x: Tensor<3>,
         context: &Context,
-        caches: &mut [KvCache],
+        mut cached: Option<(&mut KvCache, &Pass)>,
         mut watch: impl FnMut(&'static str, usize, &Tensor<3>),
     ) -> Tensor<3> {
         for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.attend(x, context, caches.get_mut(i));
+            let cached = cached.as_mut().map(|(cache, pass)| Cached {
+                cache,
+                pass,
+                layer: i,
+            });
+            x = layer.attend(x, context, cached);
             watch("attention", i, &x);
             x = layer.feed_forward(x);
             watch("feed-forward", i, &x);

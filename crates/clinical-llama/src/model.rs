@@ -8,7 +8,7 @@ use clinical_nn::{IGNORED, Linear, LossError, Rope, cross_entropy, rows_to_tenso
 use crate::attention::Context;
 use crate::cache::window_mask;
 use crate::layer::LlamaModel;
-use crate::{Error, LlamaCache, LlamaConfig};
+use crate::{Error, LlamaConfig};
 
 /// A LLaMA or Mistral decoder (Touvron et al. 2023; Jiang et al. 2023).
 ///
@@ -26,7 +26,7 @@ pub struct Llama {
     #[module(skip)]
     config: LlamaConfig,
     #[module(skip)]
-    rope: Rope,
+    pub(crate) rope: Rope,
 }
 
 impl Llama {
@@ -88,7 +88,7 @@ impl Llama {
         let [_, length] = ids.dims();
         let context = self.context(0, length, &lengths, &device);
         let x = self.model.embed_tokens.forward(ids);
-        let x = self.model.layers(x, &context, &mut []);
+        let x = self.model.layers(x, &context, None);
         Ok(self.model.norm.forward(x))
     }
 
@@ -190,30 +190,6 @@ impl Llama {
         Context {
             rope: self.rope.tables(&positions, read, device),
             hidden: window_mask(start, length, self.config.sliding_window, device),
-        }
-    }
-
-    /// Angles and mask for the next `new` positions of each row of a cache; `read` are the rows' lengths once the whole
-    /// call is done.
-    pub(crate) fn next_context(
-        &self,
-        cache: &LlamaCache,
-        new: usize,
-        read: &[usize],
-        device: &Device,
-    ) -> Context {
-        let lengths = cache.lengths();
-        let rows = match lengths.iter().all(|length| *length == lengths[0]) {
-            true => 1,
-            false => lengths.len(),
-        };
-        let positions: Vec<usize> = lengths[..rows]
-            .iter()
-            .flat_map(|&length| length..length + new)
-            .collect();
-        Context {
-            rope: self.rope.tables(&positions, &read[..rows], device),
-            hidden: cache.hidden(new, self.config.sliding_window, device),
         }
     }
 }

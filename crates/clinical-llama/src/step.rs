@@ -2,8 +2,9 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use clinical_generate::{ModelError, StepModel};
-use clinical_nn::{KvCache, rows_to_tensor};
+use clinical_nn::{KvCache, KvSizes, rows_to_tensor};
 
+use crate::attention::Context;
 use crate::{Llama, LlamaCache};
 
 /// Text is read in pieces of at most this many positions, so that the results inside a piece (the inner activations and
@@ -44,11 +45,8 @@ impl StepModel for Llama {
     ) -> Result<(LlamaCache, Tensor<2>), ModelError> {
         self.check(prompts)?;
         let longest = prompts.iter().map(|row| row.len()).max().unwrap_or(0);
-        let cache = LlamaCache {
-            layers: self.empty_cache(prompts.len(), longest, reserve),
-            lengths: vec![0; prompts.len()],
-        };
-        Ok(self.read(prompts, cache))
+        let cache = self.empty_cache(prompts.len(), longest, reserve);
+        Ok(self.read_prompts(prompts, cache))
     }
 
     fn prefill_after(
@@ -65,10 +63,10 @@ impl StepModel for Llama {
         }
         ModelError::check_prompts(prompts, self.config().vocab_size)?;
         let longest = prompts.iter().map(|row| row.len()).max().unwrap_or(0);
-        self.check_length(prefix.longest().saturating_add(longest))?;
+        self.check_length(prefix.kv.longest().saturating_add(longest))?;
         let mut cache = prefix.clone();
-        cache.select(&vec![0; prompts.len()]);
-        Ok(self.read(prompts, cache))
+        cache.kv.select(&vec![0; prompts.len()]);
+        Ok(self.read_prompts(prompts, cache))
     }
 
     fn first_non_finite(&self, prompt: &[u32], new: &[u32]) -> Option<String> {
@@ -94,37 +92,34 @@ impl StepModel for Llama {
         }
         let count = ModelError::check_even(tokens)?;
         ModelError::check_prompts(tokens, self.config().vocab_size)?;
-        self.check_length(cache.longest().saturating_add(count))?;
-        let device = self.device();
-        let ids = rows_to_tensor(tokens, 0, &device);
-        let read: Vec<usize> = cache.lengths().iter().map(|row| row + count).collect();
-        let (mut kept, piece) = (Vec::new(), piece(tokens.len()));
+        self.check_length(cache.kv.longest().saturating_add(count))?;
+        let read = lengths_after(&cache.kv, tokens);
+        let hidden = self.config().hidden_size;
+        let (mut kept, rows, piece) = (Vec::new(), tokens.len(), piece(tokens.len()));
         for start in (0..count).step_by(piece) {
-            let length = piece.min(count - start);
-            let context = self.next_context(cache, length, &read, &device);
-            let x = self
-                .model
-                .embed_tokens
-                .forward(ids.clone().narrow(1, start, length));
-            let x = self.model.layers(x, &context, &mut cache.layers);
-            for row in &mut cache.lengths {
-                *row += length;
-            }
+            let end = count.min(start + piece);
+            let part: Vec<&[u32]> = tokens.iter().map(|row| &row[start..end]).collect();
+            let x = self.pass(&part, &read, &mut cache.kv);
+            let x = x.reshape([rows, end - start, hidden]);
             if !last_only {
                 kept.push(x);
-            } else if start + length == count {
-                kept.push(x.narrow(1, length - 1, 1));
+            } else if end == count {
+                kept.push(x.narrow(1, end - start - 1, 1));
             }
         }
         Ok(self.last_logits(Tensor::cat(kept, 1)))
     }
 
     fn select(&self, cache: &mut LlamaCache, rows: &[usize]) {
-        cache.select(rows);
+        cache.kv.select(rows);
     }
 
     fn reorder(&self, cache: &mut LlamaCache, rows: &[usize], differing: usize) {
-        cache.reorder(rows, differing);
+        cache.kv.reorder(rows, differing);
+    }
+
+    fn can_share(&self) -> bool {
+        true
     }
 
     fn can_merge(&self) -> bool {
@@ -132,7 +127,7 @@ impl StepModel for Llama {
     }
 
     fn merge(&self, cache: &mut LlamaCache, other: LlamaCache) -> Result<(), ModelError> {
-        cache.merge(other);
+        cache.kv.merge(other.kv);
         Ok(())
     }
 }
@@ -140,76 +135,81 @@ impl StepModel for Llama {
 impl Llama {
     /// Reads checked prompts behind what the cache holds, which is the same for every row, and gives the logits after the
     /// last token of each.
-    fn read(&self, prompts: &[&[u32]], mut cache: LlamaCache) -> (LlamaCache, Tensor<2>) {
+    fn read_prompts(&self, prompts: &[&[u32]], mut cache: LlamaCache) -> (LlamaCache, Tensor<2>) {
         let device = self.device();
-        let hidden = self.config().hidden_size as i64;
-        let before = cache.longest();
-        for (length, prompt) in cache.lengths.iter_mut().zip(prompts) {
-            *length += prompt.len();
-        }
-        let LlamaCache { layers, lengths } = &mut cache;
-        let ids = rows_to_tensor(prompts, 0, &device);
-        let [rows, longest] = ids.dims();
-
-        // Padding stands on the right here, so that no real token sees it. The last token of a row lies in one of the
-        // pieces; only its vector goes on to the output projection.
-        let (mut last, mut places) = (Vec::new(), vec![0; rows]);
-        let (mut found, piece) = (0, piece(rows));
-        for start in (0..longest).step_by(piece) {
-            let length = piece.min(longest - start);
-            let context = self.context(before + start, length, lengths, &device);
-            let ids = ids.clone().narrow(1, start, length);
-            let x = self.model.embed_tokens.forward(ids);
-            let x = self.model.layers(x, &context, layers);
-            let mut ends = Vec::new();
-            for (row, prompt) in prompts.iter().enumerate() {
-                if (start + 1..=start + length).contains(&prompt.len()) {
-                    ends.push((row * length + prompt.len() - 1 - start) as i64);
+        let read = lengths_after(&cache.kv, prompts);
+        let longest = prompts.iter().map(|row| row.len()).max().unwrap_or(0);
+        // The last token of a row lies in one of the pieces; only its vector goes on to the output projection.
+        let (mut last, mut places) = (Vec::new(), vec![0; prompts.len()]);
+        let (mut found, mut start) = (0, 0);
+        while start < longest {
+            let reading = prompts.iter().filter(|row| row.len() > start).count();
+            let end = longest.min(start + piece(reading));
+            let part = |row: &&[u32]| start.min(row.len())..end.min(row.len());
+            let tokens: Vec<&[u32]> = prompts.iter().map(|row| &row[part(row)]).collect();
+            let x = self.pass(&tokens, &read, &mut cache.kv);
+            let (mut ends, mut before) = (Vec::new(), 0);
+            for (row, tokens) in tokens.iter().enumerate() {
+                before += tokens.len();
+                if (start + 1..=end).contains(&prompts[row].len()) {
+                    ends.push(before as i64 - 1);
                     places[row] = found;
                     found += 1;
                 }
             }
             if !ends.is_empty() {
-                last.push(x.reshape([-1, hidden]).select(0, indices(ends, &device)));
+                last.push(x.select(1, indices(ends, &device)));
             }
+            start = end;
         }
-        let last = Tensor::cat(last, 0).select(0, indices(places, &device));
-
-        // New tokens need the rows to end side by side.
-        if lengths.iter().any(|&length| length < before + longest) {
-            for layer in layers {
-                layer.align_right(lengths);
-            }
-        }
-        let logits = self.last_logits(last.unsqueeze_dim(1)).squeeze_dim(1);
-        (cache, logits)
+        let last = Tensor::cat(last, 1).select(1, indices(places, &device));
+        (cache, self.last_logits(last).squeeze_dim(0))
     }
 
-    fn empty_cache(&self, rows: usize, longest: usize, reserve: usize) -> Vec<KvCache> {
+    /// Reads checked new tokens of each row behind what the cache holds of it: `[1, tokens, hidden]` before the last norm,
+    /// those of the first row first. `read` are the rows' lengths once the whole call is done.
+    fn pass(&self, tokens: &[&[u32]], read: &[usize], kv: &mut KvCache) -> Tensor<3> {
+        let device = self.device();
+        let counts: Vec<usize> = tokens.iter().map(|row| row.len()).collect();
+        let rows = kv.lengths().iter().zip(&counts).zip(read);
+        let positions: Vec<_> = rows
+            .map(|((&length, count), &read)| (length..length + count, read))
+            .collect();
+        let context = Context {
+            rope: self.rope.tables_of_rows(&positions, &device),
+            hidden: None,
+        };
+        let pass = kv.read(&counts, self.config().sliding_window);
+        let ids = rows_to_tensor(&[&tokens.concat()], 0, &device);
+        let x = self.model.embed_tokens.forward(ids);
+        self.model.layers(x, &context, Some((kv, &pass)))
+    }
+
+    fn empty_cache(&self, rows: usize, longest: usize, reserve: usize) -> LlamaCache {
         let config = self.config();
-        // No row can have more positions than the model, so more slots are never needed.
-        let capacity = longest
-            .saturating_add(reserve)
-            .min(config.max_positions())
-            .max(longest);
-        let options = (&self.device(), self.model.embed_tokens.dtype());
-        (0..config.num_hidden_layers)
-            .map(|_| {
-                KvCache::new(
-                    rows,
-                    config.num_key_value_heads,
-                    config.head_dim,
-                    capacity,
-                    options,
-                )
-            })
-            .collect()
+        let sizes = KvSizes {
+            layers: config.num_hidden_layers,
+            heads: config.num_key_value_heads,
+            d: config.head_dim,
+        };
+        // No row can have more positions than the model, so more room is never needed.
+        let reserve = reserve.min(config.max_positions().saturating_sub(longest));
+        let dtype = self.model.embed_tokens.dtype();
+        let mut kv = KvCache::new(sizes, reserve, &self.device(), dtype);
+        kv.add_rows(rows);
+        LlamaCache { kv }
     }
 
     /// `[rows, length, hidden]` before the last norm to `[rows, length, vocabulary]`.
     fn last_logits(&self, x: Tensor<3>) -> Tensor<3> {
         self.logits(self.model.norm.forward(x))
     }
+}
+
+/// The lengths of the rows of a cache once they have read these tokens.
+fn lengths_after(kv: &KvCache, tokens: &[&[u32]]) -> Vec<usize> {
+    let rows = kv.lengths().iter().zip(tokens);
+    rows.map(|(length, tokens)| length + tokens.len()).collect()
 }
 
 fn indices(values: Vec<i64>, device: &Device) -> Tensor<1, Int> {

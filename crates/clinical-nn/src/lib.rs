@@ -14,7 +14,7 @@ mod rope;
 
 pub use activation::{activate, gated};
 pub use attention::attention;
-pub use cache::KvCache;
+pub use cache::{KvCache, KvSizes, Pass};
 pub use clinical_kernels::Activation;
 pub use diagnose::FirstNonFinite;
 pub use embedding::Embedding;

@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use clinical_kernels::fused;
 use std::f64::consts::PI;
+use std::ops::Range;
 
 /// How positions beyond the trained length are brought back into it (`rope_scaling` of a config).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -144,14 +145,34 @@ impl Rope {
     pub fn tables(&self, positions: &[usize], read: &[usize], device: &Device) -> RopeTables {
         let rows = read.len().max(1);
         let length = positions.len() / rows;
+        let of_row = |(row, &read)| {
+            let positions = &positions[row * length..(row + 1) * length];
+            (positions.iter().copied(), read)
+        };
+        self.angles([rows, length], read.iter().enumerate().map(of_row), device)
+    }
+
+    /// Cosines and sines for rows of any lengths, one after another, `[1, 1, positions, d / 2]`: the positions of each row
+    /// and, as in [`tables`](Self::tables), how many it has read once this pass is done.
+    #[must_use]
+    pub fn tables_of_rows(&self, rows: &[(Range<usize>, usize)], device: &Device) -> RopeTables {
+        let length = rows.iter().map(|(positions, _)| positions.len()).sum();
+        self.angles([1, length], rows.iter().cloned(), device)
+    }
+
+    fn angles(
+        &self,
+        [rows, length]: [usize; 2],
+        positions: impl Iterator<Item = (impl Iterator<Item = usize>, usize)>,
+        device: &Device,
+    ) -> RopeTables {
         let half = self.frequencies.len();
-        let (mut cos, mut sin) = (
-            Vec::with_capacity(positions.len() * half),
-            Vec::with_capacity(positions.len() * half),
-        );
-        for (row, &read) in read.iter().enumerate() {
+        let shape = [rows, 1, length, half];
+        let count = rows * length * half;
+        let (mut cos, mut sin) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for (positions, read) in positions {
             let frequencies = self.frequencies_for(read);
-            for &position in &positions[row * length..(row + 1) * length] {
+            for position in positions {
                 for &frequency in frequencies.iter() {
                     let (s, c) = (position as f32 * frequency).sin_cos();
                     cos.push(c);
@@ -159,7 +180,6 @@ impl Rope {
                 }
             }
         }
-        let shape = [rows, 1, length, half];
         RopeTables {
             cos: Tensor::from_data(TensorData::new(cos, shape), device),
             sin: Tensor::from_data(TensorData::new(sin, shape), device),

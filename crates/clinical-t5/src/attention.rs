@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::nn::Dropout;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, DType, Device, Tensor};
-use clinical_nn::{Embedding, KvCache, Linear, RmsNorm, attention};
+use clinical_nn::{Embedding, KvCache, Linear, Pass, RmsNorm, attention};
 
 use crate::T5Config;
 use crate::half::add;
@@ -41,6 +41,13 @@ pub(crate) struct View {
     pub causal: bool,
 }
 
+/// What one block sees of a cache in one step.
+pub(crate) struct Cached<'a> {
+    pub cache: &'a mut KvCache,
+    pub pass: &'a Pass,
+    pub layer: usize,
+}
+
 impl Attention {
     pub(crate) fn new(config: &T5Config, with_bias: bool, device: &Device) -> Self {
         let (d_model, inner) = (config.d_model, config.inner_dim());
@@ -60,6 +67,11 @@ impl Attention {
             }),
             heads: config.num_heads,
         }
+    }
+
+    /// The number of heads, and the values of each.
+    pub(crate) fn heads(&self) -> [usize; 2] {
+        [self.heads, self.k.dims()[1] / self.heads.max(1)]
     }
 
     /// Attention of a whole sequence to itself, `[batch, length, d_model]`.
@@ -83,37 +95,29 @@ impl Attention {
         add(x, dropout.forward(y))
     }
 
-    /// Attention of one new position to the cached ones and itself, `[batch, 1, d_model]`.
+    /// Attention of one new position of each row to the cached ones and itself, `[1, rows, d_model]`.
     pub(crate) fn step(
         &self,
         x: Tensor<3>,
-        bias: Option<Tensor<4>>,
-        cache: &mut KvCache,
+        bias: Option<&Tensor<4>>,
+        cached: Cached<'_>,
     ) -> Tensor<3> {
+        let Cached { cache, pass, layer } = cached;
         let normed = self.layer_norm.forward(x.clone());
         let (key, value) = self.keys_values(normed.clone());
-        let (key, value) = cache.append(key, value);
+        cache.append(layer, pass, key, value);
         let query = self.split(self.q.forward(normed));
-        let y = attention(query, key, value, None, bias, false, 1.0);
+        let y = cache.attend(layer, pass, query, bias, 1.0);
         add(x, self.o.forward(merge(y)))
     }
 
-    /// Attention of one new position to the encoder, `[batch, 1, d_model]`, where `group` rows after one another share one
-    /// row of keys and values `[batch / group, heads, key, d_kv]`: they become queries of one product.
-    pub(crate) fn step_to_other(
-        &self,
-        x: Tensor<3>,
-        (key, value): (Tensor<4>, Tensor<4>),
-        hidden: Option<Tensor<4, Bool>>,
-        group: usize,
-    ) -> Tensor<3> {
-        let [batch, _, d_model] = x.dims();
-        let query = self.q.forward(self.layer_norm.forward(x.clone()));
-        let inner = query.dims()[2];
-        let query = self.split(query.reshape([batch / group, group, inner]));
-        let y = attention(query, key, value, hidden, None, false, 1.0);
-        let y = self.o.forward(merge(y)).reshape([batch, 1, d_model]);
-        add(x, y)
+    /// Attention of one new position of each row to its prompt, `[1, rows, d_model]`; rows after one another may share a
+    /// prompt, as the pass says.
+    pub(crate) fn step_to_other(&self, x: Tensor<3>, prompts: Cached<'_>) -> Tensor<3> {
+        let Cached { cache, pass, layer } = prompts;
+        let query = self.split(self.q.forward(self.layer_norm.forward(x.clone())));
+        let y = cache.attend(layer, pass, query, None, 1.0);
+        add(x, self.o.forward(merge(y)))
     }
 
     /// Keys and values of normed (self) or encoder (cross) states, `[batch, heads, length, d_kv]` each.

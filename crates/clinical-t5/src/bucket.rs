@@ -1,6 +1,6 @@
 //! Relative positions.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 use clinical_nn::Embedding;
 
 /// The row of the relative position table for `relative = key position - query position`.
@@ -74,7 +74,7 @@ fn look_up(table: &Embedding, rows: Vec<i64>) -> Tensor<2> {
     table.transpose().select(1, rows)
 }
 
-/// The decoder's bias for one query after another: a line of biases by distance, of which a step takes a piece.
+/// The decoder's bias for one query after another: a line of biases by distance, of which a row takes the end.
 #[derive(Debug, Clone)]
 pub(crate) struct StepBias {
     /// `[1, heads, 1, capacity]`; the last entry is distance 0.
@@ -91,7 +91,9 @@ impl StepBias {
             })
             .collect();
         Self {
-            line: look_up(table, rows).reshape([1, -1, 1, capacity as i64]),
+            line: look_up(table, rows)
+                .reshape([1, -1, 1, capacity as i64])
+                .cast(DType::F32),
         }
     }
 
@@ -99,9 +101,9 @@ impl StepBias {
         self.line.dims()[3]
     }
 
-    /// The bias of a query on the last of `keys` positions, `[1, heads, 1, keys]`; `keys` must not pass the capacity.
-    pub(crate) fn last_query(&self, keys: usize) -> Tensor<4> {
-        self.line.clone().narrow(3, self.capacity() - keys, keys)
+    /// `[1, heads, 1, capacity]`: a query on the last of `n` positions takes the last `n`.
+    pub(crate) fn line(&self) -> &Tensor<4> {
+        &self.line
     }
 }
 
@@ -152,7 +154,8 @@ mod tests {
             let all = sequence_bias(&table, keys, false, 128);
             assert_eq!(all.dims(), [1, 3, keys, keys]);
             let last = all.narrow(2, keys - 1, 1).into_data();
-            line.last_query(keys).into_data().assert_eq(&last, true);
+            let end = line.line().clone().narrow(3, 200 - keys, keys);
+            end.into_data().assert_eq(&last, true);
         }
     }
 }

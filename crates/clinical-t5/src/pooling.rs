@@ -27,6 +27,13 @@ pub struct Encoded {
 }
 
 impl Encoded {
+    /// The states of each row, `[1, length, d_model]`.
+    pub(crate) fn rows(&self) -> Vec<Tensor<3>> {
+        let rows = self.lengths.iter().enumerate();
+        rows.map(|(row, &length)| self.states.clone().narrow(0, row, 1).narrow(1, 0, length))
+            .collect()
+    }
+
     /// One vector a row, `[rows, d_model]`, in f32.
     #[must_use]
     pub fn pool(&self, pooling: Pooling) -> Tensor<2> {

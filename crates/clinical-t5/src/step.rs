@@ -1,44 +1,49 @@
 //! One token after another.
 
-use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
+use burn::nn::DropoutConfig;
+use burn::tensor::{DType, Int, Tensor, TensorData};
 use clinical_generate::{ModelError, StepModel};
-use clinical_nn::KvCache;
+use clinical_nn::{KvCache, KvSizes, Pass};
 
 use crate::T5;
+use crate::attention::{Attention, Cached};
 use crate::bucket::StepBias;
 use crate::pooling::Encoded;
 
 /// New tokens that a cache has room for at the start, whatever the caller reserves; beyond them it grows.
 const MAX_RESERVED: usize = 4096;
 
+/// Prompts that are encoded side by side although padding makes the shorter ones longer, where rows need no padding later:
+/// up to an eighth of the longest, or up to this many positions in all, of which products are not worth dividing.
+const FEW_POSITIONS: usize = 256;
+
 /// What the decoder remembers of the rows in flight: keys and values of the tokens so far, and those of the prompts,
 /// which are computed once.
 ///
-/// Rows that share a prompt (beams) share its keys and values as long as they lie beside each other in groups of equal
-/// size; then re-ordering them within a group moves no prompt.
+/// Rows beside each other that have one prompt (beams) share its keys and values, so that re-ordering them moves no prompt.
 #[derive(Debug, Clone)]
 pub struct T5Cache {
-    own: Vec<KvCache>,
-    /// `[prompts, heads, input, d_kv]` of each block.
-    prompts: Vec<(Tensor<4>, Tensor<4>)>,
-    hidden: Option<Tensor<4, Bool>>,
+    own: KvCache,
+    /// A row for each prompt.
+    prompts: KvCache,
+    /// How many rows beside each other share each prompt.
+    shared: Vec<usize>,
+    /// All rows look at their prompts.
+    look: Pass,
     bias: Option<StepBias>,
-    rows: usize,
-    /// Rows beside each other that share a prompt: row `r` has prompt `r / group`.
-    group: usize,
 }
 
 impl T5Cache {
     /// The rows in flight.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.rows
+        self.own.rows()
     }
 
-    /// Decoder positions so far, the start token included.
+    /// Decoder positions of each row so far, the start token included.
     #[must_use]
-    pub fn positions(&self) -> usize {
-        self.own.first().map_or(0, KvCache::len)
+    pub fn lengths(&self) -> &[usize] {
+        self.own.lengths()
     }
 }
 
@@ -46,29 +51,77 @@ impl T5 {
     /// A cache for rows whose prompts are encoded already, before the start token.
     #[must_use]
     pub fn new_cache(&self, encoded: &Encoded, reserve: usize) -> T5Cache {
-        let rows = encoded.lengths.len();
-        let capacity = reserve.clamp(1, MAX_RESERVED);
-        let (mut own, mut prompts) = (Vec::new(), Vec::new());
-        for block in &self.decoder.block {
-            let (key, value) = block.cross_attention.keys_values(encoded.states.clone());
-            let [_, heads, _, d_kv] = key.dims();
-            own.push(KvCache::new(
-                rows,
-                heads,
-                d_kv,
-                capacity,
-                (&key.device(), key.dtype()),
-            ));
-            prompts.push((dense(key), dense(value)));
+        let states = encoded.rows();
+        self.cache_of(self.empty_cache(0), states, &encoded.lengths, reserve)
+    }
+
+    fn empty_cache(&self, reserve: usize) -> KvCache {
+        let first = self
+            .decoder
+            .block
+            .first()
+            .map(|block| &block.self_attention);
+        let dtype = first.map_or(DType::F32, |attention| attention.k.dtype());
+        let [heads, d] = first.map_or([0; 2], Attention::heads);
+        let sizes = KvSizes {
+            layers: self.decoder.block.len(),
+            heads,
+            d,
+        };
+        KvCache::new(sizes, reserve, &self.device(), dtype)
+    }
+
+    /// A cache of prompts without rows, and the encoder states `[1, length, d_model]` of each, to a cache of rows.
+    fn cache_of(
+        &self,
+        mut prompts: KvCache,
+        states: Vec<Tensor<3>>,
+        lengths: &[usize],
+        reserve: usize,
+    ) -> T5Cache {
+        let rows = lengths.len();
+        prompts.add_rows(rows);
+        let states = Tensor::cat(states, 1);
+        let pass = prompts.read(lengths, None);
+        for (layer, block) in self.decoder.block.iter().enumerate() {
+            let (key, value) = block.cross_attention.keys_values(states.clone());
+            prompts.append(layer, &pass, key, value);
         }
+        let capacity = reserve.clamp(1, MAX_RESERVED);
+        let mut own = self.empty_cache(capacity);
+        own.add_rows(rows);
+        let shared = vec![1; rows];
         T5Cache {
             own,
+            look: prompts.look(&shared),
             prompts,
-            hidden: encoded.hidden.clone(),
+            shared,
             bias: self.step_bias(capacity),
-            rows,
-            group: 1,
         }
+    }
+
+    /// Encoder states of each prompt, `[1, length, d_model]`. With `apart` prompts of different lengths are encoded by
+    /// themselves.
+    fn encode_rows(&self, prompts: &[&[u32]], apart: bool) -> Vec<Tensor<3>> {
+        let mut order: Vec<usize> = (0..prompts.len()).collect();
+        order.sort_by_key(|&row| std::cmp::Reverse(prompts[row].len()));
+        let mut found = vec![None; prompts.len()];
+        let mut rest = &order[..];
+        while let [first, ..] = rest {
+            let longest = prompts[*first].len();
+            let alike = |&(at, row): &(usize, &usize)| {
+                let few = (at + 1) * longest <= FEW_POSITIONS;
+                !apart || few || prompts[*row].len() * 8 >= longest * 7
+            };
+            let count = rest.iter().enumerate().take_while(alike).count();
+            let (group, others) = rest.split_at(count);
+            rest = others;
+            let encoded = self.encode_checked(&pick(prompts, group));
+            for (&row, states) in group.iter().zip(encoded.rows()) {
+                found[row] = Some(states);
+            }
+        }
+        found.into_iter().flatten().collect()
     }
 
     fn step_bias(&self, capacity: usize) -> Option<StepBias> {
@@ -104,18 +157,23 @@ impl StepModel for T5 {
         reserve: usize,
     ) -> Result<(T5Cache, Tensor<2>), ModelError> {
         ModelError::check_prompts(prompts, self.shared.vocabulary())?;
-        let encoded = self.encode_checked(prompts);
-        let mut cache = self.new_cache(&encoded, reserve);
+        let lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.len()).collect();
+        let empty = self.empty_cache(0);
+        let states = self.encode_rows(prompts, empty.is_ragged());
+        let mut cache = self.cache_of(empty, states, &lengths, reserve);
         let logits = self.step(&vec![self.start(); prompts.len()], &mut cache)?;
         Ok((cache, logits))
     }
 
     fn step(&self, ids: &[u32], cache: &mut T5Cache) -> Result<Tensor<2>, ModelError> {
-        if ids.len() != cache.rows {
+        if ids.len() != cache.rows() {
             return Err(ModelError::RowMismatch {
                 ids: ids.len(),
-                rows: cache.rows,
+                rows: cache.rows(),
             });
+        }
+        if ids.is_empty() {
+            return Err(ModelError::NoRows);
         }
         let vocabulary = self.shared.vocabulary();
         if let Some(row) = ids.iter().position(|&id| id as usize >= vocabulary) {
@@ -125,34 +183,36 @@ impl StepModel for T5 {
                 vocabulary,
             });
         }
-        let positions = cache.positions() + 1;
-        if cache
-            .bias
-            .as_ref()
-            .is_some_and(|bias| bias.capacity() < positions)
-        {
-            cache.bias = self.step_bias(positions.saturating_mul(2));
+        let longest = cache.own.longest() + 1;
+        let holds = |bias: &StepBias| bias.capacity() >= longest;
+        if !cache.bias.as_ref().is_none_or(holds) {
+            cache.bias = self.step_bias(longest.saturating_mul(2));
         }
-        let bias = cache.bias.as_ref().map(|bias| bias.last_query(positions));
+        let bias = cache.bias.as_ref().map(StepBias::line);
 
+        let rows = ids.len();
         let ids: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
-        let ids =
-            Tensor::<2, Int>::from_data(TensorData::new(ids, [cache.rows, 1]), &self.device());
+        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, rows]), &self.device());
         let mut x = self.shared.forward(ids).cast(DType::F32);
-        let none = burn::nn::DropoutConfig::new(0.0).init();
-        for (i, block) in self.decoder.block.iter().enumerate() {
-            x = block
-                .self_attention
-                .step(x, bias.clone(), &mut cache.own[i]);
-            let (prompt, hidden) = (cache.prompts[i].clone(), cache.hidden.clone());
-            x = block
-                .cross_attention
-                .step_to_other(x, prompt, hidden, cache.group);
+        let none = DropoutConfig::new(0.0).init();
+        let pass = cache.own.read(&vec![1; rows], None);
+        for (layer, block) in self.decoder.block.iter().enumerate() {
+            let own = Cached {
+                cache: &mut cache.own,
+                pass: &pass,
+                layer,
+            };
+            x = block.self_attention.step(x, bias, own);
+            let prompts = Cached {
+                cache: &mut cache.prompts,
+                pass: &cache.look,
+                layer,
+            };
+            x = block.cross_attention.step_to_other(x, prompts);
             x = block.feed_forward.forward(x, &none);
         }
         let logits = self.project(self.decoder.final_layer_norm.forward(x));
-        let [rows, _, vocabulary] = logits.dims();
-        Ok(logits.reshape([rows, vocabulary]).cast(DType::F32))
+        Ok(logits.squeeze_dim::<2>(0).cast(DType::F32))
     }
 
     fn first_non_finite(&self, prompt: &[u32], new: &[u32]) -> Option<String> {
@@ -160,70 +220,38 @@ impl StepModel for T5 {
     }
 
     fn reorder(&self, cache: &mut T5Cache, rows: &[usize], differing: usize) {
-        for own in &mut cache.own {
-            own.reorder(rows, differing);
-        }
+        cache.own.reorder(rows, differing);
     }
 
     fn select(&self, cache: &mut T5Cache, rows: &[usize]) {
-        for own in &mut cache.own {
-            own.select(rows);
+        cache.own.select(rows);
+        let before = cache.shared.len();
+        let of_rows: Vec<usize> = (cache.shared.iter().enumerate())
+            .flat_map(|(prompt, &count)| std::iter::repeat_n(prompt, count))
+            .collect();
+        let of_rows: Vec<usize> = rows.iter().map(|&row| of_rows[row]).collect();
+        let runs = of_rows.chunk_by(|one, next| one == next);
+        let (kept, shared): (Vec<usize>, Vec<usize>) = runs.map(|run| (run[0], run.len())).unzip();
+        if !kept.iter().copied().eq(0..before) {
+            cache.prompts.select(&kept);
         }
-        let prompts: Vec<usize> = rows.iter().map(|&row| row / cache.group).collect();
-        let before = cache.rows / cache.group;
-        cache.rows = rows.len();
-        cache.group = equal_runs(&prompts);
-        let kept: Vec<usize> = prompts.chunks(cache.group).map(|run| run[0]).collect();
-        if kept.iter().copied().eq(0..before) {
-            return;
-        }
-        let kept: Vec<i64> = kept.into_iter().map(|prompt| prompt as i64).collect();
-        let count = kept.len();
-        let kept = Tensor::<1, Int>::from_data(TensorData::new(kept, [count]), &self.device());
-        for (key, value) in &mut cache.prompts {
-            key.inplace(|all| all.select(0, kept.clone()));
-            value.inplace(|all| all.select(0, kept.clone()));
-        }
-        cache.hidden = cache.hidden.take().map(|hidden| hidden.select(0, kept));
+        cache.look = cache.prompts.look(&shared);
+        cache.shared = shared;
+    }
+
+    fn can_merge(&self) -> bool {
+        true
+    }
+
+    fn merge(&self, cache: &mut T5Cache, other: T5Cache) -> Result<(), ModelError> {
+        cache.own.merge(other.own);
+        cache.prompts.merge(other.prompts);
+        cache.shared.extend(other.shared);
+        cache.look = cache.prompts.look(&cache.shared);
+        Ok(())
     }
 }
 
-/// The largest `n` such that the values come in runs of `n` equal ones; at least 1.
-fn equal_runs(values: &[usize]) -> usize {
-    let mut runs = 0;
-    let mut length = 0;
-    for (i, value) in values.iter().enumerate() {
-        length += 1;
-        if values.get(i + 1) != Some(value) {
-            runs = gcd(runs, length);
-            length = 0;
-        }
-    }
-    runs.max(1)
-}
-
-fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
-/// The same values in row-major order, so that no step has to copy them: a transposed view cannot be flattened without a
-/// copy.
-fn dense(x: Tensor<4>) -> Tensor<4> {
-    let shape = x.dims();
-    x.reshape::<1, _>([-1]).reshape(shape)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runs_of_equal_prompts() {
-        assert_eq!(equal_runs(&[0, 0, 0, 0]), 4);
-        assert_eq!(equal_runs(&[0, 0, 1, 1, 2, 2]), 2);
-        assert_eq!(equal_runs(&[0, 0, 0, 0, 1, 1]), 2);
-        assert_eq!(equal_runs(&[0, 0, 1]), 1);
-        assert_eq!(equal_runs(&[1, 0, 1]), 1);
-        assert_eq!(equal_runs(&[]), 1);
-    }
+fn pick<'p>(prompts: &[&'p [u32]], rows: &[usize]) -> Vec<&'p [u32]> {
+    rows.iter().map(|&row| prompts[row]).collect()
 }

@@ -152,7 +152,7 @@ fn long_decoder_inputs_step_by_step() {
         let expected = fixture.floats("long.logits").chunks(vocabulary);
         let mut expected = fixture.ints("long.lengths").iter().zip(expected).peekable();
         for length in 1..=300 {
-            assert_eq!(cache.positions(), length);
+            assert_eq!(cache.lengths(), [length]);
             if let Some((_, expected)) = expected.next_if(|&(&at, _)| at == length as i64) {
                 close(
                     &host(logits.clone()),

@@ -4,7 +4,7 @@
 
 pub mod named;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -28,6 +28,10 @@ pub struct TableModel {
     pub device: Device,
     /// Whether new rows can join those in flight.
     pub merges: bool,
+    /// Whether what prompts begin with can be read once.
+    pub shares: bool,
+    /// Tokens of prompts that were read.
+    pub read: Cell<usize>,
     /// Rows at each call of the model, the prefill first.
     pub calls: RefCell<Vec<usize>>,
 }
@@ -48,6 +52,8 @@ impl TableModel {
             end_bias: 0.0,
             broken: None,
             merges: false,
+            shares: false,
+            read: Cell::new(0),
             device: clinical_kernels::cpu(),
             calls: RefCell::default(),
         }
@@ -75,6 +81,11 @@ impl TableModel {
             *end += self.end_bias;
         }
         row
+    }
+
+    fn count(&self, prompts: &[&[u32]]) {
+        let tokens: usize = prompts.iter().map(|prompt| prompt.len()).sum();
+        self.read.set(self.read.get() + tokens);
     }
 
     fn logits(&self, cache: &TableCache) -> Tensor<2> {
@@ -126,6 +137,7 @@ impl StepModel for TableModel {
         _reserve: usize,
     ) -> Result<(TableCache, Tensor<2>), ModelError> {
         ModelError::check_prompts(prompts, self.vocabulary)?;
+        self.count(prompts);
         let rows = prompts
             .iter()
             .map(|prompt| {
@@ -181,6 +193,7 @@ impl StepModel for TableModel {
         _reserve: usize,
     ) -> Result<(TableCache, Tensor<2>), ModelError> {
         ModelError::check_prompts(prompts, self.vocabulary)?;
+        self.count(prompts);
         let rows = prompts
             .iter()
             .map(|prompt| {
@@ -203,6 +216,10 @@ impl StepModel for TableModel {
             prompt.len(),
             new.len()
         ))
+    }
+
+    fn can_share(&self) -> bool {
+        self.shares
     }
 
     fn can_merge(&self) -> bool {

@@ -1,5 +1,7 @@
 //! `softmax(q k^T * scale + bias) v`, head by head: the scores of a few queries stay in the cache and are never tensors.
 
+use std::ops::Range;
+
 use super::math::exp;
 use super::product::{Matrix, THIN, Target, dots, product_alone, thin};
 use super::scratch::scratch;
@@ -70,141 +72,345 @@ pub(crate) unsafe fn attention(level: Level, sizes: Sizes, inputs: Inputs, out: 
     // One query: the heads that share keys are one product. Otherwise a head is on its own.
     let heads = if single { sizes.key_heads } else { sizes.heads };
     let blocks = sizes.queries.div_ceil(QUERIES);
+    let before = sizes.keys as isize - sizes.queries as isize;
+    // The keys that a query sees.
+    let seen = |query: usize| match inputs.causal {
+        true => 0..(before + query as isize + 1).clamp(0, sizes.keys as isize) as usize,
+        false => 0..sizes.keys,
+    };
     pool::run(sizes.batch * heads * blocks, |i| {
         // The last blocks see most keys, so they come first.
         let block = blocks - 1 - i % blocks;
         let (batch, head) = (i / blocks / heads, i / blocks % heads);
-        let task = if single {
-            Task {
-                batch,
-                head: head * group,
-                key_head: head,
-                first: 0,
-                rows: group,
-                over_heads: true,
-            }
-        } else {
-            let first = block * sizes.queries / blocks;
-            Task {
-                batch,
-                head,
-                key_head: head / group,
-                first,
-                rows: (block + 1) * sizes.queries / blocks - first,
-                over_heads: false,
+        let first = block * sizes.queries / blocks;
+        let (head, key_head, rows) = match single {
+            true => (head * group, head, group),
+            false => {
+                let end = (block + 1) * sizes.queries / blocks;
+                (head, head / group, end - first)
             }
         };
+        // Head and query of a row.
+        let place = |row| match single {
+            true => (head + row, 0),
+            false => (head, first + row),
+        };
         // SAFETY: the caller's promise; tasks write different rows or heads.
-        unsafe { task.run(level, sizes, inputs, out) };
+        unsafe {
+            let width = sizes.heads * sizes.d_value;
+            let start = (batch * sizes.queries + first) * width + head * sizes.d_value;
+            let task = Task {
+                rows,
+                d: sizes.d,
+                d_value: sizes.d_value,
+                scale: inputs.scale,
+                query: Matrix {
+                    data: inputs.query.at(batch, head, first),
+                    row: inputs.query.strides[if single { 1 } else { 2 }],
+                    column: 1,
+                },
+                out: Target {
+                    data: out.from(0, start).data,
+                    row: if single { sizes.d_value } else { width },
+                },
+            };
+            let run = Run {
+                key: inputs.key.at(batch, key_head, 0),
+                key_row: inputs.key.strides[2],
+                value: inputs.value.at(batch, key_head, 0),
+                value_row: inputs.value.strides[2],
+                len: sizes.keys,
+            };
+            let see = |row| {
+                let (head, query) = place(row);
+                let bias = inputs.bias.map(|bias| bias.at(batch, head, query));
+                let hidden = inputs.hidden.map(|hidden| hidden.at(batch, head, query));
+                Sight {
+                    keys: seen(query),
+                    bias: bias.unwrap_or(std::ptr::null()),
+                    hidden: hidden.unwrap_or(std::ptr::null()),
+                }
+            };
+            task.run(level, std::iter::once(run), see);
+        }
     });
+}
+
+/// Keys and values of one head at some positions.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    key: *const f32,
+    key_row: isize,
+    value: *const f32,
+    value_row: isize,
+    len: usize,
+}
+
+/// What one row of queries looks at.
+struct Sight {
+    keys: Range<usize>,
+    /// From the first key on, as `hidden`; null where there is none.
+    bias: *const f32,
+    hidden: *const u8,
 }
 
 /// Rows that share keys: queries of one head, or heads of one query.
 #[derive(Debug, Clone, Copy)]
 struct Task {
-    batch: usize,
-    head: usize,
-    key_head: usize,
-    first: usize,
     rows: usize,
-    over_heads: bool,
+    d: usize,
+    d_value: usize,
+    scale: f32,
+    query: Matrix,
+    out: Target,
 }
 
 impl Task {
-    /// Head and query of a row.
-    fn place(&self, row: usize) -> (usize, usize) {
-        if self.over_heads {
-            (self.head + row, 0)
-        } else {
-            (self.head, self.first + row)
-        }
-    }
-
-    unsafe fn run(self, level: Level, sizes: Sizes, inputs: Inputs, out: Target) {
-        let before = sizes.keys as isize - sizes.queries as isize;
-        // The keys that a query sees, from the first on.
-        let seen = |query: usize| match inputs.causal {
-            true => (before + query as isize + 1).clamp(0, sizes.keys as isize) as usize,
-            false => sizes.keys,
-        };
-        let (rows, keys) = (self.rows, seen(self.place(self.rows - 1).1));
-        unsafe {
-            let query = Matrix {
-                data: inputs.query.at(self.batch, self.head, self.first),
-                row: inputs.query.strides[if self.over_heads { 1 } else { 2 }],
-                column: 1,
+    /// `runs` are the keys and values in order; later rows see no less far, and do not begin to see earlier.
+    unsafe fn run(
+        self,
+        level: Level,
+        runs: impl Iterator<Item = Run> + Clone,
+        see: impl Fn(usize) -> Sight,
+    ) {
+        let Self {
+            rows, query, out, ..
+        } = self;
+        let (first, keys) = (see(0).keys.start, see(rows - 1).keys.end);
+        // Runs that no row sees are not read.
+        let seen = runs
+            .scan(0, |at, run| {
+                let start = *at;
+                let len = run.len.min(keys - start);
+                *at += len;
+                Some((start, Run { len, ..run }))
+            })
+            .filter(|(start, run)| run.len > 0 && start + run.len > first);
+        scratch(rows * keys, |scores| unsafe {
+            let scores = Target {
+                data: scores,
+                row: keys,
             };
-            let key = Matrix {
-                data: inputs.key.at(self.batch, self.key_head, 0),
-                row: 1,
-                column: inputs.key.strides[2],
-            };
-            let value = Matrix {
-                data: inputs.value.at(self.batch, self.key_head, 0),
-                row: inputs.value.strides[2],
-                column: 1,
-            };
-            let width = sizes.heads * sizes.d_value;
-            let start =
-                (self.batch * sizes.queries + self.first) * width + self.head * sizes.d_value;
-            let out = Target {
-                data: out.data.add(start),
-                row: if self.over_heads {
-                    sizes.d_value
-                } else {
-                    width
-                },
-            };
-            scratch(rows * keys, |scores| {
-                let scores = Target {
-                    data: scores,
-                    row: keys,
+            for (start, run) in seen.clone() {
+                let key = Matrix {
+                    data: run.key,
+                    row: 1,
+                    column: run.key_row,
                 };
+                let to = scores.from(0, start);
                 if rows <= THIN {
-                    dots(level, rows, keys, sizes.d, query, key, scores);
+                    dots(level, rows, run.len, self.d, query, key, to);
                 } else {
-                    product_alone(level, [rows, keys, sizes.d], query, key, scores);
+                    product_alone(level, [rows, run.len, self.d], query, key, to);
                 }
-                for row in 0..rows {
-                    let (head, query) = self.place(row);
-                    let bias = match &inputs.bias {
-                        Some(bias) => bias.at(self.batch, head, query),
-                        None => std::ptr::null(),
-                    };
-                    let hidden = match &inputs.hidden {
-                        Some(hidden) => hidden.at(self.batch, head, query),
-                        None => std::ptr::null(),
-                    };
-                    let to = scores.at(row, 0);
-                    soften(level, to, keys, seen(query), inputs.scale, bias, hidden);
-                }
+            }
+            for row in 0..rows {
+                let sight = see(row);
+                let start = sight.keys.start;
+                let all = std::slice::from_raw_parts_mut(scores.at(row, 0), keys);
+                all[..start].fill(0.0);
+                all[sight.keys.end..].fill(0.0);
+                let bias = match sight.bias.is_null() {
+                    true => sight.bias,
+                    false => sight.bias.add(start),
+                };
+                let hidden = match sight.hidden.is_null() {
+                    true => sight.hidden,
+                    false => sight.hidden.add(start),
+                };
+                let row = all[sight.keys].as_mut_ptr_range();
+                let len = row.end.offset_from(row.start) as usize;
+                soften(level, row.start, len, self.scale, bias, hidden);
+            }
+            let mut written = false;
+            for (start, run) in seen {
                 let weights = Matrix {
-                    data: scores.data,
+                    data: scores.at(0, start),
                     row: keys as isize,
                     column: 1,
                 };
-                if rows <= THIN {
-                    thin(level, rows, sizes.d_value, keys, weights, value, out);
-                } else {
-                    product_alone(level, [rows, sizes.d_value, keys], weights, value, out);
+                if !written {
+                    self.weighted(level, weights, run, out);
+                    written = true;
+                    continue;
                 }
-            });
+                scratch(rows * self.d_value, |more| {
+                    let more = Target {
+                        data: more,
+                        row: self.d_value,
+                    };
+                    self.weighted(level, weights, run, more);
+                    for row in 0..rows {
+                        for j in 0..self.d_value {
+                            *out.at(row, j) += *more.at(row, j);
+                        }
+                    }
+                });
+            }
+            if !written {
+                for row in 0..rows {
+                    std::slice::from_raw_parts_mut(out.at(row, 0), self.d_value).fill(0.0);
+                }
+            }
+        });
+    }
+
+    /// `out = weights * values of the run`.
+    unsafe fn weighted(self, level: Level, weights: Matrix, run: Run, out: Target) {
+        let value = Matrix {
+            data: run.value,
+            row: run.value_row,
+            column: 1,
+        };
+        unsafe {
+            if self.rows <= THIN {
+                thin(level, self.rows, self.d_value, run.len, weights, value, out);
+            } else {
+                product_alone(
+                    level,
+                    [self.rows, self.d_value, run.len],
+                    weights,
+                    value,
+                    out,
+                );
+            }
         }
     }
 }
 
+/// Some positions of a row: keys `[key heads, capacity, d]`, then values in the same order.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part {
+    pub data: *const f32,
+    pub capacity: usize,
+    pub len: usize,
+}
+
+/// The queries of one row, and what they look at.
+#[derive(Debug, Clone)]
+pub(crate) struct RowOf<'a, P> {
+    /// The place of its first query among all.
+    pub first: usize,
+    pub queries: usize,
+    /// The sum of the parts' lengths.
+    pub keys: usize,
+    pub parts: &'a [P],
+}
+
+/// What holds for all rows of [`attention_of_rows`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shared {
+    pub heads: usize,
+    pub key_heads: usize,
+    pub d: usize,
+    /// `[1, heads, all queries, d]`.
+    pub query: Heads<f32>,
+    /// `[1, heads, 1, keys]` for rows of one query; the given number of values, of which the last belongs to the last key.
+    pub bias: Option<(Heads<f32>, usize)>,
+    pub causal: bool,
+    /// How many keys a query sees, itself included.
+    pub window: usize,
+    pub scale: f32,
+}
+
+/// Attention of rows of any lengths, each to its own keys, on all threads; `out` is `[all queries, heads, d]`.
+///
+/// # Safety
+///
+/// That of [`attention`], for every row that `part` gives the memory of.
+pub(crate) unsafe fn attention_of_rows<P: Sync>(
+    level: Level,
+    shared: Shared,
+    rows: &[RowOf<'_, P>],
+    part: impl Fn(&P) -> Part + Sync,
+    out: Target,
+) {
+    let Shared {
+        heads,
+        key_heads,
+        d,
+        ..
+    } = shared;
+    let group = heads / key_heads;
+    let mut tasks = Vec::new();
+    for (at, row) in rows.iter().enumerate() {
+        let blocks = row.queries.div_ceil(QUERIES);
+        let heads = if row.queries == 1 { key_heads } else { heads };
+        for block in (0..blocks).rev() {
+            let first = block * row.queries / blocks;
+            let end = (block + 1) * row.queries / blocks;
+            tasks.extend((0..heads).map(|head| (at, head, first, end)));
+        }
+    }
+    pool::run(tasks.len(), |i| {
+        let (at, head, first, end) = tasks[i];
+        let row = &rows[at];
+        let single = row.queries == 1;
+        let (head, key_head, count) = match single {
+            true => (head * group, head, group),
+            false => (head, head / group, end - first),
+        };
+        // SAFETY: the caller's promise; tasks write different rows or heads.
+        unsafe {
+            let task = Task {
+                rows: count,
+                d,
+                d_value: d,
+                scale: shared.scale,
+                query: Matrix {
+                    data: shared.query.at(0, head, row.first + first),
+                    row: shared.query.strides[if single { 1 } else { 2 }],
+                    column: 1,
+                },
+                out: Target {
+                    data: out.from(0, ((row.first + first) * heads + head) * d).data,
+                    row: if single { d } else { heads * d },
+                },
+            };
+            let runs = row.parts.iter().map(|of| {
+                let Part {
+                    data,
+                    capacity,
+                    len,
+                } = part(of);
+                let key = data.add(key_head * capacity * d);
+                Run {
+                    key,
+                    key_row: d as isize,
+                    value: key.add(key_heads * capacity * d),
+                    value_row: d as isize,
+                    len,
+                }
+            });
+            let see = |of: usize| {
+                let query = if single { 0 } else { first + of };
+                let end = match shared.causal {
+                    true => (row.keys + query + 1).saturating_sub(row.queries),
+                    false => row.keys,
+                };
+                let bias = match shared.bias {
+                    Some((bias, len)) => bias.at(0, head + of, 0).add(len - row.keys),
+                    None => std::ptr::null(),
+                };
+                Sight {
+                    keys: end.saturating_sub(shared.window)..end,
+                    bias,
+                    hidden: std::ptr::null(),
+                }
+            };
+            task.run(level, runs, see);
+        }
+    });
+}
+
 dispatch! {
-    /// `softmax(row * scale + bias)` over the first `seen` of `keys` values, zeros behind them and where `hidden`; all zeros
-    /// if nothing is left.
-    unsafe fn soften = soften_kernel(
-        row: *mut f32, keys: usize, seen: usize, scale: f32, bias: *const f32, hidden: *const u8
-    )
+    /// `softmax(row * scale + bias)` of `len` values, zeros where `hidden`; all zeros if nothing is left.
+    unsafe fn soften = soften_kernel(row: *mut f32, len: usize, scale: f32, bias: *const f32, hidden: *const u8)
 }
 
 #[inline(always)]
 unsafe fn soften_kernel<S: Simd>(
     row: *mut f32,
-    keys: usize,
     seen: usize,
     scale: f32,
     bias: *const f32,
@@ -236,7 +442,7 @@ unsafe fn soften_kernel<S: Simd>(
             top = top.max(*row.add(j));
         }
         if top == f32::MIN {
-            std::slice::from_raw_parts_mut(row, keys).fill(0.0);
+            std::slice::from_raw_parts_mut(row, seen).fill(0.0);
             return;
         }
         // What is below e^-87 becomes zero: products with denormal numbers are slow.
@@ -258,6 +464,5 @@ unsafe fn soften_kernel<S: Simd>(
             let x = S::load_some(row.add(j), count);
             S::store_some(row.add(j), S::mul(x, factor), count);
         }
-        std::slice::from_raw_parts_mut(row.add(seen), keys - seen).fill(0.0);
     }
 }
