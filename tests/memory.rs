@@ -65,7 +65,8 @@ fn position() -> usize {
 
 #[test]
 fn a_generation_that_is_given_up_frees_its_memory() {
-    let prompts = [prompt(400), prompt(300)];
+    // What prompts begin with is read once, so they begin with different tokens.
+    let prompts = [prompt(400), prompt(301)[1..].to_vec()];
     let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let run = |options: &Generation, panics: bool| {
         let before = live();
@@ -173,7 +174,8 @@ fn a_session_keeps_its_note_and_frees_it() {
         let before = live();
         let mut session = MODEL.session(&note).unwrap();
         let kept = session.kept_tokens();
-        assert!(live() - before > kept * position());
+        let head = MODEL.answer("", "Why?").unwrap().usage.reused_tokens;
+        assert!(head > 0 && live() - before > (kept - head) * position());
         let _ = session.answer("How did the patient sleep?").unwrap();
         let after_one = live() - before;
         let _ = session.answer("Were there any complaints?").unwrap();
