@@ -37,6 +37,7 @@ fn main() {
         ("int8", Format::Int8),
         ("int8-wide", Format::Int8Wide),
         ("int4", Format::Int4),
+        ("int4-min", Format::Int4Min),
         ("f16", Format::F16),
         ("bf16", Format::BF16),
     ] {

@@ -6,9 +6,9 @@ use clinical_weights::{CheckpointDir, FromCheckpoint, KeyMap, LoadOptions, LoadR
 
 use crate::{Error, Llama, LlamaConfig};
 
-/// In models that are narrower, few values average the error of rounding out. At
-/// [`Precision::Int8`](clinical_weights::Precision::Int8) their activations have 16 bits; at
-/// [`Precision::Int4`](clinical_weights::Precision::Int4) the matrices whose rounding reaches the residual stream directly keep 8.
+/// In models that are narrower, few values average the error of rounding out. There `v_proj`, to which nearly half of the
+/// error of 8 bits is due, keeps 16; matrices of 8 bits meet activations of 16; and at
+/// [`Precision::Int4`](clinical_weights::Precision::Int4) those that 4 bits would cost the most keep 8 (`docs/performance.md`).
 const SMALL: usize = 1024;
 
 impl FromCheckpoint for Llama {
@@ -23,11 +23,11 @@ impl FromCheckpoint for Llama {
             .ignore("**.rotary_emb.inv_freq")
             .eight_bits("lm_head.weight");
         let keys = match self.config().hidden_size < SMALL {
-            true => ["v_proj", "o_proj", "down_proj"]
-                .into_iter()
-                .fold(keys, |keys, name| {
-                    keys.eight_bits(&format!("**.{name}.weight"))
-                }),
+            true => keys
+                .sensitive("**.weight")
+                .half_precision("**.v_proj.weight")
+                .eight_bits("**.up_proj.weight")
+                .eight_bits("**.down_proj.weight"),
             false => keys,
         };
         if self.lm_head.is_none() {

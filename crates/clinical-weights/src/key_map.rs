@@ -35,6 +35,7 @@ pub struct KeyMap {
     full_precision: Vec<Pattern>,
     outliers: Vec<Pattern>,
     eight_bits: Vec<Pattern>,
+    half: Vec<Pattern>,
     sensitive: Vec<Pattern>,
     tied: Vec<Vec<String>>,
     problem: Option<(String, &'static str)>,
@@ -105,12 +106,21 @@ impl KeyMap {
         self
     }
 
-    /// Matrices that meet 16-bit activations at [`Precision::Int8`](crate::Precision::Int8), in the module's spelling; those
-    /// of small models, for example.
+    /// Matrices that meet 16-bit activations where they are kept in 8 bits, in the module's spelling; those of small models,
+    /// for example.
     #[must_use]
     pub fn sensitive(mut self, pattern: &str) -> Self {
         if let Some(pattern) = self.pattern(pattern) {
             self.sensitive.push(pattern);
+        }
+        self
+    }
+
+    /// Matrices that integer precisions keep in IEEE half precision, in the module's spelling; small ones on which much depends.
+    #[must_use]
+    pub fn half_precision(mut self, pattern: &str) -> Self {
+        if let Some(pattern) = self.pattern(pattern) {
+            self.half.push(pattern);
         }
         self
     }
@@ -175,6 +185,10 @@ impl KeyMap {
 
     pub(crate) fn has_outliers(&self, module: &str) -> bool {
         self.outliers.iter().any(|pattern| pattern.matches(module))
+    }
+
+    pub(crate) fn is_half(&self, module: &str) -> bool {
+        self.half.iter().any(|pattern| pattern.matches(module))
     }
 
     pub(crate) fn is_sensitive(&self, module: &str) -> bool {

@@ -24,9 +24,10 @@ pub enum Precision {
     /// Matrices kept in brain floating point, multiplied by f32 activations and summed in f32. Meant for CPUs.
     StoredBF16,
     /// Matrices as 8-bit integers in blocks of 32 with a scale each; activations become 8-bit integers on the way. Meant
-    /// for CPUs. Parameters that a model marks ([`KeyMap::outliers`](crate::KeyMap::outliers)) meet 16-bit activations.
+    /// for CPUs. Parameters that a model marks ([`KeyMap::outliers`](crate::KeyMap::outliers),
+    /// [`KeyMap::sensitive`](crate::KeyMap::sensitive)) meet 16-bit activations.
     Int8,
-    /// Matrices as 4-bit integers in blocks of 32 with a scale each. Meant for CPUs. Embedding tables, output layers
+    /// Matrices as 4-bit integers in blocks of 32 with a scale and a minimum each. Meant for CPUs. Embedding tables, output layers
     /// ([`KeyMap::eight_bits`](crate::KeyMap::eight_bits)) and parameters marked as above are as in [`Self::Int8`].
     Int4,
 }
@@ -75,7 +76,7 @@ impl Precision {
             Self::StoredF16 => Some(Format::F16),
             Self::StoredBF16 => Some(Format::BF16),
             Self::Int8 => Some(Format::Int8),
-            Self::Int4 => Some(Format::Int4),
+            Self::Int4 => Some(Format::Int4Min),
         }
     }
 }

@@ -213,9 +213,11 @@ pub(crate) fn packing(slot: &Slot, keys: &KeyMap, precision: Precision) -> Optio
         return None;
     }
     Some(match format {
-        Format::Int8 | Format::Int4 if keys.has_outliers(&slot.path) => Format::Int8Wide,
-        Format::Int8 if keys.is_sensitive(&slot.path) => Format::Int8Wide,
-        Format::Int4 if slot.table || keys.needs_eight_bits(&slot.path) => Format::Int8,
+        Format::Int8 | Format::Int4Min if keys.has_outliers(&slot.path) => Format::Int8Wide,
+        Format::Int8 | Format::Int4Min if keys.is_half(&slot.path) => Format::F16,
+        Format::Int4Min if !slot.table && !keys.needs_eight_bits(&slot.path) => Format::Int4Min,
+        Format::Int8 | Format::Int4Min if keys.is_sensitive(&slot.path) => Format::Int8Wide,
+        Format::Int4Min => Format::Int8,
         format => format,
     })
 }
@@ -410,6 +412,7 @@ fn format_name(format: Format) -> &'static str {
         Format::Int8 => "INT8",
         Format::Int8Wide => "INT8 by 16-bit activations",
         Format::Int4 => "INT4",
+        Format::Int4Min => "INT4 with minima",
         Format::F16 => "F16",
         Format::BF16 => "BF16",
     }

@@ -17,6 +17,11 @@ pub(super) const INT4: Kernels = Kernels {
     wide: &[int4::<1>, int4::<2>, int4::<3>],
     single: &[int4::<1>, int4::<2>, int4::<3>],
 };
+pub(super) const INT4_MIN: Kernels = Kernels {
+    panels: 1,
+    wide: &[int4_min::<1>, int4_min::<2>, int4_min::<3>],
+    single: &[int4_min::<1>, int4_min::<2>, int4_min::<3>],
+};
 pub(super) const F16: Kernels = Kernels {
     panels: 2,
     wide: &[f16::<1, 2>, f16::<2, 2>],
@@ -81,6 +86,19 @@ unsafe fn int8<const M: usize>(tile: &Tile) {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn int4<const M: usize>(tile: &Tile) {
+    // SAFETY: as for the tile.
+    unsafe { nibbles::<M, false>(tile) };
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn int4_min<const M: usize>(tile: &Tile) {
+    // SAFETY: as for the tile.
+    unsafe { nibbles::<M, true>(tile) };
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn nibbles<const M: usize, const MIN: bool>(tile: &Tile) {
     let mut sums = [[_mm256_setzero_ps(); 2]; M];
     let low = _mm256_set1_epi8(15);
     let ones = _mm256_set1_epi16(1);
@@ -109,14 +127,24 @@ unsafe fn int4<const M: usize>(tile: &Tile) {
                     }
                 }
             }
+            let step = LANES * if MIN { 4 } else { 2 };
             for half in 0..2 {
-                let at = tile.scales.add(block * LANES * 2 + half * 16);
+                let at = tile.scales.add(block * step + half * 16);
                 let scale = _mm256_cvtph_ps(_mm_loadu_si128(at.cast()));
+                let mut least = _mm256_setzero_ps();
+                if MIN {
+                    least = _mm256_cvtph_ps(_mm_loadu_si128(at.add(LANES * 2).cast()));
+                }
                 for m in 0..M {
                     let at = m * tile.blocks + block;
-                    let offset = _mm256_set1_epi32(*tile.offsets.add(at));
+                    let mut dots = _mm256_madd_epi16(pairs[m][half], ones);
+                    if MIN {
+                        let x_sum = _mm256_set1_ps(*tile.offsets.add(at).cast::<f32>());
+                        sums[m][half] = _mm256_fmadd_ps(least, x_sum, sums[m][half]);
+                    } else {
+                        dots = _mm256_add_epi32(dots, _mm256_set1_epi32(*tile.offsets.add(at)));
+                    }
                     let x_scale = _mm256_set1_ps(*tile.x_scales.add(at));
-                    let dots = _mm256_add_epi32(_mm256_madd_epi16(pairs[m][half], ones), offset);
                     sums[m][half] = _mm256_fmadd_ps(
                         _mm256_cvtepi32_ps(dots),
                         _mm256_mul_ps(scale, x_scale),

@@ -34,6 +34,7 @@ macro_rules! table {
 
 pub(super) const INT8: Kernels = table!(int8, 2);
 pub(super) const INT4: Kernels = table!(int4, 2);
+pub(super) const INT4_MIN: Kernels = table!(int4_min, 2);
 pub(super) const F16: Kernels = table!(f16, 4);
 pub(super) const BF16: Kernels = table!(bf16, 4);
 
@@ -103,15 +104,31 @@ unsafe fn scale<const M: usize, const P: usize>(
 /// `sum over blocks of w_scale * x_scale * (x . w)`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn int4<const M: usize, const P: usize>(tile: &Tile) {
+    // SAFETY: as for the tile.
+    unsafe { nibbles::<M, P, false>(tile) };
+}
+
+/// `sum over blocks of w_scale * x_scale * (x . w) + w_min * x_sum`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn int4_min<const M: usize, const P: usize>(tile: &Tile) {
+    // SAFETY: as for the tile.
+    unsafe { nibbles::<M, P, true>(tile) };
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn nibbles<const M: usize, const P: usize, const MIN: bool>(tile: &Tile) {
     let mut sums = [[_mm512_setzero_ps(); P]; M];
     let low = _mm512_set1_epi8(15);
     for block in 0..tile.blocks {
         // SAFETY: the tile's pointers are valid for all its rows and blocks.
         unsafe {
             let mut dots = [[_mm512_setzero_si512(); P]; M];
-            for (m, dots) in dots.iter_mut().enumerate() {
-                let offset = *tile.offsets.add(m * tile.blocks + block);
-                *dots = [_mm512_set1_epi32(offset); P];
+            if !MIN {
+                for (m, dots) in dots.iter_mut().enumerate() {
+                    let offset = *tile.offsets.add(m * tile.blocks + block);
+                    *dots = [_mm512_set1_epi32(offset); P];
+                }
             }
             let x = tile.x.add(block * BLOCK);
             // A vector of 64 bytes has the inputs 8i .. 8i + 4 in its low halves, the next four in the high ones.
@@ -134,11 +151,42 @@ unsafe fn int4<const M: usize, const P: usize>(tile: &Tile) {
                     }
                 }
             }
-            scale(tile, &mut sums, &dots, block, block, tile.blocks);
+            if MIN {
+                scale_min(tile, &mut sums, &dots, block);
+            } else {
+                scale(tile, &mut sums, &dots, block, block, tile.blocks);
+            }
         }
     }
     // SAFETY: as for the tile.
     unsafe { store(tile, sums) };
+}
+
+/// `sums += w_scale * x_scale * dots + w_min * x_sum` for one block.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn scale_min<const M: usize, const P: usize>(
+    tile: &Tile,
+    sums: &mut [[__m512; P]; M],
+    dots: &[[__m512i; P]; M],
+    block: usize,
+) {
+    for p in 0..P {
+        // SAFETY: as for the tile.
+        unsafe {
+            let scales = tile.scales.add(p * tile.scales_step + block * LANES * 4);
+            let mins = _mm512_cvtph_ps(_mm256_loadu_si256(scales.add(LANES * 2).cast()));
+            let scales = _mm512_cvtph_ps(_mm256_loadu_si256(scales.cast()));
+            for m in 0..M {
+                let at = m * tile.blocks + block;
+                let x_scale = _mm512_set1_ps(*tile.x_scales.add(at));
+                let x_sum = _mm512_set1_ps(*tile.offsets.add(at).cast::<f32>());
+                let dots = _mm512_cvtepi32_ps(dots[m][p]);
+                let least = _mm512_fmadd_ps(mins, x_sum, sums[m][p]);
+                sums[m][p] = _mm512_fmadd_ps(dots, _mm512_mul_ps(scales, x_scale), least);
+            }
+        }
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]

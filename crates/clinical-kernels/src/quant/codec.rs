@@ -27,41 +27,91 @@ pub(super) fn inverse(largest: f32, limit: f32) -> f32 {
     if inverse.is_finite() { inverse } else { 0.0 }
 }
 
+/// How integers of a block become values: `integer * step + least`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Scale {
+    pub step: f16,
+    /// 0 in formats without minima.
+    pub least: f16,
+}
+
+impl Scale {
+    /// For a block that is not finite or beyond f16: its scale is NaN.
+    const WRONG: Self = Self::of(f16::NAN);
+
+    /// For a block of zeros, or of values too small for a scale.
+    const ZERO: Self = Self::of(f16::ZERO);
+
+    const fn of(step: f16) -> Self {
+        Self {
+            step,
+            least: f16::ZERO,
+        }
+    }
+}
+
 /// A block of weights as integers from -127 to 127 and their scale. A block that is not finite, or whose scale is beyond
 /// f16, has the scale NaN.
+///
+/// Q8_0 of llama.cpp maps the largest magnitude to 127. That scale is tried first, so values that came from such a block
+/// are found again exactly; of larger scales one is taken if its rounded values are nearer to the block.
 #[inline(always)]
-pub(super) fn quantise_block8(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> f16 {
+pub(super) fn quantise_block8(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> Scale {
     *out = [0; BLOCK];
     let Some(largest) = largest(values) else {
-        return f16::NAN;
+        return Scale::WRONG;
     };
-    let scale = f16::from_f32(largest / 127.0);
-    if scale.is_infinite() {
-        return f16::NAN;
+    let plain = f16::from_f32(largest / 127.0);
+    if plain.is_infinite() {
+        return Scale::WRONG;
     }
     // By the rounded scale, so that its rounding costs nothing.
-    let inverse = scale.to_f32().recip();
-    if !inverse.is_finite() {
-        return f16::ZERO;
+    if !plain.to_f32().recip().is_finite() {
+        return Scale::ZERO;
     }
+    let mut best = (f32::INFINITY, plain);
+    for step in 0..STEPS8 {
+        let scale = f16::from_f32(largest / 127.0 * (1.0 + step as f32 * STEP8));
+        let (step, inverse) = (scale.to_f32(), scale.to_f32().recip());
+        let mut errors = [0.0f32; 16];
+        for values in values.as_chunks::<16>().0 {
+            for (error, value) in errors.iter_mut().zip(values) {
+                let q = (value * inverse).round_ties_even().clamp(-127.0, 127.0);
+                let off = value - q * step;
+                *error += off * off;
+            }
+        }
+        let error = errors.iter().sum();
+        if error < best.0 {
+            best = (error, scale);
+        }
+    }
+    let inverse = best.1.to_f32().recip();
     for (out, value) in out.iter_mut().zip(values) {
         *out = (value * inverse).round_ties_even().clamp(-127.0, 127.0) as i8;
     }
-    scale
+    Scale::of(best.1)
 }
+
+/// How many scales are tried for a block of 8-bit integers: the squared error of one is a sum of 32 values that are as good as
+/// random, so the least of some is a fifth below the mean, and more find little more.
+const STEPS8: u16 = 16;
+
+/// From one of these scales to the next, as a part of the first.
+const STEP8: f32 = 0.004;
 
 /// A block of weights as integers from -8 to 7 and their scale.
 ///
 /// Q4_0 of llama.cpp maps the value of the largest magnitude to -8. Here the scales around that one are tried too, and
 /// the one whose integers, with the least-squares scale for them, are nearest to the block is taken.
 #[inline(always)]
-pub(super) fn quantise_block4(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> f16 {
+pub(super) fn quantise_block4(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> Scale {
     *out = [0; BLOCK];
     let Some(magnitude) = largest(values) else {
-        return f16::NAN;
+        return Scale::WRONG;
     };
     if inverse(magnitude, 8.0) == 0.0 {
-        return f16::ZERO;
+        return Scale::ZERO;
     }
     let signed = values.iter().fold(
         0.0f32,
@@ -90,12 +140,85 @@ pub(super) fn quantise_block4(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> f
     let (_, inverse, scale) = best;
     let scale = f16::from_f32(scale);
     if scale.is_infinite() {
-        return f16::NAN;
+        return Scale::WRONG;
     }
     for (out, value) in out.iter_mut().zip(values) {
         *out = (value * inverse).round_ties_even().clamp(-8.0, 7.0) as i8;
     }
+    Scale::of(scale)
+}
+
+/// A block of weights as integers from 0 to 15, their scale and their minimum.
+///
+/// Q4_1 of llama.cpp spreads the integers from the smallest to the largest value. Here finer and coarser scales around the
+/// same middle are tried too, and the one is taken whose integers, with the least-squares line for them, are nearest.
+#[inline(always)]
+pub(super) fn quantise_block4_min(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> Scale {
+    *out = [0; BLOCK];
+    if largest(values).is_none() {
+        return Scale::WRONG;
+    }
+    let (low, high) = values
+        .iter()
+        .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| {
+            (low.min(*value), high.max(*value))
+        });
+    let (range, middle, mean) = (high - low, low / 2.0 + high / 2.0, mean(values));
+    if range.is_infinite() {
+        return Scale::WRONG;
+    }
+    let mut best = (0.0f32, 0.0f32, 0.0f32, mean);
+    if inverse(range, 15.0) != 0.0 {
+        for step in -6i16..=15 {
+            let inverse = (15.0 + f32::from(step) * 0.15) / range;
+            let [mut cross, mut sum, mut square] = [[0.0f32; 16]; 3];
+            for values in values.as_chunks::<16>().0 {
+                for (lane, value) in values.iter().enumerate() {
+                    let q = level(*value, middle, inverse);
+                    cross[lane] += (value - mean) * q;
+                    sum[lane] += q;
+                    square[lane] += q * q;
+                }
+            }
+            let [cross, sum, square] = [cross, sum, square].map(|lanes| lanes.iter().sum::<f32>());
+            let average = sum / BLOCK as f32;
+            let variance = square - sum * average;
+            // The squared error of the best line is the block's square around its mean less this.
+            let gain = cross * cross / variance;
+            if gain > best.0 {
+                let scale = cross / variance;
+                best = (gain, inverse, scale, mean - scale * average);
+            }
+        }
+    }
+    let (gain, inverse, scale, least) = best;
+    let scale = Scale {
+        step: f16::from_f32(scale),
+        least: f16::from_f32(least),
+    };
+    if !scale.step.is_finite() || !scale.least.is_finite() {
+        return Scale::WRONG;
+    }
+    if gain == 0.0 {
+        // All values are the same, or too near to each other for a scale.
+        return scale;
+    }
+    for (out, value) in out.iter_mut().zip(values) {
+        *out = level(*value, middle, inverse) as i8;
+    }
     scale
+}
+
+#[inline(always)]
+fn level(value: f32, middle: f32, inverse: f32) -> f32 {
+    ((value - middle) * inverse + 7.5)
+        .round_ties_even()
+        .clamp(0.0, 15.0)
+}
+
+#[inline(always)]
+fn mean(values: &[f32; BLOCK]) -> f32 {
+    values.iter().map(|value| value / BLOCK as f32).sum()
 }
 
 /// Row `lane` of a panel.
@@ -106,10 +229,8 @@ pub(super) fn decode_row(
     lane: usize,
     out: &mut [f32],
 ) {
-    let scale = |input: usize| {
-        let at = input / BLOCK * LANES + lane;
-        f16::from_bits((scales[at / 2] >> (at % 2 * 16)) as u16).to_f32()
-    };
+    let half = |at: usize| f16::from_bits((scales[at / 2] >> (at % 2 * 16)) as u16).to_f32();
+    let scale = |input: usize| half(input / BLOCK * LANES + lane);
     match format {
         Format::Int8 | Format::Int8Wide => {
             for (input, out) in out.iter_mut().enumerate() {
@@ -119,9 +240,13 @@ pub(super) fn decode_row(
         }
         Format::Int4 => {
             for (input, out) in out.iter_mut().enumerate() {
-                let byte = bytes[input / 8 * 64 + lane * 4 + input % 4];
-                let nibble = byte >> (input % 8 / 4 * 4) & 15;
-                *out = (i32::from(nibble) - OFFSET4) as f32 * scale(input);
+                *out = (nibble(bytes, input, lane) - OFFSET4) as f32 * scale(input);
+            }
+        }
+        Format::Int4Min => {
+            for (input, out) in out.iter_mut().enumerate() {
+                let at = input / BLOCK * 2 * LANES + lane;
+                *out = nibble(bytes, input, lane) as f32 * half(at) + half(at + LANES);
             }
         }
         Format::F16 | Format::BF16 => {
@@ -137,60 +262,124 @@ pub(super) fn decode_row(
     }
 }
 
+fn nibble(bytes: &[u8], input: usize, lane: usize) -> i32 {
+    let byte = bytes[input / 8 * 64 + lane * 4 + input % 4];
+    i32::from(byte >> (input % 8 / 4 * 4) & 15)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn random(state: &mut u32) -> [f32; BLOCK] {
+        std::array::from_fn(|_| {
+            *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (*state >> 8) as f32 / (1 << 24) as f32 - 0.5
+        })
+    }
+
+    fn error(values: &[f32; BLOCK], restored: impl Fn(usize) -> f32) -> f32 {
+        (0..BLOCK).map(|i| (values[i] - restored(i)).powi(2)).sum()
+    }
 
     #[test]
     fn eight_bits_are_off_by_half_a_step() {
         let mut values = [0.0f32; BLOCK];
         values[..4].copy_from_slice(&[0.5, -1.0, 0.123, 0.0]);
         let mut out = [1; BLOCK];
-        let scale = quantise_block8(&values, &mut out).to_f32();
+        let scale = quantise_block8(&values, &mut out).step.to_f32();
         for (value, q) in values.iter().zip(out) {
             assert!((value - f32::from(q) * scale).abs() <= scale * 0.56);
         }
-        assert_eq!(quantise_block8(&[1e-9; BLOCK], &mut out), f16::ZERO);
+        assert_eq!(quantise_block8(&[1e-9; BLOCK], &mut out), Scale::ZERO);
         for wrong in [f32::NAN, f32::INFINITY, 1e30] {
             values[9] = wrong;
-            assert!(quantise_block8(&values, &mut out).is_nan());
+            assert!(quantise_block8(&values, &mut out).step.is_nan());
             assert_eq!(out, [0; BLOCK]);
         }
     }
 
+    /// Q8_0 and Q4_1 blocks of a GGUF file that were unpacked to f32 on the way.
     #[test]
-    fn the_search_is_never_worse_than_the_plain_scale() {
-        let mut state = 1u32;
-        for _ in 0..200 {
-            let mut values = [0f32; BLOCK];
-            for value in &mut values {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                *value = (state >> 8) as f32 / (1 << 24) as f32 - 0.5;
-            }
+    fn blocks_that_were_quantised_before_are_found_again() {
+        let mut state = 7;
+        for _ in 0..100 {
             let mut out = [0; BLOCK];
-            let scale = quantise_block4(&values, &mut out).to_f32();
-            let error = |scale: f32, q: &dyn Fn(usize) -> f32| -> f32 {
-                (0..BLOCK).map(|i| (values[i] - scale * q(i)).powi(2)).sum()
-            };
-            let ours = error(scale, &|i| f32::from(out[i]));
+            let step = f16::from_f32(random(&mut state)[0].abs() * 0.01 + 1e-4);
+            let least = f16::from_f32(random(&mut state)[0]);
+            let codes = random(&mut state);
+            let mut eight = codes.map(|code| (code * 254.0).round());
+            eight[3] = -127.0;
+            let values = eight.map(|code| code * step.to_f32());
+            assert_eq!(quantise_block8(&values, &mut out), Scale::of(step));
+            assert_eq!(out.map(f32::from), eight);
+            let mut four = codes.map(|code| ((code + 0.5) * 15.0).round());
+            (four[8], four[20]) = (0.0, 15.0);
+            let values = four.map(|code| code * step.to_f32() + least.to_f32());
+            let found = quantise_block4_min(&values, &mut out);
+            assert_eq!(out.map(f32::from), four);
+            assert_eq!(found, Scale { step, least });
+        }
+    }
+
+    #[test]
+    fn the_searches_are_never_worse_than_the_plain_scales() {
+        let mut state = 1;
+        let mut sums = [0.0; 2];
+        for _ in 0..200 {
+            let values = random(&mut state);
             let largest = values
                 .iter()
                 .copied()
                 .max_by(|a, b| a.abs().total_cmp(&b.abs()))
                 .unwrap();
+            let mut out = [0; BLOCK];
+            let scale = quantise_block4(&values, &mut out).step.to_f32();
+            let ours = error(&values, |i| f32::from(out[i]) * scale);
             let plain = largest / -8.0;
-            let theirs = error(plain, &|i| (values[i] / plain).round().clamp(-8.0, 7.0));
+            let theirs = error(&values, |i| {
+                (values[i] / plain).round().clamp(-8.0, 7.0) * plain
+            });
             assert!(ours <= theirs * 1.002, "{ours} {theirs}");
+
+            let scale = quantise_block4_min(&values, &mut out);
+            let (step, least) = (scale.step.to_f32(), scale.least.to_f32());
+            let ours = error(&values, |i| f32::from(out[i]) * step + least);
+            let low = values.iter().copied().fold(f32::INFINITY, f32::min);
+            let high = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let plain = (high - low) / 15.0;
+            let theirs = error(&values, |i| {
+                ((values[i] - low) / plain).round() * plain + low
+            });
+            assert!(ours <= theirs * 1.002, "{ours} {theirs}");
+
+            let scale = quantise_block8(&values, &mut out).step.to_f32();
+            sums[0] += error(&values, |i| f32::from(out[i]) * scale);
+            let plain = f16::from_f32(largest.abs() / 127.0).to_f32();
+            sums[1] += error(&values, |i| {
+                (values[i] / plain).round().clamp(-127.0, 127.0) * plain
+            });
         }
+        // A fifth less than by the plain scale.
+        assert!(sums[0] < 0.85 * sums[1], "{sums:?}");
     }
 
     #[test]
     fn blocks_without_a_scale() {
         let mut out = [1; BLOCK];
-        assert_eq!(quantise_block4(&[0.0; BLOCK], &mut out), f16::ZERO);
+        assert_eq!(quantise_block4(&[0.0; BLOCK], &mut out), Scale::ZERO);
+        assert_eq!(out, [0; BLOCK]);
+        assert_eq!(quantise_block4_min(&[0.0; BLOCK], &mut out), Scale::ZERO);
+        let least = f16::from_f32(0.25);
+        let constant = quantise_block4_min(&[0.25; BLOCK], &mut out);
+        assert_eq!((constant.step, constant.least), (f16::ZERO, least));
         assert_eq!(out, [0; BLOCK]);
         let mut values = [1.0; BLOCK];
-        values[7] = f32::NEG_INFINITY;
-        assert!(quantise_block4(&values, &mut out).is_nan());
+        for wrong in [f32::NEG_INFINITY, f32::NAN, 3e38] {
+            values[7] = wrong;
+            values[8] = -wrong;
+            assert!(quantise_block4(&values, &mut out).step.is_nan());
+            assert!(quantise_block4_min(&values, &mut out).step.is_nan());
+        }
     }
 }

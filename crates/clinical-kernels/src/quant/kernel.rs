@@ -22,7 +22,7 @@ pub(super) struct Tile {
     pub weights: *const u8,
     /// Bytes from one panel to the next.
     pub weights_step: usize,
-    /// Scales of the first panel: integers `[blocks, LANES]` f16, half none.
+    /// Scales of the first panel: integers `[blocks, LANES]` f16, with minima `[blocks, 2, LANES]`, half none.
     pub scales: *const u8,
     /// Bytes from the scales of one panel to those of the next.
     pub scales_step: usize,
@@ -34,7 +34,8 @@ pub(super) struct Tile {
     pub inputs: usize,
     /// How often a row goes over the weights: 2 for 16-bit activations, whose high and low bytes follow one another.
     pub planes: usize,
-    /// `[row][plane][block]`: what the offset of the unsigned weights adds to a sum, negated.
+    /// `[row][plane][block]`: what the offset of the unsigned weights adds to a sum, negated. For weights with minima the
+    /// bits of an f32 instead: the sum of the block's activations.
     pub offsets: *const i32,
     /// `[row][plane][block]`: the scale of the activations.
     pub x_scales: *const f32,
@@ -125,6 +126,7 @@ pub(super) fn kernels(set: InstructionSet, format: Format) -> Kernels {
         InstructionSet::Avx512 => match format {
             Format::Int8 | Format::Int8Wide => avx512::INT8,
             Format::Int4 => avx512::INT4,
+            Format::Int4Min => avx512::INT4_MIN,
             Format::F16 => avx512::F16,
             Format::BF16 => avx512::BF16,
         },
@@ -132,12 +134,14 @@ pub(super) fn kernels(set: InstructionSet, format: Format) -> Kernels {
         InstructionSet::Avx2 => match format {
             Format::Int8 | Format::Int8Wide => avx2::INT8,
             Format::Int4 => avx2::INT4,
+            Format::Int4Min => avx2::INT4_MIN,
             Format::F16 => avx2::F16,
             Format::BF16 => avx2::BF16,
         },
         _ => match format {
             Format::Int8 | Format::Int8Wide => portable::INT8,
             Format::Int4 => portable::INT4,
+            Format::Int4Min => portable::INT4_MIN,
             Format::F16 => portable::F16,
             Format::BF16 => portable::BF16,
         },

@@ -15,6 +15,8 @@ pub enum Format {
     Int8Wide,
     /// 4-bit integers in blocks of 32 inputs with an f16 scale, by activations of 8 bits in the same blocks.
     Int4,
+    /// 4-bit integers from 0 to 15 in blocks of 32 inputs with an f16 scale and an f16 minimum, by activations of 8 bits.
+    Int4Min,
     /// IEEE half precision by f32 activations, summed in f32.
     F16,
     /// Brain floating point by f32 activations, summed in f32.
@@ -29,8 +31,9 @@ pub(super) struct Line(pub [u8; 64]);
 /// The weights of a dense layer in a reduced precision, `[outputs, inputs]` as checkpoints have them.
 ///
 /// Outputs stand in panels of 16. Within a panel the bytes are in the order in which the kernels use them: int8 as
-/// `[inputs / 4][16][4]` unsigned with 128 added, int4 as `[inputs / 8][16][4]` with eight added and inputs `4..8` of a group
-/// of eight in the upper halves, half as `[inputs][16]`. What stands behind the last output or input is never seen.
+/// `[inputs / 4][16][4]` unsigned with 128 added, int4 as `[inputs / 8][16][4]` (with eight added, or without where blocks
+/// have minima) and inputs `4..8` of a group of eight in the upper halves, half as `[inputs][16]`. What stands behind the last
+/// output or input is never seen.
 ///
 /// Products are computed by [`multiply`](Self::multiply). Weights or activations that are not finite give results that
 /// are not finite or not a number, at least in the outputs they belong to: with int8 and int4 a whole block of weights or of
@@ -41,7 +44,7 @@ pub struct PackedMatrix {
     pub(super) outputs: usize,
     pub(super) inputs: usize,
     pub(super) lines: Vec<Line>,
-    /// Integers: `[panel][block][LANES]` f16, two in a word. Padded to whole panels.
+    /// Integers: `[panel][block][LANES]` f16, two in a word; with minima `[panel][block][2][LANES]`. Padded to whole panels.
     pub(super) scales: Vec<u32>,
 }
 
@@ -140,12 +143,13 @@ impl Layout {
                     panel_scales: inputs / BLOCK * LANES / 2,
                 }
             }
-            Format::Int4 => {
+            Format::Int4 | Format::Int4Min => {
                 let inputs = inputs.next_multiple_of(BLOCK);
+                let each = if format == Format::Int4 { 1 } else { 2 };
                 Self {
                     inputs,
                     panel_bytes: inputs / 2 * LANES,
-                    panel_scales: inputs / BLOCK * LANES / 2,
+                    panel_scales: each * inputs / BLOCK * LANES / 2,
                 }
             }
             Format::F16 | Format::BF16 => Self {

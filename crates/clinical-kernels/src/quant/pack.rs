@@ -4,7 +4,9 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::codec::{OFFSET4, OFFSET8, quantise_block4, quantise_block8};
+use super::codec::{
+    OFFSET4, OFFSET8, Scale, quantise_block4, quantise_block4_min, quantise_block8,
+};
 use super::kernel::{BLOCK, LANES};
 #[cfg(target_arch = "x86_64")]
 use super::kernel::{InstructionSet, instruction_set};
@@ -107,6 +109,22 @@ impl PackedMatrix {
             });
         let scales = match format {
             // Uniform bytes have a deviation of 74 steps, halves of bytes one of 4.6.
+            Format::Int4Min => {
+                let half = |value: f32| u32::from(f16::from_f32(value).to_bits());
+                let (scale, least) = (half(std / 4.6), half(std / 4.6 * -7.5));
+                let each = LANES / 2;
+                let words = 0..panels * layout.panel_scales;
+                words
+                    .map(|word| {
+                        if (word / each).is_multiple_of(2) {
+                            scale
+                        } else {
+                            least
+                        }
+                    })
+                    .map(|half| half | half << 16)
+                    .collect()
+            }
             Format::Int8 | Format::Int8Wide | Format::Int4 => {
                 let steps = if format == Format::Int4 { 4.6 } else { 74.0 };
                 let scale = u32::from(f16::from_f32(std / steps).to_bits());
@@ -127,7 +145,7 @@ impl PackedMatrix {
 /// Eight random bytes as weights: integers as they are, halves with the exponent of `std` and a random sign and mantissa.
 fn random_bytes(format: Format, random: u64, std: f32) -> u64 {
     let (template, mask) = match format {
-        Format::Int8 | Format::Int8Wide | Format::Int4 => return random,
+        Format::Int8 | Format::Int8Wide | Format::Int4 | Format::Int4Min => return random,
         Format::F16 => (f16::from_f32(std).to_bits() & 0x7c00, 0x83ffu16),
         Format::BF16 => (bf16::from_f32(std).to_bits() & 0x7f80, 0x807f),
     };
@@ -147,7 +165,7 @@ fn pack_panel(format: Format, values: &[f32], inputs: usize, bytes: &mut [u8], s
     match format {
         Format::Int8 | Format::Int8Wide => {
             bytes.fill(OFFSET8 as u8);
-            blocks(values, inputs, scales, dispatch8, |lane, number, small| {
+            blocks(format, values, inputs, scales, |lane, number, small| {
                 for (four, values) in small.as_chunks::<4>().0.iter().enumerate() {
                     let start = (number * (BLOCK / 4) + four) * 64 + lane * 4;
                     for (i, value) in values.iter().enumerate() {
@@ -156,14 +174,18 @@ fn pack_panel(format: Format, values: &[f32], inputs: usize, bytes: &mut [u8], s
                 }
             });
         }
-        Format::Int4 => {
-            bytes.fill((OFFSET4 | OFFSET4 << 4) as u8);
-            blocks(values, inputs, scales, dispatch4, |lane, number, small| {
+        Format::Int4 | Format::Int4Min => {
+            let offset = match format {
+                Format::Int4 => OFFSET4,
+                _ => 0,
+            };
+            bytes.fill((offset | offset << 4) as u8);
+            blocks(format, values, inputs, scales, |lane, number, small| {
                 for (eight, values) in small.as_chunks::<8>().0.iter().enumerate() {
                     let start = (number * (BLOCK / 8) + eight) * 64 + lane * 4;
                     for i in 0..4 {
-                        let low = i32::from(values[i]) + OFFSET4;
-                        let high = i32::from(values[i + 4]) + OFFSET4;
+                        let low = i32::from(values[i]) + offset;
+                        let high = i32::from(values[i + 4]) + offset;
                         bytes[start + i] = (low | high << 4) as u8;
                     }
                 }
@@ -188,21 +210,37 @@ fn pack_panel(format: Format, values: &[f32], inputs: usize, bytes: &mut [u8], s
 
 /// Quantises the blocks of up to 16 rows; `put(row, block, integers)` places them.
 fn blocks(
+    format: Format,
     values: &[f32],
     inputs: usize,
     scales: &mut [u32],
-    quantise: fn(&[f32; BLOCK], &mut [i8; BLOCK]) -> f16,
     mut put: impl FnMut(usize, usize, &[i8; BLOCK]),
 ) {
+    let quantise = match format {
+        Format::Int4 => dispatch4,
+        Format::Int4Min => dispatch4_min,
+        _ => dispatch8,
+    };
     let mut block = [0f32; BLOCK];
     let mut small = [0i8; BLOCK];
     for (lane, values) in values.chunks_exact(inputs).enumerate() {
         for (number, values) in values.chunks(BLOCK).enumerate() {
             block[..values.len()].copy_from_slice(values);
-            block[values.len()..].fill(0.0);
+            // What is behind the end meets zeros; it must not widen the range of the block.
+            block[values.len()..].fill(match format {
+                Format::Int4Min => values[0],
+                _ => 0.0,
+            });
             let scale = quantise(&block, &mut small);
-            let at = number * LANES + lane;
-            scales[at / 2] |= u32::from(scale.to_bits()) << (at % 2 * 16);
+            let mut store = |at: usize, half: f16| {
+                scales[at / 2] |= u32::from(half.to_bits()) << (at % 2 * 16);
+            };
+            if format == Format::Int4Min {
+                store(number * 2 * LANES + lane, scale.step);
+                store((number * 2 + 1) * LANES + lane, scale.least);
+            } else {
+                store(number * LANES + lane, scale.step);
+            }
             put(lane, number, &small);
         }
     }
@@ -217,15 +255,15 @@ fn scatter(bytes: &mut [u8], lane: usize, row: impl Iterator<Item = u16>) {
 /// A quantiser compiled for the instructions that the processor has: a checkpoint has billions of values.
 macro_rules! dispatched {
     ($name:ident, $quantise:ident) => {
-        fn $name(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> f16 {
+        fn $name(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> Scale {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-                fn avx512(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> f16 {
+                fn avx512(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> Scale {
                     $quantise(values, out)
                 }
                 #[target_feature(enable = "avx2,fma")]
-                fn avx2(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> f16 {
+                fn avx2(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> Scale {
                     $quantise(values, out)
                 }
                 // SAFETY: the processor has these instructions.
@@ -244,3 +282,4 @@ macro_rules! dispatched {
 
 dispatched!(dispatch8, quantise_block8);
 dispatched!(dispatch4, quantise_block4);
+dispatched!(dispatch4_min, quantise_block4_min);

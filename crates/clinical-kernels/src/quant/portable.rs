@@ -12,6 +12,11 @@ pub(super) const INT4: Kernels = Kernels {
     wide: &[int4],
     single: &[int4],
 };
+pub(super) const INT4_MIN: Kernels = Kernels {
+    panels: 1,
+    wide: &[int4_min],
+    single: &[int4_min],
+};
 pub(super) const F16: Kernels = Kernels {
     panels: 1,
     wide: &[f16],
@@ -85,16 +90,56 @@ unsafe fn int4(tile: &Tile) {
                 &*tile.scales.add(block * LANES * 2).cast::<[u16; LANES]>(),
             )
         };
-        let mut dots = [offset; LANES];
-        for ([low, high], weights) in x.iter().zip(weights) {
-            for (dot, weights) in dots.iter_mut().zip(weights) {
-                for i in 0..4 {
-                    *dot += i32::from(low[i]) * i32::from(weights[i] & 15)
-                        + i32::from(high[i]) * i32::from(weights[i] >> 4);
-                }
+        scale(&mut sums, nibbles(offset, x, weights), scales, x_scale);
+    }
+    // SAFETY: as for the tile.
+    unsafe { store(tile, &sums) };
+}
+
+/// `start + x . w` for one block.
+fn nibbles(
+    start: i32,
+    x: &[[[i8; 4]; 2]; BLOCK / 8],
+    weights: &[[[u8; 4]; LANES]; BLOCK / 8],
+) -> [i32; LANES] {
+    let mut dots = [start; LANES];
+    for ([low, high], weights) in x.iter().zip(weights) {
+        for (dot, weights) in dots.iter_mut().zip(weights) {
+            for i in 0..4 {
+                *dot += i32::from(low[i]) * i32::from(weights[i] & 15)
+                    + i32::from(high[i]) * i32::from(weights[i] >> 4);
             }
         }
-        scale(&mut sums, dots, scales, x_scale);
+    }
+    dots
+}
+
+unsafe fn int4_min(tile: &Tile) {
+    let mut sums = [0f32; LANES];
+    for block in 0..tile.blocks {
+        // SAFETY: the tile's pointers are valid for all blocks.
+        let (x_sum, x_scale, x, weights, [scales, mins]) = unsafe {
+            (
+                *tile.offsets.add(block).cast::<f32>(),
+                *tile.x_scales.add(block),
+                &*tile
+                    .x
+                    .add(block * BLOCK)
+                    .cast::<[[[i8; 4]; 2]; BLOCK / 8]>(),
+                &*tile
+                    .weights
+                    .add(block * (BLOCK / 2) * LANES)
+                    .cast::<[[[u8; 4]; LANES]; BLOCK / 8]>(),
+                &*tile
+                    .scales
+                    .add(block * LANES * 4)
+                    .cast::<[[u16; LANES]; 2]>(),
+            )
+        };
+        for (sum, least) in sums.iter_mut().zip(mins) {
+            *sum += half::f16::from_bits(*least).to_f32() * x_sum;
+        }
+        scale(&mut sums, nibbles(0, x, weights), scales, x_scale);
     }
     // SAFETY: as for the tile.
     unsafe { store(tile, &sums) };

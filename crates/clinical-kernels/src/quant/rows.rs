@@ -22,7 +22,7 @@ pub(super) struct Rows {
     /// Bytes from one row to the next.
     pub step: usize,
     pub values: Vec<i8>,
-    /// `[row][plane][block]`.
+    /// `[row][plane][block]`, see [`Tile::offsets`](super::kernel::Tile::offsets).
     pub offsets: Vec<i32>,
     /// `[row][plane][block]`.
     pub scales: Vec<f32>,
@@ -33,8 +33,9 @@ impl Rows {
     pub(super) fn fill(&mut self, set: InstructionSet, format: Format, rows: usize, x: &[f32]) {
         let inputs = x.len().checked_div(rows).unwrap_or(0);
         let offset = match format {
-            Format::Int4 => OFFSET4,
-            _ => OFFSET8,
+            Format::Int4 => Some(OFFSET4),
+            Format::Int4Min => None,
+            _ => Some(OFFSET8),
         };
         self.inputs = Layout::new(format, inputs).inputs;
         self.planes = if format == Format::Int8Wide { 2 } else { 1 };
@@ -107,7 +108,8 @@ impl Parts {
 struct Sizes {
     blocks: usize,
     padded: usize,
-    offset: i32,
+    /// What was added to the weights; `None` where they have minima.
+    offset: Option<i32>,
 }
 
 #[inline(always)]
@@ -131,7 +133,10 @@ fn row8(x: &[f32], sizes: &Sizes, values: &mut [i8], offsets: &mut [i32], scales
                 if inverse == 0.0 { 0.0 } else { largest / 127.0 }
             }
         };
-        offsets[number] = -sizes.offset * sum;
+        offsets[number] = match sizes.offset {
+            Some(offset) => -offset * sum,
+            None => (scales[number] * sum as f32).to_bits().cast_signed(),
+        };
     }
     values[x.len()..].fill(0);
 }
@@ -140,6 +145,7 @@ fn row8(x: &[f32], sizes: &Sizes, values: &mut [i8], offsets: &mut [i32], scales
 #[inline(always)]
 fn row16(x: &[f32], sizes: &Sizes, values: &mut [i8], offsets: &mut [i32], scales: &mut [f32]) {
     let (high, low) = values.split_at_mut(sizes.padded);
+    let offset = sizes.offset.unwrap_or(0);
     for (number, x) in x.chunks(BLOCK).enumerate() {
         let start = number * BLOCK;
         let high = &mut high[start..start + x.len()];
@@ -172,8 +178,8 @@ fn row16(x: &[f32], sizes: &Sizes, values: &mut [i8], offsets: &mut [i32], scale
         };
         scales[number] = scale * 256.0;
         scales[sizes.blocks + number] = scale;
-        offsets[number] = -sizes.offset * sums.0;
-        offsets[sizes.blocks + number] = -sizes.offset * sums.1;
+        offsets[number] = -offset * sums.0;
+        offsets[sizes.blocks + number] = -offset * sums.1;
     }
     high[x.len()..].fill(0);
     low[x.len()..].fill(0);

@@ -5,10 +5,11 @@ use proptest::prelude::*;
 use super::kernel::{BLOCK, InstructionSet, available};
 use super::matrix::{Format, PackedMatrix};
 
-const FORMATS: [Format; 5] = [
+const FORMATS: [Format; 6] = [
     Format::Int8,
     Format::Int8Wide,
     Format::Int4,
+    Format::Int4Min,
     Format::F16,
     Format::BF16,
 ];
@@ -47,7 +48,7 @@ fn exact(x: &[f32], w: &[f32], inputs: usize, bias: Option<&[f32]>) -> Vec<(f64,
 /// What activations of this format may be off, as a part of the largest one of a block.
 fn step(format: Format) -> f64 {
     match format {
-        Format::Int8 | Format::Int4 => 0.5 / 127.0,
+        Format::Int8 | Format::Int4 | Format::Int4Min => 0.5 / 127.0,
         Format::Int8Wide => 0.5 / 32_512.0,
         Format::F16 | Format::BF16 => 0.0,
     }
@@ -191,7 +192,7 @@ fn rows_of_a_table() {
             matrix.row(row, &mut out);
             let allowed = match format {
                 Format::Int8 | Format::Int8Wide => largest(values) * 0.56 / 127.0,
-                Format::Int4 => largest(values) / 6.0,
+                Format::Int4 | Format::Int4Min => largest(values) / 6.0,
                 Format::F16 => largest(values) * 0.51 / 1024.0,
                 Format::BF16 => largest(values) * 0.51 / 128.0,
             };

@@ -75,12 +75,17 @@ fn which_matrices_are_packed_and_how() {
     let model = loaded("gqa", Precision::Int4);
     let format = |weight| packed(weight).map(|packed| packed.matrix().format());
     let layer = &model.model.layers[0];
-    assert_eq!(format(&layer.self_attn.q_proj.weight), Some(Format::Int4));
-    assert_eq!(format(&layer.mlp.up_proj.weight), Some(Format::Int4));
-    // A narrow model: what goes to the residual stream keeps 8 bits.
-    assert_eq!(format(&layer.mlp.down_proj.weight), Some(Format::Int8));
+    let four = Some(Format::Int4Min);
+    assert_eq!(format(&layer.self_attn.q_proj.weight), four);
+    assert_eq!(format(&layer.self_attn.o_proj.weight), four);
+    assert_eq!(format(&layer.mlp.gate_proj.weight), four);
+    // A narrow model: some matrices keep 8 bits, and those meet 16-bit activations.
+    let wide = Some(Format::Int8Wide);
+    assert_eq!(format(&layer.self_attn.v_proj.weight), Some(Format::F16));
+    assert_eq!(format(&layer.mlp.up_proj.weight), wide);
+    assert_eq!(format(&layer.mlp.down_proj.weight), wide);
     let head = model.lm_head.as_ref().unwrap();
-    assert_eq!(format(&head.weight), Some(Format::Int8));
+    assert_eq!(format(&head.weight), wide);
     // A table of 96 entries is too small to be worth it.
     assert_eq!(format(&model.model.embed_tokens.weight), None);
     assert!(packed(&layer.input_layernorm.weight).is_none());
