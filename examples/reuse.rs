@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use asclepius::{AnswerOptions, Asclepius, LoadOptions};
+use asclepius::{AnswerOptions, Asclepius, LoadOptions, PromptStyle};
 use clap::Parser;
 use clinical_generate::{EndTokens, Generation, generate, generate_many};
 use clinical_prompts::asclepius::Template;
@@ -167,9 +167,15 @@ fn queue(model: &Asclepius, arguments: &Arguments) -> Result<()> {
 /// Eight questions about each of some notes: each by itself, in a session, and in a session at once.
 fn sessions(model: &Asclepius, arguments: &Arguments) -> Result<()> {
     let cases: Vec<_> = Generator::held_out(13).take(arguments.sessions).collect();
-    let options = AnswerOptions::new().with_max_new_tokens(arguments.new_tokens);
-    let mut seconds = [0.0; 3];
-    let (mut questions, mut read, mut reused) = (0, 0, 0);
+    let options = AnswerOptions::new()
+        .with_prompt(PromptStyle::Published(Template::Inference))
+        .with_max_new_tokens(arguments.new_tokens);
+    let generation = Generation::greedy()
+        .with_max_new_tokens(arguments.new_tokens)
+        .with_log_probs(true);
+    let end = EndTokens::new(model.end_ids().iter().copied());
+    let mut seconds = [0.0; 4];
+    let (mut questions, mut head, mut read, mut reused) = (0, 0, 0, 0);
     for case in &cases {
         let asked: Vec<&str> = case
             .pairs
@@ -179,14 +185,20 @@ fn sessions(model: &Asclepius, arguments: &Arguments) -> Result<()> {
         questions += asked.len();
         let start = Instant::now();
         for question in &asked {
-            model.answer_with(
-                &case.note,
-                question,
-                &options,
-                |_| ControlFlow::Continue(()),
-            )?;
+            let text = Template::Inference.render(&case.note, question, &Default::default())?;
+            let prompt = model.tokenizer().encode(&text, true)?.into_ids();
+            generate(model.model(), &[&prompt], &end, &generation, |_| {
+                ControlFlow::Continue(())
+            })?;
         }
         seconds[0] += start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        for question in &asked {
+            let silent = |_: &str| ControlFlow::Continue(());
+            let answer = model.answer_with(&case.note, question, &options, silent)?;
+            head += answer.usage.reused_tokens;
+        }
+        seconds[1] += start.elapsed().as_secs_f64();
         let start = Instant::now();
         let mut session = model.session_with(&case.note, &options)?;
         for question in &asked {
@@ -194,19 +206,21 @@ fn sessions(model: &Asclepius, arguments: &Arguments) -> Result<()> {
             read += usage.prompt_tokens;
             reused += usage.reused_tokens;
         }
-        seconds[1] += start.elapsed().as_secs_f64();
+        seconds[2] += start.elapsed().as_secs_f64();
         let start = Instant::now();
         model
             .session_with(&case.note, &options)?
             .answer_batch(&asked)?;
-        seconds[2] += start.elapsed().as_secs_f64();
+        seconds[3] += start.elapsed().as_secs_f64();
     }
     println!(
-        "{questions} questions about {} notes; {reused} of {read} prompt tokens are not read again",
+        "{questions} questions about {} notes; of {read} prompt tokens {head} are the head of the prompt, and {reused} are not read \
+         again in a session",
         cases.len()
     );
     for (name, time) in [
-        "each by itself",
+        "each by itself, from its first token",
+        "each by itself, behind the head of the prompt",
         "in a session",
         "in a session, side by side",
     ]

@@ -4,6 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use asclepius::{AnswerOptions, Asclepius, Combine, Error, Generation, LongNote, StopReason};
+use clinical_generate::{EndTokens, Step, generate};
+use clinical_prompts::asclepius::Template;
 use clinical_synth::Generator;
 
 static MODEL: LazyLock<Asclepius> = LazyLock::new(|| Asclepius::embedded().unwrap());
@@ -40,6 +42,52 @@ fn the_answers_are_those_of_answer() {
         }
         assert_eq!(session.kept_tokens(), kept);
         assert_eq!(session.note(), case.note);
+    }
+}
+
+/// Notes that begin with what a tokenizer may join with the text before.
+#[test]
+fn the_head_of_the_prompt_changes_nothing() {
+    let end = EndTokens::new(MODEL.end_ids().iter().copied());
+    let options = Generation::greedy()
+        .with_max_new_tokens(40)
+        .with_log_probs(true);
+    let cases = cases(3);
+    let pairs: Vec<(String, &str)> = ["", " ", "\n\n", "'s ", "é", "7", "a", "]", "-- "]
+        .iter()
+        .zip(cases.iter().cycle())
+        .map(|(start, case)| {
+            let question = case.pairs[0].question.as_str();
+            (format!("{start}{}", case.note), question)
+        })
+        .chain([(String::new(), "Why?"), ("A".to_owned(), "A")])
+        .collect();
+    let asked: Vec<(&str, &str)> = pairs
+        .iter()
+        .map(|(note, question)| (&note[..], *question))
+        .collect();
+    let short = AnswerOptions::new().with_max_new_tokens(40);
+    let together = MODEL.answer_batch(&asked, &short).unwrap();
+    for ((note, question), batched) in asked.iter().zip(&together) {
+        let prompt = Template::Inference.render(note, question, &Default::default());
+        let prompt = MODEL
+            .tokenizer()
+            .encode(&prompt.unwrap(), true)
+            .unwrap()
+            .into_ids();
+        let silent = |_: Step<'_>| ControlFlow::Continue(());
+        let whole = generate(MODEL.model(), &[&prompt], &end, &options, silent).unwrap();
+        let text = MODEL.tokenizer().decode(whole[0].content(), true).unwrap();
+        let alone = MODEL
+            .answer_with(note, question, &short, |_| ControlFlow::Continue(()))
+            .unwrap();
+        for answer in [&alone, batched] {
+            assert_eq!(answer.text, text.trim(), "{note}");
+            assert_eq!(answer.usage.prompt_tokens, prompt.len());
+            assert_eq!(answer.usage.new_tokens, whole[0].ids.len());
+            assert!((answer.log_prob - whole[0].log_prob().unwrap()).abs() < 1e-4);
+        }
+        assert!(alone.usage.reused_tokens >= 16);
     }
 }
 

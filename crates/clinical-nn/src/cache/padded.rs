@@ -260,20 +260,30 @@ impl Padded {
         let (start, other_start) = (len - self.slots, len - other.slots);
         let KvSizes { heads, d, .. } = self.sizes;
         let shape = [rows + more, heads, len + SPARE, d];
-        let join = |first: &Tensor<4>, second: &Tensor<4>| {
-            Tensor::zeros(shape, (&self.device, self.dtype))
-                .slice_assign(
-                    [0..rows, 0..heads, start..len, 0..d],
-                    first.clone().narrow(2, 0, self.slots),
-                )
-                .slice_assign(
-                    [rows..rows + more, 0..heads, other_start..len, 0..d],
-                    second.clone().narrow(2, 0, other.slots),
-                )
+        let (first, second) = (
+            [0..rows, 0..heads, start..len, 0..d],
+            [rows..rows + more, 0..heads, other_start..len, 0..d],
+        );
+        // One that has read nothing has no tensors.
+        let put = |all: Tensor<4>, place: &[Range<usize>; 4], from: Option<&Tensor<4>>| match from {
+            Some(from) if !place[2].is_empty() => {
+                let filled = from.clone().narrow(2, 0, place[2].len());
+                all.slice_assign(place.clone(), filled)
+            }
+            _ => all,
         };
-        let layers = self.layers.iter().zip(&other.layers);
-        self.layers = layers
-            .map(|(one, two)| (join(&one.0, &two.0), join(&one.1, &two.1)))
+        let join = |one: Option<&Tensor<4>>, two: Option<&Tensor<4>>| {
+            let all = Tensor::zeros(shape, (&self.device, self.dtype));
+            put(put(all, &first, one), &second, two)
+        };
+        let keys = |all: &Self, layer: usize| all.layers.get(layer).map(|kv| kv.0.clone());
+        let values = |all: &Self, layer: usize| all.layers.get(layer).map(|kv| kv.1.clone());
+        self.layers = (0..self.sizes.layers)
+            .map(|layer| {
+                let key = join(keys(self, layer).as_ref(), keys(&other, layer).as_ref());
+                let value = join(values(self, layer).as_ref(), values(&other, layer).as_ref());
+                (key, value)
+            })
             .collect();
         for (spans, start) in [(&mut self.spans, start), (&mut other.spans, other_start)] {
             for span in spans.iter_mut().flatten() {
@@ -333,4 +343,42 @@ fn indices(values: impl IntoIterator<Item = usize>, device: &Device) -> Tensor<1
     let values: Vec<i64> = values.into_iter().map(|value| value as i64).collect();
     let count = values.len();
     Tensor::from_data(TensorData::new(values, [count]), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_answer_grows_the_cache_a_few_times() {
+        let sizes = KvSizes {
+            layers: 1,
+            heads: 1,
+            d: 1,
+        };
+        let mut cache = Padded::new(sizes, 299, &clinical_kernels::cpu(), DType::F32);
+        cache.add_rows(1);
+        let (mut growths, mut copied) = (0, 0);
+        for len in 0..4096 {
+            let before = cache.capacity();
+            cache.extend(&[1]);
+            if cache.capacity() > before {
+                growths += 1;
+                copied += len;
+            }
+        }
+        assert!(growths <= 8, "{growths}");
+        assert!(copied <= 2 * 4096, "{copied} positions copied");
+        assert!(cache.capacity() <= 4096 * 3 / 2);
+        // Slots in front go with the rows that had filled them.
+        cache.merge({
+            let mut other = Padded::new(sizes, 0, &clinical_kernels::cpu(), DType::F32);
+            other.add_rows(1);
+            other.extend(&[10]);
+            other
+        });
+        cache.select(&[1]);
+        assert_eq!((cache.slots, &cache.spans[..]), (10, &[vec![0..10]][..]));
+        assert!(cache.capacity() <= 10 + SPARE);
+    }
 }
