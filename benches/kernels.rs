@@ -49,7 +49,26 @@ fn main() {
         for shape in SHAPES {
             measure(name, format, shape);
         }
+        packing(name, format);
     }
+}
+
+/// Quantising while loading, without the reading.
+fn packing(name: &str, format: Format) {
+    let (outputs, inputs) = (4096, 4096);
+    let values: Vec<f32> = (0..outputs * inputs)
+        .map(|i| (i * 7919 % 1_000_003) as f32 / 500_000.0 - 1.0)
+        .collect();
+    let start = Instant::now();
+    black_box(PackedMatrix::new(
+        format,
+        outputs,
+        inputs,
+        black_box(&values),
+    ));
+    let seconds = start.elapsed().as_secs_f64();
+    let rate = values.len() as f64 / seconds / 1e6;
+    println!("{name:>9} packing {inputs} x {outputs}: {rate:.0} million values a second");
 }
 
 fn measure(name: &str, format: Format, [rows, inputs, outputs]: [usize; 3]) {

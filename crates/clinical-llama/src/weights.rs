@@ -6,7 +6,7 @@ use clinical_weights::{CheckpointDir, FromCheckpoint, KeyMap, LoadOptions, LoadR
 
 use crate::{Error, Llama, LlamaConfig};
 
-/// In models that are narrower, few values average the error of rounding out. There `v_proj`, to which nearly half of the
+/// In models that are narrower, few values average the error of rounding out. There `v_proj`, to which a quarter of the
 /// error of 8 bits is due, keeps 16; matrices of 8 bits meet activations of 16; and at
 /// [`Precision::Int4`](clinical_weights::Precision::Int4) those that 4 bits would cost the most keep 8 (`docs/performance.md`).
 const SMALL: usize = 1024;
