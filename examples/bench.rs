@@ -26,8 +26,8 @@ struct Arguments {
     /// Steps of decode, tokens of greedy, target tokens of train
     #[arg(long, default_value_t = 32)]
     new_tokens: usize,
-    /// f32, int8, int4, stored-f16 or stored-bf16 (f16 and bf16 mean the stored ones)
-    #[arg(long, default_value = "f32", value_parser = precision)]
+    /// f32, int8, int4, stored-f16 or stored-bf16; on a GPU f32, f16 or bf16
+    #[arg(long, default_value = "f32")]
     precision: Precision,
     /// Threads of the CPU backend; 0 means all cores
     #[arg(long, default_value_t = 0)]
@@ -35,7 +35,7 @@ struct Arguments {
     /// Timed runs, after one that is not timed
     #[arg(long, default_value_t = 5)]
     runs: usize,
-    /// cpu, ndarray, cuda or cuda:N
+    /// cpu, ndarray, cuda, cuda:N or ws://HOST:PORT/N
     #[arg(long, default_value = "cpu")]
     device: String,
 }
@@ -47,14 +47,6 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Random weights in half precision are for CPUs, which store them so and compute in f32.
-fn precision(name: &str) -> Result<Precision, clinical_weights::Error> {
-    match name {
-        "f16" | "bf16" => format!("stored-{name}").parse(),
-        name => name.parse(),
     }
 }
 

@@ -30,7 +30,7 @@ struct Arguments {
     /// Timed runs, after one that is not timed
     #[arg(long, default_value_t = 5)]
     runs: usize,
-    /// cpu, ndarray, cuda or cuda:N
+    /// cpu, ndarray, cuda, cuda:N or ws://HOST:PORT/N
     #[arg(long, default_value = "cpu")]
     device: String,
 }

@@ -33,7 +33,7 @@ struct Args {
     /// The weights in memory: f32, int8, int4, stored-f16 or stored-bf16; on a GPU also f16 or bf16
     #[arg(long, default_value = "f32")]
     precision: Precision,
-    /// Where to run: cpu, ndarray, cuda or cuda:N
+    /// Where to run: cpu, ndarray, cuda, cuda:N or ws://HOST:PORT/N
     #[arg(long, default_value = "cpu")]
     device: String,
 }

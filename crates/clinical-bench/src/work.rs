@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::{AdamWConfig, GradientsParams};
-use burn::tensor::Device;
+use burn::tensor::{DType, Device, Tensor};
 use clinical_bert::{Bert, Row};
 use clinical_generate::{GenerateError, ModelError, StepModel};
 use clinical_llama::Llama;
 use clinical_t5::{Seq2SeqBatch, T5};
-use clinical_weights::{Precision, with_random_packed};
+use clinical_weights::{FromCheckpoint, Precision, with_random_packed};
 use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -74,7 +74,7 @@ pub struct Plan {
     pub model: String,
     /// What to time.
     pub workload: Workload,
-    /// [`Precision::F32`] or one that packs weights.
+    /// Of the weights. [`Precision::F16`] and [`Precision::BF16`] are for GPUs; only precisions that pack nothing train.
     pub precision: Precision,
     /// Rows.
     pub batch: usize,
@@ -111,10 +111,8 @@ pub enum BenchError {
         /// The model.
         model: String,
     },
-    /// Random weights cannot be made in this precision, or not trained.
-    #[error(
-        "precision {precision} cannot be benchmarked here: use f32, int8, int4, stored-f16 or stored-bf16, and f32 to train"
-    )]
+    /// Packed weights cannot be trained.
+    #[error("a model in precision {precision} cannot be trained: use f32, f16 or bf16")]
     Precision {
         /// What was asked for.
         precision: Precision,
@@ -151,8 +149,7 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
             return Err(BenchError::Zero { field });
         }
     }
-    let packs = plan.precision.format().is_some();
-    if plan.precision != Precision::F32 && (!packs || plan.workload == Workload::Train) {
+    if plan.precision.format().is_some() && plan.workload == Workload::Train {
         return Err(BenchError::Precision {
             precision: plan.precision,
         });
@@ -179,21 +176,38 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
     match &shape {
         Shape::T5(config) => {
             let device = device_for(plan);
-            let model = with_random_packed(config.init(&device), plan.precision);
+            let model = random(config.init(&device), plan.precision);
             t5(plan, &shape, model, &rows, &mut report)?;
         }
         Shape::Llama(config) => {
             let device = device_for(plan);
             let model = config.init(&device).map_err(|error| build(&error))?;
-            let model = with_random_packed(model, plan.precision);
+            let model = random(model, plan.precision);
             llama(plan, &shape, model, &rows, &mut report)?;
         }
         Shape::Bert(config) => {
-            let model = with_random_packed(Bert::new(config, false, &plan.device), plan.precision);
+            let model = random(Bert::new(config, false, &plan.device), plan.precision);
             bert(plan, &shape, &model, &rows, &mut report)?;
         }
     }
     Ok(report)
+}
+
+/// Random weights in a precision, made one parameter after another where the model lies.
+fn random<M: FromCheckpoint>(model: M, precision: Precision) -> M {
+    match precision.dtype() {
+        Some(DType::F32) => model,
+        Some(dtype) => model.map(&mut Cast(dtype)),
+        None => with_random_packed(model, precision),
+    }
+}
+
+struct Cast(DType);
+
+impl ModuleMapper for Cast {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| tensor.cast(self.0))
+    }
 }
 
 pub(crate) fn build(error: &dyn std::fmt::Display) -> BenchError {
@@ -393,7 +407,7 @@ fn train<M: Module>(
     tokens: usize,
     flops: f64,
     report: &mut Report,
-    loss: impl Fn(&M) -> Result<burn::tensor::Tensor<1>, BenchError>,
+    loss: impl Fn(&M) -> Result<Tensor<1>, BenchError>,
 ) -> Result<(), BenchError> {
     let mut optimiser = AdamWConfig::new().init();
     let mut model = Some(model);
@@ -432,7 +446,7 @@ fn time<T>(
 }
 
 /// Waits until the result is there: devices work behind the program's back.
-pub(crate) fn sync<const D: usize>(tensor: burn::tensor::Tensor<D>) -> burn::tensor::Tensor<D> {
+pub(crate) fn sync<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     let _ = tensor.device().sync();
     tensor
 }

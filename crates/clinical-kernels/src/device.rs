@@ -6,8 +6,8 @@ use burn::tensor::Device;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The name is none of `cpu`, `ndarray`, `cuda`, `cuda:N`.
-    #[error("unknown device `{name}`: use cpu, ndarray, cuda or cuda:N")]
+    /// The name is none of `cpu`, `ndarray`, `cuda`, `cuda:N`, `ws://HOST:PORT`, `ws://HOST:PORT/N`.
+    #[error("unknown device `{name}`: use cpu, ndarray, cuda, cuda:N or ws://HOST:PORT/N")]
     UnknownDevice {
         /// The name that was given.
         name: String,
@@ -25,6 +25,16 @@ pub enum Error {
     NoDriver {
         /// The library that was looked for.
         library: &'static str,
+    },
+    /// The other machine does not answer, does not know the token, or has no such device.
+    #[error("device {index} of {url} cannot be reached: {cause}")]
+    Remote {
+        /// The server.
+        url: String,
+        /// The number of the device there.
+        index: usize,
+        /// Why.
+        cause: String,
     },
     /// The thread pool was in use before the number of threads was set.
     #[error("the number of threads must be set once, before the first model runs")]
@@ -83,11 +93,44 @@ pub fn cuda(index: usize) -> Result<Device, Error> {
     }
 }
 
-/// A device from its name: `cpu`, `ndarray`, `cuda` or `cuda:N`.
+/// The environment variable in which [`parse`] looks for the token of a remote device.
+pub const TOKEN_VARIABLE: &str = "CLINICAL_DEVICE_TOKEN";
+
+/// A device of the machine that serves at `url` (`ws://HOST:PORT`; example `device_server`). What a model computes there
+/// crosses the network unencrypted, notes as token ids among it: only inside a network that may see them, or through a tunnel.
 ///
 /// # Errors
 ///
-/// [`Error::UnknownDevice`], and the errors of [`cuda`].
+/// [`Error::NotBuilt`] without the `remote` feature, [`Error::Remote`] where there is no such device.
+pub fn remote(url: &str, index: usize, token: Option<&str>) -> Result<Device, Error> {
+    #[cfg(feature = "remote")]
+    {
+        let mut host = burn::remote::RemoteHost::websocket(url);
+        if let Some(token) = token {
+            host = host.with_credential(token);
+        }
+        Device::remote_options(&host)
+            .device_index(index)
+            .init()
+            .map_err(|cause| Error::Remote {
+                url: url.to_owned(),
+                index,
+                cause: cause.to_string(),
+            })
+    }
+    #[cfg(not(feature = "remote"))]
+    {
+        let _ = (url, index, token);
+        Err(Error::NotBuilt { feature: "remote" })
+    }
+}
+
+/// A device from its name: `cpu`, `ndarray`, `cuda`, `cuda:N`, or `ws://HOST:PORT/N` for device N (default 0) of a server,
+/// whose token is taken from the environment variable [`TOKEN_VARIABLE`].
+///
+/// # Errors
+///
+/// [`Error::UnknownDevice`], and the errors of [`cuda`] and [`remote`].
 pub fn parse(name: &str) -> Result<Device, Error> {
     let unknown = || Error::UnknownDevice {
         name: name.to_owned(),
@@ -99,6 +142,16 @@ pub fn parse(name: &str) -> Result<Device, Error> {
         #[cfg(not(feature = "ndarray"))]
         "ndarray" => Err(Error::NotBuilt { feature: "ndarray" }),
         "cuda" => cuda(0),
+        _ if name.starts_with("ws://") => {
+            let (url, index) = match name["ws://".len()..].split_once('/') {
+                Some((host, index)) => (
+                    &name[.."ws://".len() + host.len()],
+                    index.parse().map_err(|_| unknown())?,
+                ),
+                None => (name, 0),
+            };
+            remote(url, index, std::env::var(TOKEN_VARIABLE).ok().as_deref())
+        }
         _ => match name.strip_prefix("cuda:") {
             Some(index) => cuda(index.parse().map_err(|_| unknown())?),
             None => Err(unknown()),
@@ -115,7 +168,16 @@ mod tests {
         assert!(parse("cpu").is_ok());
         assert!(matches!(parse("tpu"), Err(Error::UnknownDevice { .. })));
         assert!(matches!(parse("cuda:x"), Err(Error::UnknownDevice { .. })));
+        assert!(matches!(
+            parse("ws://host:1/x"),
+            Err(Error::UnknownDevice { .. })
+        ));
         #[cfg(not(feature = "cuda"))]
         assert!(matches!(parse("cuda:1"), Err(Error::NotBuilt { .. })));
+        #[cfg(not(feature = "remote"))]
+        assert!(matches!(
+            parse("ws://host:1/1"),
+            Err(Error::NotBuilt { .. })
+        ));
     }
 }
