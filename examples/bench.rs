@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release --example bench -- --model t5-base --workload encode --batch 1 --length 512`
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
@@ -41,7 +42,12 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
+    run(std::env::args_os())
+}
+
+/// With the program's name first.
+pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    match measure(Arguments::parse_from(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -50,7 +56,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<()> {
+fn measure(arguments: Arguments) -> Result<()> {
     ensure!(
         arguments.threads <= 4096,
         "--threads {} is more than any machine has",

@@ -3,8 +3,12 @@
 //! `cargo run --release --features cuda --example gpu_check -- --device cuda`
 //!
 //! Needs the repository's fixtures only (`--root`), so a built binary and 15 MB of files can be carried to a machine with
-//! a GPU: `scripts/gpu_check` does that. `--device cpu` checks the checks.
+//! a GPU: `scripts/gpu_check` does that. `--device cpu` checks the checks. `gpu_check bench ...` is the example `bench`, so
+//! that one binary of that size is enough.
 
+#[path = "../bench.rs"]
+#[allow(dead_code, reason = "its main function")]
+mod bench;
 mod bert;
 mod check;
 mod llama;
@@ -45,6 +49,10 @@ const GROUPS: [Group; 5] = [
 ];
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    if arguments.nth(1).is_some_and(|first| first == "bench") {
+        return bench::run(std::iter::once("bench".into()).chain(arguments));
+    }
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
