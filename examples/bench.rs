@@ -30,6 +30,9 @@ struct Arguments {
     /// f32, int8, int4, stored-f16 or stored-bf16; on a GPU f32, f16 or bf16
     #[arg(long, default_value = "f32")]
     precision: Precision,
+    /// Beams of greedy; several are a beam search
+    #[arg(long, default_value_t = 1)]
+    beams: usize,
     /// Threads of the CPU backend; 0 means all cores
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -71,6 +74,7 @@ fn measure(arguments: Arguments) -> Result<()> {
         batch: arguments.batch,
         length: arguments.length,
         new_tokens: arguments.new_tokens,
+        beams: arguments.beams,
         runs: arguments.runs,
         device: clinical_kernels::parse(&arguments.device)?,
     })?;

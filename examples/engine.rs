@@ -55,6 +55,7 @@ fn run(arguments: Arguments) -> Result<()> {
         batch: 1,
         length: arguments.length,
         new_tokens: arguments.new_tokens,
+        beams: arguments.beams,
         runs: arguments.runs,
         device: clinical_kernels::parse(&arguments.device)?,
     };

@@ -19,6 +19,8 @@ pub struct Report {
     pub length: usize,
     /// Steps of `decode`, tokens of `greedy`, target tokens of `train` on a T5, else 0.
     pub new_tokens: usize,
+    /// Beams of `greedy`.
+    pub beams: usize,
     /// Timed runs; one more goes before them untimed.
     pub runs: usize,
     /// The median run.

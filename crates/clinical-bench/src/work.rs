@@ -1,12 +1,13 @@
 //! The workloads.
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{DType, Device, Tensor};
 use clinical_bert::{Bert, Row};
-use clinical_generate::{GenerateError, ModelError, StepModel};
+use clinical_generate::{EndTokens, GenerateError, Generation, ModelError, StepModel, generate};
 use clinical_llama::Llama;
 use clinical_t5::{Seq2SeqBatch, T5};
 use clinical_weights::{FromCheckpoint, Precision, with_random_packed};
@@ -82,6 +83,8 @@ pub struct Plan {
     pub length: usize,
     /// Steps of `decode` and `greedy`, target tokens of `train` on a T5.
     pub new_tokens: usize,
+    /// Beams of `greedy`; 1 is greedy.
+    pub beams: usize,
     /// Timed runs.
     pub runs: usize,
     /// Where to run.
@@ -144,6 +147,7 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
         ("batch", plan.batch),
         ("length", plan.length),
         ("runs", plan.runs),
+        ("beams", plan.beams),
     ] {
         if value == 0 {
             return Err(BenchError::Zero { field });
@@ -165,6 +169,7 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
         batch: plan.batch,
         length: plan.length,
         new_tokens: 0,
+        beams: plan.beams,
         runs: 0,
         median_s: 0.0,
         min_s: 0.0,
@@ -370,7 +375,7 @@ fn decode<M: StepModel>(
     Ok(())
 }
 
-/// A prompt and `new_tokens` greedy tokens; the prompt gives the first.
+/// A prompt and `new_tokens` tokens through the engine, as a user waits for them.
 fn greedy<M: StepModel>(
     plan: &Plan,
     shape: &Shape,
@@ -380,14 +385,10 @@ fn greedy<M: StepModel>(
 ) -> Result<(), BenchError> {
     report.new_tokens = plan.new_tokens.max(1);
     let steps = report.new_tokens - 1;
+    let options = Generation::beam(plan.beams).with_max_new_tokens(report.new_tokens);
     let seconds = time(plan, || {
-        let (mut cache, mut logits) = model.prefill(rows, report.new_tokens)?;
-        for _ in 0..steps {
-            let best = logits.argmax(1).into_data();
-            let ids: Vec<u32> = best.iter::<i64>().map(|id| id as u32).collect();
-            logits = model.step(&ids, &mut cache)?;
-        }
-        Ok(sync(logits))
+        let next = |_: clinical_generate::Step<'_>| ControlFlow::Continue(());
+        Ok(generate(model, rows, &EndTokens::none(), &options, next)?)
     })?;
     let prompt = match shape {
         Shape::T5(_) => {
@@ -396,7 +397,7 @@ fn greedy<M: StepModel>(
         }
         _ => shape.prefill_flops(plan.batch, plan.length),
     };
-    let flops = prompt + shape.decode_flops(plan.batch, plan.length, steps);
+    let flops = prompt + shape.decode_flops(plan.batch * plan.beams, plan.length, steps);
     report.fill(seconds, report.new_tokens, flops);
     Ok(())
 }
