@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use clap::Parser;
 use clinical_bench::{Plan, Workload};
-use clinical_weights::Precision;
+use clinical_weights::{LinearLayout, Precision};
 
 #[derive(Parser)]
 struct Arguments {
@@ -33,6 +33,9 @@ struct Arguments {
     /// Beams of greedy; several are a beam search
     #[arg(long, default_value_t = 1)]
     beams: usize,
+    /// The matrices of f32 layers as checkpoints have them (output-major) or as Burn does (input-major)
+    #[arg(long, default_value = "automatic", value_parser = layout)]
+    layout: LinearLayout,
     /// Threads of the CPU backend; 0 means all cores
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -59,6 +62,15 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
+fn layout(name: &str) -> Result<LinearLayout, String> {
+    match name {
+        "automatic" => Ok(LinearLayout::Automatic),
+        "input-major" => Ok(LinearLayout::InputMajor),
+        "output-major" => Ok(LinearLayout::OutputMajor),
+        _ => Err("use automatic, input-major or output-major".to_owned()),
+    }
+}
+
 fn measure(arguments: Arguments) -> Result<()> {
     ensure!(
         arguments.threads <= 4096,
@@ -71,6 +83,7 @@ fn measure(arguments: Arguments) -> Result<()> {
         model: arguments.model,
         workload: arguments.workload,
         precision: arguments.precision,
+        layout: arguments.layout,
         batch: arguments.batch,
         length: arguments.length,
         new_tokens: arguments.new_tokens,

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use clinical_bench::{Plan, Workload};
-use clinical_weights::Precision;
+use clinical_weights::{LinearLayout, Precision};
 
 #[derive(Parser)]
 struct Arguments {
@@ -52,6 +52,7 @@ fn run(arguments: Arguments) -> Result<()> {
         model: arguments.model,
         workload: Workload::Decode,
         precision: Precision::F32,
+        layout: LinearLayout::Automatic,
         batch: 1,
         length: arguments.length,
         new_tokens: arguments.new_tokens,

@@ -178,6 +178,11 @@ def llamas():
         writer = gguf.GGUFWriter(path / f"{variant}.gguf", "llama")
         llama(writer, config, load_file(data / variant / "model.safetensors"))
         close(writer)
+    # The first again in parts, as llama-gguf-split names them.
+    config = json.loads((data / "gqa" / "config.json").read_text())
+    writer = gguf.GGUFWriter(path / "parts.gguf", "llama", split_max_tensors=8)
+    llama(writer, config, load_file(data / "gqa" / "model.safetensors"))
+    close(writer)
     # Metadata alone: the tiny llama3 variant has other numbers than any published model, so it cannot come from GGUF.
     config = json.loads((data / "llama3" / "config.json").read_text())
     config.update(rope_theta=500000.0, head_dim=64, hidden_size=64, num_attention_heads=1, num_key_value_heads=1,

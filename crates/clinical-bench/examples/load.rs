@@ -1,8 +1,9 @@
 //! Loads a LLaMA or T5 directory, reads every weight, and prints one JSON line: seconds until it is loaded, seconds until
 //! every weight was read, and the peak of the process's memory. `scripts/bench_load.py` compares it with `transformers`.
 //!
-//! `cargo run --release --workspace --example load -- DIR [f32|f16|bf16] [LAYOUT|FILE]`: `LAYOUT` is `input-major` (the
-//! default) or `output-major` (as `transformers` has it); `FILE` is a burnpack file, which is written if it is not there.
+//! `cargo run --release --workspace --example load -- DIR [PRECISION] [LAYOUT|FILE]`: `LAYOUT` is `automatic` (the
+//! default), `input-major` or `output-major` (as `transformers` has it); `FILE` is a burnpack file, which is written if it
+//! is not there.
 #![allow(clippy::print_stdout)] // a command-line program
 
 use std::path::Path;
@@ -30,15 +31,16 @@ enum Model {
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (dir, precision, last) = match arguments.as_slice() {
-        [dir] => (dir, Precision::F32, "input-major"),
-        [dir, precision] => (dir, precision.parse()?, "input-major"),
+        [dir] => (dir, Precision::F32, "automatic"),
+        [dir, precision] => (dir, precision.parse()?, "automatic"),
         [dir, precision, last] => (dir, precision.parse()?, last.as_str()),
         _ => return Err("give a directory, a precision, and a layout or a burnpack file".into()),
     };
     let (layout, burnpack) = match last {
+        "automatic" => (LinearLayout::Automatic, None),
         "input-major" => (LinearLayout::InputMajor, None),
         "output-major" => (LinearLayout::OutputMajor, None),
-        file => (LinearLayout::InputMajor, Some(file)),
+        file => (LinearLayout::Automatic, Some(file)),
     };
     let options = LoadOptions::new()
         .with_precision(precision)
@@ -58,7 +60,10 @@ fn main() -> Result<(), Failure> {
     }
     let loaded = start.elapsed().as_secs_f64();
     let mut sum = Sum {
-        views: layout == LinearLayout::OutputMajor,
+        views: match layout {
+            LinearLayout::Automatic => precision == Precision::F32,
+            layout => layout == LinearLayout::OutputMajor,
+        },
         containers: Vec::new(),
         sum: 0.0,
     };

@@ -10,7 +10,7 @@ use clinical_bert::{Bert, Row};
 use clinical_generate::{EndTokens, GenerateError, Generation, ModelError, StepModel, generate};
 use clinical_llama::Llama;
 use clinical_t5::{Seq2SeqBatch, T5};
-use clinical_weights::{FromCheckpoint, Precision, with_random_packed};
+use clinical_weights::{FromCheckpoint, LinearLayout, Precision, with_random_weights};
 use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -77,6 +77,8 @@ pub struct Plan {
     pub workload: Workload,
     /// Of the weights. [`Precision::F16`] and [`Precision::BF16`] are for GPUs; only precisions that pack nothing train.
     pub precision: Precision,
+    /// How the matrices of layers lie in memory.
+    pub layout: LinearLayout,
     /// Rows.
     pub batch: usize,
     /// Tokens of a row's input.
@@ -181,17 +183,17 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
     match &shape {
         Shape::T5(config) => {
             let device = device_for(plan);
-            let model = random(config.init(&device), plan.precision);
+            let model = random(config.init(&device), plan);
             t5(plan, &shape, model, &rows, &mut report)?;
         }
         Shape::Llama(config) => {
             let device = device_for(plan);
             let model = config.init(&device).map_err(|error| build(&error))?;
-            let model = random(model, plan.precision);
+            let model = random(model, plan);
             llama(plan, &shape, model, &rows, &mut report)?;
         }
         Shape::Bert(config) => {
-            let model = random(Bert::new(config, false, &plan.device), plan.precision);
+            let model = random(Bert::new(config, false, &plan.device), plan);
             bert(plan, &shape, &model, &rows, &mut report)?;
         }
     }
@@ -199,11 +201,10 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
 }
 
 /// Random weights in a precision, made one parameter after another where the model lies.
-fn random<M: FromCheckpoint>(model: M, precision: Precision) -> M {
-    match precision.dtype() {
-        Some(DType::F32) => model,
-        Some(dtype) => model.map(&mut Cast(dtype)),
-        None => with_random_packed(model, precision),
+fn random<M: FromCheckpoint>(model: M, plan: &Plan) -> M {
+    match plan.precision.dtype() {
+        Some(dtype) if dtype != DType::F32 => model.map(&mut Cast(dtype)),
+        _ => with_random_weights(model, plan.precision, plan.layout),
     }
 }
 

@@ -3,9 +3,19 @@
 //! Each function gives `None` where it does not apply: on another device or type, and where gradients flow. The caller then
 //! composes the same of Burn's operations, which work everywhere. Shapes that do not fit each other panic, as they do in Burn.
 
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::{Bool, Device, Tensor};
 
 pub use crate::float::Activation;
+
+/// Whether f32 tensors of this device go through these kernels: on the CPU backend, where no gradients flow. Weights may
+/// then lie either way, and are best left as a file has them.
+#[must_use]
+pub fn applies(device: &Device) -> bool {
+    #[cfg(feature = "flex")]
+    return *device == Device::flex() && !device.is_autodiff();
+    #[cfg(not(feature = "flex"))]
+    return nothing::<_, ()>(device).is_some();
+}
 
 /// `activation(x W + bias)` for `x` of `[rows, d_input]` and a weight of `[d_input, d_output]`, which may be a transposed
 /// view: a tied embedding table is read as it lies.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -13,7 +14,7 @@ use crate::file::{Content, OpenFile, Root, head};
 use crate::index::Index;
 use crate::limits::{MAX_NAME_BYTES, MAX_TENSORS, MAX_VALUES_PER_BYTE};
 use crate::{
-    Dtype, Error, LoadOptions, Precision, convert, flax, gguf, safetensors_file, torch_file,
+    Dtype, Error, Gguf, LoadOptions, Precision, convert, flax, safetensors_file, torch_file,
 };
 
 /// The format of the files that hold the weights.
@@ -117,7 +118,10 @@ pub(crate) enum Place {
 /// An open file.
 pub(crate) enum Source {
     /// A file as a whole, mapped or in memory, and its handle for reads that should not fill the map.
-    Plain { bytes: Bytes, file: Option<File> },
+    Plain {
+        bytes: Bytes,
+        file: Option<Arc<File>>,
+    },
     /// The tensors hold their own handles.
     Torch,
 }
@@ -190,6 +194,24 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
+    /// A GGUF file or all parts of one.
+    pub(crate) fn gguf(file: &Gguf, chosen: &str, others: Vec<String>) -> Result<Self, Error> {
+        let mut checkpoint = Self::new(chosen.to_owned(), others);
+        for part in file.parts() {
+            checkpoint.files.push(WeightFile {
+                name: part.name(),
+                bytes: part.bytes.len() as u64,
+                format: Format::Gguf,
+            });
+            checkpoint.sources.push(Source::Plain {
+                bytes: part.bytes.clone(),
+                file: Some(part.file.clone()),
+            });
+        }
+        checkpoint.add(file.entries()?, None)?;
+        Ok(checkpoint)
+    }
+
     pub(crate) fn indexed(root: &Root, name: &str, others: Vec<String>) -> Result<Self, Error> {
         let index = Index::read(root, name)?;
         let mut checkpoint = Self::new(name.to_owned(), others);
@@ -244,8 +266,10 @@ impl Checkpoint {
         };
         let content = Content::of(&head(&file)?);
         let index = self.files.len();
-        if let Some((entries, source, format)) = open_whole(&file, name, content, index)? {
-            return Ok(self.keep(name, file, entries, source, format));
+        if name.ends_with(".msgpack") && !matches!(content, Content::Lfs | Content::Page) {
+            let (entries, bytes) = flax::open(&file, index)?;
+            let source = Source::Plain { bytes, file: None };
+            return Ok(self.keep(name, file, entries, source, Format::Flax));
         }
         if let Some(error) = content.refuse(&file.path, expected) {
             return Err(error);
@@ -306,7 +330,7 @@ impl Checkpoint {
         self.sources.push(match source {
             Source::Plain { bytes, .. } => Source::Plain {
                 bytes,
-                file: Some(file.file),
+                file: Some(Arc::new(file.file)),
             },
             Source::Torch => Source::Torch,
         });
@@ -477,7 +501,7 @@ impl Checkpoint {
             (Place::Torch(tensor), _) => Ok(Values::Owned(tensor.read()?)),
             (Place::Range { start, end }, Source::Plain { bytes, file }) => Ok(Values::Shared {
                 bytes: bytes.slice(*start..*end),
-                file: file.as_ref(),
+                file: file.as_deref(),
                 offset: *start as u64,
             }),
             (
@@ -489,7 +513,7 @@ impl Checkpoint {
                 Source::Plain { bytes, file },
             ) => Ok(Values::Pieces(Pieces {
                 bytes: bytes.clone(),
-                file: file.as_ref(),
+                file: file.as_deref(),
                 starts,
                 length: *length,
                 total: *total,
@@ -549,27 +573,8 @@ impl fmt::Debug for Checkpoint {
     }
 }
 
-/// Opens the formats that hold a model in one file and are not mistaken for others.
-fn open_whole(
-    file: &OpenFile,
-    name: &str,
-    content: Content,
-    index: usize,
-) -> Result<Option<(Vec<Entry>, Source, Format)>, Error> {
-    let plain = |bytes| Source::Plain { bytes, file: None };
-    if name.ends_with(".gguf") && !matches!(content, Content::Lfs | Content::Page) {
-        let (entries, bytes) = gguf::Gguf::open(file)?.entries(index)?;
-        return Ok(Some((entries, plain(bytes), Format::Gguf)));
-    }
-    if name.ends_with(".msgpack") && !matches!(content, Content::Lfs | Content::Page) {
-        let (entries, bytes) = flax::open(file, index)?;
-        return Ok(Some((entries, plain(bytes), Format::Flax)));
-    }
-    Ok(None)
-}
-
 /// A shard that is not there has its own message.
-fn missing(error: Error, root: &Root, shard: &str) -> Error {
+pub(crate) fn missing(error: Error, root: &Root, shard: &str) -> Error {
     match error {
         Error::FileMissing { .. } => Error::ShardMissing {
             path: root.path.clone(),

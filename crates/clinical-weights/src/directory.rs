@@ -1,11 +1,14 @@
 //! The directory of a model: its small files, and which of its files hold the weights.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::checkpoint::missing;
 use crate::file::{Content, HEAD, Root, head};
+use crate::gguf::{Part, PartName};
 use crate::limits::{MAX_DIRECTORY_ENTRIES, MAX_JSON_BYTES, MAX_SHARDS};
 use crate::{Checkpoint, Error, Gguf};
 
@@ -19,7 +22,8 @@ pub struct CheckpointDir {
 }
 
 impl CheckpointDir {
-    /// Looks into a directory. The path of a file that ends in `.gguf` stands for that file alone, whatever is beside it.
+    /// Looks into a directory. The path of a file that ends in `.gguf` stands for that file alone, whatever is beside it;
+    /// that of one part (`name-00002-of-00003.gguf`) for all parts.
     ///
     /// # Errors
     ///
@@ -128,32 +132,38 @@ impl CheckpointDir {
     /// [`Error::SeveralGguf`], [`Error::GgufPart`], and everything that can be wrong with a GGUF file.
     pub fn gguf(&self) -> Result<Option<Gguf>, Error> {
         let choices = self.choices()?;
-        let Some(chosen) = choices.first() else {
-            return Ok(None);
-        };
-        if !matches!(chosen.files, Files::Gguf) {
-            return Ok(None);
-        }
-        self.only_gguf()?;
-        let file = self.root.open_file(&chosen.name)?;
-        let content = Content::of(&head(&file)?);
-        if matches!(content, Content::Lfs | Content::Page)
-            && let Some(error) = content.refuse(&file.path, "GGUF")
-        {
-            return Err(error);
-        }
-        let file = Gguf::open(&file)?;
-        match file.number("split.count") {
-            None | Some(0 | 1) => Ok(Some(file)),
-            Some(_) => Err(Error::GgufPart {
-                path: file.path().to_owned(),
-            }),
+        match choices.first().map(|chosen| &chosen.files) {
+            Some(Files::Gguf(name)) => self.open_gguf(name, &choices).map(Some),
+            _ => Ok(None),
         }
     }
 
-    /// Several GGUF files are several models.
-    fn only_gguf(&self) -> Result<(), Error> {
-        let mut names = self.names.iter().filter(|name| is_gguf(name));
+    /// Opens a GGUF file, with the other parts if its name is that of one of several. All `choices` are GGUF files.
+    fn open_gguf(&self, name: &str, choices: &[Choice]) -> Result<Gguf, Error> {
+        self.one_model(choices)?;
+        let names = match PartName::of(name) {
+            Some(part) if part.parts > MAX_SHARDS => return Err(self.too_many_files()),
+            Some(part) => part.all().collect(),
+            None => vec![name.to_owned()],
+        };
+        let mut parts = Vec::with_capacity(names.len());
+        for name in &names {
+            let file = self.root.open_file(name);
+            let file = file.map_err(|error| missing(error, &self.root, name))?;
+            let content = Content::of(&head(&file)?);
+            if matches!(content, Content::Lfs | Content::Page)
+                && let Some(error) = content.refuse(&file.path, "GGUF")
+            {
+                return Err(error);
+            }
+            parts.push(Part::open(file)?);
+        }
+        Gguf::open(parts)
+    }
+
+    /// Several GGUF files are several models, unless they are the parts of one.
+    fn one_model(&self, choices: &[Choice]) -> Result<(), Error> {
+        let mut names = choices.iter().map(|choice| &choice.name);
         let list: Vec<String> = names
             .by_ref()
             .take(3)
@@ -174,7 +184,7 @@ impl CheckpointDir {
     /// The first of these that is there counts, as in Python `transformers`: `model.safetensors`,
     /// `model.safetensors.index.json`, `pytorch_model.bin`, `pytorch_model.bin.index.json`; then a complete set of
     /// shards (`model-00001-of-00003.safetensors`, ...) whose index is missing, then `flax_model.msgpack`, then a file
-    /// `*.gguf`.
+    /// `*.gguf` or the parts of one.
     ///
     /// # Errors
     ///
@@ -191,10 +201,9 @@ impl CheckpointDir {
         let others = others.iter().map(|choice| choice.name.clone()).collect();
         match &chosen.files {
             Files::One => Checkpoint::single(&self.root, &chosen.name, others),
-            Files::Gguf => {
-                // Says what is wrong with several files or with parts.
-                self.gguf()?;
-                Checkpoint::single(&self.root, &chosen.name, others)
+            Files::Gguf(name) => {
+                let file = self.open_gguf(name, &choices)?;
+                Checkpoint::gguf(&file, &chosen.name, others)
             }
             Files::Index => Checkpoint::indexed(&self.root, &chosen.name, others),
             Files::Shards(names) => Checkpoint::shards(&self.root, names, &chosen.name, others),
@@ -229,7 +238,13 @@ impl CheckpointDir {
         };
         let named = |wanted: fn(&str) -> bool| self.names.iter().filter(move |name| wanted(name));
         choices.extend(named(|name| name == "flax_model.msgpack").map(|n| whole(n, Files::One)));
-        choices.extend(named(is_gguf).map(|name| whole(name, Files::Gguf)));
+        let mut models = BTreeSet::new();
+        for name in named(is_gguf) {
+            let together = PartName::of(name).map_or_else(|| name.clone(), PartName::together);
+            if models.insert(together.clone()) {
+                choices.push(whole(&together, Files::Gguf(name.clone())));
+            }
+        }
         Ok(choices)
     }
 
@@ -254,11 +269,7 @@ impl CheckpointDir {
             return Ok(None);
         };
         if count > MAX_SHARDS {
-            return Err(Error::TooMany {
-                path: self.root.path.clone(),
-                what: "weight files",
-                limit: MAX_SHARDS,
-            });
+            return Err(self.too_many_files());
         }
         let names: Vec<String> = (1..=count)
             .map(|number| format!("{stem}-{number:0width$}-of-{count:0width$}.{extension}"))
@@ -273,6 +284,14 @@ impl CheckpointDir {
             name: format!("{stem}-*.{extension}"),
             files: Files::Shards(names),
         }))
+    }
+
+    fn too_many_files(&self) -> Error {
+        Error::TooMany {
+            path: self.root.path.clone(),
+            what: "weight files",
+            limit: MAX_SHARDS,
+        }
     }
 
     /// The first names of the directory, for a message.
@@ -315,7 +334,8 @@ struct Choice {
 
 enum Files {
     One,
-    Gguf,
+    /// One file, or one of the parts of one.
+    Gguf(String),
     Index,
     Shards(Vec<String>),
 }

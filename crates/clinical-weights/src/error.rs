@@ -358,13 +358,15 @@ pub enum Error {
         /// The number of its type.
         kind: u32,
     },
-    /// The model was split into several GGUF files.
-    #[error("{} is one part of a model: put the parts together with llama-gguf-split --merge", path.display())]
+    /// The parts of a model that was split into several GGUF files do not belong together.
+    #[error("{} does not fit the other parts of its model ({problem}): download all parts again", path.display())]
     GgufPart {
         /// The file.
         path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
     },
-    /// A directory has several GGUF files, each a whole model.
+    /// A directory has several models as GGUF files.
     #[error("{} has several GGUF files ({names}): give the path of the one to open", path.display())]
     SeveralGguf {
         /// The directory.

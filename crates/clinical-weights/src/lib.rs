@@ -35,7 +35,7 @@ pub use inspect::Inspection;
 pub use key_map::KeyMap;
 pub use load::{FromCheckpoint, load, load_bytes, load_from, plan};
 pub use options::{LinearLayout, LoadOptions, Precision, Progress};
-pub use random::with_random_packed;
+pub use random::with_random_weights;
 pub use report::{Alias, LoadReport, Mismatched, Missing, Unexpected};
 pub use save::{save_module, save_safetensors};
 pub use save_directory::{

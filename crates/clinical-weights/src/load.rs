@@ -14,7 +14,7 @@ use crate::error::shown;
 use crate::options::Progress;
 use crate::plan::{Plan, Step, plan as make_plan};
 use crate::slots::Position;
-use crate::{CheckpointDir, Error, KeyMap, LinearLayout, LoadOptions, LoadReport};
+use crate::{CheckpointDir, Error, KeyMap, LoadOptions, LoadReport};
 
 /// A module that knows the names its parameters have in published checkpoints.
 pub trait FromCheckpoint: Module {
@@ -222,7 +222,8 @@ impl<'c> Loader<'c> {
         // A file that holds the module's own order needs neither a transposition nor a view.
         let turned = step.entry.turned;
         let transposed = step.transposed != turned;
-        let view = transposed && !turned && self.options.linear_layout == LinearLayout::OutputMajor;
+        let layout = self.options.linear_layout;
+        let view = transposed && !turned && layout.is_output_major(device, dtype);
         // The shape in memory before the view.
         let mut stored = shape.to_vec();
         if view {

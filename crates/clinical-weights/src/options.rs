@@ -103,13 +103,27 @@ impl std::str::FromStr for Precision {
 /// How the matrices of `Linear` layers lie in memory. The shape is `[d_input, d_output]` either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum LinearLayout {
-    /// Rows of `d_output` values: transposed while loading. The fastest for `x.matmul(weight)` with more than one row.
+    /// [`Self::OutputMajor`] for f32 weights on the CPU without gradients, whose kernels read either at the same speed;
+    /// [`Self::InputMajor`] for everything else.
     #[default]
+    Automatic,
+    /// Rows of `d_output` values: transposed while loading. The fastest for Burn's own products.
     InputMajor,
     /// Rows of `d_input` values, as checkpoints have them: the tensor is a transposed view. An f32 safetensors file is
-    /// then used from its memory map without any copy, and products with a single row are faster, but a layer must
-    /// compute products with more rows as `(W x^T)^T` (see the README for figures).
+    /// then used from its memory map without any copy; Burn's own products of more than one row are slower (see the
+    /// README for figures).
     OutputMajor,
+}
+
+impl LinearLayout {
+    /// Whether matrices of this type on this device are views of what checkpoints have.
+    pub(crate) fn is_output_major(self, device: &Device, dtype: DType) -> bool {
+        match self {
+            Self::Automatic => dtype == DType::F32 && clinical_kernels::fused::applies(device),
+            Self::InputMajor => false,
+            Self::OutputMajor => true,
+        }
+    }
 }
 
 /// How far a load has come.
@@ -147,7 +161,7 @@ pub struct LoadOptions {
     pub strict: bool,
     /// The most bytes that all parameters together may take, `None` (the default) for no limit.
     pub max_bytes: Option<u64>,
-    /// How `Linear` matrices lie in memory. Default: [`LinearLayout::InputMajor`].
+    /// How `Linear` matrices lie in memory. Default: [`LinearLayout::Automatic`].
     pub linear_layout: LinearLayout,
     /// Whether files may be symbolic links that leave the directory. Default: false; the links of a Hugging Face
     /// cache, which lead to that cache's own `blobs` folder, are followed in any case.
@@ -222,7 +236,7 @@ impl Default for LoadOptions {
             precision: Precision::F32,
             strict: true,
             max_bytes: None,
-            linear_layout: LinearLayout::InputMajor,
+            linear_layout: LinearLayout::Automatic,
             allow_links: false,
             progress: None,
         }

@@ -1,42 +1,59 @@
-//! Random packed weights, for measurements of speed.
+//! Random weights, for measurements of speed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use burn::module::{ModuleMapper, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Distribution, Tensor};
 use clinical_kernels::{Format, Packed, PackedMatrix};
 
 use crate::plan::packing;
 use crate::slots::{Position, slots};
-use crate::{FromCheckpoint, Precision};
+use crate::{FromCheckpoint, LinearLayout, Precision};
 
-/// The model with random weights in every matrix that a load at this precision would pack, made in packed form: a model of
-/// 7 billion parameters in int4 needs 4 GB at no time more. Other parameters are as they were. At precisions that pack
-/// nothing the model is returned unchanged.
+/// The model with random weights in its matrices, made as a load at this precision and with this layout would leave them: a
+/// model of 7 billion parameters in int4 needs 4 GB at no time more. Other parameters are as they were.
 ///
 /// It is for measurements of speed and memory; the weights mean nothing.
 #[must_use]
-pub fn with_random_packed<M: FromCheckpoint>(model: M, precision: Precision) -> M {
+pub fn with_random_weights<M: FromCheckpoint>(
+    model: M,
+    precision: Precision,
+    layout: LinearLayout,
+) -> M {
     let keys = model.key_map();
-    let formats = slots(&model)
+    let steps = slots(&model)
         .into_iter()
         .filter(|slot| !slot.packed)
         .filter_map(|slot| {
-            let format = packing(&slot, &keys, precision)?;
-            Some((slot.path, (format, slot.transposed)))
+            let step = match packing(&slot, &keys, precision) {
+                Some(format) => Step::Pack(format, slot.transposed),
+                None if slot.transposed && layout.is_output_major(&slot.device, DType::F32) => {
+                    Step::Turn
+                }
+                None => return None,
+            };
+            Some((slot.path, step))
         })
         .collect();
     model.map(&mut Filler {
         position: Position::default(),
-        formats,
+        steps,
         seed: 0,
     })
 }
 
+/// What is done with a matrix.
+enum Step {
+    /// It is packed; `true` for those of layers, `[d_input, d_output]` in the module.
+    Pack(Format, bool),
+    /// It becomes a view of `[d_output, d_input]`.
+    Turn,
+}
+
 struct Filler {
     position: Position,
-    formats: HashMap<String, (Format, bool)>,
+    steps: HashMap<String, Step>,
     seed: u64,
 }
 
@@ -53,18 +70,28 @@ impl ModuleMapper for Filler {
         let found = self
             .position
             .path()
-            .and_then(|path| self.formats.remove(&path));
-        let (Some((format, transposed)), &[first, second]) = (found, param.lazy_shape().as_slice())
-        else {
+            .and_then(|path| self.steps.remove(&path));
+        let (Some(step), &[first, second]) = (found, param.lazy_shape().as_slice()) else {
             return param;
         };
-        let (outputs, inputs) = match transposed {
-            true => (second, first),
-            false => (first, second),
+        let (outputs, inputs) = match step {
+            Step::Pack(_, false) => (first, second),
+            Step::Pack(_, true) | Step::Turn => (second, first),
         };
         self.seed += 1;
         let std = (inputs.max(1) as f32).sqrt().recip();
-        let matrix = PackedMatrix::random(format, outputs, inputs, std, self.seed);
-        Packed::attach(param, Arc::new(matrix), transposed)
+        match step {
+            Step::Pack(format, transposed) => {
+                let matrix = PackedMatrix::random(format, outputs, inputs, std, self.seed);
+                Packed::attach(param, Arc::new(matrix), transposed)
+            }
+            Step::Turn => {
+                let normal = Distribution::Normal(0.0, std.into());
+                let shape = [outputs, inputs];
+                let matrix = Tensor::<D>::random(shape, normal, &param.lazy_device());
+                let id = param.id;
+                param.transform_for_load(matrix.swap_dims(0, 1), id)
+            }
+        }
     }
 }

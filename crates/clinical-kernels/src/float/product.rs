@@ -323,32 +323,39 @@ dispatch! {
 #[inline(always)]
 unsafe fn dots_kernel<S: Simd>(m: usize, n: usize, k: usize, a: Matrix, b: Matrix, out: Target) {
     unsafe {
-        let mut i = 0;
-        while i < m {
-            match m - i {
-                1 => dots_rows::<S, 1>(n, k, a.from(i, 0), b, out.from(i, 0)),
-                2 => dots_rows::<S, 2>(n, k, a.from(i, 0), b, out.from(i, 0)),
-                3 => dots_rows::<S, 3>(n, k, a.from(i, 0), b, out.from(i, 0)),
-                _ => dots_rows::<S, 4>(n, k, a.from(i, 0), b, out.from(i, 0)),
+        // As many columns at a time as there are registers for: each is a stream from memory.
+        match m {
+            1 => return dots_columns::<S, 1, 8>(n, k, a, b, out),
+            2 if S::ROWS > 8 => return dots_columns::<S, 2, 8>(n, k, a, b, out),
+            _ => {}
+        }
+        // A group of columns stays in the cache for the second half of the rows.
+        for j in (0..n).step_by(4) {
+            let (n, b) = (4.min(n - j), b.from(0, j));
+            for i in (0..m).step_by(4) {
+                let (a, out) = (a.from(i, 0), out.from(i, j));
+                match m - i {
+                    1 => dots_columns::<S, 1, 4>(n, k, a, b, out),
+                    2 => dots_columns::<S, 2, 4>(n, k, a, b, out),
+                    3 => dots_columns::<S, 3, 4>(n, k, a, b, out),
+                    _ => dots_columns::<S, 4, 4>(n, k, a, b, out),
+                }
             }
-            i += 4;
         }
     }
 }
 
-/// `M` rows against four columns at a time.
+/// `M` rows against `C` columns at a time.
 #[inline(always)]
-unsafe fn dots_rows<S: Simd, const M: usize>(
+unsafe fn dots_columns<S: Simd, const M: usize, const C: usize>(
     n: usize,
     k: usize,
     a: Matrix,
     b: Matrix,
     out: Target,
 ) {
-    const C: usize = 4;
     unsafe {
-        let mut j = 0;
-        while j < n {
+        for j in (0..n).step_by(C) {
             let columns = C.min(n - j);
             // A column beyond the last is the last again.
             let at: [*const f32; C] = std::array::from_fn(|c| b.at(0, j + c.min(columns - 1)));
@@ -384,7 +391,6 @@ unsafe fn dots_rows<S: Simd, const M: usize>(
                     *out.at(i, j + c) = S::sum(sums[i][c]);
                 }
             }
-            j += C;
         }
     }
 }
@@ -585,16 +591,21 @@ unsafe fn pack_right<S: Simd>(b: Matrix, depth: usize, columns: usize, to: *mut 
                 }
             }
         } else {
+            // Rows that lie one after another are turned a square at a time.
+            let squares = match b.row {
+                1 => [columns / S::LANES, depth / S::LANES],
+                _ => [0; 2],
+            };
+            let turned = squares.map(|count| count * S::LANES);
+            for j in (0..turned[0]).step_by(S::LANES) {
+                for p in (0..turned[1]).step_by(S::LANES) {
+                    S::turn(b.at(p, j), b.column, to.add(p * width + j), width);
+                }
+            }
             for j in 0..width {
-                if j < columns {
-                    let from = b.from(0, j);
-                    for p in 0..depth {
-                        *to.add(p * width + j) = *from.at(p, 0);
-                    }
-                } else {
-                    for p in 0..depth {
-                        *to.add(p * width + j) = 0.0;
-                    }
+                let first = if j < turned[0] { turned[1] } else { 0 };
+                for p in first..depth {
+                    *to.add(p * width + j) = if j < columns { *b.at(p, j) } else { 0.0 };
                 }
             }
         }

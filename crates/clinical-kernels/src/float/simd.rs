@@ -77,6 +77,8 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn abs(x: Self::V) -> Self::V;
     unsafe fn sum(x: Self::V) -> f32;
     unsafe fn largest(x: Self::V) -> f32;
+    /// Turns a square of [`LANES`](Self::LANES) rows: `to[p * distance + j] = from[j * row + p]`.
+    unsafe fn turn(from: *const f32, row: isize, to: *mut f32, distance: usize);
 }
 
 /// Plain Rust over eight values.
@@ -173,6 +175,14 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn largest(x: Self::V) -> f32 {
         x.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+    #[inline(always)]
+    unsafe fn turn(from: *const f32, row: isize, to: *mut f32, distance: usize) {
+        for j in 0..P {
+            for p in 0..P {
+                unsafe { *to.add(p * distance + j) = *from.offset(j as isize * row).add(p) };
+            }
+        }
     }
 }
 
@@ -288,6 +298,30 @@ mod x86 {
                 _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)))
             }
         }
+        #[inline(always)]
+        unsafe fn turn(from: *const f32, row: isize, to: *mut f32, distance: usize) {
+            unsafe {
+                // `fours[4 * g + c]` holds the columns `c` and `4 + c` of the rows `4 * g` to `4 * g + 3`.
+                let mut fours = [_mm256_setzero_ps(); 8];
+                for g in 0..2 {
+                    let at = |i: isize| _mm256_loadu_ps(from.offset((4 * g as isize + i) * row));
+                    let (a, b, c, d) = (at(0), at(1), at(2), at(3));
+                    let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+                    let (low2, high2) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+                    fours[4 * g] = _mm256_shuffle_ps::<0x44>(low, low2);
+                    fours[4 * g + 1] = _mm256_shuffle_ps::<0xEE>(low, low2);
+                    fours[4 * g + 2] = _mm256_shuffle_ps::<0x44>(high, high2);
+                    fours[4 * g + 3] = _mm256_shuffle_ps::<0xEE>(high, high2);
+                }
+                for c in 0..4 {
+                    let (a, b) = (fours[c], fours[4 + c]);
+                    let to = to.add(c * distance);
+                    _mm256_storeu_ps(to, _mm256_permute2f128_ps::<0x20>(a, b));
+                    let second = _mm256_permute2f128_ps::<0x31>(a, b);
+                    _mm256_storeu_ps(to.add(4 * distance), second);
+                }
+            }
+        }
     }
 
     #[derive(Clone, Copy)]
@@ -377,6 +411,38 @@ mod x86 {
         #[inline(always)]
         unsafe fn largest(x: __m512) -> f32 {
             unsafe { _mm512_reduce_max_ps(x) }
+        }
+        #[inline(always)]
+        unsafe fn turn(from: *const f32, row: isize, to: *mut f32, distance: usize) {
+            unsafe {
+                // `fours[4 * g + c]` holds the columns `c`, `4 + c`, ... of the rows `4 * g` to `4 * g + 3`.
+                let mut fours = [_mm512_setzero_ps(); 16];
+                for g in 0..4 {
+                    let at = |i: isize| _mm512_loadu_ps(from.offset((4 * g as isize + i) * row));
+                    let (a, b, c, d) = (at(0), at(1), at(2), at(3));
+                    let (low, high) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+                    let (low2, high2) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+                    fours[4 * g] = _mm512_shuffle_ps::<0x44>(low, low2);
+                    fours[4 * g + 1] = _mm512_shuffle_ps::<0xEE>(low, low2);
+                    fours[4 * g + 2] = _mm512_shuffle_ps::<0x44>(high, high2);
+                    fours[4 * g + 3] = _mm512_shuffle_ps::<0xEE>(high, high2);
+                }
+                for c in 0..4 {
+                    let (a, b, d, e) = (fours[c], fours[4 + c], fours[8 + c], fours[12 + c]);
+                    let low = _mm512_shuffle_f32x4::<0x44>(a, b);
+                    let low2 = _mm512_shuffle_f32x4::<0x44>(d, e);
+                    let high = _mm512_shuffle_f32x4::<0xEE>(a, b);
+                    let high2 = _mm512_shuffle_f32x4::<0xEE>(d, e);
+                    let to = to.add(c * distance);
+                    _mm512_storeu_ps(to, _mm512_shuffle_f32x4::<0x88>(low, low2));
+                    let second = _mm512_shuffle_f32x4::<0xDD>(low, low2);
+                    _mm512_storeu_ps(to.add(4 * distance), second);
+                    let third = _mm512_shuffle_f32x4::<0x88>(high, high2);
+                    _mm512_storeu_ps(to.add(8 * distance), third);
+                    let fourth = _mm512_shuffle_f32x4::<0xDD>(high, high2);
+                    _mm512_storeu_ps(to.add(12 * distance), fourth);
+                }
+            }
         }
     }
 }

@@ -38,6 +38,21 @@ fn converted_models_are_what_they_were() {
     }
 }
 
+/// `parts` is `gqa` in three files.
+#[test]
+fn parts_are_the_whole_model() {
+    let (whole, _) = Llama::load(file("gqa"), &LoadOptions::default()).unwrap();
+    let (found, report) =
+        Llama::load(file("parts-00001-of-00003"), &LoadOptions::default()).unwrap();
+    assert!(report.fits(), "{report}");
+    assert_eq!(found.config(), whole.config());
+    let ids: [&[u32]; 1] = [&[1, 5, 9, 3]];
+    assert_eq!(
+        values(found.forward(&ids).unwrap()),
+        values(whole.forward(&ids).unwrap())
+    );
+}
+
 #[test]
 fn the_scaling_of_llama_3_is_found_again() {
     for factor in [8.0, 32.0] {

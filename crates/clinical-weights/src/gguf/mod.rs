@@ -4,6 +4,7 @@
 mod block;
 mod llama3;
 mod names;
+mod parts;
 mod reader;
 mod vocabulary;
 
@@ -11,16 +12,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-use memmap2::Mmap;
-
 pub use block::BlockType;
 pub(crate) use block::LARGEST;
+use bytes::Bytes;
+pub(crate) use parts::{Part, PartName};
 pub use vocabulary::GgufVocabulary;
 
 use crate::checkpoint::{Entry, Place, TensorInfo};
 use crate::error::shown;
-use crate::file::OpenFile;
 use crate::limits::{MAX_GGUF_ALIGNMENT, MAX_GGUF_KEYS, MAX_TENSORS};
 use crate::{Dtype, Error};
 use names::Architecture;
@@ -35,8 +34,8 @@ const ALIGNMENT: u64 = 32;
 /// The least that a tensor's entry in the table takes: two lengths, one extent, type and offset.
 const LEAST_ENTRY: u64 = 32;
 
-/// An open GGUF file: its metadata and its table of tensors, checked against the file. Values stay in the file, which is
-/// memory-mapped and must not be changed while it is in use.
+/// An open GGUF file, or all parts of one that was split: its metadata and its table of tensors, checked against the file.
+/// Values stay in the file, which is memory-mapped and must not be changed while it is in use.
 ///
 /// Facades take from it what other models keep in `config.json` and in tokenizer files: [`Self::config`] and
 /// [`Self::vocabulary`]. The weights come through [`CheckpointDir::weights`](crate::CheckpointDir::weights), under the
@@ -44,9 +43,11 @@ const LEAST_ENTRY: u64 = 32;
 #[derive(Clone)]
 pub struct Gguf {
     path: PathBuf,
+    /// The first part, which holds the metadata.
     bytes: Bytes,
     values: BTreeMap<String, Value>,
     tensors: BTreeMap<String, Tensor>,
+    parts: Vec<Part>,
 }
 
 /// One entry of the table.
@@ -57,19 +58,19 @@ struct Tensor {
     shape: Vec<usize>,
     start: usize,
     end: usize,
+    /// Which of the files it is in.
+    part: usize,
 }
 
-impl Gguf {
-    pub(crate) fn open(file: &OpenFile) -> Result<Self, Error> {
-        // SAFETY: the map is read-only and private, and its file must not change while it is in use, as documented on
-        // this type and on `Checkpoint`.
-        let map = unsafe { Mmap::map(&file.file) }
-            .map_err(|source| Error::unreadable(&file.path, source))?;
-        Self::parse(&file.path, Bytes::from_owner(map))
-    }
+/// What one file says.
+struct Parsed {
+    values: BTreeMap<String, Value>,
+    tensors: BTreeMap<String, Tensor>,
+}
 
-    fn parse(path: &Path, bytes: Bytes) -> Result<Self, Error> {
-        let mut reader = Reader::new(path, &bytes, 0);
+impl Parsed {
+    fn of(path: &Path, bytes: &Bytes, part: usize) -> Result<Self, Error> {
+        let mut reader = Reader::new(path, bytes, 0);
         let invalid = |detail: &str| Error::Gguf {
             path: path.to_owned(),
             detail: detail.to_owned(),
@@ -101,16 +102,13 @@ impl Gguf {
                 problem: format!("must be a power of two up to {MAX_GGUF_ALIGNMENT}"),
             });
         }
-        let tensors = read_tensors(path, &mut reader, tensors, alignment)?;
-        Ok(Self {
-            path: path.to_owned(),
-            values,
-            tensors,
-            bytes,
-        })
+        let tensors = read_tensors(path, &mut reader, tensors, alignment, part)?;
+        Ok(Self { values, tensors })
     }
+}
 
-    /// Where the file lies.
+impl Gguf {
+    /// Where the file lies, the first part of several.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -205,8 +203,8 @@ impl Gguf {
         GgufVocabulary::of(self)
     }
 
-    /// The tensors under their published names, and the mapped file.
-    pub(crate) fn entries(&self, file: usize) -> Result<(Vec<Entry>, Bytes), Error> {
+    /// The tensors under their published names; their files are the numbers of [`Self::parts`].
+    pub(crate) fn entries(&self) -> Result<Vec<Entry>, Error> {
         let architecture = Architecture::of(self)?;
         let mut entries = Vec::with_capacity(self.tensors.len());
         for (name, tensor) in &self.tensors {
@@ -226,13 +224,13 @@ impl Gguf {
                     dtype: tensor.dtype,
                     shape: tensor.shape.clone(),
                     bytes: (tensor.end - tensor.start) as u64,
-                    file,
+                    file: tensor.part,
                 },
                 place,
                 turned: false,
             });
         }
-        Ok((entries, self.bytes.clone()))
+        Ok(entries)
     }
 
     /// llama.cpp turns neighbouring rows of a head, Hugging Face the rows of its halves, so the converter puts row
@@ -262,7 +260,11 @@ impl Gguf {
     /// A small f32 tensor, under its name in the file.
     fn small_f32(&self, name: &str) -> Option<Vec<f32>> {
         let tensor = self.tensors.get(name).filter(|t| t.dtype == Dtype::F32)?;
-        let bytes = self.bytes.get(tensor.start..tensor.end)?;
+        let bytes = self
+            .parts
+            .get(tensor.part)?
+            .bytes
+            .get(tensor.start..tensor.end)?;
         Some(
             bytes
                 .as_chunks()
@@ -330,6 +332,7 @@ fn read_tensors(
     reader: &mut Reader<'_>,
     count: u64,
     alignment: u64,
+    part: usize,
 ) -> Result<BTreeMap<String, Tensor>, Error> {
     if count > MAX_TENSORS as u64 {
         return Err(Error::TooMany {
@@ -382,6 +385,7 @@ fn read_tensors(
             shape: entry.shape,
             start: (start + entry.offset) as usize,
             end: expected as usize,
+            part,
         };
         if tensors.insert(name.to_owned(), tensor).is_some() {
             return Err(Error::IndexDuplicate {

@@ -18,6 +18,12 @@ fn loaded(fixture: &str, options: &LoadOptions) -> Tiny {
     model
 }
 
+const LAYOUTS: [LinearLayout; 3] = [
+    LinearLayout::Automatic,
+    LinearLayout::InputMajor,
+    LinearLayout::OutputMajor,
+];
+
 #[test]
 fn single_and_sharded_files_of_both_formats() {
     for fixture in [
@@ -29,7 +35,7 @@ fn single_and_sharded_files_of_both_formats() {
         "bin_fsdp",
         "bin_views",
     ] {
-        for layout in [LinearLayout::InputMajor, LinearLayout::OutputMajor] {
+        for layout in LAYOUTS {
             let model = loaded(fixture, &LoadOptions::new().with_linear_layout(layout));
             assert_eq!(values(&model), expected("f32"), "{fixture} {layout:?}");
         }
@@ -60,7 +66,7 @@ fn half_precisions_round_once() {
             &format!("safetensors_{name}"),
             &format!("bin_{name}"),
         ] {
-            for layout in [LinearLayout::InputMajor, LinearLayout::OutputMajor] {
+            for layout in LAYOUTS {
                 let options = LoadOptions::new()
                     .with_precision(precision)
                     .with_linear_layout(layout);
@@ -152,12 +158,7 @@ fn an_embedded_file_loads_from_static_and_owned_bytes() {
         bytes.extend(EMBEDDED);
         let leaked: &'static [u8] = Box::leak(bytes.into_boxed_slice());
         let mut model = Tiny::new(false);
-        load_bytes(
-            &mut model,
-            &leaked[shift..],
-            &LoadOptions::new().with_linear_layout(LinearLayout::OutputMajor),
-        )
-        .unwrap();
+        load_bytes(&mut model, &leaked[shift..], &LoadOptions::new()).unwrap();
         assert_eq!(values(&model), expected("f32"), "shift {shift}");
     }
     let mut model = Tiny::new(false);

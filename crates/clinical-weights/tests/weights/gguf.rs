@@ -402,6 +402,129 @@ fn each_rule_has_its_error() {
     ));
 }
 
+/// One of several parts, with one tensor of eight values.
+fn part(no: u32, count: u32, total: u32, tensor: &str) -> Builder {
+    let head = if no == 0 { llama() } else { Builder::default() };
+    head.number("split.no", no)
+        .number("split.count", count)
+        .number("split.tensors.count", total)
+        .tensor(tensor, &[8], 0, 0)
+        .values(32)
+}
+
+fn open_parts(first: &Builder, second: &Builder) -> Result<Checkpoint, Error> {
+    let (first, second) = (first.build(), second.build());
+    let dir = directory(&[
+        ("m-00001-of-00002.gguf", &first),
+        ("m-00002-of-00002.gguf", &second),
+    ]);
+    CheckpointDir::open(dir.path())?.weights()
+}
+
+#[test]
+fn parts_are_one_model() {
+    let (norm, scale) = ("output_norm.weight", "blk.0.attn_norm.weight");
+    let (first, second) = (part(0, 2, 2, norm), part(1, 2, 2, scale));
+    let checkpoint = open_parts(&first, &second).unwrap();
+    assert_eq!(checkpoint.chosen(), "m-*-of-00002.gguf");
+    let names: Vec<_> = checkpoint.files().iter().map(|file| &file.name).collect();
+    assert_eq!(names, ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"]);
+    assert_eq!(checkpoint.tensors().count(), 2);
+    let inner = checkpoint.tensor("model.layers.0.input_layernorm.weight");
+    assert_eq!(inner.unwrap().file, 1);
+
+    // The path of any part stands for all.
+    let dir = directory(&[
+        ("m-00001-of-00002.gguf", &first.build()),
+        ("m-00002-of-00002.gguf", &second.build()),
+        ("other.gguf", &llama().build()),
+    ]);
+    for name in ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"] {
+        let dir = CheckpointDir::open(dir.path().join(name)).unwrap();
+        assert_eq!(dir.weights().unwrap().tensors().count(), 2);
+        let file = dir.gguf().unwrap().unwrap();
+        assert_eq!(file.architecture().unwrap(), "llama");
+    }
+    // Two models, one of them in parts.
+    let error = CheckpointDir::open(dir.path()).unwrap().weights();
+    assert!(
+        matches!(&error, Err(Error::SeveralGguf { names, .. }) if names == "m-*-of-00002.gguf, other.gguf"),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn parts_that_do_not_belong_together() {
+    let (norm, scale) = ("output_norm.weight", "blk.0.attn_norm.weight");
+    let first = part(0, 2, 2, norm);
+    for (what, second) in [
+        ("number of parts", part(1, 3, 2, scale)),
+        ("the same part twice", part(0, 2, 2, scale)),
+        ("number", part(7, 2, 2, scale)),
+        ("no part", llama().tensor(scale, &[8], 0, 0).values(32)),
+        ("tensors in all", part(1, 2, 5, scale)),
+    ] {
+        let error = open_parts(&first, &second).unwrap_err();
+        assert!(matches!(error, Error::GgufPart { .. }), "{what}: {error}");
+    }
+    assert!(matches!(
+        open_parts(&first, &part(1, 2, 2, norm)),
+        Err(Error::TensorTwice { name, first, .. }) if name == norm && first == "m-00001-of-00002.gguf"
+    ));
+    // The metadata is in the first part alone.
+    assert!(matches!(
+        open_parts(&part(1, 2, 2, norm), &part(0, 2, 2, scale)),
+        Err(Error::GgufPart { .. })
+    ));
+    let whole = first.build();
+    for name in ["m-00001-of-00002.gguf", "m-00001-of-00512.gguf"] {
+        let dir = directory(&[(name, &whole)]);
+        for path in [dir.path().to_owned(), dir.path().join(name)] {
+            let error = CheckpointDir::open(path).unwrap().weights();
+            let missing = name.replace("-00001", "-00002");
+            match (name, error) {
+                ("m-00001-of-00002.gguf", Err(Error::ShardMissing { name, .. })) => {
+                    assert_eq!(name, missing);
+                }
+                ("m-00001-of-00512.gguf", Err(Error::ShardMissing { .. })) => {}
+                (_, other) => panic!("{name}: {other:?}"),
+            }
+        }
+    }
+    let dir = directory(&[("m-00001-of-00513.gguf", &whole)]);
+    assert!(matches!(
+        CheckpointDir::open(dir.path()).unwrap().weights(),
+        Err(Error::TooMany { .. })
+    ));
+    // A name of a part and a file that is a whole model.
+    let dir = directory(&[("m-00001-of-00001.gguf", &llama().build())]);
+    assert!(CheckpointDir::open(dir.path()).unwrap().weights().is_ok());
+    // Each part is cut by itself.
+    let second = part(1, 2, 2, scale).build();
+    for place in 0..64 {
+        let dir = directory(&[
+            ("m-00001-of-00002.gguf", &whole),
+            (
+                "m-00002-of-00002.gguf",
+                &second[..second.len() * place / 64],
+            ),
+        ]);
+        assert!(CheckpointDir::open(dir.path()).unwrap().weights().is_err());
+    }
+    // And may lie in the directory only.
+    #[cfg(unix)]
+    {
+        let outside = directory(&[("x.gguf", &second)]);
+        let dir = directory(&[("m-00001-of-00002.gguf", &whole)]);
+        let link = dir.path().join("m-00002-of-00002.gguf");
+        std::os::unix::fs::symlink(outside.path().join("x.gguf"), link).unwrap();
+        assert!(matches!(
+            CheckpointDir::open(dir.path()).unwrap().weights(),
+            Err(Error::OutsideDirectory { .. })
+        ));
+    }
+}
+
 #[test]
 fn a_file_cut_anywhere_is_refused() {
     let file = std::fs::read(data("gguf/types.gguf")).unwrap();

@@ -7,6 +7,7 @@ mod flax;
 mod formats;
 mod gguf;
 mod hostile;
+mod layout;
 #[path = "../../../../tests/files/memory.rs"]
 mod memory;
 mod model;
