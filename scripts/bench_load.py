@@ -2,11 +2,12 @@
 
     cargo build --release --workspace --example load
     python scripts/bench_load.py [t5-large] [llama-1b] [--runs 3] [--folder /tmp]
+    python scripts/bench_load.py llama-1b --precision float32
     python scripts/bench_load.py t5-large --make /tmp/t5-large; python scripts/bench_load.py t5-large --made /tmp/t5-large
 
 Writes a directory of random weights in the shape of each model (t5-large in f32: 0.74 billion values, 2.95 GB;
-llama-1b in bf16: 1.26 billion values, 2.5 GB) as safetensors and as .bin, loads each in a process of its own, alternating
-between the two libraries, and prints a Markdown table of medians. "read" is the time from the start of loading until every
+llama-1b in bf16: 1.26 billion values, 2.5 GB) as safetensors and as .bin, loads each in a process of its own in the
+type of the files or in another, alternating between the two libraries, and prints a Markdown table of medians. "read" is the time from the start of loading until every
 weight was read, without the start of the process and the imports; the peak is that of the whole process, and in brackets
 without what the process takes before it loads (Python's imports). Files stay in the page cache. Needs torch, transformers.
 """
@@ -54,7 +55,7 @@ def make(name, dtype, folder):
     model.save_pretrained(folder / "bin", max_shard_size="100GB", safe_serialization=False)
 
 
-def transformers_child(folder):
+def transformers_child(folder, dtype):
     import torch
     import transformers
 
@@ -63,7 +64,7 @@ def transformers_child(folder):
     cls = getattr(transformers, config["architectures"][0])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     start = time.perf_counter()
-    model = cls.from_pretrained(folder, dtype="auto")
+    model = cls.from_pretrained(folder, dtype=getattr(torch, dtype))
     loaded = time.perf_counter() - start
     with torch.no_grad():
         total = sum(float(parameter.sum(dtype=torch.float32)) for parameter in model.parameters())
@@ -86,40 +87,42 @@ def main():
     parser.add_argument("--make", help="only write the directories of the one model into this folder")
     parser.add_argument("--made", help="measure the directories that --make has written, and leave them")
     parser.add_argument("--kinds", nargs="*", default=["safetensors", "bin"])
+    parser.add_argument("--precision", choices=list(SHORT), help="the type in memory; default: that of the files")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        return transformers_child(Path(arguments.child))
+        return transformers_child(Path(arguments.child), arguments.precision)
     if arguments.make:
         return make(arguments.models[0], MODELS[arguments.models[0]], Path(arguments.make))
     print("| directory | library | load s | load and read s | peak MB (without the start) |")
     print("|---|---|---|---|---|")
     for name in arguments.models:
-        dtype = MODELS[name]
+        dtype = arguments.precision or MODELS[name]
+        label = f"{name} {SHORT[MODELS[name]]}" + (f" as {SHORT[dtype]}" if dtype != MODELS[name] else "")
         folder = Path(arguments.made or tempfile.mkdtemp(prefix="bench-load-", dir=arguments.folder))
         try:
             if not arguments.made:
                 subprocess.run([sys.executable, __file__, name, "--make", folder], check=True)
             for kind in arguments.kinds:
-                ours, theirs, same, pack = [], [], [], []
+                ours, theirs, turned, pack = [], [], [], []
                 file = folder / "model.bpk"
                 for _ in range(arguments.runs):
-                    theirs.append(run(sys.executable, __file__, "--child", folder / kind))
+                    theirs.append(run(sys.executable, __file__, "--child", folder / kind, "--precision", dtype))
                     ours.append(run(arguments.bin, folder / kind, SHORT[dtype]))
-                    same.append(run(arguments.bin, folder / kind, SHORT[dtype], "output-major"))
+                    turned.append(run(arguments.bin, folder / kind, SHORT[dtype], "input-major"))
                 if kind == "safetensors":
                     # The first run writes the file.
                     run(arguments.bin, folder / kind, SHORT[dtype], file)
                     pack = [run(arguments.bin, folder / kind, SHORT[dtype], file) for _ in range(arguments.runs)]
                     file.unlink()
                 for library, found in (("transformers", theirs), ("this library", ours),
-                                       ("this library, OutputMajor", same), ("this library, burnpack", pack)):
+                                       ("this library, InputMajor", turned), ("this library, burnpack", pack)):
                     if found:
                         median = {key: statistics.median(one[key] for one in found) for key in found[0]}
                         peak, before = median["peak_bytes"] / 1e6, median.get("before_bytes", 0) / 1e6
-                        print(f"| {name} {SHORT[dtype]} {kind} | {library} | {median['load_s']:.2f} | {median['read_s']:.2f} "
+                        print(f"| {label} {kind} | {library} | {median['load_s']:.2f} | {median['read_s']:.2f} "
                               f"| {peak:.0f} ({peak - before:.0f}) |", flush=True)
-                sums = [one["sum"] for one in (*ours, *theirs, *same, *pack)]
+                sums = [one["sum"] for one in (*ours, *theirs, *turned, *pack)]
                 if max(sums) - min(sums) > 1e-3 * max(1.0, abs(sums[0])):
                     raise SystemExit(f"the libraries read different values: {sums}")
                 if not arguments.made:

@@ -102,6 +102,47 @@ fn a_file_answers_in_every_precision_and_from_its_directory() {
     assert_eq!(ask(&half).usage.prompt_tokens, first.usage.prompt_tokens);
 }
 
+/// Q8_0 and Q4_0 keep their integers, so all that differs from f32 is the rounding of activations.
+#[test]
+fn quantised_files_open_in_every_packed_precision() {
+    let load = LoadOptions::default();
+    for name in ["sentencepiece", "byte_level"] {
+        let path = data().join(format!("{name}.gguf"));
+        let model = Asclepius::load(&path, &load).unwrap();
+        let text = "Chief Complaint: chest pain and shortness of breath.";
+        let ids = model.tokenizer().encode(text, true).unwrap().into_ids();
+        let reference = logits(&model, &ids);
+        let size = reference
+            .iter()
+            .fold(0f32, |most, next| most.max(next.abs()));
+        for (precision, allowed) in [
+            (Precision::StoredF16, 2e-3),
+            (Precision::StoredBF16, 2e-2),
+            (Precision::Int8, 5e-2),
+            // A Q8_0 file loses half of its bits; a Q4_0 file nothing.
+            (
+                Precision::Int4,
+                if name == "byte_level" { 5e-2 } else { 0.5 },
+            ),
+        ] {
+            let packed = Asclepius::load(&path, &load.clone().with_precision(precision)).unwrap();
+            let report = packed.report().to_string();
+            let keeps = precision == Precision::Int8
+                || (precision == Precision::Int4 && name == "byte_level");
+            assert_eq!(
+                report.contains("the same integers"),
+                keeps,
+                "{name}: {report}"
+            );
+            let worst = distance(&logits(&packed, &ids), &reference);
+            assert!(
+                worst < allowed * size,
+                "{name} {precision}: {worst} of {size}"
+            );
+        }
+    }
+}
+
 fn cache() -> PathBuf {
     match std::env::var_os("CLINICAL_LM_CACHE") {
         Some(cache) if !cache.is_empty() => PathBuf::from(cache),
@@ -149,8 +190,26 @@ fn smollm2_is_the_same_model_in_both_formats() {
         .encode("The patient was admitted with chest pain and", true)
         .unwrap()
         .into_ids();
-    let worst = distance(&logits(&file, &prompt), &logits(&directory, &prompt));
+    let reference = logits(&directory, &prompt);
+    let worst = distance(&logits(&file, &prompt), &reference);
     assert!(worst < 1e-4, "{worst}");
+    let best = |logits: &[f32]| {
+        let mut order: Vec<usize> = (0..logits.len()).collect();
+        order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
+        order[..5].to_vec()
+    };
+    for precision in [Precision::Int8, Precision::StoredF16, Precision::Int4] {
+        let path = cache().join("smollm2-gguf");
+        let packed = Asclepius::load(path, &load.clone().with_precision(precision)).unwrap();
+        let found = logits(&packed, &prompt);
+        assert!(best(&reference).contains(&best(&found)[0]), "{precision}");
+        let worst = distance(&found, &reference);
+        let _ = writeln!(
+            std::io::stderr(),
+            "{precision}: {worst} {}",
+            packed.report()
+        );
+    }
 }
 
 #[test]

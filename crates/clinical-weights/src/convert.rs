@@ -9,7 +9,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::tensor::{DType, TensorData, bf16, f16};
-use clinical_kernels::{Format, PackedMatrix};
+use clinical_kernels::{Block, Format, PackedMatrix};
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
@@ -75,7 +75,8 @@ pub(crate) fn floats(
     }
 }
 
-/// Packs `[outputs, inputs]` values of type `from`, a panel at a time; also how many finite values became infinite.
+/// Packs `[outputs, inputs]` values of type `from`, a panel at a time; also how many finite values became infinite. Integers
+/// of a file that fit the format stay as they are.
 pub(crate) fn packed(
     values: &Values<'_>,
     from: Dtype,
@@ -87,6 +88,19 @@ pub(crate) fn packed(
         static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers::default());
     }
     let input = Input::of(values);
+    if let Dtype::Block(kind) = from
+        && kind.fits(format)
+    {
+        let read = |row: usize, out: &mut [Block]| {
+            BUFFERS.with_borrow_mut(|buffers| {
+                let (first, count) = (row * inputs, out.len() * Block::VALUES);
+                let part = input.part(from.span(first), from.span(count), &mut buffers.bytes)?;
+                kind.take(part, out);
+                Ok::<_, io::Error>(())
+            })
+        };
+        return Ok((PackedMatrix::from_blocks(format, outputs, inputs, read)?, 0));
+    }
     let overflowed = AtomicU64::new(0);
     let matrix = PackedMatrix::from_rows(format, outputs, inputs, |row, out: &mut [f32]| {
         BUFFERS.with_borrow_mut(|buffers| {

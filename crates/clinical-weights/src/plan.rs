@@ -107,7 +107,11 @@ pub(crate) fn plan<'c, M: Module>(
         let packing = packing(slot, keys, options.precision);
         let float = (slot.kind == Kind::Float).then(|| float_type(slot, keys, options));
         if let Some(float) = float {
-            let to = packing.map_or_else(|| dtype_name(float), format_name);
+            let to = match (packing, entry.info.dtype) {
+                (Some(format), Dtype::Block(kind)) if kind.fits(format) => kept_name(format),
+                (Some(format), _) => format_name(format),
+                (None, _) => dtype_name(float),
+            };
             note_conversion(&mut report.conversions, entry.info.dtype, to);
         }
         report.values += entry.info.elements();
@@ -415,6 +419,15 @@ fn format_name(format: Format) -> &'static str {
         Format::Int4Min => "INT4 with minima",
         Format::F16 => "F16",
         Format::BF16 => "BF16",
+    }
+}
+
+/// For integers that stay as the file has them.
+fn kept_name(format: Format) -> &'static str {
+    match format {
+        Format::Int8Wide => "INT8 by 16-bit activations, the same integers",
+        Format::Int4 => "INT4, the same integers",
+        _ => "INT8, the same integers",
     }
 }
 

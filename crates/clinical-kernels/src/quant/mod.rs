@@ -1,6 +1,7 @@
 //! Products with weights of reduced precision.
 //!
-//! * [`matrix`]: the packed weights, [`pack`] how they are made, [`codec`] the numbers themselves;
+//! * [`matrix`]: the packed weights, [`pack`] how they are made, [`codec`] the numbers themselves, [`blocks`] those that
+//!   somebody else has chosen;
 //! * [`rows`]: activations as 8-bit integers, quantised when they arrive;
 //! * [`product`]: which pieces of a product run where; [`kernel`] the contract of the innermost loops, written for
 //!   [`avx512`], [`avx2`] and portably;
@@ -10,6 +11,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod blocks;
 mod codec;
 mod kernel;
 mod layer;
@@ -21,6 +23,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
+pub use blocks::Block;
 pub use kernel::{InstructionSet, instruction_set};
 pub use layer::{Packed, packed};
 pub use matrix::{Format, PackedMatrix};

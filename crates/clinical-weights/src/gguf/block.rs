@@ -1,6 +1,7 @@
 //! The block types of GGML: a few values that share a scale, in 16 to 210 bytes.
 //! Layouts: <https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-common.h>.
 
+use clinical_kernels::{Block, Format};
 use half::f16;
 
 /// A quantised type of GGML. Its values come in blocks; a row of a matrix is a whole number of blocks.
@@ -98,6 +99,41 @@ impl BlockType {
             .zip(out.chunks_exact_mut(self.values()))
         {
             decode(block, out);
+        }
+    }
+}
+
+impl BlockType {
+    /// Whether a block is 32 integers with one scale that fit the format, so that both can be taken over as they are.
+    pub(crate) fn fits(self, format: Format) -> bool {
+        match format {
+            Format::Int8 | Format::Int8Wide => matches!(self, Self::Q8_0 | Self::Q5_0 | Self::Q4_0),
+            Format::Int4 => self == Self::Q4_0,
+            _ => false,
+        }
+    }
+
+    /// The scale and the integers of whole blocks, for types that [fit](Self::fits) a format.
+    pub(crate) fn take(self, blocks: &[u8], out: &mut [Block]) {
+        for (block, out) in blocks.chunks_exact(self.bytes()).zip(out) {
+            out.scale = f16::from_le_bytes([block[0], block[1]]);
+            let integers = &mut out.integers;
+            match self {
+                Self::Q4_0 => {
+                    for (i, byte) in block[2..].iter().enumerate() {
+                        integers[i] = (byte & 15) as i8 - 8;
+                        integers[i + 16] = (byte >> 4) as i8 - 8;
+                    }
+                }
+                Self::Q5_0 => five_bits(&block[2..6], &block[6..], |i, q| {
+                    integers[i] = q as i8 - 16;
+                }),
+                _ => {
+                    for (integer, byte) in integers.iter_mut().zip(&block[2..]) {
+                        *integer = *byte as i8;
+                    }
+                }
+            }
         }
     }
 }

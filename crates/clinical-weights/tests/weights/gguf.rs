@@ -402,6 +402,105 @@ fn each_rule_has_its_error() {
     ));
 }
 
+/// A file with one matrix of 48 rows of 64 values in blocks of this type: any integers, scales of either sign.
+fn quantised(kind: u32, block: usize) -> Vec<u8> {
+    let bytes = 48 * 2 * block;
+    let mut file = llama()
+        .tensor("blk.0.attn_v.weight", &[64, 48], kind, 0)
+        .values(bytes)
+        .build();
+    let start = file.len() - bytes;
+    let mut state = 7u32;
+    for block in file[start..].chunks_exact_mut(block) {
+        for byte in block.iter_mut() {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *byte = (state >> 24) as u8;
+        }
+        // A scale below 1.
+        block[1] = block[1] & 0x83 | 0x28;
+    }
+    file
+}
+
+#[derive(Module, Debug)]
+struct Value {
+    v: Linear,
+}
+
+/// The matrix of such a file at a precision, with the report.
+fn value(file: &[u8], precision: Precision) -> (Linear, clinical_weights::LoadReport) {
+    let device = clinical_kernels::cpu();
+    let mut model = Value {
+        v: Linear {
+            weight: burn::module::Initializer::Zeros.init([64, 48], &device),
+        },
+    };
+    let keys = KeyMap::new().accept("model.layers.0.self_attn.v_proj.**", "v.**");
+    let options = LoadOptions::new().with_precision(precision);
+    let report = load_from(&mut model, &keys, &open(file).unwrap(), &options).unwrap();
+    (model.v, report)
+}
+
+#[test]
+fn integers_that_fit_stay_as_they_are() {
+    for (name, kind, block, precision) in [
+        ("Q8_0", 8, 34, Precision::Int8),
+        ("Q5_0", 6, 22, Precision::Int8),
+        ("Q4_0", 2, 18, Precision::Int8),
+        ("Q4_0", 2, 18, Precision::Int4),
+    ] {
+        let file = quantised(kind, block);
+        let (linear, report) = value(&file, precision);
+        let (reference, _) = value(&file, Precision::F32);
+        let reference: Vec<f32> = reference.weight.val().into_data().iter().collect();
+        let values: Vec<f32> = linear.weight.val().into_data().iter().collect();
+        assert_eq!(values, reference, "{name} as {precision}");
+        let report = report.to_string();
+        assert!(report.contains("the same integers"), "{report}");
+
+        // The very bytes of the file.
+        let matrix = clinical_kernels::packed(&linear.weight).unwrap().matrix();
+        let blocks = file[file.len() - 48 * 2 * block..].chunks_exact(block);
+        for (i, bytes) in blocks.enumerate() {
+            let found = matrix.block(i / 2, i % 2).unwrap();
+            assert_eq!(found.scale.to_le_bytes(), bytes[..2], "{name}");
+            for (j, integer) in found.integers.into_iter().enumerate() {
+                let expected = match name {
+                    "Q8_0" => bytes[2 + j] as i8,
+                    "Q4_0" => (bytes[2 + j % 16] >> (j / 16 * 4) & 15) as i8 - 8,
+                    _ => {
+                        let fifth = bytes[2 + j / 8] >> (j % 8) & 1;
+                        (bytes[6 + j % 16] >> (j / 16 * 4) & 15 | fifth << 4) as i8 - 16
+                    }
+                };
+                assert_eq!(integer, expected, "{name} {precision} block {i} value {j}");
+            }
+        }
+    }
+}
+
+/// Other types become floats and are packed again.
+#[test]
+fn blocks_that_do_not_fit_are_packed_again() {
+    for (kind, block, precision) in [
+        (8, 34, Precision::Int4),
+        (3, 20, Precision::Int8),
+        (8, 34, Precision::StoredF16),
+        (8, 34, Precision::StoredBF16),
+    ] {
+        let file = quantised(kind, block);
+        let (linear, report) = value(&file, precision);
+        let (reference, _) = value(&file, Precision::F32);
+        assert!(!report.to_string().contains("the same integers"));
+        let reference: Vec<f32> = reference.weight.val().into_data().iter().collect();
+        let values: Vec<f32> = linear.weight.val().into_data().iter().collect();
+        let square = |values: &mut dyn Iterator<Item = f32>| values.map(|v| v * v).sum::<f32>();
+        let off = square(&mut values.iter().zip(&reference).map(|(a, b)| a - b));
+        let size = square(&mut reference.iter().copied());
+        assert!(off < 0.01 * size, "{precision}: {off} of {size}");
+    }
+}
+
 /// One of several parts, with one tensor of eight values.
 fn part(no: u32, count: u32, total: u32, tensor: &str) -> Builder {
     let head = if no == 0 { llama() } else { Builder::default() };

@@ -1,0 +1,212 @@
+//! Integers that another program chose: taken over as they are, and given back.
+
+use half::f16;
+use rayon::prelude::*;
+
+use super::codec::{OFFSET4, OFFSET8};
+use super::kernel::{BLOCK, LANES};
+use super::matrix::{Format, Layout, Line, PackedMatrix};
+
+/// 32 values of a row, each `integer * scale`, as the blocks Q8_0, Q5_0 and Q4_0 of GGUF files are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Block {
+    /// What the integers are multiplied with; it may be negative.
+    pub scale: f16,
+    /// The values in units of the scale.
+    pub integers: [i8; BLOCK],
+}
+
+impl Block {
+    /// The values of one block.
+    pub const VALUES: usize = BLOCK;
+
+    const ZERO: Self = Self {
+        scale: f16::ZERO,
+        integers: [0; BLOCK],
+    };
+}
+
+impl PackedMatrix {
+    /// Packs rows of whole blocks without a change to any integer or scale. `read(row, out)` fills `out` with the blocks of
+    /// whole rows (at most 16) from `row` on; it is called by several threads at once.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `read`.
+    ///
+    /// # Panics
+    ///
+    /// When the format keeps no integers with a scale, a row is no whole number of blocks, or an integer is beyond the
+    /// format: from -128 to 127 for int8, from -8 to 7 for int4.
+    pub fn from_blocks<E: Send>(
+        format: Format,
+        outputs: usize,
+        inputs: usize,
+        read: impl Fn(usize, &mut [Block]) -> Result<(), E> + Sync,
+    ) -> Result<Self, E> {
+        let put = match format {
+            Format::Int8 | Format::Int8Wide => put8,
+            Format::Int4 => put4,
+            _ => panic!("{format:?} has no integers"),
+        };
+        assert!(inputs.is_multiple_of(BLOCK), "whole blocks");
+        let layout = Layout::new(format, inputs);
+        let panels = outputs.div_ceil(LANES);
+        let mut lines = vec![Line([0; 64]); panels * layout.panel_bytes / 64];
+        let mut scales = vec![0u32; panels * layout.panel_scales];
+        // Chunks of nothing are not allowed; without inputs there are none.
+        lines
+            .par_chunks_mut((layout.panel_bytes / 64).max(1))
+            .zip(scales.par_chunks_mut(layout.panel_scales.max(1)))
+            .enumerate()
+            .try_for_each(|(panel, (lines, scales))| {
+                let row = panel * LANES;
+                let mut blocks = vec![Block::ZERO; LANES.min(outputs - row) * inputs / BLOCK];
+                read(row, &mut blocks)?;
+                // Lanes behind the last row have the scale 0.
+                for (lane, blocks) in blocks.chunks_exact(inputs / BLOCK).enumerate() {
+                    for (number, block) in blocks.iter().enumerate() {
+                        let at = number * LANES + lane;
+                        scales[at / 2] |= u32::from(block.scale.to_bits()) << (at % 2 * 16);
+                        put(lines, number, lane, &block.integers);
+                    }
+                }
+                Ok(())
+            })?;
+        Ok(Self {
+            format,
+            outputs,
+            inputs,
+            lines,
+            scales,
+        })
+    }
+
+    /// The integers and the scale of the inputs `32 * number` and following of one row; zeros stand behind the last input.
+    /// `None` for a format that keeps no integers with a scale alone.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such row or block.
+    #[must_use]
+    pub fn block(&self, row: usize, number: usize) -> Option<Block> {
+        assert!(row < self.outputs, "row {row} of {}", self.outputs);
+        let blocks = self.inputs.div_ceil(BLOCK);
+        assert!(number < blocks, "block {number} of {blocks}");
+        let (panel, lane) = (row / LANES, row % LANES);
+        let layout = Layout::new(self.format, self.inputs);
+        let line = |at: usize| &self.lines[panel * layout.panel_bytes / 64 + at].0;
+        let mut integers = [0; BLOCK];
+        match self.format {
+            Format::Int8 | Format::Int8Wide => {
+                for (i, integer) in integers.iter_mut().enumerate() {
+                    let byte = line(number * BLOCK / 4 + i / 4)[lane * 4 + i % 4];
+                    *integer = (i32::from(byte) - OFFSET8) as i8;
+                }
+            }
+            Format::Int4 => {
+                for (i, integer) in integers.iter_mut().enumerate() {
+                    let byte = line(number * BLOCK / 8 + i / 8)[lane * 4 + i % 4];
+                    *integer = (i32::from(byte >> (i % 8 / 4 * 4) & 15) - OFFSET4) as i8;
+                }
+            }
+            _ => return None,
+        }
+        let at = number * LANES + lane;
+        let word = self.scales[panel * layout.panel_scales + at / 2];
+        Some(Block {
+            scale: f16::from_bits((word >> (at % 2 * 16)) as u16),
+            integers,
+        })
+    }
+}
+
+/// Puts the integers of a block where [`PackedMatrix`] says, `[8][16][4]` for each block.
+fn put8(lines: &mut [Line], number: usize, lane: usize, integers: &[i8; BLOCK]) {
+    let lines = &mut lines[number * (BLOCK / 4)..];
+    for (line, four) in lines.iter_mut().zip(integers.as_chunks::<4>().0) {
+        for (byte, integer) in line.0[lane * 4..].iter_mut().zip(four) {
+            *byte = (i32::from(*integer) + OFFSET8) as u8;
+        }
+    }
+}
+
+/// The same for halves of bytes, `[4][16][4]`.
+fn put4(lines: &mut [Line], number: usize, lane: usize, integers: &[i8; BLOCK]) {
+    let half = |integer: i8| {
+        assert!((-8..8).contains(&integer), "{integer} has more than 4 bits");
+        (i32::from(integer) + OFFSET4) as u8
+    };
+    let lines = &mut lines[number * (BLOCK / 8)..];
+    for (line, eight) in lines.iter_mut().zip(integers.as_chunks::<8>().0) {
+        let (low, high) = eight.split_at(4);
+        let bytes = line.0[lane * 4..].iter_mut();
+        for (byte, (low, high)) in bytes.zip(low.iter().zip(high)) {
+            *byte = half(*low) | half(*high) << 4;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn random(state: &mut u32, bits: u32) -> i8 {
+        *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        ((*state as i32) >> (32 - bits)) as i8
+    }
+
+    #[test]
+    fn integers_and_scales_stay_as_they_are() {
+        for (format, bits) in [
+            (Format::Int8, 8),
+            (Format::Int8Wide, 8),
+            (Format::Int8, 4),
+            (Format::Int4, 4),
+        ] {
+            for (outputs, inputs) in [(1, 32), (16, 64), (21, 160)] {
+                let mut state = 5;
+                let blocks: Vec<Block> = (0..outputs * inputs / BLOCK)
+                    .map(|_| Block {
+                        scale: f16::from_f32(f32::from(random(&mut state, 8)) / 512.0),
+                        integers: std::array::from_fn(|_| random(&mut state, bits)),
+                    })
+                    .collect();
+                let matrix = PackedMatrix::from_blocks(format, outputs, inputs, |row, out| {
+                    out.copy_from_slice(&blocks[row * inputs / BLOCK..][..out.len()]);
+                    Ok::<_, std::convert::Infallible>(())
+                })
+                .unwrap();
+                let values = blocks.iter().flat_map(|block| {
+                    let scale = block.scale.to_f32();
+                    block.integers.map(|integer| f32::from(integer) * scale)
+                });
+                assert_eq!(matrix.to_f32(), values.collect::<Vec<_>>());
+                for (i, block) in blocks.iter().enumerate() {
+                    let each = inputs / BLOCK;
+                    assert_eq!(matrix.block(i / each, i % each), Some(*block));
+                }
+                // The kernels meet every integer, -128 and negative scales too.
+                let x: Vec<f32> = (0..inputs).map(|i| (i * 37 % 255) as f32 - 127.0).collect();
+                let y = matrix.multiply(&x, 1, None);
+                for (row, found) in matrix.to_f32().chunks(inputs).zip(y) {
+                    let expected: f32 = row.iter().zip(&x).map(|(w, x)| w * x).sum();
+                    let size: f32 = row.iter().map(|w| w.abs()).sum();
+                    // Half a step of the activations.
+                    assert!((found - expected).abs() <= size * 0.51 + 1e-3, "{format:?}");
+                }
+            }
+        }
+        let half = PackedMatrix::new(Format::F16, 1, 1, &[1.0]);
+        assert_eq!(half.block(0, 0), None);
+    }
+
+    #[test]
+    fn an_error_of_the_reader_is_passed_on() {
+        let read = |_: usize, _: &mut [Block]| Err("end");
+        let matrix = PackedMatrix::from_blocks(Format::Int8, 3, 32, read);
+        assert_eq!(matrix.err(), Some("end"));
+        let empty = PackedMatrix::from_blocks(Format::Int8, 0, 32, read);
+        assert_eq!(empty.unwrap().outputs(), 0);
+    }
+}
