@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clinical_deid::Normalizer;
 use clinical_deid::csv::{Annotations, Options};
 use clinical_tokenizer::{SentencePieceModel, SentencePieceOptions, Tokenizer};
-use clinical_weights::{Checkpoint, CheckpointDir, Inspection};
+use clinical_weights::{Checkpoint, CheckpointDir, Dtype, Inspection};
 
 thread_local! {
     /// One folder for each thread, in memory where the system has such a place.
@@ -34,10 +34,26 @@ fn directory(files: &[(&str, &[u8])]) -> PathBuf {
     path
 }
 
-/// Everything that can be asked of a directory without a model.
+/// Values of one tensor that are read.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// Everything that can be asked of a directory without a model, and the values of its tensors.
 fn inspect(dir: &Path) {
     if let Err(error) = Inspection::of(dir).map(|inspection| inspection.to_string()) {
         let _ = error.to_string();
+    }
+    let Ok(weights) = CheckpointDir::open(dir).and_then(|dir| dir.weights()) else {
+        return;
+    };
+    for tensor in weights.tensors().filter(|info| info.bytes <= MOST_BYTES) {
+        let Ok(bytes) = weights.bytes(&tensor.name) else {
+            continue;
+        };
+        assert_eq!(bytes.len() as u64, tensor.bytes, "all of a tensor");
+        if let Dtype::Block(block) = tensor.dtype {
+            let mut values = vec![0.0; tensor.elements() as usize];
+            block.decode(&bytes, &mut values);
+        }
     }
 }
 

@@ -1,19 +1,23 @@
 //! Asking a chat model through its own template.
 
+mod budget;
+
+use minijinja::machinery::{self, get_compiled_template};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, ErrorKind, Value, context};
+use minijinja::{AutoEscape, Environment, ErrorKind, Value, context};
 
 use crate::Error;
 
-/// Work a template may do before it is stopped; published ones need a few thousand steps.
+/// Steps a template may do before it is stopped; published ones need a few thousand.
 const FUEL: u64 = 2_000_000;
 
 /// The name under which the template is known to the engine.
 const NAME: &str = "chat_template";
 
 /// The `chat_template` of a model directory, in the dialect that `transformers` accepts: Jinja2 with the methods of
-/// Python strings, `raise_exception` and loop controls. It comes from a file, so it runs with a bounded amount of work
-/// and can reach nothing but its arguments.
+/// Python strings, `raise_exception` and loop controls, without multiplication, formats with widths, blocks and includes. It
+/// comes from a file, so it runs with a bounded number of steps and of bytes ([`budget`]) and can reach nothing but its
+/// arguments.
 #[derive(Debug)]
 pub(crate) struct ChatTemplate {
     environment: Environment<'static>,
@@ -32,9 +36,10 @@ impl ChatTemplate {
             .map_err(|error| template_error(&error))?;
         let mut environment = Environment::new();
         environment.set_fuel(Some(FUEL));
+        budget::refuse_multiplication(source, syntax.clone())
+            .map_err(|error| template_error(&error))?;
         environment.set_syntax(syntax);
-        environment
-            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        budget::limit(&mut environment);
         environment.add_function(
             "raise_exception",
             |message: String| -> Result<Value, minijinja::Error> {
@@ -58,17 +63,33 @@ impl ChatTemplate {
             messages.push(context! { role => "system", content => system });
         }
         messages.push(context! { role => "user", content => message });
-        self.environment
-            .get_template(NAME)
-            .and_then(|template| {
-                template.render(context! {
-                    messages,
-                    add_generation_prompt => true,
-                    bos_token => &self.bos,
-                    eos_token => &self.eos,
-                })
-            })
-            .map_err(|error| template_error(&error))
+        self.evaluate(context! {
+            messages,
+            add_generation_prompt => true,
+            bos_token => &self.bos,
+            eos_token => &self.eos,
+        })
+        .map_err(|error| template_error(&error))
+    }
+
+    fn evaluate(&self, context: Value) -> Result<String, minijinja::Error> {
+        let template = self.environment.get_template(NAME)?;
+        let compiled = get_compiled_template(&template);
+        if !compiled.blocks.is_empty() {
+            let what = "blocks are not supported";
+            return Err(minijinja::Error::new(ErrorKind::InvalidOperation, what));
+        }
+        let instructions = budget::charged(&compiled.instructions)?;
+        let mut text = String::new();
+        machinery::eval(
+            &self.environment,
+            &instructions,
+            context,
+            &compiled.blocks,
+            &mut machinery::make_string_output(&mut text),
+            AutoEscape::None,
+        )?;
+        Ok(text)
     }
 }
 
@@ -113,6 +134,68 @@ mod tests {
             template.render(None, "x"),
             Err(Error::ChatTemplate { .. })
         ));
+    }
+
+    /// Each of these would fill any memory.
+    #[test]
+    fn stops_a_template_that_builds_too_much() {
+        for source in [
+            // A string that doubles, in a namespace, in a row of variables, in a macro that calls itself, in a capture.
+            "{% set n = namespace(x='ab') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+            "{% set n = namespace(x='ab') %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}{{ n.x }}",
+            &"{% set x = messages[0].content ~ x ~ x %}".repeat(60),
+            "{% macro m(x, n) %}{% if n > 0 %}{{ m(x ~ x, n - 1) }}{% else %}{{ x }}{% endif %}{% endmacro %}{{ m('ab', 60) }}",
+            "{% set n = namespace(x='ab') %}{% for i in range(60) %}{% set y %}{{ n.x }}{{ n.x }}{% endset %}\
+             {% set n.x = y %}{% endfor %}",
+            // Lists and maps of themselves.
+            "{% set n = namespace(x=['a']) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}",
+            "{% set n = namespace(x=['a']) %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}{{ n.x }}",
+            "{% set n = namespace(x='a') %}{% for i in range(60) %}{% set n.x = {'a': n.x, 'b': n.x} %}{% endfor %}{{ n.x }}",
+            // Filters and methods whose result is much larger than what they are given.
+            "{% set n = namespace(x='aaaa') %}{% for i in range(9) %}{% set n.x = n.x | replace('a', n.x) %}{% endfor %}",
+            "{% set n = namespace(x='aaaa') %}{% for i in range(9) %}{% set n.x = n.x.replace('a', n.x) %}{% endfor %}",
+            "{% set x = range(100000) | join('a') %}{% set y = range(100000) | join(x) %}",
+            "{% set x = range(100000) | join('a') %}{% set y = x.join(range(100000) | map('string')) %}",
+            "{{ 'a' | indent(2000000000, true) }}",
+            "{{ messages | tojson(indent=2000000000) }}",
+            "{{ 'a' | batch(2000000000, 'b') | list }}",
+            "{{ '%2000000000d' | format(1) }}",
+            "{{ '{:2000000000}'.format(1) }}",
+            "{{ 'a' * 90000000 }}",
+            "{{ 2 ** 100000 }}",
+            // Text between the tags.
+            &format!(
+                "{{% for i in range(100000) %}}{}{{% endfor %}}",
+                "a".repeat(10_000)
+            ),
+        ] {
+            let error = ChatTemplate::new(source, "<s>", "</s>")
+                .and_then(|template| template.render(None, "x"));
+            assert!(
+                matches!(error, Err(Error::ChatTemplate { .. })),
+                "{}",
+                &source[..60.min(source.len())]
+            );
+        }
+    }
+
+    #[test]
+    fn the_methods_and_filters_of_published_templates_work() {
+        let source = "{{ bos_token }}{% set n = namespace(first=true, text='') %}{% for m in messages[1:] %}\
+            {% set c = m['content'].split('</think>')[-1].lstrip('\n') | trim %}\
+            {% set n.text = n.text + '[' ~ loop.index0 ~ ':' ~ c | upper ~ ']' %}{% endfor %}{{ n.text }}\
+            {{ messages | map(attribute='role') | join(',') }} {{ {'a': [1, 2]} | tojson }} \
+            {{ messages | selectattr('role', 'equalto', 'user') | list | length }}\
+            {% macro tag(x) %}<{{ x }}>{% endmacro %}{{ tag('end') }}{% if not add_generation_prompt %}no{% endif %}";
+        let template = ChatTemplate::new(source, "<s>", "</s>").unwrap();
+        assert_eq!(
+            template.render(Some("sys"), "a</think>\n b ").unwrap(),
+            "<s>[0:B]system,user {\"a\": [1, 2]} 1<end>"
+        );
+        // A long note passes.
+        let note = "word ".repeat(200_000);
+        let found = template.render(Some("sys"), &note).unwrap();
+        assert!(found.len() > 900_000);
     }
 
     #[test]

@@ -1,13 +1,22 @@
 //! Hostile and damaged `tokenizer.json` files: each is a named error and never panics.
 
 mod common;
+#[path = "../../../tests/files/memory.rs"]
+#[allow(dead_code)]
+mod memory;
 
 use std::fs;
+use std::time::Duration;
 
+use clinical_tokenizer::limits::MAX_PIECE_BYTES;
 use clinical_tokenizer::{Error, Tokenizer};
 use common::{data, exercise};
+use memory::{Counting, measure};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn a_json_file_that_is_cut_off_is_refused() {
@@ -39,7 +48,14 @@ fn broken(part: &str, value: Value) -> Option<Error> {
         };
     }
     *at = value;
-    Tokenizer::from_bytes(file.to_string().as_bytes(), None).err()
+    let text = file.to_string();
+    let (result, cost) = measure(|| Tokenizer::from_bytes(text.as_bytes(), None));
+    assert!(
+        cost.time < Duration::from_secs(1),
+        "{part}: {:?}",
+        cost.time
+    );
+    result.err()
 }
 
 #[test]
@@ -301,4 +317,22 @@ fn deep_nesting_is_refused() {
         Tokenizer::from_bytes(b"{}", Some(deep.as_bytes())),
         Err(Error::Json { .. })
     ));
+}
+
+/// Every run of `a` is a piece: each place of the text has as many matches as a piece may have bytes.
+#[test]
+fn hostile_unigram_pieces_take_little_time() {
+    let runs = (1..=MAX_PIECE_BYTES).map(|n| json!(["a".repeat(n), -(n as f64)]));
+    let pieces: Vec<Value> = std::iter::once(json!(["<unk>", 0.0])).chain(runs).collect();
+    let file = json!({
+        "version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": null, "post_processor": null,
+        "decoder": null, "model": {"type": "Unigram", "unk_id": 0, "byte_fallback": false, "vocab": pieces},
+    });
+    let (tokenizer, cost) = measure(|| Tokenizer::from_bytes(file.to_string().as_bytes(), None));
+    assert!(cost.time < Duration::from_secs(1), "{:?}", cost.time);
+    let tokenizer = tokenizer.unwrap();
+    let text = "a".repeat(100_000);
+    let (count, cost) = measure(|| tokenizer.count(&text).unwrap());
+    assert!(count > 0);
+    assert!(cost.time < Duration::from_secs(1), "{:?}", cost.time);
 }

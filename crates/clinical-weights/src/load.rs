@@ -8,6 +8,7 @@ use burn::tensor::{AllocationProperty, Bool, Bytes, Device, Int, Tensor, TensorD
 
 use clinical_kernels::{Format, Packed, PackedMatrix};
 
+use crate::ahead::Ahead;
 use crate::checkpoint::{Checkpoint, Values, WeightBytes};
 use crate::convert::{self, Layout};
 use crate::error::shown;
@@ -79,25 +80,28 @@ pub fn load_from<M: Module>(
     } = make_plan(model, keys, checkpoint, options)?;
     let span = tracing::debug_span!("load_weights", chosen = report.chosen, bytes);
     let _entered = span.enter();
-    let mut loader = Loader {
-        position: Position::default(),
-        steps,
-        checkpoint,
-        options,
-        report,
-        read: 0,
-        total: bytes,
-        error: None,
-    };
-    // A clone shares the parameters, initialised or not, so this copies no values; and a failure leaves the original.
-    let loaded = model.clone().map(&mut loader);
-    match loader.error {
-        Some(error) => Err(error),
-        None => {
-            *model = loaded;
-            Ok(loader.report)
+    std::thread::scope(|scope| {
+        let mut loader = Loader {
+            position: Position::default(),
+            ahead: Ahead::start(scope, &report.applied, &steps),
+            steps,
+            checkpoint,
+            options,
+            report,
+            read: 0,
+            total: bytes,
+            error: None,
+        };
+        // A clone shares the parameters, initialised or not, so this copies no values; and a failure leaves the original.
+        let loaded = model.clone().map(&mut loader);
+        match loader.error {
+            Some(error) => Err(error),
+            None => {
+                *model = loaded;
+                Ok(loader.report)
+            }
         }
-    }
+    })
 }
 
 /// What [`load_from`] would do, without reading any value (except to compare tied ones).
@@ -125,6 +129,7 @@ enum Value<const D: usize> {
 struct Loader<'c> {
     position: Position,
     steps: std::collections::HashMap<String, Step<'c>>,
+    ahead: Ahead,
     checkpoint: &'c Checkpoint,
     options: &'c LoadOptions,
     report: LoadReport,
@@ -146,9 +151,11 @@ impl<'c> Loader<'c> {
         let path = self.position.path()?;
         let step = self.steps.remove(&path)?;
         let checkpoint = self.checkpoint;
-        let result = checkpoint
-            .values(step.entry)
-            .and_then(|values| read(self, &path, &step, values));
+        let values = match self.ahead.take(&path) {
+            Some(bytes) => bytes.map(Values::Owned),
+            None => checkpoint.values(step.entry),
+        };
+        let result = values.and_then(|values| read(self, &path, &step, values));
         match result {
             Ok(value) => {
                 self.read = (self.read + step.entry.info.bytes).min(self.total);
