@@ -95,7 +95,7 @@ pub(crate) fn packed(
             BUFFERS.with_borrow_mut(|buffers| {
                 let (first, count) = (row * inputs, out.len() * Block::VALUES);
                 let part = input.part(from.span(first), from.span(count), &mut buffers.bytes)?;
-                kind.take(part, out);
+                kind.take(format, part, out);
                 Ok::<_, io::Error>(())
             })
         };

@@ -426,7 +426,7 @@ fn format_name(format: Format) -> &'static str {
 fn kept_name(format: Format) -> &'static str {
     match format {
         Format::Int8Wide => "INT8 by 16-bit activations, the same integers",
-        Format::Int4 => "INT4, the same integers",
+        Format::Int4 | Format::Int4Min => "INT4, the same integers",
         _ => "INT8, the same integers",
     }
 }

@@ -7,12 +7,14 @@ use super::codec::{OFFSET4, OFFSET8};
 use super::kernel::{BLOCK, LANES};
 use super::matrix::{Format, Layout, Line, PackedMatrix};
 
-/// 32 values of a row, each `integer * scale`, as the blocks Q8_0, Q5_0 and Q4_0 of GGUF files are.
+/// 32 values of a row, each `integer * scale + least`, as the blocks Q8_0, Q5_0, Q4_0 and Q4_1 of GGUF files are.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Block {
     /// What the integers are multiplied with; it may be negative.
     pub scale: f16,
-    /// The values in units of the scale.
+    /// What is added to each; 0 in formats without minima.
+    pub least: f16,
+    /// From -128 to 127 with 8 bits, from -8 to 7 with 4, from 0 to 15 with 4 and a minimum.
     pub integers: [i8; BLOCK],
 }
 
@@ -22,6 +24,7 @@ impl Block {
 
     const ZERO: Self = Self {
         scale: f16::ZERO,
+        least: f16::ZERO,
         integers: [0; BLOCK],
     };
 }
@@ -36,8 +39,7 @@ impl PackedMatrix {
     ///
     /// # Panics
     ///
-    /// When the format keeps no integers with a scale, a row is no whole number of blocks, or an integer is beyond the
-    /// format: from -128 to 127 for int8, from -8 to 7 for int4.
+    /// When the format keeps no integers, a row is no whole number of blocks, or an integer or a minimum is beyond the format.
     pub fn from_blocks<E: Send>(
         format: Format,
         outputs: usize,
@@ -46,7 +48,8 @@ impl PackedMatrix {
     ) -> Result<Self, E> {
         let put = match format {
             Format::Int8 | Format::Int8Wide => put8,
-            Format::Int4 => put4,
+            Format::Int4 => put4::<OFFSET4>,
+            Format::Int4Min => put4::<0>,
             _ => panic!("{format:?} has no integers"),
         };
         assert!(inputs.is_multiple_of(BLOCK), "whole blocks");
@@ -66,8 +69,16 @@ impl PackedMatrix {
                 // Lanes behind the last row have the scale 0.
                 for (lane, blocks) in blocks.chunks_exact(inputs / BLOCK).enumerate() {
                     for (number, block) in blocks.iter().enumerate() {
-                        let at = number * LANES + lane;
-                        scales[at / 2] |= u32::from(block.scale.to_bits()) << (at % 2 * 16);
+                        let mut store = |at: usize, half: f16| {
+                            scales[at / 2] |= u32::from(half.to_bits()) << (at % 2 * 16);
+                        };
+                        if format == Format::Int4Min {
+                            store(number * 2 * LANES + lane, block.scale);
+                            store((number * 2 + 1) * LANES + lane, block.least);
+                        } else {
+                            assert_eq!(block.least, f16::ZERO, "{format:?} has no minima");
+                            store(number * LANES + lane, block.scale);
+                        }
                         put(lines, number, lane, &block.integers);
                     }
                 }
@@ -82,8 +93,8 @@ impl PackedMatrix {
         })
     }
 
-    /// The integers and the scale of the inputs `32 * number` and following of one row; zeros stand behind the last input.
-    /// `None` for a format that keeps no integers with a scale alone.
+    /// The integers and the scale of the inputs `32 * number` and following of one row; what stands behind the last input
+    /// means nothing. `None` for a format that keeps no integers.
     ///
     /// # Panics
     ///
@@ -104,18 +115,33 @@ impl PackedMatrix {
                     *integer = (i32::from(byte) - OFFSET8) as i8;
                 }
             }
-            Format::Int4 => {
+            Format::Int4 | Format::Int4Min => {
+                let offset = if self.format == Format::Int4 {
+                    OFFSET4
+                } else {
+                    0
+                };
                 for (i, integer) in integers.iter_mut().enumerate() {
                     let byte = line(number * BLOCK / 8 + i / 8)[lane * 4 + i % 4];
-                    *integer = (i32::from(byte >> (i % 8 / 4 * 4) & 15) - OFFSET4) as i8;
+                    *integer = (i32::from(byte >> (i % 8 / 4 * 4) & 15) - offset) as i8;
                 }
             }
             _ => return None,
         }
-        let at = number * LANES + lane;
-        let word = self.scales[panel * layout.panel_scales + at / 2];
+        let half = |at: usize| {
+            let word = self.scales[panel * layout.panel_scales + at / 2];
+            f16::from_bits((word >> (at % 2 * 16)) as u16)
+        };
+        let (scale, least) = match self.format {
+            Format::Int4Min => {
+                let at = number * 2 * LANES + lane;
+                (half(at), half(at + LANES))
+            }
+            _ => (half(number * LANES + lane), f16::ZERO),
+        };
         Some(Block {
-            scale: f16::from_bits((word >> (at % 2 * 16)) as u16),
+            scale,
+            least,
             integers,
         })
     }
@@ -132,10 +158,11 @@ fn put8(lines: &mut [Line], number: usize, lane: usize, integers: &[i8; BLOCK]) 
 }
 
 /// The same for halves of bytes, `[4][16][4]`.
-fn put4(lines: &mut [Line], number: usize, lane: usize, integers: &[i8; BLOCK]) {
+fn put4<const OFFSET: i32>(lines: &mut [Line], number: usize, lane: usize, integers: &[i8; BLOCK]) {
     let half = |integer: i8| {
-        assert!((-8..8).contains(&integer), "{integer} has more than 4 bits");
-        (i32::from(integer) + OFFSET4) as u8
+        let code = i32::from(integer) + OFFSET;
+        assert!((0..16).contains(&code), "{integer} is beyond the format");
+        code as u8
     };
     let lines = &mut lines[number * (BLOCK / 8)..];
     for (line, eight) in lines.iter_mut().zip(integers.as_chunks::<8>().0) {
@@ -163,13 +190,21 @@ mod tests {
             (Format::Int8Wide, 8),
             (Format::Int8, 4),
             (Format::Int4, 4),
+            (Format::Int4Min, 4),
         ] {
+            let minima = format == Format::Int4Min;
             for (outputs, inputs) in [(1, 32), (16, 64), (21, 160)] {
                 let mut state = 5;
                 let blocks: Vec<Block> = (0..outputs * inputs / BLOCK)
                     .map(|_| Block {
                         scale: f16::from_f32(f32::from(random(&mut state, 8)) / 512.0),
-                        integers: std::array::from_fn(|_| random(&mut state, bits)),
+                        least: match minima {
+                            true => f16::from_f32(f32::from(random(&mut state, 8)) / 64.0),
+                            false => f16::ZERO,
+                        },
+                        integers: std::array::from_fn(|_| {
+                            random(&mut state, bits) + if minima { 8 } else { 0 }
+                        }),
                     })
                     .collect();
                 let matrix = PackedMatrix::from_blocks(format, outputs, inputs, |row, out| {
@@ -178,8 +213,9 @@ mod tests {
                 })
                 .unwrap();
                 let values = blocks.iter().flat_map(|block| {
-                    let scale = block.scale.to_f32();
-                    block.integers.map(|integer| f32::from(integer) * scale)
+                    let (scale, least) = (block.scale.to_f32(), block.least.to_f32());
+                    let value = |integer: i8| f32::from(integer) * scale + least;
+                    block.integers.map(value)
                 });
                 assert_eq!(matrix.to_f32(), values.collect::<Vec<_>>());
                 for (i, block) in blocks.iter().enumerate() {

@@ -104,25 +104,38 @@ impl BlockType {
 }
 
 impl BlockType {
-    /// Whether a block is 32 integers with one scale that fit the format, so that both can be taken over as they are.
+    /// Whether a block is 32 integers with one scale, and perhaps a minimum, that fit the format, so that all can be taken over
+    /// as they are.
     pub(crate) fn fits(self, format: Format) -> bool {
         match format {
             Format::Int8 | Format::Int8Wide => matches!(self, Self::Q8_0 | Self::Q5_0 | Self::Q4_0),
             Format::Int4 => self == Self::Q4_0,
+            Format::Int4Min => matches!(self, Self::Q4_0 | Self::Q4_1),
             _ => false,
         }
     }
 
-    /// The scale and the integers of whole blocks, for types that [fit](Self::fits) a format.
-    pub(crate) fn take(self, blocks: &[u8], out: &mut [Block]) {
+    /// The scales and the integers of whole blocks, for a type that [fits](Self::fits) the format.
+    pub(crate) fn take(self, format: Format, blocks: &[u8], out: &mut [Block]) {
         for (block, out) in blocks.chunks_exact(self.bytes()).zip(out) {
             out.scale = f16::from_le_bytes([block[0], block[1]]);
             let integers = &mut out.integers;
             match self {
-                Self::Q4_0 => {
-                    for (i, byte) in block[2..].iter().enumerate() {
-                        integers[i] = (byte & 15) as i8 - 8;
-                        integers[i + 16] = (byte >> 4) as i8 - 8;
+                Self::Q4_0 | Self::Q4_1 => {
+                    // Codes from 0 to 15, of which Q4_0 takes 8; with minima these are 8 steps below zero.
+                    let (offset, start) = match (self, format) {
+                        (Self::Q4_1, _) => (0, 4),
+                        (_, Format::Int4Min) => (0, 2),
+                        _ => (8, 2),
+                    };
+                    out.least = match (self, format) {
+                        (Self::Q4_1, _) => f16::from_le_bytes([block[2], block[3]]),
+                        (_, Format::Int4Min) => f16::from_f32(out.scale.to_f32() * -8.0),
+                        _ => f16::ZERO,
+                    };
+                    for (i, byte) in block[start..].iter().enumerate() {
+                        integers[i] = (byte & 15) as i8 - offset;
+                        integers[i + 16] = (byte >> 4) as i8 - offset;
                     }
                 }
                 Self::Q5_0 => five_bits(&block[2..6], &block[6..], |i, q| {

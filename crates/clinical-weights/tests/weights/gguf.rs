@@ -416,8 +416,10 @@ fn quantised(kind: u32, block: usize) -> Vec<u8> {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             *byte = (state >> 24) as u8;
         }
-        // A scale below 1.
-        block[1] = block[1] & 0x83 | 0x28;
+        // A scale and a minimum below 1.
+        for at in [1, 3] {
+            block[at] = block[at] & 0x83 | 0x28;
+        }
     }
     file
 }
@@ -448,6 +450,7 @@ fn integers_that_fit_stay_as_they_are() {
         ("Q5_0", 6, 22, Precision::Int8),
         ("Q4_0", 2, 18, Precision::Int8),
         ("Q4_0", 2, 18, Precision::Int4),
+        ("Q4_1", 3, 20, Precision::Int4),
     ] {
         let file = quantised(kind, block);
         let (linear, report) = value(&file, precision);
@@ -463,11 +466,21 @@ fn integers_that_fit_stay_as_they_are() {
         let blocks = file[file.len() - 48 * 2 * block..].chunks_exact(block);
         for (i, bytes) in blocks.enumerate() {
             let found = matrix.block(i / 2, i % 2).unwrap();
+            // With minima, zero is 8 steps above the least.
+            let four = precision == Precision::Int4;
+            let least = match name {
+                "Q4_1" => half::f16::from_le_bytes([bytes[2], bytes[3]]),
+                _ if four => half::f16::from_f32(found.scale.to_f32() * -8.0),
+                _ => half::f16::ZERO,
+            };
+            assert_eq!(found.least, least, "{name} as {precision}");
             assert_eq!(found.scale.to_le_bytes(), bytes[..2], "{name}");
             for (j, integer) in found.integers.into_iter().enumerate() {
                 let expected = match name {
                     "Q8_0" => bytes[2 + j] as i8,
-                    "Q4_0" => (bytes[2 + j % 16] >> (j / 16 * 4) & 15) as i8 - 8,
+                    "Q4_0" if !four => (bytes[2 + j % 16] >> (j / 16 * 4) & 15) as i8 - 8,
+                    "Q4_0" => (bytes[2 + j % 16] >> (j / 16 * 4) & 15) as i8,
+                    "Q4_1" => (bytes[4 + j % 16] >> (j / 16 * 4) & 15) as i8,
                     _ => {
                         let fifth = bytes[2 + j / 8] >> (j % 8) & 1;
                         (bytes[6 + j % 16] >> (j / 16 * 4) & 15 | fifth << 4) as i8 - 16
