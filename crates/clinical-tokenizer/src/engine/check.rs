@@ -11,7 +11,7 @@ use super::file::{Added, File, Merge, Model, Text, Vocabulary};
 use crate::error::{Error, Result};
 use crate::limits::{
     MAX_ADDED_TOKEN_BYTES, MAX_ADDED_TOKENS, MAX_NORMALIZER_GROWTH, MAX_PIECE_BYTES,
-    MAX_TEMPLATE_PIECES, MAX_TOKEN_ID, MAX_VOCABULARY,
+    MAX_TEMPLATE_PIECES, MAX_TOKEN_ID, MAX_UNIGRAM_PIECE_BYTES, MAX_VOCABULARY,
 };
 use crate::sentencepiece::check_charsmap;
 
@@ -85,7 +85,7 @@ fn check_vocabulary<'m>(model: &'m Model<'_>) -> Result<HashMap<&'m str, u32>> {
             out = HashMap::with_capacity(entries.len());
             let mut taken = HashSet::with_capacity(entries.len());
             for (index, (Text(text), id)) in entries.iter().enumerate() {
-                check_piece(text, index)?;
+                check_piece(text, index, MAX_PIECE_BYTES)?;
                 let Some(id) = u32::try_from(*id).ok().filter(|&id| id < MAX_TOKEN_ID) else {
                     return Err(Error::TokenId {
                         id: *id,
@@ -116,7 +116,7 @@ fn check_vocabulary<'m>(model: &'m Model<'_>) -> Result<HashMap<&'m str, u32>> {
             }
             out = HashMap::with_capacity(pieces.len());
             for (index, Text(text)) in pieces.iter().enumerate() {
-                check_piece(text, index)?;
+                check_piece(text, index, MAX_UNIGRAM_PIECE_BYTES)?;
                 out.insert(text, index as u32);
             }
         }
@@ -130,12 +130,12 @@ fn check_vocabulary<'m>(model: &'m Model<'_>) -> Result<HashMap<&'m str, u32>> {
     Ok(out)
 }
 
-fn check_piece(text: &str, index: usize) -> Result<()> {
-    if text.len() > MAX_PIECE_BYTES {
+fn check_piece(text: &str, index: usize, limit: usize) -> Result<()> {
+    if text.len() > limit {
         return Err(Error::PieceTooLong {
             index,
             bytes: text.len(),
-            limit: MAX_PIECE_BYTES,
+            limit,
         });
     }
     Ok(())
