@@ -2,7 +2,7 @@
 
     cargo build --release -p clinical-synth --example synth
     python scripts/model_generation_reference.py llama t5    # the two demonstration models, 200 prompts each
-    python scripts/model_generation_reference.py smollm2     # SmolLM2-135M-Instruct (scripts/get_assets), 12 prompts
+    python scripts/model_generation_reference.py smollm2     # SmolLM2-135M-Instruct (scripts/get_assets), 34 prompts
 
 Prompts come from clinical-synth (held out, seed 31), so the fixtures of the demonstration models store their lengths and a
 hash instead of their tokens. Prompts of different lengths share a batch: left padding for a decoder, right padding for an
@@ -153,7 +153,7 @@ def smollm2():
     directory = ROOT / ".cache/assets/smollm2-135m-instruct"
     tokenizer = AutoTokenizer.from_pretrained(directory)
     rows = []
-    for i, case in enumerate(synth("asclepius", "held-out", SEED, 12)):
+    for i, case in enumerate(synth("asclepius", "held-out", SEED, 34)):
         text = some_lines(case["note"], i) + "\n\n" + case["pairs"][i % 8]["question"]
         message = [{"role": "user", "content": text}]
         rows.append(tokenizer.apply_chat_template(message, add_generation_prompt=True))
