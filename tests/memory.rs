@@ -1,33 +1,16 @@
 //! What a generation takes is given back: when rows finish, when it is cancelled, when its caller panics, when a session
 //! ends. Measured with an allocator that counts.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use asclepius::Asclepius;
 use clinical_generate::{Cancel, EndTokens, Generation, generate, generate_many};
 
-struct Counting;
+mod files;
 
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: everything is passed on to the system's allocator, which keeps the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use files::process::{Counting, live};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -55,10 +38,6 @@ fn leaves_nothing(work: impl Fn()) {
 
 fn prompt(tokens: u32) -> Vec<u32> {
     (0..tokens).map(|i| 300 + i * 37 % 1000).collect()
-}
-
-fn live() -> usize {
-    LIVE.load(Ordering::Relaxed)
 }
 
 /// Bytes of the keys and values of one position in f32.

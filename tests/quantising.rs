@@ -1,9 +1,7 @@
 //! A checkpoint that is quantised while it is loaded needs the memory of the packed model and, at most, of one tensor beside
 //! it, whatever its files are. Measured with an allocator that counts; the file map is the system's and is not counted.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clinical_llama::Llama;
 use clinical_weights::{LoadOptions, Precision};
@@ -12,29 +10,9 @@ use serde_json::json;
 mod files;
 
 use files::Directory;
+use files::process::{Counting, forget_peak, live, peak};
 use files::state::State;
 use files::torch::{self, Style};
-
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: everything is passed on to the system's allocator, which keeps the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(live, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -95,14 +73,14 @@ fn directory() -> Directory {
 /// The memory of the loaded model and the most that was held meanwhile.
 fn load(dir: &Path, precision: Precision) -> (usize, usize) {
     let options = LoadOptions::default().with_precision(precision);
-    let before = LIVE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
+    let before = live();
+    forget_peak();
     let (model, report) = Llama::load(dir, &options).unwrap();
-    let held = LIVE.load(Ordering::Relaxed) - before;
+    let held = live() - before;
     let bytes = usize::try_from(report.bytes).unwrap();
     assert!(held < bytes + SMALL, "{held} held by a model of {bytes}");
     drop(model);
-    (bytes, PEAK.load(Ordering::Relaxed) - before)
+    (bytes, peak() - before)
 }
 
 /// One test alone, so that nothing else is counted.

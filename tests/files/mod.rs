@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test uses some of them
 
 pub mod memory;
+pub mod process;
 pub mod state;
 pub mod tokenizers;
 pub mod torch;

@@ -12,9 +12,10 @@ use crate::{Cancel, EndTokens, GenerateError, Generated, Generation, ModelError,
 /// read for them.
 const WORTH_READING: usize = 64;
 
-/// How many tokens all prompts begin with and are worth a reading of their own; every prompt goes on behind them.
-fn common(prompts: &[&[u32]]) -> usize {
-    let Some((first, others)) = prompts.split_first() else {
+/// How many tokens all prompts begin with and are worth a reading of their own; every prompt goes on behind them. None where
+/// the model cannot share.
+fn common<M: StepModel>(model: &M, prompts: &[&[u32]]) -> usize {
+    let Some((first, others)) = prompts.split_first().filter(|_| model.can_share()) else {
         return 0;
     };
     let alike = |other: &&[u32]| first.iter().zip(*other).take_while(|(a, b)| a == b).count();
@@ -37,14 +38,10 @@ pub(crate) struct Reader<'a, M: StepModel> {
 
 impl<'a, M: StepModel> Reader<'a, M> {
     pub(crate) fn new(model: &'a M, prompts: &'a [&'a [u32]]) -> Self {
-        let shared = match model.can_share() {
-            true => common(prompts),
-            false => 0,
-        };
         Self {
             model,
             prompts,
-            shared,
+            shared: common(model, prompts),
             beginning: None,
         }
     }
@@ -61,13 +58,12 @@ impl<'a, M: StepModel> Reader<'a, M> {
         }
         // An error names the row of the whole prompt.
         ModelError::check_prompts(&prompts, model.vocabulary())?;
-        let beginning = match self.beginning.take() {
+        let beginning = match &mut self.beginning {
             Some(beginning) => beginning,
-            None => model.prefill(&[&prompts[0][..self.shared]], 0)?.0,
+            none => none.insert(model.prefill(&[&prompts[0][..self.shared]], 0)?.0),
         };
         let rest: Vec<&[u32]> = prompts.iter().map(|row| &row[self.shared..]).collect();
-        let (cache, logits) = model.prefill_after(&beginning, &rest, reserve)?;
-        self.beginning = Some(beginning);
+        let (cache, logits) = model.prefill_after(beginning, &rest, reserve)?;
         Ok((cache, host(logits, rows.len(), model.vocabulary())?))
     }
 }
@@ -169,10 +165,7 @@ impl<C: Clone> Prefix<C> {
             end,
             options,
         };
-        let shared = match model.can_share() {
-            true => common(continuations),
-            false => 0,
-        };
+        let shared = common(model, continuations);
         let rest: Vec<&[u32]> = continuations.iter().map(|row| &row[shared..]).collect();
         let mut longer = None;
         queue::run(call, places, on_token, |rows, reserve| {

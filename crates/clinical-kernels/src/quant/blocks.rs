@@ -1,7 +1,6 @@
 //! Integers that another program chose: taken over as they are, and given back.
 
 use half::f16;
-use rayon::prelude::*;
 
 use super::codec::{OFFSET4, OFFSET8};
 use super::kernel::{BLOCK, LANES};
@@ -53,43 +52,26 @@ impl PackedMatrix {
             _ => panic!("{format:?} has no integers"),
         };
         assert!(inputs.is_multiple_of(BLOCK), "whole blocks");
-        let layout = Layout::new(format, inputs);
-        let panels = outputs.div_ceil(LANES);
-        let mut lines = vec![Line([0; 64]); panels * layout.panel_bytes / 64];
-        let mut scales = vec![0u32; panels * layout.panel_scales];
-        // Chunks of nothing are not allowed; without inputs there are none.
-        lines
-            .par_chunks_mut((layout.panel_bytes / 64).max(1))
-            .zip(scales.par_chunks_mut(layout.panel_scales.max(1)))
-            .enumerate()
-            .try_for_each(|(panel, (lines, scales))| {
-                let row = panel * LANES;
-                let mut blocks = vec![Block::ZERO; LANES.min(outputs - row) * inputs / BLOCK];
-                read(row, &mut blocks)?;
-                // Lanes behind the last row have the scale 0.
-                for (lane, blocks) in blocks.chunks_exact(inputs / BLOCK).enumerate() {
-                    for (number, block) in blocks.iter().enumerate() {
-                        let mut store = |at: usize, half: f16| {
-                            scales[at / 2] |= u32::from(half.to_bits()) << (at % 2 * 16);
-                        };
-                        if format == Format::Int4Min {
-                            store(number * 2 * LANES + lane, block.scale);
-                            store((number * 2 + 1) * LANES + lane, block.least);
-                        } else {
-                            assert_eq!(block.least, f16::ZERO, "{format:?} has no minima");
-                            store(number * LANES + lane, block.scale);
-                        }
-                        put(lines, number, lane, &block.integers);
+        Self::from_panels(format, outputs, inputs, |row, rows, lines, scales| {
+            let mut blocks = vec![Block::ZERO; rows * inputs / BLOCK];
+            read(row, &mut blocks)?;
+            // Lanes behind the last row have the scale 0.
+            for (lane, blocks) in blocks.chunks_exact(inputs / BLOCK).enumerate() {
+                for (number, block) in blocks.iter().enumerate() {
+                    let mut store = |at: usize, half: f16| {
+                        scales[at / 2] |= u32::from(half.to_bits()) << (at % 2 * 16);
+                    };
+                    if format == Format::Int4Min {
+                        store(number * 2 * LANES + lane, block.scale);
+                        store((number * 2 + 1) * LANES + lane, block.least);
+                    } else {
+                        assert_eq!(block.least, f16::ZERO, "{format:?} has no minima");
+                        store(number * LANES + lane, block.scale);
                     }
+                    put(lines, number, lane, &block.integers);
                 }
-                Ok(())
-            })?;
-        Ok(Self {
-            format,
-            outputs,
-            inputs,
-            lines,
-            scales,
+            }
+            Ok(())
         })
     }
 

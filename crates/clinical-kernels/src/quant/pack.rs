@@ -43,15 +43,7 @@ impl PackedMatrix {
         inputs: usize,
         read: impl Fn(usize, &mut [f32]) -> Result<(), E> + Sync,
     ) -> Result<Self, E> {
-        let layout = Layout::new(format, inputs);
-        let panels = outputs.div_ceil(LANES);
-        let mut lines = vec![Line([0; 64]); panels * layout.panel_bytes / 64];
-        let mut scales = vec![0u32; panels * layout.panel_scales];
-        // A chunk of no lines or words is not allowed; there is nothing to do then but to read nothing.
-        let line_chunk = (layout.panel_bytes / 64).max(1);
-        let one_panel = |panel: usize, lines: &mut [Line], scales: &mut [u32]| {
-            let row = panel * LANES;
-            let rows = LANES.min(outputs - row);
+        Self::from_panels(format, outputs, inputs, |row, rows, lines, scales| {
             PANEL.with_borrow_mut(|values| {
                 values.resize(rows * inputs, 0.0);
                 read(row, values)?;
@@ -62,15 +54,33 @@ impl PackedMatrix {
                 pack_panel(format, values, inputs, bytes, scales);
                 Ok(())
             })
+        })
+    }
+
+    /// `fill(row, rows, lines, scales)` makes the panel of `rows` rows (at most 16) from `row` on, of zeros. It is called by
+    /// several threads at once.
+    pub(super) fn from_panels<E: Send>(
+        format: Format,
+        outputs: usize,
+        inputs: usize,
+        fill: impl Fn(usize, usize, &mut [Line], &mut [u32]) -> Result<(), E> + Sync,
+    ) -> Result<Self, E> {
+        let layout = Layout::new(format, inputs);
+        let panels = outputs.div_ceil(LANES);
+        let mut lines = vec![Line([0; 64]); panels * layout.panel_bytes / 64];
+        let mut scales = vec![0u32; panels * layout.panel_scales];
+        let one_panel = |panel: usize, lines: &mut [Line], scales: &mut [u32]| {
+            let row = panel * LANES;
+            fill(row, LANES.min(outputs - row), lines, scales)
         };
+        // A chunk of no lines or words is not allowed; there is nothing to do then but to read nothing.
+        let line_chunks = lines.par_chunks_mut((layout.panel_bytes / 64).max(1));
         if layout.panel_scales == 0 {
-            lines
-                .par_chunks_mut(line_chunk)
+            line_chunks
                 .enumerate()
                 .try_for_each(|(panel, lines)| one_panel(panel, lines, &mut []))?;
         } else {
-            lines
-                .par_chunks_mut(line_chunk)
+            line_chunks
                 .zip(scales.par_chunks_mut(layout.panel_scales))
                 .enumerate()
                 .try_for_each(|(panel, (lines, scales))| one_panel(panel, lines, scales))?;
