@@ -15,9 +15,6 @@ use crate::{
     StopReason, math,
 };
 
-/// The cache is given room for this many new tokens at first; it grows when an answer is longer.
-const RESERVE: usize = 256;
-
 /// Continues each prompt as `options` say.
 ///
 /// `on_token` gets every new token as it is chosen and may cancel its sequence or everything; to ignore it give
@@ -63,7 +60,7 @@ pub(crate) fn read<M: StepModel>(
     prompts: &[&[u32]],
     reserve: usize,
 ) -> Result<(M::Cache, Vec<f32>), GenerateError> {
-    let (cache, logits) = model.prefill(prompts, reserve.min(RESERVE))?;
+    let (cache, logits) = model.prefill(prompts, reserve)?;
     Ok((cache, host(logits, prompts.len(), model.vocabulary())?))
 }
 

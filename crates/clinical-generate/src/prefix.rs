@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use crate::decode::{host, pick, read};
-use crate::queue::{self, Call};
+use crate::queue::{self, Call, RESERVE};
 use crate::row::Budget;
 use crate::score::{Score, score_after};
 use crate::{Cancel, EndTokens, GenerateError, Generated, Generation, ModelError, Step, StepModel};
@@ -88,7 +88,7 @@ impl<C: Clone> Prefix<C> {
     pub fn read<M: StepModel<Cache = C>>(model: &M, ids: &[u32]) -> Result<Self, GenerateError> {
         // One new token must have room, or nothing can ever follow.
         Budget::new(model, 0, ids, &Generation::greedy())?;
-        let (cache, logits) = read(model, &[ids], usize::MAX)?;
+        let (cache, logits) = read(model, &[ids], RESERVE)?;
         Ok(Self {
             cache,
             ids: ids.to_vec(),

@@ -9,6 +9,9 @@ use crate::prefix::Reader;
 use crate::row::check_prompts;
 use crate::{Cancel, EndTokens, GenerateError, Generated, Generation, Step, StepModel, StopReason};
 
+/// A cache is given room for this many new tokens at first, whatever the caller allows; it grows when an answer is longer.
+pub(crate) const RESERVE: usize = 256;
+
 /// [`generate`](crate::generate) for any number of prompts with at most `places` sequences in flight, so that memory is
 /// bounded and the machine stays busy while answers of uneven length end.
 ///
@@ -142,7 +145,7 @@ fn serve<'a, M: StepModel>(
         if !waiting.is_empty() && free > 0 && can_admit {
             let rows = waiting.split_off(waiting.len().saturating_sub(free));
             let batch = pick(prompts, &rows);
-            in_flight.admit(&rows, &batch, |reserve| read(&rows, reserve))?;
+            in_flight.admit(&rows, &batch, |tokens| read(&rows, tokens.min(RESERVE)))?;
         } else if in_flight.prompts() > 0 {
             in_flight.advance()?;
         } else if waiting.is_empty() {

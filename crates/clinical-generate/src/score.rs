@@ -1,6 +1,7 @@
 //! How likely a model finds a given continuation.
 
 use crate::decode::{host, read};
+use crate::queue::RESERVE;
 use crate::validate::check_vocabulary;
 use crate::{GenerateError, ModelError, StepModel, math};
 
@@ -99,7 +100,7 @@ pub(crate) fn score_after<M: StepModel>(
         .iter()
         .map(|(_, continuation)| continuation.len())
         .max();
-    let (mut cache, mut logits) = read(&prompts, longest.unwrap_or(0))?;
+    let (mut cache, mut logits) = read(&prompts, longest.unwrap_or(0).min(RESERVE))?;
     let vocabulary = model.vocabulary();
     let broken = |pair: usize, depth: usize| {
         let (prompt, continuation) = pairs[pair];

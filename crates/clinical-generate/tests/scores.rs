@@ -346,6 +346,46 @@ fn what_all_prompts_begin_with_is_read_once() {
     }
 }
 
+/// A cache in one piece takes its room at once, so a caller who allows a million tokens must not ask for a million.
+#[test]
+fn no_way_of_reading_makes_room_for_more_than_it_may() {
+    let beginning: Vec<u32> = (0..100).map(|i| 2 + i * 7 % 38).collect();
+    let all: Vec<Vec<u32>> = prompts(4, 40)
+        .iter()
+        .map(|end| [&beginning[..], end].concat())
+        .collect();
+    let end = EndTokens::new([END]);
+    let silent = |_: Step<'_>| ControlFlow::Continue(());
+    for beams in [1, 2] {
+        let options = Generation::greedy()
+            .with_beams(beams)
+            .with_max_new_tokens(1_000_000);
+        for shares in [false, true] {
+            let mut model = TableModel::decoder(40);
+            model.shares = shares;
+            // Nearly every answer ends at once.
+            model.end_bias = 8.0;
+            generate(&model, &slices(&all), &end, &options, silent).unwrap();
+            assert_eq!(model.reserved.take(), 256, "generate, {shares}");
+            generate_many(&model, &slices(&all), &end, &options, 2, silent).unwrap();
+            assert_eq!(model.reserved.take(), 256, "generate_many, {shares}");
+            let prefix = Prefix::read(&model, &beginning[..40]).unwrap();
+            let rest: Vec<&[u32]> = all.iter().map(|prompt| &prompt[40..]).collect();
+            prefix
+                .generate_many(&model, &rest, &end, &options, 4, silent)
+                .unwrap();
+            assert_eq!(model.reserved.take(), 256, "behind a beginning, {shares}");
+            // Room for what is known to come.
+            let short = options.clone().with_max_new_tokens(9);
+            generate(&model, &slices(&all), &end, &short, silent).unwrap();
+            assert_eq!(model.reserved.take(), 9, "a short answer, {shares}");
+            let long = [3; 1000];
+            score_candidates(&model, &all[0], &[&long, &long[..9]]).unwrap();
+            assert_eq!(model.reserved.take(), 256, "score_candidates, {shares}");
+        }
+    }
+}
+
 #[test]
 fn what_ends_everything_ends_the_prompts_that_wait() {
     let all = prompts(20, 40);

@@ -32,6 +32,8 @@ pub struct TableModel {
     pub shares: bool,
     /// Tokens of prompts that were read.
     pub read: Cell<usize>,
+    /// The most new tokens that a cache was to have room for.
+    pub reserved: Cell<usize>,
     /// Rows at each call of the model, the prefill first.
     pub calls: RefCell<Vec<usize>>,
 }
@@ -54,6 +56,7 @@ impl TableModel {
             merges: false,
             shares: false,
             read: Cell::new(0),
+            reserved: Cell::new(0),
             device: clinical_kernels::cpu(),
             calls: RefCell::default(),
         }
@@ -83,7 +86,8 @@ impl TableModel {
         row
     }
 
-    fn count(&self, prompts: &[&[u32]]) {
+    fn count(&self, prompts: &[&[u32]], reserve: usize) {
+        self.reserved.set(self.reserved.get().max(reserve));
         let tokens: usize = prompts.iter().map(|prompt| prompt.len()).sum();
         self.read.set(self.read.get() + tokens);
     }
@@ -134,10 +138,10 @@ impl StepModel for TableModel {
     fn prefill(
         &self,
         prompts: &[&[u32]],
-        _reserve: usize,
+        reserve: usize,
     ) -> Result<(TableCache, Tensor<2>), ModelError> {
         ModelError::check_prompts(prompts, self.vocabulary)?;
-        self.count(prompts);
+        self.count(prompts, reserve);
         let rows = prompts
             .iter()
             .map(|prompt| {
@@ -190,10 +194,10 @@ impl StepModel for TableModel {
         &self,
         prefix: &TableCache,
         prompts: &[&[u32]],
-        _reserve: usize,
+        reserve: usize,
     ) -> Result<(TableCache, Tensor<2>), ModelError> {
         ModelError::check_prompts(prompts, self.vocabulary)?;
-        self.count(prompts);
+        self.count(prompts, reserve);
         let rows = prompts
             .iter()
             .map(|prompt| {
