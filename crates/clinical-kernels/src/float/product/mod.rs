@@ -1,0 +1,94 @@
+//! Products of matrices.
+//!
+//! Three ways, by the number of rows on the left: [`thin`] and [`dots`] read the right side once, as it lies, for a few
+//! rows; [`product`] packs both sides into panels that the inner loop reads in order (Goto and van de Geijn 2008).
+
+mod few;
+mod operands;
+mod packed;
+
+pub(crate) use few::{THIN, dots, thin};
+pub(crate) use operands::{Finish, Matrix, Target};
+pub(crate) use packed::product_alone;
+
+use super::simd::{Level, Simd, dispatch};
+use crate::pool;
+use few::{few_rows, few_rows_transposed};
+use packed::{HEIGHT, many_rows};
+
+/// `out = finish(a b)` on all threads: `a` is `[m, k]`, `b` is `[k, n]`.
+///
+/// # Safety
+///
+/// The matrices must be as large as said, and `out` must not overlap them.
+pub(crate) unsafe fn product(
+    level: Level,
+    [m, n, k]: [usize; 3],
+    a: Matrix,
+    b: Matrix,
+    out: Target,
+    finish: Finish,
+) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    unsafe {
+        if k == 0 {
+            for i in 0..m {
+                std::slice::from_raw_parts_mut(out.at(i, 0), n).fill(0.0);
+            }
+            return finish_rows(level, m, n, out, finish);
+        }
+        if m <= THIN && a.column == 1 && b.column == 1 && n >= 16 {
+            return few_rows(level, [m, n, k], a, b, out, finish);
+        }
+        if m <= THIN && a.column == 1 && b.row == 1 {
+            return few_rows_transposed(level, [m, n, k], a, b, out, finish);
+        }
+        let chunks = m.div_ceil(HEIGHT);
+        for chunk in 0..chunks {
+            let (start, end) = (chunk * m / chunks, (chunk + 1) * m / chunks);
+            let (a, out) = (a.from(start, 0), out.from(start, 0));
+            many_rows(level, [end - start, n, k], a, b, out, finish.from(start, 0));
+        }
+    }
+}
+
+/// `finish` over rows that are written already.
+unsafe fn finish_rows(level: Level, m: usize, n: usize, out: Target, finish: Finish) {
+    if !finish.is_none() {
+        unsafe { finish_all(level, m, n, out, finish) };
+    }
+}
+
+dispatch! {
+    unsafe fn finish_all = finish_kernel(m: usize, n: usize, out: Target, finish: Finish)
+}
+
+#[inline(always)]
+unsafe fn finish_kernel<S: Simd>(m: usize, n: usize, out: Target, finish: Finish) {
+    unsafe {
+        for i in 0..m {
+            for j in (0..n).step_by(S::LANES) {
+                let count = S::LANES.min(n - j);
+                let x = S::load_some(out.at(i, j), count);
+                let x = finish.apply::<S>(x, i, j, count);
+                S::store_some(out.at(i, j), x, count);
+            }
+        }
+    }
+}
+
+/// `work` on all threads over `0..len` in pieces of at least `least`, a multiple of `step` but for the last, at most
+/// `per_thread` for each thread.
+pub(crate) fn ranges(
+    len: usize,
+    least: usize,
+    step: usize,
+    per_thread: usize,
+    work: impl Fn(std::ops::Range<usize>) + Sync,
+) {
+    let pieces = (crate::threads() * per_thread).min(len.div_ceil(least.max(1)));
+    let size = len.div_ceil(pieces.max(1)).next_multiple_of(step.max(1));
+    pool::pieces(len, size, work);
+}
