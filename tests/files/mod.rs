@@ -1,6 +1,7 @@
 //! Writers of the published file formats, for tests that build model directories: plain code, no Python.
 #![allow(dead_code)] // each test uses some of them
 
+pub mod flax;
 pub mod memory;
 pub mod process;
 pub mod state;

@@ -75,8 +75,8 @@ pub(crate) fn floats(
     }
 }
 
-/// Packs `[outputs, inputs]` values of type `from`, a panel at a time; also how many finite values became infinite. Integers
-/// of a file that fit the format stay as they are.
+/// Packs the matrix `[outputs, inputs]` of values of type `from`, a panel at a time; also how many finite values became
+/// infinite. Integers of a file that fit the format stay as they are.
 pub(crate) fn packed(
     values: &Values<'_>,
     from: Dtype,
@@ -101,17 +101,47 @@ pub(crate) fn packed(
         };
         return Ok((PackedMatrix::from_blocks(format, outputs, inputs, read)?, 0));
     }
+    pack(format, outputs, inputs, |first, out| {
+        BUFFERS.with_borrow_mut(|buffers| buffers.read(&input, from, first, out))
+    })
+}
+
+/// [`packed`] of a file that holds `[inputs, outputs]`: the matrix is turned as floats, then packed.
+pub(crate) fn packed_turned(
+    values: &Values<'_>,
+    from: Dtype,
+    format: Format,
+    outputs: usize,
+    inputs: usize,
+) -> io::Result<(PackedMatrix, u64)> {
+    let layout = Layout::Transposed {
+        rows: inputs,
+        columns: outputs,
+    };
+    let (floats, lost) = converted::<f32>(&Input::of(values), from, layout)?;
+    let (matrix, more) = pack(format, outputs, inputs, |first, out| {
+        out.copy_from_slice(&floats[first..first + out.len()]);
+        Ok(0)
+    })?;
+    Ok((matrix, lost + more))
+}
+
+/// Packs floats. `read` fills some of them from the given one on, and returns how many finite values became infinite.
+fn pack(
+    format: Format,
+    outputs: usize,
+    inputs: usize,
+    read: impl Fn(usize, &mut [f32]) -> io::Result<u64> + Sync,
+) -> io::Result<(PackedMatrix, u64)> {
     let overflowed = AtomicU64::new(0);
     let matrix = PackedMatrix::from_rows(format, outputs, inputs, |row, out: &mut [f32]| {
-        BUFFERS.with_borrow_mut(|buffers| {
-            let mut lost = buffers.read(&input, from, row * inputs, out)?;
-            if format == Format::F16 {
-                // The first value that rounds to infinity.
-                lost += infinite(out.iter().map(|v| v.is_finite() && v.abs() >= 65_520.0));
-            }
-            overflowed.fetch_add(lost, Ordering::Relaxed);
-            Ok::<_, io::Error>(())
-        })
+        let mut lost = read(row * inputs, out)?;
+        if format == Format::F16 {
+            // The first value that rounds to infinity.
+            lost += infinite(out.iter().map(|v| v.is_finite() && v.abs() >= 65_520.0));
+        }
+        overflowed.fetch_add(lost, Ordering::Relaxed);
+        Ok::<_, io::Error>(())
     })?;
     Ok((matrix, overflowed.into_inner()))
 }
@@ -122,6 +152,15 @@ fn convert<T: Target>(
     layout: Layout,
     shape: &[usize],
 ) -> io::Result<(TensorData, u64)> {
+    let (values, lost) = converted::<T>(input, from, layout)?;
+    Ok((TensorData::new(values, shape.to_vec()), lost))
+}
+
+fn converted<T: Target>(
+    input: &Input<'_>,
+    from: Dtype,
+    layout: Layout,
+) -> io::Result<(Vec<T>, u64)> {
     let mut out = vec![T::default(); layout.elements()];
     let lanes = rayon::current_num_threads().clamp(1, MAX_LANES);
     let overflowed = AtomicU64::new(0);
@@ -167,8 +206,7 @@ fn convert<T: Target>(
                 })?;
         }
     }
-    let data = TensorData::new(out, shape.to_vec());
-    Ok((data, overflowed.into_inner()))
+    Ok((out, overflowed.into_inner()))
 }
 
 /// The result of a transposition, written by several threads, each to its own rows of the source.

@@ -190,24 +190,11 @@ impl<'c> Loader<'c> {
         let &[outputs, inputs] = info.shape.as_slice() else {
             return Err(std::io::ErrorKind::InvalidInput.into());
         };
-        let (matrix, lost) = if step.entry.turned {
-            // The file holds `[inputs, outputs]`: one matrix is turned as floats, then packed.
-            let layout = Layout::Transposed {
-                rows: inputs,
-                columns: outputs,
-            };
-            let (data, _) = convert::floats(
-                values,
-                info.dtype,
-                burn::tensor::DType::F32,
-                layout,
-                &info.shape,
-            )?;
-            let turned = Values::Owned(data.bytes().to_vec());
-            convert::packed(&turned, crate::Dtype::F32, format, outputs, inputs)?
-        } else {
-            convert::packed(values, info.dtype, format, outputs, inputs)?
+        let pack = match step.entry.turned {
+            true => convert::packed_turned,
+            false => convert::packed,
         };
+        let (matrix, lost) = pack(values, info.dtype, format, outputs, inputs)?;
         if lost > 0 {
             self.report.overflowed.push((path.to_owned(), lost));
         }
