@@ -30,15 +30,21 @@ use crate::pattern::Pattern;
 #[derive(Debug, Clone, Default)]
 pub struct KeyMap {
     rules: Vec<Rule>,
-    ignored: Vec<Pattern>,
-    optional: Vec<Pattern>,
-    full_precision: Vec<Pattern>,
-    outliers: Vec<Pattern>,
-    eight_bits: Vec<Pattern>,
-    half: Vec<Pattern>,
-    sensitive: Vec<Pattern>,
+    marks: Vec<(Mark, Pattern)>,
     tied: Vec<Vec<String>>,
     problem: Option<(String, &'static str)>,
+}
+
+/// What a map says about the names that a pattern matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    Ignored,
+    Optional,
+    FullPrecision,
+    Outliers,
+    Sensitive,
+    Half,
+    EightBits,
 }
 
 #[derive(Debug, Clone)]
@@ -71,67 +77,46 @@ impl KeyMap {
 
     /// Tensors that may be there and are never wanted, in the checkpoint's or the module's spelling.
     #[must_use]
-    pub fn ignore(mut self, pattern: &str) -> Self {
-        if let Some(pattern) = self.pattern(pattern) {
-            self.ignored.push(pattern);
-        }
-        self
+    pub fn ignore(self, pattern: &str) -> Self {
+        self.mark(Mark::Ignored, pattern)
     }
 
     /// Parameters that may be missing, in the module's spelling. They keep their initial values.
     #[must_use]
-    pub fn optional(mut self, pattern: &str) -> Self {
-        if let Some(pattern) = self.pattern(pattern) {
-            self.optional.push(pattern);
-        }
-        self
+    pub fn optional(self, pattern: &str) -> Self {
+        self.mark(Mark::Optional, pattern)
     }
 
     /// Parameters that stay f32 at any precision, in the module's spelling; T5's `wo` in half precision, for example.
     #[must_use]
-    pub fn full_precision(mut self, pattern: &str) -> Self {
-        if let Some(pattern) = self.pattern(pattern) {
-            self.full_precision.push(pattern);
-        }
-        self
+    pub fn full_precision(self, pattern: &str) -> Self {
+        self.mark(Mark::FullPrecision, pattern)
     }
 
     /// Matrices whose inputs have outliers, in the module's spelling: integer precisions keep them in 8 bits and multiply
     /// them by 16-bit activations ([`Format::Int8Wide`](clinical_kernels::Format::Int8Wide)).
     #[must_use]
-    pub fn outliers(mut self, pattern: &str) -> Self {
-        if let Some(pattern) = self.pattern(pattern) {
-            self.outliers.push(pattern);
-        }
-        self
+    pub fn outliers(self, pattern: &str) -> Self {
+        self.mark(Mark::Outliers, pattern)
     }
 
     /// Matrices that meet 16-bit activations where they are kept in 8 bits, in the module's spelling; those of small models,
     /// for example.
     #[must_use]
-    pub fn sensitive(mut self, pattern: &str) -> Self {
-        if let Some(pattern) = self.pattern(pattern) {
-            self.sensitive.push(pattern);
-        }
-        self
+    pub fn sensitive(self, pattern: &str) -> Self {
+        self.mark(Mark::Sensitive, pattern)
     }
 
     /// Matrices that integer precisions keep in IEEE half precision, in the module's spelling; small ones on which much depends.
     #[must_use]
-    pub fn half_precision(mut self, pattern: &str) -> Self {
-        if let Some(pattern) = self.pattern(pattern) {
-            self.half.push(pattern);
-        }
-        self
+    pub fn half_precision(self, pattern: &str) -> Self {
+        self.mark(Mark::Half, pattern)
     }
 
     /// Matrices that keep 8 bits where others have 4, in the module's spelling; output layers, for example.
     #[must_use]
-    pub fn eight_bits(mut self, pattern: &str) -> Self {
-        if let Some(pattern) = self.pattern(pattern) {
-            self.eight_bits.push(pattern);
-        }
-        self
+    pub fn eight_bits(self, pattern: &str) -> Self {
+        self.mark(Mark::EightBits, pattern)
     }
 
     /// Names of one and the same parameter, the preferred one first, in the module's spelling. Checkpoints keep any
@@ -167,38 +152,11 @@ impl KeyMap {
         name
     }
 
-    pub(crate) fn is_ignored(&self, checkpoint: &str, module: &str) -> bool {
-        self.ignored
+    /// Whether a pattern with this mark matches the name.
+    pub(crate) fn is(&self, mark: Mark, name: &str) -> bool {
+        self.marks
             .iter()
-            .any(|pattern| pattern.matches(checkpoint) || pattern.matches(module))
-    }
-
-    pub(crate) fn is_optional(&self, module: &str) -> bool {
-        self.optional.iter().any(|pattern| pattern.matches(module))
-    }
-
-    pub(crate) fn keeps_full_precision(&self, module: &str) -> bool {
-        self.full_precision
-            .iter()
-            .any(|pattern| pattern.matches(module))
-    }
-
-    pub(crate) fn has_outliers(&self, module: &str) -> bool {
-        self.outliers.iter().any(|pattern| pattern.matches(module))
-    }
-
-    pub(crate) fn is_half(&self, module: &str) -> bool {
-        self.half.iter().any(|pattern| pattern.matches(module))
-    }
-
-    pub(crate) fn is_sensitive(&self, module: &str) -> bool {
-        self.sensitive.iter().any(|pattern| pattern.matches(module))
-    }
-
-    pub(crate) fn needs_eight_bits(&self, module: &str) -> bool {
-        self.eight_bits
-            .iter()
-            .any(|pattern| pattern.matches(module))
+            .any(|(own, pattern)| *own == mark && pattern.matches(name))
     }
 
     /// All names of the parameter that `module` names, the preferred one first.
@@ -217,6 +175,13 @@ impl KeyMap {
                 problem,
             }),
         }
+    }
+
+    fn mark(mut self, mark: Mark, pattern: &str) -> Self {
+        if let Some(pattern) = self.pattern(pattern) {
+            self.marks.push((mark, pattern));
+        }
+        self
     }
 
     fn rule(mut self, checkpoint: &str, module: &str, both_ways: bool) -> Self {

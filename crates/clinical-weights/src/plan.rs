@@ -9,6 +9,7 @@ use clinical_kernels::Format;
 use crate::checkpoint::{Checkpoint, Entry, Values};
 use crate::convert::{self, Layout};
 use crate::error::shown;
+use crate::key_map::Mark;
 use crate::limits::MAX_SHARING;
 use crate::nearest::nearest;
 use crate::report::{Alias, Mismatched, Missing, Unexpected};
@@ -68,7 +69,7 @@ pub(crate) fn plan<'c, M: Module>(
         let Some(Found { entry, alias }) = found else {
             let values: u64 = slot.shape.iter().map(|extent| *extent as u64).product();
             missing_values = missing_values.saturating_add(values);
-            if keys.is_optional(&slot.path) {
+            if keys.is(Mark::Optional, &slot.path) {
                 report.left_initial.push(slot.path.clone());
             } else {
                 report.missing.push(Missing {
@@ -213,14 +214,14 @@ pub(crate) fn packing(slot: &Slot, keys: &KeyMap, precision: Precision) -> Optio
         (_, true) => MIN_ENTRIES,
         _ => return None,
     };
-    if outputs < least || keys.keeps_full_precision(&slot.path) {
+    if outputs < least || keys.is(Mark::FullPrecision, &slot.path) {
         return None;
     }
     Some(match format {
-        Format::Int8 | Format::Int4Min if keys.has_outliers(&slot.path) => Format::Int8Wide,
-        Format::Int8 | Format::Int4Min if keys.is_half(&slot.path) => Format::F16,
-        Format::Int4Min if !slot.table && !keys.needs_eight_bits(&slot.path) => Format::Int4Min,
-        Format::Int8 | Format::Int4Min if keys.is_sensitive(&slot.path) => Format::Int8Wide,
+        Format::Int8 | Format::Int4Min if keys.is(Mark::Outliers, &slot.path) => Format::Int8Wide,
+        Format::Int8 | Format::Int4Min if keys.is(Mark::Half, &slot.path) => Format::F16,
+        Format::Int4Min if !slot.table && !keys.is(Mark::EightBits, &slot.path) => Format::Int4Min,
+        Format::Int8 | Format::Int4Min if keys.is(Mark::Sensitive, &slot.path) => Format::Int8Wide,
         Format::Int4Min => Format::Int8,
         format => format,
     })
@@ -228,7 +229,7 @@ pub(crate) fn packing(slot: &Slot, keys: &KeyMap, precision: Precision) -> Optio
 
 fn float_type(slot: &Slot, keys: &KeyMap, options: &LoadOptions) -> DType {
     match options.precision.dtype() {
-        Some(dtype) if !keys.keeps_full_precision(&slot.path) => dtype,
+        Some(dtype) if !keys.is(Mark::FullPrecision, &slot.path) => dtype,
         _ => DType::F32,
     }
 }
@@ -240,7 +241,7 @@ fn names<'c>(keys: &KeyMap, checkpoint: &'c Checkpoint) -> Result<Names<'c>, Err
     let mut names: Names<'c> = HashMap::with_capacity(checkpoint.tensors.len());
     for (name, entry) in &checkpoint.tensors {
         let parameter = keys.module_name(name);
-        if keys.is_ignored(name, &parameter) {
+        if keys.is(Mark::Ignored, name) || keys.is(Mark::Ignored, &parameter) {
             continue;
         }
         if let Some(first) = names.get(&parameter) {
