@@ -61,6 +61,8 @@ fn main() -> Result<(), Failure> {
     let loaded = start.elapsed().as_secs_f64();
     let mut sum = Sum {
         views: match layout {
+            // A burnpack file has every parameter in the module's own shape.
+            _ if burnpack.is_some() => false,
             LinearLayout::Automatic => precision == Precision::F32,
             layout => layout == LinearLayout::OutputMajor,
         },

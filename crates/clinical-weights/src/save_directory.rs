@@ -1,11 +1,13 @@
 //! Writing a whole model directory, and Burn's own format.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::store::{ModuleRecord, RecordError};
+use burn::tensor::{AllocationProperty, Bytes};
+use memmap2::Mmap;
 use serde_json::{Value, json};
 
 use crate::save::{Saved, collect, failed, write};
@@ -214,16 +216,35 @@ pub fn save_burnpack<M: Module>(model: &M, path: impl AsRef<Path>) -> Result<(),
 /// Fills a module from a file of [`save_burnpack`]. Every parameter must be there with its shape; types are those of the
 /// file. On an error the module is unchanged.
 ///
+/// On the CPU parameters are used where they lie in the file, which is mapped and must not be changed while the module is used.
+///
 /// # Errors
 ///
-/// [`Error::Burnpack`].
+/// [`Error::Burnpack`], and [`Error::Unreadable`] for a file that cannot be opened.
 pub fn load_burnpack<M: Module>(model: &mut M, path: impl AsRef<Path>) -> Result<(), Error> {
-    let path = path.as_ref();
+    let path = with_extension(path.as_ref());
     let refused = |error: RecordError| Error::Burnpack {
-        path: path.to_owned(),
+        path: path.clone(),
         detail: crate::error::shown(&error.to_string()),
     };
-    let record = ModuleRecord::load(path).map_err(refused)?;
+    let metadata = fs::metadata(&path).map_err(|source| Error::unreadable(&path, source))?;
+    if !metadata.is_file() {
+        return Err(Error::NotAFile { path });
+    }
+    let file = File::open(&path).map_err(|source| Error::unreadable(&path, source))?;
+    // SAFETY: the map is read-only and private; the file must not be changed while it is used, as this function says.
+    let map = unsafe { Mmap::map(&file) }.map_err(|source| Error::unreadable(&path, source))?;
+    let bytes = Bytes::from_shared(bytes::Bytes::from_owner(map), AllocationProperty::File);
+    // Read through a file, Burn copies every tensor when it is first used, with the faults of fresh memory.
+    let record = ModuleRecord::from_bytes(bytes).map_err(refused)?;
     *model = model.clone().try_load_record(record).map_err(refused)?;
     Ok(())
+}
+
+/// The path that Burn writes to when it is given one without extension.
+fn with_extension(path: &Path) -> PathBuf {
+    match path.extension() {
+        None if !path.exists() => path.with_extension("bpk"),
+        _ => path.to_owned(),
+    }
 }
