@@ -25,8 +25,12 @@ impl Model {
         let Some(json) = inspection.config.clone() else {
             return Ok(None);
         };
-        let weights = CheckpointDir::open(dir)?.weights()?;
-        let compare = |parameters| weights.check_size(parameters, &options);
+        // Opened once in each case: the facade of BERT opens them itself.
+        let open = |parameters| {
+            let weights = CheckpointDir::open(dir)?.weights()?;
+            weights.check_size(parameters, &options)?;
+            anyhow::Ok(weights)
+        };
         // Old BERT configurations name no type.
         let kind = json
             .get("model_type")
@@ -35,7 +39,7 @@ impl Model {
         let (rows, parameters, plan) = match kind {
             "llama" | "mistral" => {
                 let config = LlamaConfig::from_value(json)?;
-                compare(config.parameters()?)?;
+                let weights = open(config.parameters()?)?;
                 let model = config.init(&options.device)?;
                 (
                     config.vocab_size,
@@ -45,7 +49,7 @@ impl Model {
             }
             "t5" => {
                 let config = T5Config::from_json(json.to_string().as_bytes())?;
-                compare(config.parameters())?;
+                let weights = open(config.parameters())?;
                 let model = config.init(&options.device);
                 (
                     config.vocab_size,
@@ -55,7 +59,6 @@ impl Model {
             }
             "bert" | "roberta" | "megatron-bert" => {
                 let config = BertConfig::from_value(json)?;
-                compare(config.parameters())?;
                 let report = match ClinicalBert::preview(dir, &options, &BertOptions::new()) {
                     Ok(preview) => {
                         case = preview.case;
@@ -63,6 +66,7 @@ impl Model {
                     }
                     // The facade needs a tokenizer; the weights can be compared without one.
                     Err(_) => {
+                        let weights = open(config.parameters())?;
                         let model = Bert::new(&config, false, &options.device);
                         plan(&model, &model.key_map(), &weights, &options)?
                     }
