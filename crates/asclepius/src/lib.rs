@@ -6,7 +6,6 @@ mod chat;
 mod combine;
 mod demo;
 mod error;
-mod gguf;
 mod head;
 mod model;
 mod options;

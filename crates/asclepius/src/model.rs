@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clinical_generate::EndTokens;
 use clinical_llama::{Llama, LlamaConfig};
-use clinical_tokenizer::{Note, Tokenizer};
+use clinical_tokenizer::{Note, OpenOptions, Tokenizer};
 use clinical_weights::{CheckpointDir, FromCheckpoint, LoadOptions, LoadReport};
 
 use crate::chat::ChatTemplate;
@@ -13,7 +13,7 @@ use crate::options::AnswerOptions;
 use crate::plan::{Part, plan};
 use crate::prompt::Prompter;
 use crate::text::Text;
-use crate::{Result, demo, gguf};
+use crate::{Result, demo};
 
 /// What published chat models end a turn with.
 const END_OF_TURN: [&str; 2] = ["<|im_end|>", "<|eot_id|>"];
@@ -56,7 +56,7 @@ impl Asclepius {
         let weights = dir.weights()?;
         weights.check_size(config.parameters()?, options)?;
         let tokenizer = match dir.gguf()? {
-            Some(file) => gguf::tokenizer(file.vocabulary()?)?,
+            Some(file) => Tokenizer::from_vocabulary(&file.vocabulary()?, &OpenOptions::default())?,
             None => Tokenizer::from_dir(dir.path())?,
         };
         let mut model = config.init(&options.device)?;

@@ -1,7 +1,7 @@
 //! The parts of a tokenizer that came out of another container.
 
-/// The parts of a tokenizer as files have them that hold a whole model, GGUF above all. [`Tokenizer::from_vocabulary`]
-/// makes a tokenizer of them; reading such files is the business of others.
+/// The parts of a tokenizer as files have them that hold a whole model: GGUF, which `clinical-weights` reads. [`Tokenizer::from_vocabulary`]
+/// makes a tokenizer of them; this crate does not read such files.
 ///
 /// [`Tokenizer::from_vocabulary`]: crate::Tokenizer::from_vocabulary
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -31,7 +31,7 @@ pub use checkpoint::{Checkpoint, Format, TensorInfo, WeightBytes, WeightFile};
 pub use directory::{CheckpointDir, expect_model_type};
 pub use dtype::Dtype;
 pub use error::Error;
-pub use gguf::{BlockType, Gguf, GgufVocabulary};
+pub use gguf::{BlockType, Gguf};
 pub use inspect::Inspection;
 pub use key_map::KeyMap;
 pub use load::{FromCheckpoint, load, load_bytes, load_from, plan};

@@ -7,7 +7,7 @@ use clinical_tokenizer::{LowerCase, Note, OpenOptions, Tokenizer};
 use clinical_weights::{Checkpoint, CheckpointDir, FromCheckpoint, LoadOptions, LoadReport};
 
 use super::text::Text;
-use super::{BertModel, ClinicalBert, Head, gguf};
+use super::{BertModel, ClinicalBert, Head};
 use crate::Error;
 use crate::config::BertConfig;
 use crate::heads::{
@@ -127,7 +127,7 @@ impl ClinicalBert {
         };
         let tokenizer = OpenOptions::new().with_lower_case(own.lower_case);
         let tokenizer = match file {
-            Some(file) => gguf::tokenizer(file.vocabulary()?, &tokenizer)?,
+            Some(file) => Tokenizer::from_vocabulary(&file.vocabulary()?, &tokenizer)?,
             None => Tokenizer::from_dir_with(dir.path(), &tokenizer)?,
         };
         let text = Text::new(tokenizer, config.family)?;

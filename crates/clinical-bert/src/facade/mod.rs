@@ -6,7 +6,6 @@ mod classify;
 mod embed;
 mod entities;
 mod fill_mask;
-mod gguf;
 mod labels;
 mod load;
 mod preview;

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 pub use block::BlockType;
 pub(crate) use block::LARGEST;
 use bytes::Bytes;
+use clinical_tokenizer::Vocabulary;
 pub(crate) use parts::{Part, PartName};
-pub use vocabulary::GgufVocabulary;
 
 use crate::checkpoint::{Entry, Place, TensorInfo};
 use crate::error::shown;
@@ -194,13 +194,13 @@ impl Gguf {
         Architecture::of(self)?.config(self)
     }
 
-    /// The tokenizer.
+    /// The parts of the tokenizer, for [`Tokenizer::from_vocabulary`](clinical_tokenizer::Tokenizer::from_vocabulary).
     ///
     /// # Errors
     ///
     /// [`Error::GgufMetadata`] for a part that is missing or has the wrong type or length.
-    pub fn vocabulary(&self) -> Result<GgufVocabulary, Error> {
-        GgufVocabulary::of(self)
+    pub fn vocabulary(&self) -> Result<Vocabulary, Error> {
+        vocabulary::read(self)
     }
 
     /// The tensors under their published names; their files are the numbers of [`Self::parts`].

@@ -1,39 +1,12 @@
 //! The tokenizer inside a GGUF file.
 
+use clinical_tokenizer::Vocabulary;
+
 use super::Gguf;
 use super::reader::Value;
 use crate::Error;
 use crate::error::shown;
 use crate::limits::MAX_VOCABULARY;
-
-/// The parts of a tokenizer as a GGUF file has them, under the names of its keys (`tokenizer.ggml.*`). A facade makes a
-/// tokenizer of them; this crate knows no text.
-#[derive(Debug, Clone, Default, PartialEq)]
-#[non_exhaustive]
-pub struct GgufVocabulary {
-    /// `llama` (SentencePiece BPE), `gpt2` (byte-level BPE), `bert` (WordPiece), ...
-    pub model: String,
-    /// How `gpt2` splits text before merging, by llama.cpp's name: `llama-bpe`, `smollm`, ...
-    pub pre: Option<String>,
-    /// The tokens; the index is the id.
-    pub tokens: Vec<String>,
-    /// A score for each token, or none at all.
-    pub scores: Vec<f32>,
-    /// What each token is for, or none at all: 1 text, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte.
-    pub kinds: Vec<u32>,
-    /// Merges of byte-level BPE, the two sides separated by a blank.
-    pub merges: Vec<String>,
-    /// Ids by role: `bos`, `eos`, `unk`, `sep`, `pad`, `cls`, `mask`. All are below the number of tokens.
-    pub roles: Vec<(&'static str, u32)>,
-    /// Whether a text begins with the `bos` token.
-    pub add_bos: Option<bool>,
-    /// Whether a text ends with the `eos` token.
-    pub add_eos: Option<bool>,
-    /// Whether a blank is put before a text.
-    pub add_space_prefix: Option<bool>,
-    /// The Jinja template of a chat model.
-    pub chat_template: Option<String>,
-}
 
 const ROLES: [(&str, &str); 8] = [
     ("bos", "bos_token_id"),
@@ -47,50 +20,48 @@ const ROLES: [(&str, &str); 8] = [
     ("mask", "mask_token_id"),
 ];
 
-impl GgufVocabulary {
-    pub(super) fn of(file: &Gguf) -> Result<Self, Error> {
-        let model = file.need("tokenizer.ggml.model", "a text", Gguf::text)?;
-        let tokens = texts(file, "tokens")?.ok_or_else(|| Error::GgufMetadata {
-            key: "tokenizer.ggml.tokens".to_owned(),
-            problem: "is missing".to_owned(),
-        })?;
-        let scores = numbers(file, "scores", tokens.len())?;
-        let kinds = numbers(file, "token_type", tokens.len())?;
-        let mut roles: Vec<(&'static str, u32)> = Vec::new();
-        for (role, key) in ROLES {
-            let key = format!("tokenizer.ggml.{key}");
-            let Some(id) = file.number(&key) else {
-                continue;
-            };
-            let id = u32::try_from(id)
-                .ok()
-                .filter(|id| (*id as usize) < tokens.len())
-                .ok_or_else(|| Error::GgufMetadata {
-                    problem: format!("is {id}, beyond the {} tokens", tokens.len()),
-                    key,
-                })?;
-            if !roles.iter().any(|(known, _)| *known == role) {
-                roles.push((role, id));
-            }
+/// The parts of a tokenizer, which a GGUF file has under `tokenizer.ggml.*`.
+pub(super) fn read(file: &Gguf) -> Result<Vocabulary, Error> {
+    let model = file.need("tokenizer.ggml.model", "a text", Gguf::text)?;
+    let tokens = texts(file, "tokens")?.ok_or_else(|| Error::GgufMetadata {
+        key: "tokenizer.ggml.tokens".to_owned(),
+        problem: "is missing".to_owned(),
+    })?;
+    let scores = numbers(file, "scores", tokens.len())?;
+    let kinds = numbers(file, "token_type", tokens.len())?;
+    let mut roles: Vec<(&'static str, u32)> = Vec::new();
+    for (role, key) in ROLES {
+        let key = format!("tokenizer.ggml.{key}");
+        let Some(id) = file.number(&key) else {
+            continue;
+        };
+        let id = u32::try_from(id)
+            .ok()
+            .filter(|id| (*id as usize) < tokens.len())
+            .ok_or_else(|| Error::GgufMetadata {
+                problem: format!("is {id}, beyond the {} tokens", tokens.len()),
+                key,
+            })?;
+        if !roles.iter().any(|(known, _)| *known == role) {
+            roles.push((role, id));
         }
-        let flag = |key: &str| file.flag(&format!("tokenizer.ggml.{key}"));
-        Ok(Self {
-            model: model.to_owned(),
-            pre: file.text("tokenizer.ggml.pre").map(str::to_owned),
-            scores: scores.into_iter().map(|score| score as f32).collect(),
-            // A number that is none of the kinds is refused by the tokenizer.
-            kinds: kinds.into_iter().map(|kind| kind as u32).collect(),
-            merges: texts(file, "merges")?.unwrap_or_default(),
-            roles,
-            add_bos: flag("add_bos_token"),
-            add_eos: flag("add_eos_token"),
-            add_space_prefix: flag("add_space_prefix"),
-            chat_template: file.text("tokenizer.chat_template").map(str::to_owned),
-            tokens,
-        })
     }
+    let flag = |key: &str| file.flag(&format!("tokenizer.ggml.{key}"));
+    Ok(Vocabulary {
+        model: model.to_owned(),
+        pre: file.text("tokenizer.ggml.pre").map(str::to_owned),
+        scores: scores.into_iter().map(|score| score as f32).collect(),
+        // A number that is none of the kinds is refused by the tokenizer.
+        kinds: kinds.into_iter().map(|kind| kind as u32).collect(),
+        merges: texts(file, "merges")?.unwrap_or_default(),
+        roles,
+        add_bos: flag("add_bos_token"),
+        add_eos: flag("add_eos_token"),
+        add_space_prefix: flag("add_space_prefix"),
+        chat_template: file.text("tokenizer.chat_template").map(str::to_owned),
+        tokens,
+    })
 }
-
 fn texts(file: &Gguf, key: &str) -> Result<Option<Vec<String>>, Error> {
     let key = format!("tokenizer.ggml.{key}");
     let array = match file.values.get(&key) {
