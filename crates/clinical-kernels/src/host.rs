@@ -35,19 +35,50 @@ pub fn threads() -> usize {
     rayon::current_num_threads()
 }
 
-/// Asks the C library to keep freed memory instead of giving each large buffer back to the system.
+/// Asks the C library to keep freed memory instead of giving each large buffer back to the system, and the system for huge
+/// pages in the first GiB of it.
 ///
 /// Burn's CPU backend allocates every result anew; on glibc each large one is mapped and unmapped, and its page faults
 /// cost up to a third of the time of a matrix product (`docs/performance.md`). This is a setting of the whole process,
 /// so a program chooses it, not a library. It does nothing outside Linux with glibc.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: mallopt only changes tuning values of the allocator.
+    // SAFETY: mallopt only changes tuning values of the allocator; the memory is nobody else's until it is freed, and
+    // is not touched, so that it takes no more than addresses.
     unsafe {
+        const HEAP: usize = (1 << 30) - (1 << 20);
         libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
         libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
         libc::mallopt(libc::M_TOP_PAD, 64 << 20);
+        let heap = libc::malloc(HEAP);
+        if !heap.is_null() {
+            prefer_huge_pages(heap.cast(), HEAP);
+            libc::free(heap);
+        }
     }
+}
+
+/// Memory from which it pays to ask for huge pages.
+const HUGE: usize = 2 << 20;
+
+/// Asks the system for huge pages where these bytes are going to be written for the first time: with small ones, looking up
+/// addresses keeps one core from reading memory as fast as it could, most of all in a virtual machine.
+///
+/// The advice reaches to the borders of huge pages, so the neighbours in memory are meant too; what it says changes no
+/// contents. It does nothing for less than [`HUGE`] bytes, outside Linux, and where the system was told not to.
+pub(crate) fn prefer_huge_pages(start: *const u8, bytes: usize) {
+    if bytes < HUGE {
+        return;
+    }
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        let first = start as usize / HUGE * HUGE;
+        let end = (start as usize + bytes).next_multiple_of(HUGE);
+        // SAFETY: this advice never changes what memory holds. Parts that are not mapped are left out by the system.
+        unsafe { libc::madvise(first as *mut libc::c_void, end - first, libc::MADV_HUGEPAGE) };
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    let _ = start;
 }
 
 /// The largest resident size of this process so far, in bytes; `None` where the system does not tell.
