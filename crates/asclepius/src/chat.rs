@@ -33,11 +33,10 @@ impl ChatTemplate {
             .trim_blocks(true)
             .lstrip_blocks(true)
             .build()
-            .map_err(|error| template_error(&error))?;
+            .map_err(|error| unusable(&error))?;
         let mut environment = Environment::new();
         environment.set_fuel(Some(FUEL));
-        budget::refuse_multiplication(source, syntax.clone())
-            .map_err(|error| template_error(&error))?;
+        budget::refuse(source, syntax.clone()).map_err(|error| unusable(&error))?;
         environment.set_syntax(syntax);
         budget::limit(&mut environment);
         environment.add_function(
@@ -48,7 +47,8 @@ impl ChatTemplate {
         );
         environment
             .add_template_owned(NAME, source.to_owned())
-            .map_err(|error| template_error(&error))?;
+            .and_then(|()| check(&environment))
+            .map_err(|error| unusable(&error))?;
         Ok(Self {
             environment,
             bos: bos.to_owned(),
@@ -75,10 +75,8 @@ impl ChatTemplate {
     fn evaluate(&self, context: Value) -> Result<String, minijinja::Error> {
         let template = self.environment.get_template(NAME)?;
         let compiled = get_compiled_template(&template);
-        if !compiled.blocks.is_empty() {
-            let what = "blocks are not supported";
-            return Err(minijinja::Error::new(ErrorKind::InvalidOperation, what));
-        }
+        // Instructions borrow the engine's copy of the source, so those with charges cannot be kept beside it. Making them
+        // takes 5 microseconds for Llama 3's template.
         let instructions = budget::charged(&compiled.instructions)?;
         let mut text = String::new();
         machinery::eval(
@@ -90,6 +88,31 @@ impl ChatTemplate {
             AutoEscape::None,
         )?;
         Ok(text)
+    }
+}
+
+/// Refuses what no rendering could do, before the first question.
+fn check(environment: &Environment<'_>) -> Result<(), minijinja::Error> {
+    let template = environment.get_template(NAME)?;
+    let compiled = get_compiled_template(&template);
+    if !compiled.blocks.is_empty() {
+        let what = "blocks are not supported";
+        return Err(minijinja::Error::new(ErrorKind::InvalidOperation, what));
+    }
+    budget::charged(&compiled.instructions).map(drop)
+}
+
+/// Before there is a conversation the engine's message can quote the template alone.
+fn unusable(error: &minijinja::Error) -> Error {
+    let detail = error.detail().unwrap_or_default();
+    let detail: String = detail
+        .chars()
+        .take(100)
+        .flat_map(char::escape_debug)
+        .collect();
+    Error::ChatTemplate {
+        reason: format!("{}: {detail}", error.kind()),
+        line: error.line(),
     }
 }
 
@@ -196,6 +219,66 @@ mod tests {
         let note = "word ".repeat(200_000);
         let found = template.render(Some("sys"), &note).unwrap();
         assert!(found.len() > 900_000);
+    }
+
+    #[test]
+    fn a_refused_template_says_why() {
+        let error = ChatTemplate::new("{{ 'a' * 3 }}", "", "").unwrap_err();
+        assert!(error.to_string().contains("multiplication"), "{error}");
+    }
+
+    #[test]
+    fn what_no_rendering_could_do_is_refused_at_once() {
+        for source in [
+            "{% block a %}x{% endblock %}",
+            "{{ 'a' * 3 }}",
+            "{% for %}",
+            "{% if true %}",
+        ] {
+            assert!(
+                matches!(
+                    ChatTemplate::new(source, "", ""),
+                    Err(Error::ChatTemplate { .. })
+                ),
+                "{source}"
+            );
+        }
+    }
+
+    /// The engine recurses over each link of these; a thread's stack is 2 MiB.
+    #[test]
+    fn refuses_what_nests_too_deeply() {
+        let chains: [(&str, &str, &str); 12] = [
+            ("{{ ", "not ", "1 }}"),
+            ("{{ ", "-", "1 }}"),
+            ("{{ a", ".b", " }}"),
+            ("{{ a", "[0]", " }}"),
+            ("{{ a", "()", " }}"),
+            ("{{ 'a'", "|trim", " }}"),
+            ("{{ 'a'", "~'a'", " }}"),
+            ("{{ 1", "+1", " }}"),
+            ("{{ 1", " or 1", " }}"),
+            ("{{ 1", " if 1 else 1", " }}"),
+            ("{{ 1", " is defined", " }}"),
+            ("{% if a %}", "{% elif a %}", "{% endif %}"),
+        ];
+        for (start, link, end) in chains {
+            for count in [10, 100, 400, 1000, 100_000] {
+                let source = format!("{start}{}{end}", link.repeat(count));
+                // Whatever the engine says to it, in a stack of 1 MiB.
+                let small = std::thread::Builder::new().stack_size(1 << 20);
+                let template =
+                    move || ChatTemplate::new(&source, "", "").map(|t| t.render(None, "x"));
+                let result = small.spawn(template).unwrap().join().unwrap();
+                if count > 1000 {
+                    assert!(matches!(result, Err(Error::ChatTemplate { .. })), "{link}");
+                }
+            }
+        }
+        // As long as any published one.
+        let long = format!("{{{{ 'a'{} }}}}", " ~ 'a'".repeat(300));
+        let template = ChatTemplate::new(&long, "", "").unwrap();
+        assert_eq!(template.render(None, "x").unwrap().len(), 301);
     }
 
     #[test]

@@ -25,6 +25,12 @@ const VALUE: usize = 16;
 /// Values inside values; the engine itself recurses over them.
 const MAX_DEPTH: usize = 64;
 
+/// Tokens of one tag. Published templates have up to a few dozen.
+const MAX_TOKENS: usize = 1000;
+
+/// `elif` in a whole template. Published ones have a few.
+const MAX_BRANCHES: usize = 500;
+
 /// The filter behind each instruction that makes a value. No template can write this name.
 const CHARGE: &str = "\u{2295}";
 
@@ -260,11 +266,21 @@ fn makes_a_value(instruction: &Instruction<'_>) -> bool {
     )
 }
 
-/// Multiplication repeats texts and lists, some of them while the template is compiled. No published template multiplies.
-pub(super) fn refuse_multiplication(source: &str, syntax: SyntaxConfig) -> Result<(), Error> {
+/// Refuses, before the engine parses it, what it would not survive or could not be charged.
+///
+/// Multiplication repeats texts and lists, some of them while the template is compiled; no published template multiplies. The
+/// engine recurses over each link of a chain (`not not x`, `a.b.c`, `a ~ b ~ c`, `elif`), so their lengths are bounded.
+pub(super) fn refuse(source: &str, syntax: SyntaxConfig) -> Result<(), Error> {
+    let (mut tokens, mut branches) = (0, 0);
     for token in tokenize(source, false, syntax) {
-        if matches!(token?.0, Token::Mul | Token::Pow) {
-            return Err(unsupported("multiplication is not supported"));
+        match token?.0 {
+            Token::Mul | Token::Pow => return Err(unsupported("multiplication is not supported")),
+            Token::VariableStart | Token::BlockStart => tokens = 0,
+            Token::Ident("elif") => branches += 1,
+            _ => tokens += 1,
+        }
+        if tokens > MAX_TOKENS || branches > MAX_BRANCHES {
+            return Err(unsupported("the template nests too deeply"));
         }
     }
     Ok(())
