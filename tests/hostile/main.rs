@@ -8,6 +8,8 @@
 mod files;
 
 mod configs;
+#[path = "files.rs"]
+mod odd_files;
 mod weights;
 
 use std::path::{Path, PathBuf};

@@ -57,7 +57,10 @@ impl Asclepius {
         weights.check_size(config.parameters()?, options)?;
         let tokenizer = match dir.gguf()? {
             Some(file) => Tokenizer::from_vocabulary(&file.vocabulary()?, &OpenOptions::default())?,
-            None => Tokenizer::from_dir(dir.path())?,
+            None => {
+                dir.check_files(&clinical_tokenizer::FILES)?;
+                Tokenizer::from_dir(dir.path())?
+            }
         };
         let mut model = config.init(&options.device)?;
         let keys = model.key_map();

@@ -53,6 +53,7 @@ impl ClinicalT5 {
         let config = T5Config::from_dir(&dir, "config.json")?;
         let weights = dir.weights()?;
         weights.check_size(config.parameters(), options)?;
+        dir.check_files(&clinical_tokenizer::FILES)?;
         let tokenizer = Tokenizer::from_dir(dir.path())?;
         Self::from_checkpoint(config, tokenizer, &weights, options)
     }

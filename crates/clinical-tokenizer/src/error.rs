@@ -25,6 +25,12 @@ pub enum Error {
         /// The error of the operating system.
         source: std::io::Error,
     },
+    /// A file of the model is a folder, a pipe, a device, or a link to nothing.
+    #[error("`{}` is not a regular file; replace it by the real file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
     /// The path given to `from_dir` is not a directory.
     #[error("`{}` is not a directory; pass the folder of the model, or use Tokenizer::from_file for one file", path.display())]
     NotADirectory {
@@ -127,6 +133,14 @@ pub enum Error {
         "the normalizer of the tokenizer file makes the text more than {limit} times longer; the file is damaged or hostile"
     )]
     NormalizerGrowth {
+        /// The limit.
+        limit: usize,
+    },
+    /// The decoder of the file makes the text far longer, which no honest file does.
+    #[error(
+        "the decoder of the tokenizer file makes the text more than {limit} times longer; the file is damaged or hostile"
+    )]
+    DecoderGrowth {
         /// The limit.
         limit: usize,
     },

@@ -18,12 +18,18 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
         bytes,
         limit,
     };
+    // Asked before opening: opening a named pipe would wait for a writer.
+    if !fs::metadata(path).map_err(fail)?.is_file() {
+        return Err(Error::NotAFile {
+            path: path.to_owned(),
+        });
+    }
     let file = fs::File::open(path).map_err(fail)?;
     let length = file.metadata().map_err(fail)?.len();
     if length > limit {
         return Err(too_large(length));
     }
-    // The size may be a lie (a pipe, a growing file), so the limit also holds while reading.
+    // The size may be a lie (a growing file), so the limit also holds while reading.
     let mut bytes = Vec::with_capacity(length as usize);
     file.take(limit + 1).read_to_end(&mut bytes).map_err(fail)?;
     if bytes.len() as u64 > limit {
@@ -55,7 +61,14 @@ pub(crate) fn read_model(path: &Path) -> Result<Vec<u8>> {
 pub(crate) fn read_config(path: PathBuf) -> Result<Option<Vec<u8>>> {
     match path.try_exists() {
         Ok(false) => Ok(None),
-        Ok(true) => read(&path, MAX_CONFIG_FILE_BYTES).map(Some),
+        Ok(true) => {
+            let mut bytes = read(&path, MAX_CONFIG_FILE_BYTES)?;
+            // Some Windows tools put a byte order mark in front.
+            if bytes.starts_with(b"\xef\xbb\xbf") {
+                bytes.drain(..3);
+            }
+            Ok(Some(bytes))
+        }
         Err(source) => Err(Error::Read { path, source }),
     }
 }

@@ -25,6 +25,7 @@ pub use added::AddedToken;
 pub use decode::DecodeStream;
 pub use encoding::Encoding;
 pub use error::{Error, Result};
+pub use open::FILES;
 pub use options::{LowerCase, OpenOptions, Prefer};
 pub use resolution::{Note, Resolution, TokenizerKind};
 pub use sentencepiece::{

@@ -48,5 +48,9 @@ pub const MAX_CHARSMAP_RULE_BYTES: usize = 512;
 /// The usual rule, a blank to `▁`, makes 3.
 pub const MAX_NORMALIZER_GROWTH: usize = 64;
 
+/// How many times longer than the tokens a `tokenizer.json` may make the text by the rules of its decoder. The usual ones
+/// shorten it.
+pub const MAX_DECODER_GROWTH: usize = 64;
+
 /// Most pieces of a post-processing template (`[CLS] $A [SEP]` has 3).
 pub const MAX_TEMPLATE_PIECES: usize = 64;

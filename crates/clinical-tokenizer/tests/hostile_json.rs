@@ -152,6 +152,20 @@ fn every_rule_of_a_json_file_has_its_error() {
     let grow = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaaaa"});
     assert!(matches!(
         refused(
+            "decoder",
+            json!({"type": "Sequence", "decoders": vec![grow.clone(); 30]})
+        ),
+        Error::DecoderGrowth { .. }
+    ));
+    let empty = json!({"type": "Replace", "pattern": {"String": ""}, "content": "a"});
+    for part in ["normalizer", "decoder"] {
+        assert!(matches!(
+            refused(part, empty.clone()),
+            Error::Component { part: found, .. } if found == part
+        ));
+    }
+    assert!(matches!(
+        refused(
             "normalizer",
             json!({"type": "Sequence", "normalizers": vec![grow; 30]})
         ),

@@ -7,7 +7,7 @@ use std::fs;
 use clinical_tokenizer::{
     AddedToken, Error, LowerCase, Note, OpenOptions, Prefer, Tokenizer, TokenizerKind,
 };
-use common::{Case, case};
+use common::{Case, case, data};
 
 fn notes(tokenizer: &Tokenizer) -> Vec<Note> {
     tokenizer.resolution().notes().to_vec()
@@ -326,6 +326,38 @@ fn missing_and_wrong_files_are_named() {
     let file = fs::File::create(directory.path().join("tokenizer.json")).unwrap();
     file.set_len((256 << 20) + 1).unwrap();
     assert!(matches!(open(), Err(Error::FileTooLarge { .. })));
+    fs::create_dir(directory.path().join("special_tokens_map.json")).unwrap();
+    write("tokenizer.json", "{}");
+    write("tokenizer_config.json", "{}");
+    assert!(matches!(open(), Err(Error::NotAFile { .. })));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_link_to_nothing_is_not_a_directory_without_a_tokenizer() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tokenizer.json");
+    std::os::unix::fs::symlink("../blobs/0123", &path).unwrap();
+    assert!(matches!(
+        Tokenizer::from_dir(directory.path()),
+        Err(Error::NotAFile { path: found }) if found == path
+    ));
+}
+
+/// Opening a pipe would wait for somebody who writes.
+#[test]
+#[cfg(unix)]
+fn a_pipe_is_not_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let good = data().join("models/fast_llama/tokenizer.json");
+    fs::copy(good, directory.path().join("tokenizer.json")).unwrap();
+    let pipe = directory.path().join("tokenizer_config.json");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    assert!(matches!(
+        Tokenizer::from_dir(directory.path()),
+        Err(Error::NotAFile { .. })
+    ));
 }
 
 #[test]

@@ -79,6 +79,21 @@ impl CheckpointDir {
         self.names.iter().any(|found| found == name)
     }
 
+    /// Refuses files of these names that another reader must not open: links that leave the directory, folders, pipes, and empty
+    /// files. Names that are not there are well.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutsideDirectory`], [`Error::NotAFile`], [`Error::EmptyFile`], [`Error::Unreadable`], and
+    /// [`Error::FileMissing`] for a link to nothing.
+    pub fn check_files(&self, names: &[&str]) -> Result<(), Error> {
+        let there = names.iter().filter(|name| self.has(name));
+        for name in there {
+            self.root.open_file(name)?;
+        }
+        Ok(())
+    }
+
     /// The bytes of one file of at most `limit` bytes.
     ///
     /// # Errors

@@ -128,7 +128,10 @@ impl ClinicalBert {
         let tokenizer = OpenOptions::new().with_lower_case(own.lower_case);
         let tokenizer = match file {
             Some(file) => Tokenizer::from_vocabulary(&file.vocabulary()?, &tokenizer)?,
-            None => Tokenizer::from_dir_with(dir.path(), &tokenizer)?,
+            None => {
+                dir.check_files(&clinical_tokenizer::FILES)?;
+                Tokenizer::from_dir_with(dir.path(), &tokenizer)?
+            }
         };
         let text = Text::new(tokenizer, config.family)?;
         let (labels, model, mut report) = build(&config, head, &checkpoint, options, own, true)?;

@@ -80,6 +80,7 @@ impl ClinicalBert {
         let head = own.head.unwrap_or_else(|| detect(&config, &checkpoint));
         let lenient = options.clone().with_strict(false);
         let (labels, _, mut report) = build(&config, head, &checkpoint, &lenient, own, false)?;
+        dir.check_files(&clinical_tokenizer::FILES)?;
         let open = |lower_case| {
             let options = OpenOptions::new().with_lower_case(lower_case);
             Tokenizer::from_dir_with(dir.path(), &options)

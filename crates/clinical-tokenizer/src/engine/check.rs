@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::file::{Added, File, Merge, Model, Text, Vocabulary};
 use crate::error::{Error, Result};
 use crate::limits::{
-    MAX_ADDED_TOKEN_BYTES, MAX_ADDED_TOKENS, MAX_NORMALIZER_GROWTH, MAX_PIECE_BYTES,
-    MAX_TEMPLATE_PIECES, MAX_TOKEN_ID, MAX_UNIGRAM_PIECE_BYTES, MAX_VOCABULARY,
+    MAX_ADDED_TOKEN_BYTES, MAX_ADDED_TOKENS, MAX_DECODER_GROWTH, MAX_NORMALIZER_GROWTH,
+    MAX_PIECE_BYTES, MAX_TEMPLATE_PIECES, MAX_TOKEN_ID, MAX_UNIGRAM_PIECE_BYTES, MAX_VOCABULARY,
 };
 use crate::sentencepiece::check_charsmap;
 
@@ -41,13 +41,19 @@ pub(crate) fn check(bytes: &[u8], name: &str) -> Result<Checked> {
     let vocabulary = check_vocabulary(&file.model)?;
     check_merges(&file.model, &vocabulary)?;
     check_added(&file.added_tokens, &vocabulary)?;
-    if let Some(normalizer) = &file.normalizer {
-        let growth = normalizer_growth(normalizer)?;
-        if growth > MAX_NORMALIZER_GROWTH {
-            return Err(Error::NormalizerGrowth {
-                limit: MAX_NORMALIZER_GROWTH,
-            });
-        }
+    if let Some(normalizer) = &file.normalizer
+        && growth(normalizer, "normalizer")? > MAX_NORMALIZER_GROWTH
+    {
+        return Err(Error::NormalizerGrowth {
+            limit: MAX_NORMALIZER_GROWTH,
+        });
+    }
+    if let Some(decoder) = &file.decoder
+        && growth(decoder, "decoder")? > MAX_DECODER_GROWTH
+    {
+        return Err(Error::DecoderGrowth {
+            limit: MAX_DECODER_GROWTH,
+        });
     }
     file.pre_tokenizer
         .as_ref()
@@ -225,25 +231,22 @@ fn parts<'v>(part: &'v Value, key: &str) -> &'v [Value] {
         .map_or(&[], Vec::as_slice)
 }
 
-/// How many times longer the rules of a normalizer can make a text.
+/// How many times longer the rules of a `normalizer` or a `decoder` can make a text.
 ///
 /// Parts are told by their keys, not by their `type`: the engine takes them by their shape when the type is missing.
-fn normalizer_growth(normalizer: &Value) -> Result<usize> {
-    let length = |key: &str| {
-        normalizer
-            .get(key)
-            .and_then(Value::as_str)
-            .map_or(0, str::len)
-    };
-    let mut growth = 1 + length("prepend");
-    for part in parts(normalizer, "normalizers") {
-        growth = growth.saturating_mul(normalizer_growth(part)?);
+fn growth(rule: &Value, part: &'static str) -> Result<usize> {
+    let length = |key: &str| rule.get(key).and_then(Value::as_str).map_or(0, str::len);
+    let mut times = 1 + length("prepend");
+    for list in ["normalizers", "decoders"] {
+        for rule in parts(rule, list) {
+            times = times.saturating_mul(growth(rule, part)?);
+        }
     }
-    if let Some(pattern) = normalizer.get("pattern") {
+    if let Some(pattern) = rule.get("pattern") {
         let text = |kind: &str| pattern.get(kind).and_then(Value::as_str);
         if text("String").or(text("Regex")) == Some("") {
             return Err(Error::Component {
-                part: "normalizer",
+                part,
                 what: "it replaces the empty string",
             });
         }
@@ -251,18 +254,15 @@ fn normalizer_growth(normalizer: &Value) -> Result<usize> {
             Some(old) => length("content").div_ceil(old.len()).max(1),
             None => length("content") + 1,
         };
-        growth = growth.saturating_mul(replaced);
+        times = times.saturating_mul(replaced);
     }
-    if let Some(text) = normalizer
-        .get("precompiled_charsmap")
-        .and_then(Value::as_str)
-    {
+    if let Some(text) = rule.get("precompiled_charsmap").and_then(Value::as_str) {
         let blob = base64(text).ok_or(Error::Charsmap {
             what: "they are not base64",
         })?;
         check_charsmap(&blob)?;
     }
-    Ok(growth)
+    Ok(times)
 }
 
 fn check_pre_tokenizer(part: &Value) -> Result<()> {

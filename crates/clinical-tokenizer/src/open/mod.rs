@@ -35,6 +35,21 @@ const SLOW: [&str; 5] = [
     "vocab.json",
 ];
 
+/// The names under which a directory's files are read.
+pub const FILES: [&str; 11] = [
+    "tokenizer.json",
+    "tokenizer.model",
+    "spiece.model",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "config.json",
+    "chat_template.jinja",
+];
+
 /// A backend with what was found out on the way.
 pub(crate) struct Opened {
     backend: Backend,
@@ -63,8 +78,13 @@ pub(crate) fn directory(directory: &Path, options: &OpenOptions) -> Result<Token
         .filter(|name| directory.join(name).is_file())
         .collect();
     let Some((&name, others)) = present.split_first() else {
-        return Err(Error::NoTokenizer {
-            path: directory.to_owned(),
+        let mut named = order.iter().map(|name| directory.join(name));
+        return Err(match named.find(|path| path.symlink_metadata().is_ok()) {
+            // A link to nothing, for example, which a half-finished download leaves.
+            Some(path) => Error::NotAFile { path },
+            None => Error::NoTokenizer {
+                path: directory.to_owned(),
+            },
         });
     };
     let mut tokenizer = open(directory, name, options)?;

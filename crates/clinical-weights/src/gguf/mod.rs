@@ -87,7 +87,7 @@ impl Parsed {
             2 | 3 => {}
             1 => return Err(unsupported("GGUF version 1")),
             0x0200_0000 | 0x0300_0000 => return Err(unsupported("big-endian GGUF")),
-            _ => return Err(unsupported("GGUF of an unknown version")),
+            _ => return Err(unsupported("GGUF (unknown version)")),
         }
         let (tensors, keys) = (reader.u64()?, reader.u64()?);
         let values = read_values(path, &mut reader, keys)?;
