@@ -2,6 +2,9 @@
 
 use crate::{EndTokens, GenerateError, Generation};
 
+/// Beams or answers of one prompt. Each is a row of the model's cache; a few are usual.
+const MAX_ROWS: usize = 1 << 16;
+
 impl Generation {
     /// Checks every option that can be checked without a model.
     ///
@@ -12,6 +15,8 @@ impl Generation {
         at_least_one("max_new_tokens", self.max_new_tokens)?;
         at_least_one("beams", self.beams)?;
         at_least_one("num_return_sequences", self.num_return_sequences)?;
+        at_most("beams", self.beams)?;
+        at_most("num_return_sequences", self.num_return_sequences)?;
         if self.min_new_tokens > self.max_new_tokens {
             return Err(GenerateError::MinAboveMax {
                 min: self.min_new_tokens,
@@ -171,6 +176,17 @@ pub(crate) fn check_vocabulary(vocabulary: usize) -> Result<(), GenerateError> {
         return Err(GenerateError::LogitShape {
             got: 0,
             expected: 1,
+        });
+    }
+    Ok(())
+}
+
+fn at_most(field: &'static str, value: usize) -> Result<(), GenerateError> {
+    if value > MAX_ROWS {
+        return Err(GenerateError::OutOfRange {
+            field,
+            value: value as f64,
+            range: "at most 65536",
         });
     }
     Ok(())

@@ -68,6 +68,25 @@ fn the_last_position_is_kept() {
 }
 
 #[test]
+fn rows_without_end_are_refused_before_memory_is_taken() {
+    let model = TableModel::decoder(40);
+    for (field, options) in [
+        ("beams", Generation::beam(usize::MAX)),
+        ("beams", Generation::beam(65_537)),
+        (
+            "num_return_sequences",
+            Generation::sample().with_num_return_sequences(usize::MAX),
+        ),
+    ] {
+        let refused = error(&model, &[&[4, 5]], &options);
+        assert!(
+            matches!(refused, GenerateError::OutOfRange { field: found, .. } if found == field),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
 fn inputs_that_cannot_be_read_are_typed_errors() {
     let model = TableModel::decoder(40);
     for options in [Generation::greedy(), Generation::beam(2)] {
