@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example accuracy`
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,6 +14,7 @@ use clap::Parser;
 use clinical_synth::{Generator, Pair};
 use indicatif::ProgressBar;
 
+/// Ask generated questions about unseen notes and count the exact answers
 #[derive(Parser)]
 struct Arguments {
     /// A model directory; without it the demonstration model
@@ -29,13 +32,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(run(Arguments::parse()))
 }
 
 fn run(arguments: Arguments) -> Result<()> {
@@ -70,17 +67,17 @@ fn run(arguments: Arguments) -> Result<()> {
     }
     progress.finish_and_clear();
     for (task, (right, asked)) in &tasks {
-        println!("{task:32} {right:4} of {asked:4}");
+        common::print(format_args!("{task:32} {right:4} of {asked:4}"))?;
     }
     let (right, asked) = tasks
         .values()
         .fold((0, 0), |sum, task| (sum.0 + task.0, sum.1 + task.1));
     let share = right as f64 / asked.max(1) as f64;
-    println!(
+    common::print(format_args!(
         "{:32} {right:4} of {asked:4}  exact match {:.1} %",
         "all",
         100.0 * share
-    );
+    ))?;
     anyhow::ensure!(
         share >= arguments.at_least,
         "exact match {share:.3} is below {}",

@@ -2,15 +2,18 @@
 //!
 //! `cargo run --release --example answer -- --note examples/data/note.txt --question "How old is the patient?"`
 
+mod common;
+
 use std::io::{Read, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use asclepius::{AnswerOptions, Asclepius, Combine, LoadOptions, LongNote, Precision};
 use clap::{Parser, ValueEnum};
 
+/// Answer a question about a clinical note
 #[derive(Parser)]
 struct Arguments {
     /// A model directory; without it the one named by ASCLEPIUS_MODEL, else the demonstration model
@@ -48,17 +51,15 @@ enum Policy {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(run(Arguments::parse()))
 }
 
 fn run(arguments: Arguments) -> Result<()> {
     let note = read_note(arguments.note.as_deref())?;
+    ensure!(
+        !note.trim().is_empty(),
+        "the note is empty: the model would invent an answer"
+    );
     clinical_kernels::keep_freed_memory();
     let load = LoadOptions::new()
         .with_device(clinical_kernels::parse(&arguments.device)?)

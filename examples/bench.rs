@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example bench -- --model t5-base --workload encode --batch 1 --length 512`
 
+pub(crate) mod common;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -10,6 +12,7 @@ use clap::Parser;
 use clinical_bench::{Plan, Workload};
 use clinical_weights::{LinearLayout, Precision};
 
+/// Time a model on its shape alone and print one JSON line
 #[derive(Parser)]
 struct Arguments {
     /// t5-base, t5-large, llama-1b, llama-7b, llama-13b, bert-base, or the path of a config.json
@@ -53,13 +56,7 @@ fn main() -> ExitCode {
 
 /// With the program's name first.
 pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    match measure(Arguments::parse_from(arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(measure(Arguments::parse_from(arguments)))
 }
 
 fn layout(name: &str) -> Result<LinearLayout, String> {
@@ -91,6 +88,6 @@ fn measure(arguments: Arguments) -> Result<()> {
         runs: arguments.runs,
         device: clinical_kernels::parse(&arguments.device)?,
     })?;
-    println!("{}", serde_json::to_string(&report)?);
+    common::print(serde_json::to_string(&report)?)?;
     Ok(())
 }

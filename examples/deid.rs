@@ -3,6 +3,8 @@
 //! A CSV file:  `cargo run --release --example deid -- --input NOTEEVENTS.csv --output out.csv`
 //! One note:    `cargo run --release --example deid -- --text "Seen by [**First Name 5**]"`, or on stdin
 
+mod common;
+
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -40,13 +42,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    match run(Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(run(Args::parse()))
 }
 
 fn run(args: Args) -> Result<()> {

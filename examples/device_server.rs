@@ -3,6 +3,8 @@
 //! `cargo run --release --features remote --example device_server -- --device cuda --listen 0.0.0.0:3000`, and there
 //! `CLINICAL_DEVICE_TOKEN=... answer --device ws://HOST:3000 ...`. Traffic is not encrypted: docs/gpu.md.
 
+mod common;
+
 use std::net::TcpListener;
 use std::process::ExitCode;
 
@@ -28,13 +30,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<()> {

@@ -3,6 +3,8 @@
 //!
 //! `cargo run --release --example engine -- --model t5-base --beams 5`
 
+mod common;
+
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -10,6 +12,7 @@ use clap::Parser;
 use clinical_bench::{Plan, Workload};
 use clinical_weights::{LinearLayout, Precision};
 
+/// Show where the time of a new token goes
 #[derive(Parser)]
 struct Arguments {
     /// t5-base, t5-large, llama-1b, llama-7b, llama-13b, or the path of a config.json
@@ -36,13 +39,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(run(Arguments::parse()))
 }
 
 fn run(arguments: Arguments) -> Result<()> {
@@ -61,6 +58,6 @@ fn run(arguments: Arguments) -> Result<()> {
         device: clinical_kernels::parse(&arguments.device)?,
     };
     let report = clinical_bench::overhead(&plan, arguments.beams)?;
-    println!("{}", serde_json::to_string(&report)?);
+    common::print(serde_json::to_string(&report)?)?;
     Ok(())
 }

@@ -4,6 +4,8 @@
 //! `cargo run --release --example generate -- --model DIR --beam 4 --max-new-tokens 64 < input.txt`
 #![allow(clippy::print_stderr)] // a command-line program
 
+mod common;
+
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -16,6 +18,7 @@ use clinical_generate::Generation;
 use clinical_t5::{ClinicalT5, LongInput};
 use clinical_weights::{LoadOptions, Precision};
 
+/// Let a T5 write a text for a text
 #[derive(Parser)]
 struct Arguments {
     /// The model's directory; without it the demonstration model inside clinical-t5, a toy
@@ -57,13 +60,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<()> {

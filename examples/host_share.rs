@@ -4,6 +4,8 @@
 //!
 //! The weights are random, in the shape that is named; text and tokenizer are the demonstration model's. Prints one JSON line.
 
+mod common;
+
 use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
@@ -18,6 +20,7 @@ use clinical_generate::{EndTokens, Generation, ModelError, StepModel, generate};
 use clinical_llama::{Llama, LlamaConfig};
 use clinical_prompts::{Options, asclepius::Template};
 
+/// Show what everything but the model takes of an answer's time
 #[derive(Parser)]
 struct Arguments {
     /// llama-1b, llama-7b, or the path of a LLaMA's config.json
@@ -79,13 +82,7 @@ impl StepModel for Timed {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
@@ -132,6 +129,6 @@ fn run(arguments: &Arguments) -> Result<()> {
         "choosing_and_text_s": total - inside - deid - before,
         "share_percent": 100.0 * (total - inside) / total,
     });
-    println!("{line}");
+    common::print(&line)?;
     Ok(())
 }

@@ -5,6 +5,8 @@
 //! Without `--text` the text is generated, as the demonstration models know it: answers to questions about held-out notes
 //! for a LLaMA, four tasks for a T5.
 
+mod common;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,6 +16,7 @@ use clinical_bench::quality;
 use clinical_synth::Generator;
 use clinical_weights::{CheckpointDir, Precision};
 
+/// Hold a model in a reduced precision against the same model in f32
 #[derive(Parser)]
 struct Arguments {
     /// A directory with a LLaMA or a T5
@@ -37,13 +40,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
@@ -80,7 +77,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             quality::llama(model, precision, texts, tokens)?
         }
     };
-    println!("{}", serde_json::to_string_pretty(&quality)?);
+    common::print(serde_json::to_string_pretty(&quality)?)?;
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 //!
 //! `cargo run --release --example reuse`
 
+mod common;
+
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,6 +20,7 @@ use clinical_synth::Generator;
 /// How many generated notes make one: half of the notes are short, a few are very long, as among discharge summaries.
 const JOINED: [usize; 12] = [1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 4, 5];
 
+/// Measure what a queue of prompts and a session about one note save
 #[derive(Parser)]
 struct Arguments {
     /// A model directory; without it the demonstration model
@@ -47,13 +50,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
@@ -111,14 +108,16 @@ fn queue(model: &Asclepius, arguments: &Arguments) -> Result<()> {
     say(
         "tokens of a prompt",
         &mut prompts.iter().map(|row| row.len()).collect::<Vec<_>>(),
-    );
-    say("tokens of an answer", &mut lengths.clone());
+    )?;
+    say("tokens of an answer", &mut lengths.clone())?;
     let told = |name: &str, seconds: f64| {
         let rate = prompts.len() as f64 / seconds;
         let times = seconds / base;
-        println!("{name:<56} {seconds:>7.2} s {rate:>7.1} notes/s {times:>6.2}");
+        common::print(format_args!(
+            "{name:<56} {seconds:>7.2} s {rate:>7.1} notes/s {times:>6.2}"
+        ))
     };
-    told("generate_many: places are filled again", base);
+    told("generate_many: places are filled again", base)?;
 
     if !arguments.without_alone {
         let start = Instant::now();
@@ -126,10 +125,13 @@ fn queue(model: &Asclepius, arguments: &Arguments) -> Result<()> {
         for prompt in &prompts {
             answers.extend(ask(&[prompt], &end, &options)?);
         }
-        told("one after another", start.elapsed().as_secs_f64());
+        told("one after another", start.elapsed().as_secs_f64())?;
         let pairs = many.iter().zip(&answers);
         let same = pairs.filter(|(a, b)| a.ids == b.ids).count();
-        println!("{same} of {} answers are the same tokens", many.len());
+        common::print(format_args!(
+            "{same} of {} answers are the same tokens",
+            many.len()
+        ))?;
     }
     if !arguments.without_batches {
         let start = Instant::now();
@@ -139,7 +141,7 @@ fn queue(model: &Asclepius, arguments: &Arguments) -> Result<()> {
         told(
             "batches without padding, finished rows leave",
             start.elapsed().as_secs_f64(),
-        );
+        )?;
 
         // As a padded batch costs it: every prompt is as long as the longest of its batch, and every row is computed until
         // the longest answer ends.
@@ -159,7 +161,7 @@ fn queue(model: &Asclepius, arguments: &Arguments) -> Result<()> {
         told(
             "padded batches, all rows to the end of the longest",
             start.elapsed().as_secs_f64(),
-        );
+        )?;
     }
     Ok(())
 }
@@ -213,11 +215,11 @@ fn sessions(model: &Asclepius, arguments: &Arguments) -> Result<()> {
             .answer_batch(&asked)?;
         seconds[3] += start.elapsed().as_secs_f64();
     }
-    println!(
+    common::print(format_args!(
         "{questions} questions about {} notes; of {read} prompt tokens {head} are the head of the prompt, and {reused} are not read \
          again in a session",
         cases.len()
-    );
+    ))?;
     for (name, time) in [
         "each by itself, from its first token",
         "each by itself, behind the head of the prompt",
@@ -227,21 +229,24 @@ fn sessions(model: &Asclepius, arguments: &Arguments) -> Result<()> {
     .iter()
     .zip(seconds)
     {
-        println!("{name:<56} {time:>7.2} s {:>25.2}x", seconds[0] / time);
+        common::print(format_args!(
+            "{name:<56} {time:>7.2} s {:>25.2}x",
+            seconds[0] / time
+        ))?;
     }
     Ok(())
 }
 
 /// Prints the quartiles.
-fn say(name: &str, numbers: &mut [usize]) {
+fn say(name: &str, numbers: &mut [usize]) -> std::io::Result<()> {
     numbers.sort_unstable();
     let at = |share: usize| numbers[(numbers.len() - 1) * share / 4];
-    println!(
+    common::print(format_args!(
         "{name:<28} least {} quarter {} half {} three quarters {} most {}",
         at(0),
         at(1),
         at(2),
         at(3),
         at(4)
-    );
+    ))
 }

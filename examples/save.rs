@@ -4,16 +4,19 @@
 //! `cargo run --release --example save -- --model model.gguf --out DIR`
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a command-line program
 
+mod common;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use asclepius::Asclepius;
 use clap::Parser;
 use clinical_bert::ClinicalBert;
 use clinical_t5::ClinicalT5;
 use clinical_weights::{CheckpointDir, LoadOptions, Precision, SaveOptions};
 
+/// Write a model as a directory that Python's `transformers` opens
 #[derive(Parser)]
 struct Arguments {
     /// A model directory as it was published, or a GGUF file
@@ -34,17 +37,17 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
     let (model, out, rows) = (&arguments.model, &arguments.out, arguments.rows);
+    let same = out.canonicalize().ok().zip(model.canonicalize().ok());
+    ensure!(
+        same.is_none_or(|(out, model)| out != model),
+        "{} is the model itself: name another folder for --out",
+        out.display()
+    );
     let load = LoadOptions::new().with_precision(arguments.precision);
     let options = SaveOptions::new().with_max_shard_bytes(arguments.shard_bytes);
     let config = CheckpointDir::open(model)?.config(&[
@@ -75,6 +78,6 @@ fn run(arguments: &Arguments) -> Result<()> {
         }
         other => bail!("there is no model of the type {other} in this library"),
     }
-    println!("wrote {}", out.display());
+    common::print(format_args!("wrote {}", out.display()))?;
     Ok(())
 }

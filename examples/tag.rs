@@ -3,6 +3,8 @@
 //! `cargo run --release --example tag -- --model DIR --note note.txt` prints the note with coloured spans; `--html FILE`
 //! writes a page, `--json` prints one span a line. Without `--note` the note is read from stdin.
 
+mod common;
+
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,13 +49,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Result<()> {

@@ -45,7 +45,8 @@ impl Checks {
 
     fn line(&mut self, ok: bool, mut line: serde_json::Value) {
         line["ok"] = ok.into();
-        println!("{line}");
+        // Nobody may read it; the exit code still tells.
+        let _ = crate::common::print(&line);
         if ok {
             self.passed += 1;
         } else {

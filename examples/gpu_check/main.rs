@@ -22,8 +22,10 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Parser;
 
+use bench::common;
 use check::Checks;
 
+/// Compare a device with the parity fixtures and with the CPU, one JSON line a check
 #[derive(Parser)]
 struct Arguments {
     /// cuda, cuda:N, cpu or ndarray
@@ -53,13 +55,7 @@ fn main() -> ExitCode {
     if arguments.nth(1).is_some_and(|first| first == "bench") {
         return bench::run(std::iter::once("bench".into()).chain(arguments));
     }
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
@@ -79,7 +75,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     let (passed, failed) = checks.counts();
-    println!(r#"{{"passed":{passed},"failed":{failed}}}"#);
+    common::print(format_args!(r#"{{"passed":{passed},"failed":{failed}}}"#))?;
     if failed > 0 {
         bail!("{failed} of {} checks failed", passed + failed);
     }

@@ -4,8 +4,11 @@
 //! `cargo run --release --example inspect -- DIR`
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a command-line program
 
+#[path = "../common/mod.rs"]
+mod common;
 mod model;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,6 +19,7 @@ use clinical_weights::Inspection;
 
 use model::Model;
 
+/// Show what a model directory holds and how it would load
 #[derive(Parser)]
 struct Arguments {
     /// A model directory as it was published
@@ -26,67 +30,68 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(run(&Arguments::parse()))
 }
 
 fn run(Arguments { dir, tensors }: &Arguments) -> Result<()> {
     let inspection = Inspection::of(dir)?;
-    print!("{inspection}");
+    let mut out = std::io::stdout().lock();
+    write!(out, "{inspection}")?;
     let model = Model::of(dir, &inspection);
     let rows = model
         .as_ref()
         .ok()
         .and_then(|model| Some(model.as_ref()?.rows));
     match Tokenizer::from_dir(dir) {
-        Ok(tokenizer) => show(&tokenizer, rows),
+        Ok(tokenizer) => show(&tokenizer, rows, &mut out)?,
         // A GGUF file holds its own vocabulary.
         Err(_) if inspection.chosen.ends_with(".gguf") => {
-            println!("           inside {}", inspection.chosen);
+            writeln!(out, "           inside {}", inspection.chosen)?;
         }
-        Err(error) => println!("           cannot be opened: {error}"),
+        Err(error) => writeln!(out, "           cannot be opened: {error}")?,
     }
     if let Ok(Some(Model {
         case: Some(case), ..
     })) = &model
     {
-        println!(
+        writeln!(
+            out,
             "case       `{}` is read as {}; transformers would read {}",
             case.word,
             case.pieces.join(" "),
             case.transformers_pieces.join(" ")
-        );
+        )?;
     }
     match model {
         Ok(Some(Model {
             parameters, plan, ..
-        })) if plan.fits() => println!(
+        })) if plan.fits() => writeln!(
+            out,
             "model      {parameters} parameters ({} in f32, {} in f16); each has its tensor, {} tensors ignored",
             size(4 * parameters),
             size(2 * parameters),
             plan.ignored.len()
-        ),
+        )?,
         Ok(Some(Model {
             parameters, plan, ..
         })) => {
-            print!("model      {parameters} parameters; IT WOULD NOT LOAD\n{plan}");
+            write!(
+                out,
+                "model      {parameters} parameters; IT WOULD NOT LOAD\n{plan}"
+            )?;
         }
-        Ok(None) => println!("model      this library has no model of that kind"),
-        Err(error) => println!("model      IT WOULD NOT LOAD: {error}"),
+        Ok(None) => writeln!(out, "model      this library has no model of that kind")?,
+        Err(error) => writeln!(out, "model      IT WOULD NOT LOAD: {error}")?,
     }
     for tensor in inspection.tensors.iter().filter(|_| *tensors) {
         let file = &inspection.files[tensor.file].name;
-        println!(
+        writeln!(
+            out,
             "{} {} {:?} in {file}",
             tensor.name.escape_debug(),
             tensor.dtype,
             tensor.shape
-        );
+        )?;
     }
     Ok(())
 }
@@ -99,9 +104,14 @@ fn size(bytes: u64) -> String {
 }
 
 /// The tokenizer, its special ids, and what was corrected for an embedding of so many rows.
-fn show(tokenizer: &Tokenizer, rows: Option<usize>) {
+fn show(tokenizer: &Tokenizer, rows: Option<usize>, out: &mut impl Write) -> std::io::Result<()> {
     let resolution = tokenizer.resolution();
-    println!("           {}: {}", resolution.file(), resolution.reason());
+    writeln!(
+        out,
+        "           {}: {}",
+        resolution.file(),
+        resolution.reason()
+    )?;
     let special = tokenizer.special();
     let roles = [
         ("bos", special.bos),
@@ -120,20 +130,22 @@ fn show(tokenizer: &Tokenizer, rows: Option<usize>) {
             Some(format!("{role} {} {}", id?, token.escape_debug()))
         })
         .collect();
-    println!(
+    writeln!(
+        out,
         "special    {}; {} ids",
         shown.join(", "),
         tokenizer.vocab_size()
-    );
+    )?;
     let corrections = tokenizer.corrections(rows.unwrap_or(usize::MAX));
     for note in resolution
         .notes()
         .iter()
         .filter(|note| !note.is_correction())
     {
-        println!("note       {note}");
+        writeln!(out, "note       {note}")?;
     }
     for correction in corrections {
-        println!("corrected  {correction}");
+        writeln!(out, "corrected  {correction}")?;
     }
+    Ok(())
 }
