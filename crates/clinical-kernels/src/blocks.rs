@@ -1,6 +1,7 @@
 //! Keys and values of rows of any lengths, in blocks that rows can share.
 //!
-//! Only for f32 tensors of the CPU; [`Blocks::new`] gives `None` elsewhere. A row is a list of blocks. Appending to one row
+//! Only for f32 tensors of the CPU; [`Blocks::new`] gives `None` elsewhere. They are kept in f32 or, in half the memory, in
+//! f16. A row is a list of blocks. Appending to one row
 //! touches no other; a copy of a row shares its blocks until one of the two appends, and then only the unfinished block at its
 //! end is copied (paged attention, Kwon et al. 2023, with blocks of any size).
 
@@ -28,9 +29,11 @@ mod shared {
     use burn::backend::Flex;
     use burn::backend::flex::FlexTensor;
     use burn::tensor::{DType, Device, Tensor};
+    use half::f16;
+    use half::slice::HalfFloatSliceExt;
 
     use super::Look;
-    use crate::float::attention::{Heads, Part, RowOf, Shared, attention_of_rows};
+    use crate::float::attention::{Heads, Part, RowOf, Shared, Vectors, attention_of_rows};
     use crate::float::product::Target;
     use crate::float::simd::Level;
     use crate::fused::flex::{filled, heads_of, primitive, with_rows};
@@ -42,9 +45,16 @@ mod shared {
     /// Keys and values of the positions of some rows, for one attention layer.
     #[derive(Debug, Clone)]
     pub struct Blocks {
+        sizes: Sizes,
+        rows: Vec<Row>,
+    }
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    struct Sizes {
         key_heads: usize,
         d: usize,
-        rows: Vec<Row>,
+        /// Whether f16 is kept.
+        half: bool,
     }
 
     #[derive(Debug, Clone, Default)]
@@ -63,42 +73,117 @@ mod shared {
     /// Keys `[key heads, capacity, d]`, then values in the same order.
     #[derive(Debug)]
     struct Block {
-        values: Vec<f32>,
+        values: Values,
         capacity: usize,
     }
 
+    #[derive(Debug)]
+    enum Values {
+        F32(Vec<f32>),
+        F16(Vec<f16>),
+    }
+
     impl Block {
-        fn new(heads: usize, d: usize, capacity: usize) -> Self {
-            Self {
-                values: vec![0.0; 2 * heads * capacity * d],
-                capacity,
-            }
+        fn new(sizes: Sizes, capacity: usize) -> Self {
+            let len = 2 * sizes.key_heads * capacity * sizes.d;
+            let values = match sizes.half {
+                true => Values::F16(crate::host::filled(len, f16::ZERO)),
+                false => Values::F32(crate::host::filled(len, 0.0)),
+            };
+            Self { values, capacity }
         }
 
         /// Its first `len` positions, with room for a block.
-        fn copy(&self, heads: usize, d: usize, len: usize) -> Self {
-            let mut copy = Self::new(heads, d, BLOCK.max(len));
-            let to = copy.values.chunks_exact_mut(copy.capacity * d);
-            for (from, to) in self.values.chunks_exact(self.capacity * d).zip(to) {
-                to[..len * d].copy_from_slice(&from[..len * d]);
+        fn copy(&self, sizes: Sizes, len: usize) -> Self {
+            let mut copy = Self::new(sizes, BLOCK.max(len));
+            let row = |capacity| capacity * sizes.d;
+            let (from, to) = (row(self.capacity), row(copy.capacity));
+            match (&self.values, &mut copy.values) {
+                (Values::F32(old), Values::F32(new)) => {
+                    copy_starts(old.chunks_exact(from), new.chunks_exact_mut(to), row(len));
+                }
+                (Values::F16(old), Values::F16(new)) => {
+                    copy_starts(old.chunks_exact(from), new.chunks_exact_mut(to), row(len));
+                }
+                _ => unreachable!("blocks of one row have one type"),
             }
             copy
+        }
+
+        /// Takes the keys or values (`which`) of one head at `positions`, from `first` on of what is to be appended.
+        ///
+        /// # Safety
+        ///
+        /// There must be so many positions.
+        unsafe fn put(
+            &mut self,
+            sizes: Sizes,
+            [which, head]: [usize; 2],
+            positions: std::ops::Range<usize>,
+            from: Heads<f32>,
+            first: usize,
+        ) {
+            let d = sizes.d;
+            let start = (which * sizes.key_heads + head) * self.capacity;
+            for (at, position) in positions.enumerate() {
+                let place = (start + position) * d..(start + position + 1) * d;
+                // SAFETY: the caller's promise.
+                let new = unsafe { std::slice::from_raw_parts(from.at(0, head, first + at), d) };
+                match &mut self.values {
+                    Values::F32(values) => values[place].copy_from_slice(new),
+                    Values::F16(values) => narrow(new, &mut values[place]),
+                }
+            }
+        }
+
+        fn part(&self, len: usize) -> Part {
+            Part {
+                data: match &self.values {
+                    Values::F32(values) => Vectors::F32(values.as_ptr()),
+                    Values::F16(values) => Vectors::F16(values.as_ptr()),
+                },
+                capacity: self.capacity,
+                len,
+            }
+        }
+    }
+
+    fn copy_starts<'a, T: Copy + 'a>(
+        from: impl Iterator<Item = &'a [T]>,
+        to: impl Iterator<Item = &'a mut [T]>,
+        len: usize,
+    ) {
+        for (from, to) in from.zip(to) {
+            to[..len].copy_from_slice(&from[..len]);
+        }
+    }
+
+    /// f32 to f16. What is finite stays so: beyond the largest half it becomes that.
+    fn narrow(from: &[f32], to: &mut [f16]) {
+        let mut some = [0.0; 64];
+        for (from, to) in from.chunks(some.len()).zip(to.chunks_mut(some.len())) {
+            let some = &mut some[..from.len()];
+            for (some, &value) in some.iter_mut().zip(from) {
+                let near = value.clamp(f16::MIN.to_f32(), f16::MAX.to_f32());
+                *some = if value.is_finite() { near } else { value };
+            }
+            to.convert_from_f32_slice(some);
         }
     }
 
     impl Row {
         /// Makes room at the end for some of `wanted` positions that no other row sees, and says for how many.
-        fn room(&mut self, heads: usize, d: usize, wanted: usize) -> usize {
+        fn room(&mut self, sizes: Sizes, wanted: usize) -> usize {
             if let Some(last) = self.blocks.last_mut() {
                 let free = last.block.capacity - last.len;
                 if free > 0 && Arc::get_mut(&mut last.block).is_none() && last.len < BLOCK {
-                    last.block = Arc::new(last.block.copy(heads, d, last.len));
+                    last.block = Arc::new(last.block.copy(sizes, last.len));
                 }
                 if free > 0 && Arc::get_mut(&mut last.block).is_some() {
                     return (last.block.capacity - last.len).min(wanted);
                 }
             }
-            let block = Block::new(heads, d, wanted.next_multiple_of(BLOCK));
+            let block = Block::new(sizes, wanted.next_multiple_of(BLOCK));
             self.blocks.push(Filled {
                 block: Arc::new(block),
                 len: 0,
@@ -107,29 +192,31 @@ mod shared {
         }
 
         /// Appends `count` positions that begin at `first` of keys and values `[1, key heads, positions, d]`.
-        fn append(
+        ///
+        /// # Safety
+        ///
+        /// There must be so many positions.
+        unsafe fn append(
             &mut self,
-            heads: usize,
-            d: usize,
+            sizes: Sizes,
             first: usize,
             count: usize,
             from: [Heads<f32>; 2],
         ) {
             let mut done = 0;
             while done < count {
-                let room = self.room(heads, d, count - done);
+                let room = self.room(sizes, count - done);
                 let Some((filled, block)) = self.blocks.last_mut().and_then(|last| {
                     let block = Arc::get_mut(&mut last.block)?;
                     Some((&mut last.len, block))
                 }) else {
                     return;
                 };
-                let mut to = block.values.chunks_exact_mut(block.capacity * d);
-                for from in from {
-                    for (head, to) in to.by_ref().take(heads).enumerate() {
-                        let to = &mut to[*filled * d..(*filled + room) * d];
-                        // SAFETY: the caller has checked the sizes of the tensor.
-                        unsafe { copy_rows(from, head, first + done, d, to) };
+                for (which, from) in from.into_iter().enumerate() {
+                    for head in 0..sizes.key_heads {
+                        let positions = *filled..*filled + room;
+                        // SAFETY: the caller's promise.
+                        unsafe { block.put(sizes, [which, head], positions, from, first + done) };
                     }
                 }
                 *filled += room;
@@ -139,31 +226,23 @@ mod shared {
         }
     }
 
-    /// Copies positions from `first` on of one head.
-    unsafe fn copy_rows(from: Heads<f32>, head: usize, first: usize, d: usize, to: &mut [f32]) {
-        let start = unsafe { from.at(0, head, first) };
-        if from.strides[2] == d as isize {
-            to.copy_from_slice(unsafe { std::slice::from_raw_parts(start, to.len()) });
-            return;
-        }
-        for (position, to) in to.chunks_exact_mut(d).enumerate() {
-            let row = start.wrapping_offset(position as isize * from.strides[2]);
-            to.copy_from_slice(unsafe { std::slice::from_raw_parts(row, d) });
-        }
-    }
-
     impl Blocks {
-        /// No rows yet, of `key_heads` heads of `d` values; `None` unless the device is Burn's CPU backend, the type f32 and
-        /// no gradient flows.
+        /// No rows yet, of `key_heads` heads of `d` values, kept in f16 if `half` says so, and in f32 otherwise; `None` unless the
+        /// device is Burn's CPU backend, the type of the tensors f32 and no gradient flows.
         #[must_use]
-        pub fn new(device: &Device, dtype: DType, key_heads: usize, d: usize) -> Option<Self> {
+        pub fn new(
+            device: &Device,
+            dtype: DType,
+            key_heads: usize,
+            d: usize,
+            half: bool,
+        ) -> Option<Self> {
             if key_heads * d == 0 {
                 return None;
             }
             primitive(&Tensor::<1>::zeros([1], (device, dtype)))?;
             Some(Self {
-                key_heads,
-                d,
+                sizes: Sizes { key_heads, d, half },
                 rows: Vec::new(),
             })
         }
@@ -181,7 +260,7 @@ mod shared {
         /// Where the shapes do not fit, or the tensors are not as promised to [`new`](Self::new).
         pub fn append(&mut self, counts: &[usize], key: &Tensor<4>, value: &Tensor<4>) {
             let total = counts.iter().sum();
-            let shape = [1, self.key_heads, total, self.d];
+            let shape = [1, self.sizes.key_heads, total, self.sizes.d];
             assert!(
                 counts.len() == self.rows.len() && key.dims() == shape && value.dims() == shape,
                 "new keys and values of the rows"
@@ -193,7 +272,8 @@ mod shared {
             let from = [heads_of(&key, shape), heads_of(&value, shape)];
             let mut first = 0;
             for (row, &count) in self.rows.iter_mut().zip(counts) {
-                row.append(self.key_heads, self.d, first, count, from);
+                // SAFETY: the tensors have the positions of all rows.
+                unsafe { row.append(self.sizes, first, count, from) };
                 first += count;
             }
         }
@@ -207,10 +287,11 @@ mod shared {
         #[must_use]
         pub fn attend(&self, counts: &[usize], query: &Tensor<4>, look: Look<'_>) -> Tensor<4> {
             let shape @ [_, heads, total, d] = query.dims();
+            let key_heads = self.sizes.key_heads;
             assert!(
                 counts.len() == self.rows.len()
-                    && shape == [1, heads, counts.iter().sum(), self.d]
-                    && heads % self.key_heads == 0,
+                    && shape == [1, heads, counts.iter().sum(), self.sizes.d]
+                    && heads % key_heads == 0,
                 "queries of the rows"
             );
             let query = memory(query);
@@ -238,7 +319,7 @@ mod shared {
             }
             let shared = Shared {
                 heads,
-                key_heads: self.key_heads,
+                key_heads,
                 d,
                 query: heads_of(&query, shape),
                 bias: bias
@@ -248,11 +329,7 @@ mod shared {
                 window: look.window.unwrap_or(usize::MAX),
                 scale: look.scale as f32,
             };
-            let part = |filled: &Filled| Part {
-                data: filled.block.values.as_ptr(),
-                capacity: filled.block.capacity,
-                len: filled.len,
-            };
+            let part = |filled: &Filled| filled.block.part(filled.len);
             let y = filled([1, total, heads, d], |out| {
                 let out = Target { data: out, row: 0 };
                 // SAFETY: the sizes are those of the tensors and blocks, which live until here.
@@ -278,7 +355,7 @@ mod shared {
 
         /// Appends the rows of another one of the same heads and sizes.
         pub fn merge(&mut self, other: Self) {
-            debug_assert_eq!((self.key_heads, self.d), (other.key_heads, other.d));
+            debug_assert_eq!(self.sizes, other.sizes);
             self.rows.extend(other.rows);
         }
     }
@@ -303,7 +380,7 @@ mod shared {
         }
 
         fn rows(count: usize) -> Blocks {
-            let mut blocks = Blocks::new(&crate::cpu(), DType::F32, 2, 4).unwrap();
+            let mut blocks = Blocks::new(&crate::cpu(), DType::F32, 2, 4, false).unwrap();
             blocks.add_rows(count);
             blocks
         }
@@ -369,9 +446,19 @@ mod shared {
         #[test]
         fn other_types_and_gradients_have_no_blocks() {
             let device = crate::cpu();
-            assert!(Blocks::new(&device, DType::F16, 2, 4).is_none());
-            assert!(Blocks::new(&device.clone().autodiff(), DType::F32, 2, 4).is_none());
-            assert!(Blocks::new(&device, DType::F32, 0, 4).is_none());
+            assert!(Blocks::new(&device, DType::F16, 2, 4, false).is_none());
+            assert!(Blocks::new(&device.clone().autodiff(), DType::F32, 2, 4, true).is_none());
+            assert!(Blocks::new(&device, DType::F32, 0, 4, false).is_none());
+        }
+
+        #[test]
+        fn what_is_finite_stays_finite_in_halves() {
+            let values = [1.0, -0.5, 70_000.0, -1e30, f32::INFINITY, f32::NAN, 1e-9];
+            let mut halves = [f16::ZERO; 7];
+            narrow(&values, &mut halves);
+            let found = halves.map(f16::to_f32);
+            assert_eq!(found[..5], [1.0, -0.5, 65_504.0, -65_504.0, f32::INFINITY]);
+            assert!(found[5].is_nan() && found[6] == 0.0);
         }
     }
 }
@@ -390,6 +477,7 @@ impl Blocks {
         _: burn::tensor::DType,
         _: usize,
         _: usize,
+        _: bool,
     ) -> Option<Self> {
         None
     }

@@ -35,27 +35,73 @@ pub fn threads() -> usize {
     rayon::current_num_threads()
 }
 
-/// Asks the C library to keep freed memory instead of giving each large buffer back to the system, and the system for huge
-/// pages in the first GiB of it.
+/// Asks the C library to keep freed memory instead of giving each large buffer back to the system, and the system to lay what
+/// it keeps on huge pages, up to half of the machine's memory.
 ///
 /// Burn's CPU backend allocates every result anew; on glibc each large one is mapped and unmapped, and its page faults
 /// cost up to a third of the time of a matrix product (`docs/performance.md`). This is a setting of the whole process,
-/// so a program chooses it, not a library. It does nothing outside Linux with glibc.
+/// so a program chooses it, not a library; call it first. The process gets addresses for that half, and memory only as it
+/// uses them. It does nothing outside Linux with glibc.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: mallopt only changes tuning values of the allocator; the memory is nobody else's until it is freed, and
-    // is not touched, so that it takes no more than addresses.
+    // SAFETY: mallopt only changes tuning values of the allocator.
     unsafe {
-        const HEAP: usize = (1 << 30) - (1 << 20);
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, GIB as libc::c_int);
         libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
         libc::mallopt(libc::M_TOP_PAD, 64 << 20);
-        let heap = libc::malloc(HEAP);
-        if !heap.is_null() {
-            prefer_huge_pages(heap.cast(), HEAP);
-            libc::free(heap);
-        }
+        huge_heap();
     }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const GIB: usize = 1 << 30;
+
+/// Grows the heap and gives it advice on pages that are not there yet: later the allocator would not know which are.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn huge_heap() {
+    // The allocator maps what is larger, outside its heap.
+    const PIECE: usize = GIB - (1 << 20);
+    let mut pieces = Vec::with_capacity(heap_pieces());
+    while pieces.len() < pieces.capacity() {
+        // SAFETY: any size may be asked for.
+        let piece = unsafe { libc::malloc(PIECE) };
+        if piece.is_null() {
+            break;
+        }
+        pieces.push(piece);
+    }
+    for piece in pieces.into_iter().rev() {
+        prefer_huge_pages(piece.cast(), PIECE);
+        // SAFETY: it comes from `malloc`, and nobody else knows it.
+        unsafe { libc::free(piece) };
+    }
+}
+
+/// Half of the machine's memory in GiB, or one where addresses count as memory.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn heap_pieces() -> usize {
+    let strict = std::fs::read_to_string("/proc/sys/vm/overcommit_memory");
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` has room for the answer.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) } == 0;
+    if strict.is_ok_and(|mode| mode.trim() == "2")
+        || !known
+        || limit.rlim_cur != libc::RLIM_INFINITY
+    {
+        return 1;
+    }
+    // SAFETY: these have no preconditions.
+    let (pages, size) = unsafe {
+        (
+            libc::sysconf(libc::_SC_PHYS_PAGES),
+            libc::sysconf(libc::_SC_PAGESIZE),
+        )
+    };
+    let bytes = usize::try_from(pages).unwrap_or(0) * usize::try_from(size).unwrap_or(0);
+    (bytes / 2 / GIB).max(1)
 }
 
 /// Memory from which it pays to ask for huge pages.
@@ -79,6 +125,14 @@ pub(crate) fn prefer_huge_pages(start: *const u8, bytes: usize) {
     }
     #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
     let _ = start;
+}
+
+/// `len` times `zero`, on huge pages where the system gives them.
+pub(crate) fn filled<T: Clone>(len: usize, zero: T) -> Vec<T> {
+    let mut values: Vec<T> = Vec::with_capacity(len);
+    prefer_huge_pages(values.as_ptr().cast(), len * size_of::<T>());
+    values.resize(len, zero);
+    values
 }
 
 /// The largest resident size of this process so far, in bytes; `None` where the system does not tell.

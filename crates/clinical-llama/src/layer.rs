@@ -55,6 +55,12 @@ pub struct LlamaModel {
 }
 
 impl LlamaModel {
+    /// Whether the weights of its layers are integers with scales.
+    pub(crate) fn is_quantised(&self) -> bool {
+        let first = self.layers.first();
+        first.is_some_and(|layer| layer.self_attn.q_proj.is_quantised())
+    }
+
     pub(crate) fn new(config: &LlamaConfig, device: &Device) -> Self {
         let std = config.initializer_range;
         Self {

@@ -191,6 +191,7 @@ impl Llama {
             layers: config.num_hidden_layers,
             heads: config.num_key_value_heads,
             d: config.head_dim,
+            half: self.model.is_quantised(),
         };
         // No row can have more positions than the model, so more room is never needed.
         let reserve = reserve.min(config.max_positions().saturating_sub(longest));

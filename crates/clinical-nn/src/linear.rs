@@ -67,6 +67,12 @@ impl Linear {
         self.weight.lazy_shape().dims()
     }
 
+    /// Whether the weights are integers with scales.
+    #[must_use]
+    pub fn is_quantised(&self) -> bool {
+        packed(&self.weight).is_some_and(|packed| packed.matrix().format().is_integer())
+    }
+
     /// The type that activations have: that of the weights, f32 for packed ones.
     #[must_use]
     pub fn dtype(&self) -> DType {

@@ -67,6 +67,7 @@ impl T5 {
             layers: self.decoder.block.len(),
             heads,
             d,
+            half: first.is_some_and(|attention| attention.q.is_quantised()),
         };
         KvCache::new(sizes, reserve, &self.device(), dtype)
     }

@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
+use half::f16;
+
 use super::math::exp;
-use super::product::{Matrix, THIN, Target, dots, product_alone, thin};
+use super::product::{Matrix, THIN, Target, dots, dots_half, product_alone, thin, thin_half};
 use super::scratch::scratch;
-use super::simd::{Level, Simd, dispatch};
+use super::simd::{Cell, Level, Simd, dispatch};
 use crate::pool;
 
 /// Queries whose scores are held at once.
@@ -115,9 +117,9 @@ pub(crate) unsafe fn attention(level: Level, sizes: Sizes, inputs: Inputs, out: 
                 },
             };
             let run = Run {
-                key: inputs.key.at(batch, key_head, 0),
+                key: Vectors::F32(inputs.key.at(batch, key_head, 0)),
                 key_row: inputs.key.strides[2],
-                value: inputs.value.at(batch, key_head, 0),
+                value: Vectors::F32(inputs.value.at(batch, key_head, 0)),
                 value_row: inputs.value.strides[2],
                 len: sizes.keys,
             };
@@ -136,14 +138,72 @@ pub(crate) unsafe fn attention(level: Level, sizes: Sizes, inputs: Inputs, out: 
     });
 }
 
+/// Keys or values in memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Vectors {
+    F32(*const f32),
+    F16(*const f16),
+}
+
+impl Vectors {
+    /// Those from a place on, which must exist.
+    unsafe fn add(self, count: usize) -> Self {
+        unsafe {
+            match self {
+                Self::F32(data) => Self::F32(data.add(count)),
+                Self::F16(data) => Self::F16(data.add(count)),
+            }
+        }
+    }
+}
+
 /// Keys and values of one head at some positions.
 #[derive(Debug, Clone, Copy)]
 struct Run {
-    key: *const f32,
+    key: Vectors,
     key_row: isize,
-    value: *const f32,
+    value: Vectors,
     value_row: isize,
     len: usize,
+}
+
+/// Calls `work` with `len` vectors of `d` values as f32: where they lie, or a copy.
+unsafe fn widened(
+    level: Level,
+    vectors: Vectors,
+    row: isize,
+    [len, d]: [usize; 2],
+    work: impl FnOnce(*const f32, isize),
+) {
+    match vectors {
+        Vectors::F32(data) => work(data, row),
+        Vectors::F16(data) => scratch(len * d, |wide| {
+            for at in 0..len {
+                // SAFETY: the caller's promise; the copy has room for all.
+                unsafe { widen(level, d, data.offset(at as isize * row), wide.add(at * d)) };
+            }
+            work(wide, d as isize);
+        }),
+    }
+}
+
+dispatch! {
+    /// Halves to f32.
+    unsafe fn widen = widen_kernel(len: usize, from: *const f16, to: *mut f32)
+}
+
+#[inline(always)]
+unsafe fn widen_kernel<S: Simd>(len: usize, from: *const f16, to: *mut f32) {
+    unsafe {
+        let whole = len - len % S::LANES;
+        for j in (0..whole).step_by(S::LANES) {
+            S::store(to.add(j), S::load_half(from.add(j)));
+        }
+        if whole < len {
+            let rest = f16::load_some::<S>(from.add(whole), len - whole);
+            S::store_some(to.add(whole), rest, len - whole);
+        }
+    }
 }
 
 /// What one row of queries looks at.
@@ -192,17 +252,7 @@ impl Task {
                 row: keys,
             };
             for (start, run) in seen.clone() {
-                let key = Matrix {
-                    data: run.key,
-                    row: 1,
-                    column: run.key_row,
-                };
-                let to = scores.from(0, start);
-                if rows <= THIN {
-                    dots(level, rows, run.len, self.d, query, key, to);
-                } else {
-                    product_alone(level, [rows, run.len, self.d], query, key, to);
-                }
+                self.scores(level, query, run, scores.from(0, start));
             }
             for row in 0..rows {
                 let sight = see(row);
@@ -255,24 +305,46 @@ impl Task {
         });
     }
 
+    /// `out = query * keys of the run`.
+    unsafe fn scores(self, level: Level, query: Matrix, run: Run, out: Target) {
+        let (rows, len, d) = (self.rows, run.len, self.d);
+        let (row, column) = (1, run.key_row);
+        unsafe {
+            match run.key {
+                Vectors::F32(data) if rows <= THIN => {
+                    let key = Matrix { data, row, column };
+                    dots(level, rows, len, d, query, key, out);
+                }
+                Vectors::F16(data) if rows <= THIN => {
+                    let key = Matrix { data, row, column };
+                    dots_half(level, rows, len, d, query, key, out);
+                }
+                vectors => widened(level, vectors, column, [len, d], |data, column| {
+                    let key = Matrix { data, row, column };
+                    product_alone(level, [rows, len, d], query, key, out);
+                }),
+            }
+        }
+    }
+
     /// `out = weights * values of the run`.
     unsafe fn weighted(self, level: Level, weights: Matrix, run: Run, out: Target) {
-        let value = Matrix {
-            data: run.value,
-            row: run.value_row,
-            column: 1,
-        };
+        let (rows, len, d) = (self.rows, run.len, self.d_value);
+        let (row, column) = (run.value_row, 1);
         unsafe {
-            if self.rows <= THIN {
-                thin(level, self.rows, self.d_value, run.len, weights, value, out);
-            } else {
-                product_alone(
-                    level,
-                    [self.rows, self.d_value, run.len],
-                    weights,
-                    value,
-                    out,
-                );
+            match run.value {
+                Vectors::F32(data) if rows <= THIN => {
+                    let value = Matrix { data, row, column };
+                    thin(level, rows, d, len, weights, value, out);
+                }
+                Vectors::F16(data) if rows <= THIN => {
+                    let value = Matrix { data, row, column };
+                    thin_half(level, rows, d, len, weights, value, out);
+                }
+                vectors => widened(level, vectors, row, [len, d], |data, row| {
+                    let value = Matrix { data, row, column };
+                    product_alone(level, [rows, d, len], weights, value, out);
+                }),
             }
         }
     }
@@ -281,7 +353,7 @@ impl Task {
 /// Some positions of a row: keys `[key heads, capacity, d]`, then values in the same order.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Part {
-    pub data: *const f32,
+    pub data: Vectors,
     pub capacity: usize,
     pub len: usize,
 }

@@ -5,12 +5,14 @@
 
 use std::sync::OnceLock;
 
+use half::f16;
+
 /// The instruction sets that kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
     /// Plain Rust; on 64-bit Arm the compiler makes NEON of it.
     Portable,
-    /// AVX2 and FMA.
+    /// AVX2, FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2,
     /// AVX-512 F.
@@ -30,7 +32,10 @@ impl Level {
         let mut all = vec![Self::Portable];
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            if is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c")
+            {
                 all.push(Self::Avx2);
                 if is_x86_feature_detected!("avx512f") {
                     all.push(Self::Avx512);
@@ -62,6 +67,8 @@ pub(crate) trait Simd: Copy + 'static {
     /// The first `count` values, the others zero.
     unsafe fn load_some(from: *const f32, count: usize) -> Self::V;
     unsafe fn store_some(to: *mut f32, x: Self::V, count: usize);
+    /// [`LANES`](Self::LANES) halves as f32.
+    unsafe fn load_half(from: *const f16) -> Self::V;
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
@@ -79,6 +86,39 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn largest(x: Self::V) -> f32;
     /// Turns a square of [`LANES`](Self::LANES) rows: `to[p * distance + j] = from[j * row + p]`.
     unsafe fn turn(from: *const f32, row: isize, to: *mut f32, distance: usize);
+}
+
+/// A type of the right side of a product, read as f32.
+pub(crate) trait Cell: Copy + 'static {
+    unsafe fn load<S: Simd>(from: *const Self) -> S::V;
+    /// The first `count` values, fewer than a vector has, the others zero.
+    unsafe fn load_some<S: Simd>(from: *const Self, count: usize) -> S::V;
+}
+
+impl Cell for f32 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const f32) -> S::V {
+        unsafe { S::load(from) }
+    }
+    #[inline(always)]
+    unsafe fn load_some<S: Simd>(from: *const f32, count: usize) -> S::V {
+        unsafe { S::load_some(from, count) }
+    }
+}
+
+impl Cell for f16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const f16) -> S::V {
+        unsafe { S::load_half(from) }
+    }
+    #[inline(always)]
+    unsafe fn load_some<S: Simd>(from: *const f16, count: usize) -> S::V {
+        let mut some = [f16::ZERO; 16];
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, some.as_mut_ptr(), count.min(S::LANES));
+            S::load_half(some.as_ptr())
+        }
+    }
 }
 
 /// Plain Rust over eight values.
@@ -120,6 +160,10 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn store_some(to: *mut f32, x: Self::V, count: usize) {
         unsafe { std::ptr::copy_nonoverlapping(x.as_ptr(), to, count.min(P)) };
+    }
+    #[inline(always)]
+    unsafe fn load_half(from: *const f16) -> Self::V {
+        each(|i| unsafe { *from.add(i) }.to_f32())
     }
     #[inline(always)]
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
@@ -192,6 +236,7 @@ pub(crate) use x86::{Avx2, Avx512};
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::Simd;
+    use half::f16;
     use std::arch::x86_64::*;
 
     const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
@@ -238,6 +283,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn store_some(to: *mut f32, x: __m256, count: usize) {
             unsafe { _mm256_maskstore_ps(to, lanes(count), x) }
+        }
+        #[inline(always)]
+        unsafe fn load_half(from: *const f16) -> __m256 {
+            unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
         }
         #[inline(always)]
         unsafe fn add(a: __m256, b: __m256) -> __m256 {
@@ -362,6 +411,10 @@ mod x86 {
             unsafe { _mm512_mask_storeu_ps(to, mask(count), x) }
         }
         #[inline(always)]
+        unsafe fn load_half(from: *const f16) -> __m512 {
+            unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
+        }
+        #[inline(always)]
         unsafe fn add(a: __m512, b: __m512) -> __m512 {
             unsafe { _mm512_add_ps(a, b) }
         }
@@ -455,13 +508,13 @@ macro_rules! dispatch {
         #[allow(clippy::too_many_arguments)]
         $visible unsafe fn $name(level: $crate::float::simd::Level, $($arg: $type),*) {
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
+            #[target_feature(enable = "avx2,fma,f16c")]
             #[allow(clippy::too_many_arguments)]
             unsafe fn avx2($($arg: $type),*) {
                 unsafe { $kernel::<$crate::float::simd::Avx2>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx2,fma")]
+            #[target_feature(enable = "avx512f,avx2,fma,f16c")]
             #[allow(clippy::too_many_arguments)]
             unsafe fn avx512($($arg: $type),*) {
                 unsafe { $kernel::<$crate::float::simd::Avx512>($($arg),*) }

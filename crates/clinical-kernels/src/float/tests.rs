@@ -1,7 +1,9 @@
 //! Each kernel against plain loops, on every instruction set of the machine.
 
+use half::f16;
+
 use super::math::Activation;
-use super::product::{Finish, Matrix, Target, product, product_alone};
+use super::product::{Finish, Matrix, THIN, Target, dots_half, product, product_alone, thin_half};
 use super::simd::Level;
 
 /// Values from -1 to 1, the same at every run.
@@ -147,6 +149,50 @@ fn products_equal_plain_loops() {
                         close(&found, &expected, 2e-5, &what);
                     }
                 }
+            }
+        }
+    }
+}
+
+/// A few rows by halves, in both layouts.
+#[test]
+fn products_by_halves_equal_plain_loops() {
+    for level in Level::all() {
+        let shapes = SHAPES.iter().filter(|[m, _, k]| *m <= THIN && *k > 0);
+        for [m, n, k] in shapes.copied() {
+            let halves = |values: Vec<f32>| values.into_iter().map(f16::from_f32).collect();
+            let a = values(m * k, 1);
+            let [plain, turned]: [Vec<f16>; 2] = [2, 3].map(|seed| halves(values(k * n, seed)));
+            let left = Matrix {
+                data: a.as_ptr(),
+                row: k as isize,
+                column: 1,
+            };
+            let mut found = vec![f32::NAN; m * n];
+            for (right, row, column) in [(&plain, n, 1), (&turned, 1, k)] {
+                let expected: Vec<f64> = (0..m * n)
+                    .map(|at| {
+                        let product = |p: usize| {
+                            let right = right[p * row + at % n * column];
+                            f64::from(a[at / n * k + p]) * right.to_f64()
+                        };
+                        (0..k).map(product).sum()
+                    })
+                    .collect();
+                found.fill(f32::NAN);
+                let out = Target {
+                    data: found.as_mut_ptr(),
+                    row: n,
+                };
+                let right = Matrix {
+                    data: right.as_ptr(),
+                    row: row as isize,
+                    column: column as isize,
+                };
+                let kernel = if column == 1 { thin_half } else { dots_half };
+                // SAFETY: sizes as allocated above.
+                unsafe { kernel(level, m, n, k, left, right, out) };
+                close(&found, &expected, 2e-5, &format!("{level:?} {m}x{k}x{n}"));
             }
         }
     }

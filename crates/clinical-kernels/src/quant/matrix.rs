@@ -162,6 +162,12 @@ impl Layout {
 }
 
 impl Format {
+    /// Whether the values are integers with scales, which is coarser than halves.
+    #[must_use]
+    pub fn is_integer(self) -> bool {
+        !matches!(self, Self::F16 | Self::BF16)
+    }
+
     /// Bytes that a matrix takes: what [`PackedMatrix::bytes`] will say, `None` where that passes `usize`.
     #[must_use]
     pub fn bytes(self, outputs: usize, inputs: usize) -> Option<usize> {

@@ -11,6 +11,7 @@ use super::kernel::{BLOCK, LANES};
 #[cfg(target_arch = "x86_64")]
 use super::kernel::{InstructionSet, instruction_set};
 use super::matrix::{Format, Layout, Line, PackedMatrix};
+use crate::host::filled;
 
 impl PackedMatrix {
     /// Packs `[outputs, inputs]` values.
@@ -67,8 +68,8 @@ impl PackedMatrix {
     ) -> Result<Self, E> {
         let layout = Layout::new(format, inputs);
         let panels = outputs.div_ceil(LANES);
-        let mut lines = zeroed(panels * layout.panel_bytes / 64, Line([0; 64]));
-        let mut scales = zeroed(panels * layout.panel_scales, 0u32);
+        let mut lines = filled(panels * layout.panel_bytes / 64, Line([0; 64]));
+        let mut scales = filled(panels * layout.panel_scales, 0u32);
         let one_panel = |panel: usize, lines: &mut [Line], scales: &mut [u32]| {
             let row = panel * LANES;
             fill(row, LANES.min(outputs - row), lines, scales)
@@ -100,7 +101,7 @@ impl PackedMatrix {
     pub fn random(format: Format, outputs: usize, inputs: usize, std: f32, seed: u64) -> Self {
         let layout = Layout::new(format, inputs);
         let panels = outputs.div_ceil(LANES);
-        let mut lines = zeroed(panels * layout.panel_bytes / 64, Line([0; 64]));
+        let mut lines = filled(panels * layout.panel_bytes / 64, Line([0; 64]));
         lines
             .par_chunks_mut(1024)
             .enumerate()
@@ -150,14 +151,6 @@ impl PackedMatrix {
             scales,
         }
     }
-}
-
-/// Memory for weights, on huge pages where there are any.
-fn zeroed<T: Clone>(len: usize, zero: T) -> Vec<T> {
-    let mut values: Vec<T> = Vec::with_capacity(len);
-    crate::host::prefer_huge_pages(values.as_ptr().cast(), len * size_of::<T>());
-    values.resize(len, zero);
-    values
 }
 
 /// Eight random bytes as weights: integers as they are, halves with the exponent of `std` and a random sign and mantissa.

@@ -40,6 +40,9 @@ pub struct KvSizes {
     pub heads: usize,
     /// Values of a head.
     pub d: usize,
+    /// Keeps keys and values in f16 where rows lie in blocks: for models whose weights are coarser than that. Elsewhere they
+    /// have the type of the tensors.
+    pub half: bool,
 }
 
 /// What all layers share in one pass; made by [`KvCache::read`] and [`KvCache::look`].
@@ -69,7 +72,7 @@ impl KvCache {
     #[must_use]
     pub fn new(sizes: KvSizes, reserve: usize, device: &Device, dtype: DType) -> Self {
         let blocks: Option<Vec<Blocks>> = (0..sizes.layers)
-            .map(|_| Blocks::new(device, dtype, sizes.heads, sizes.d))
+            .map(|_| Blocks::new(device, dtype, sizes.heads, sizes.d, sizes.half))
             .collect();
         match blocks {
             Some(blocks) => Self {

@@ -93,7 +93,9 @@ impl Padded {
             return;
         }
         let (rows, slots) = (self.spans.len(), self.slots);
-        let KvSizes { layers, heads, d } = self.sizes;
+        let KvSizes {
+            layers, heads, d, ..
+        } = self.sizes;
         if self.layers.is_empty() {
             let shape = [rows, heads, wanted.saturating_add(self.reserve), d];
             let empty = || Tensor::zeros(shape, (&self.device, self.dtype));
@@ -355,6 +357,7 @@ mod tests {
             layers: 1,
             heads: 1,
             d: 1,
+            half: false,
         };
         let mut cache = Padded::new(sizes, 299, &clinical_kernels::cpu(), DType::F32);
         cache.add_rows(1);

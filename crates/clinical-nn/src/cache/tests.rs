@@ -1,4 +1,4 @@
-//! Both forms of the cache against sums over one row after another, in f64.
+//! All forms of the cache against sums over one row after another, in f64.
 
 use burn::tensor::TensorData;
 
@@ -8,6 +8,11 @@ const SIZES: KvSizes = KvSizes {
     layers: 2,
     heads: 2,
     d: 20,
+    half: false,
+};
+const HALVES: KvSizes = KvSizes {
+    half: true,
+    ..SIZES
 };
 /// Query heads.
 const HEADS: usize = 6;
@@ -29,9 +34,10 @@ impl Random {
         self.next() as usize % limit
     }
 
+    /// None of them loses anything in f16.
     fn values(&mut self, count: usize) -> Vec<f32> {
         (0..count)
-            .map(|_| (self.next() % 20_001) as f32 / 10_000.0 - 1.0)
+            .map(|_| (self.next() % 2_049) as f32 / 1_024.0 - 1.0)
             .collect()
     }
 }
@@ -49,9 +55,10 @@ fn tensor(values: &[f32], heads: usize, positions: usize) -> Tensor<4> {
     Tensor::from_data(data, &clinical_kernels::cpu()).swap_dims(1, 2)
 }
 
-/// The three forms of one cache, and a pass over all of them.
-struct Three {
+/// The forms of one cache and what they should hold, and a pass over all of them.
+struct Forms {
     blocks: KvCache,
+    halves: KvCache,
     padded: KvCache,
     expected: Expected,
     random: Random,
@@ -59,11 +66,12 @@ struct Three {
     even: bool,
 }
 
-impl Three {
+impl Forms {
     fn new(seed: u64) -> Self {
         let device = clinical_kernels::cpu();
         Self {
             blocks: KvCache::new(SIZES, 3, &device, DType::F32),
+            halves: KvCache::new(HALVES, 3, &device, DType::F32),
             padded: KvCache::padded(SIZES, 3, &device, DType::F32),
             expected: Expected::default(),
             random: Random(seed),
@@ -73,6 +81,7 @@ impl Three {
 
     fn add_rows(&mut self, count: usize) {
         self.blocks.add_rows(count);
+        self.halves.add_rows(count);
         self.padded.add_rows(count);
         let rows = self.expected.rows.len() + count;
         self.expected.rows.resize(rows, Default::default());
@@ -81,6 +90,7 @@ impl Three {
     fn read(&mut self, counts: &[usize], window: Option<usize>) {
         let passes = [
             self.blocks.read(counts, window),
+            self.halves.read(counts, window),
             self.padded.read(counts, window),
         ];
         self.even &= counts.iter().all(|&count| count == counts[0]);
@@ -96,10 +106,8 @@ impl Three {
                     at += 1;
                 }
             }
-            for (cache, pass) in [&mut self.blocks, &mut self.padded]
-                .into_iter()
-                .zip(&passes)
-            {
+            let caches = [&mut self.blocks, &mut self.halves, &mut self.padded];
+            for (cache, pass) in caches.into_iter().zip(&passes) {
                 let [key, value] = [&key, &value].map(|x| tensor(x, SIZES.heads, total));
                 cache.append(layer, pass, key, value);
             }
@@ -108,7 +116,7 @@ impl Three {
     }
 
     fn look(&mut self, counts: &[usize]) {
-        let passes = [self.blocks.look(counts), self.padded.look(counts)];
+        let passes = [&self.blocks, &self.halves, &self.padded].map(|cache| cache.look(counts));
         for layer in 0..SIZES.layers {
             self.attend(layer, &passes, counts, None, false);
         }
@@ -117,7 +125,7 @@ impl Three {
     fn attend(
         &mut self,
         layer: usize,
-        passes: &[Pass; 2],
+        passes: &[Pass; 3],
         counts: &[usize],
         window: Option<usize>,
         causal: bool,
@@ -137,7 +145,8 @@ impl Three {
             let data = TensorData::new(bias, [1, HEADS, 1, len]);
             Tensor::<4>::from_data(data, &clinical_kernels::cpu())
         });
-        for (cache, pass) in [&self.blocks, &self.padded].into_iter().zip(passes) {
+        let caches = [&self.blocks, &self.halves, &self.padded];
+        for (cache, pass) in caches.into_iter().zip(passes) {
             let query = tensor(&query, HEADS, total);
             let found = cache.attend(layer, pass, query, bias.as_ref(), SCALE);
             assert_eq!(found.dims(), [1, HEADS, total, SIZES.d]);
@@ -154,6 +163,7 @@ impl Three {
 
     fn select(&mut self, rows: &[usize]) {
         self.blocks.select(rows);
+        self.halves.select(rows);
         self.padded.select(rows);
         self.expected.rows = rows
             .iter()
@@ -163,6 +173,7 @@ impl Three {
 
     fn merge(&mut self, other: Self) {
         self.blocks.merge(other.blocks);
+        self.halves.merge(other.halves);
         self.padded.merge(other.padded);
         self.expected.rows.extend(other.expected.rows);
         self.even &= other.even;
@@ -224,7 +235,7 @@ impl Expected {
 #[test]
 fn rows_are_those_of_a_row_alone() {
     for seed in 0..12 {
-        let mut caches = Three::new(seed);
+        let mut caches = Forms::new(seed);
         assert!(caches.blocks.is_ragged() && !caches.padded.is_ragged());
         caches.add_rows(3);
         for _ in 0..25 {
@@ -241,7 +252,7 @@ fn rows_are_those_of_a_row_alone() {
                     caches.select(&kept);
                 }
                 2 if rows < 8 => {
-                    let mut other = Three::new(seed + 100);
+                    let mut other = Forms::new(seed + 100);
                     other.add_rows(2);
                     let first = 1 + caches.random.below(70);
                     let second = 1 + caches.random.below(9);
@@ -262,7 +273,7 @@ fn rows_are_those_of_a_row_alone() {
 
 #[test]
 fn long_rows_and_many_queries() {
-    let mut caches = Three::new(77);
+    let mut caches = Forms::new(77);
     caches.add_rows(2);
     caches.read(&[300, 150], None);
     caches.read(&[140, 1], None);
@@ -277,16 +288,16 @@ fn long_rows_and_many_queries() {
 #[test]
 fn rows_that_leave_and_come_again() {
     for seed in [5, 6] {
-        let mut caches = Three::new(seed);
+        let mut caches = Forms::new(seed);
         caches.add_rows(1);
         caches.read(&[9], None);
         caches.select(&[]);
         assert_eq!((caches.blocks.rows(), caches.padded.rows()), (0, 0));
-        let mut other = Three::new(seed + 1);
+        let mut other = Forms::new(seed + 1);
         other.add_rows(2);
         other.read(&[4, 0], None);
         caches.merge(other);
-        caches.merge(Three::new(8));
+        caches.merge(Forms::new(8));
         caches.read(&[1, 3], None);
         caches.read(&[1, 1], None);
     }
@@ -296,21 +307,24 @@ fn rows_that_leave_and_come_again() {
 #[test]
 fn reordering_the_end_is_selecting_where_the_beginning_is_the_same() {
     for order in [[2, 0, 0], [0, 1, 2], [1, 2, 0]] {
-        let mut caches = Three::new(31);
+        let mut caches = Forms::new(31);
         caches.add_rows(1);
         caches.read(&[40], None);
         caches.select(&[0, 0, 0]);
         caches.read(&[1, 1, 1], None);
         caches.read(&[1, 1, 1], None);
-        let [blocks, padded] = [caches.blocks.clone(), caches.padded.clone()];
-        let mut before = Three {
+        let [blocks, halves, padded] =
+            [&caches.blocks, &caches.halves, &caches.padded].map(Clone::clone);
+        let mut before = Forms {
             blocks,
+            halves,
             padded,
             expected: caches.expected.clone(),
             random: Random(4),
             even: true,
         };
         caches.blocks.reorder(&order, 2);
+        caches.halves.reorder(&order, 2);
         caches.padded.reorder(&order, 2);
         caches.expected.rows = order.map(|row| caches.expected.rows[row].clone()).to_vec();
         caches.read(&[1, 1, 1], None);

@@ -1,6 +1,8 @@
 //! A few rows on the left: the right side is read once, as it lies.
 
-use super::super::simd::{Level, Simd, dispatch};
+use half::f16;
+
+use super::super::simd::{Cell, Level, Simd, dispatch};
 use super::{Finish, Matrix, Target, finish_rows, ranges};
 
 /// Rows up to which the right side is read as it lies.
@@ -48,8 +50,20 @@ dispatch! {
     pub(crate) unsafe fn thin = thin_kernel(m: usize, n: usize, k: usize, a: Matrix, b: Matrix, out: Target)
 }
 
+dispatch! {
+    /// [`thin`] by halves.
+    pub(crate) unsafe fn thin_half = thin_kernel(m: usize, n: usize, k: usize, a: Matrix, b: Matrix<f16>, out: Target)
+}
+
 #[inline(always)]
-unsafe fn thin_kernel<S: Simd>(m: usize, n: usize, k: usize, a: Matrix, b: Matrix, out: Target) {
+unsafe fn thin_kernel<S: Simd>(
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Matrix,
+    b: Matrix<impl Cell>,
+    out: Target,
+) {
     unsafe {
         match m {
             1 => thin_rows::<S, 1, 8>(n, k, a, b, out),
@@ -73,7 +87,7 @@ unsafe fn thin_rows<S: Simd, const M: usize, const U: usize>(
     n: usize,
     k: usize,
     a: Matrix,
-    b: Matrix,
+    b: Matrix<impl Cell>,
     out: Target,
 ) {
     unsafe {
@@ -100,13 +114,13 @@ unsafe fn thin_group<S: Simd, const M: usize, const U: usize>(
     n: usize,
     depth: usize,
     a: Matrix,
-    b: Matrix,
+    b: Matrix<impl Cell>,
     out: Target,
 ) {
     unsafe {
         let factors: [[f32; U]; M] =
             std::array::from_fn(|i| std::array::from_fn(|u| *a.at(i, depth + u)));
-        let rows: [*const f32; U] = std::array::from_fn(|u| b.at(depth + u, 0));
+        let rows: [*const _; U] = std::array::from_fn(|u| b.at(depth + u, 0));
         let mut j = 0;
         while j + S::LANES <= n {
             let mut sums = [S::splat(0.0); M];
@@ -116,7 +130,7 @@ unsafe fn thin_group<S: Simd, const M: usize, const U: usize>(
                 }
             }
             for u in 0..U {
-                let x = S::load(rows[u].add(j));
+                let x = Cell::load::<S>(rows[u].add(j));
                 for i in 0..M {
                     sums[i] = S::fma(S::splat(factors[i][u]), x, sums[i]);
                 }
@@ -134,7 +148,7 @@ unsafe fn thin_group<S: Simd, const M: usize, const U: usize>(
                     _ => S::load_some(out.at(i, j), count),
                 };
                 for u in 0..U {
-                    let x = S::load_some(rows[u].add(j), count);
+                    let x = Cell::load_some::<S>(rows[u].add(j), count);
                     sum = S::fma(S::splat(factors[i][u]), x, sum);
                 }
                 S::store_some(out.at(i, j), sum, count);
@@ -148,8 +162,20 @@ dispatch! {
     pub(crate) unsafe fn dots = dots_kernel(m: usize, n: usize, k: usize, a: Matrix, b: Matrix, out: Target)
 }
 
+dispatch! {
+    /// [`dots`] with halves.
+    pub(crate) unsafe fn dots_half = dots_kernel(m: usize, n: usize, k: usize, a: Matrix, b: Matrix<f16>, out: Target)
+}
+
 #[inline(always)]
-unsafe fn dots_kernel<S: Simd>(m: usize, n: usize, k: usize, a: Matrix, b: Matrix, out: Target) {
+unsafe fn dots_kernel<S: Simd>(
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Matrix,
+    b: Matrix<impl Cell>,
+    out: Target,
+) {
     unsafe {
         // As many columns at a time as there are registers for: each is a stream from memory.
         match m {
@@ -179,14 +205,14 @@ unsafe fn dots_columns<S: Simd, const M: usize, const C: usize>(
     n: usize,
     k: usize,
     a: Matrix,
-    b: Matrix,
+    b: Matrix<impl Cell>,
     out: Target,
 ) {
     unsafe {
         for j in (0..n).step_by(C) {
             let columns = C.min(n - j);
             // A column beyond the last is the last again.
-            let at: [*const f32; C] = std::array::from_fn(|c| b.at(0, j + c.min(columns - 1)));
+            let at: [*const _; C] = std::array::from_fn(|c| b.at(0, j + c.min(columns - 1)));
             let mut sums = [[S::splat(0.0); C]; M];
             let mut p = 0;
             while p + S::LANES <= k {
@@ -195,7 +221,7 @@ unsafe fn dots_columns<S: Simd, const M: usize, const C: usize>(
                     x[i] = S::load(a.at(i, p));
                 }
                 for c in 0..C {
-                    let y = S::load(at[c].add(p));
+                    let y = Cell::load::<S>(at[c].add(p));
                     for i in 0..M {
                         sums[i][c] = S::fma(x[i], y, sums[i][c]);
                     }
@@ -208,7 +234,7 @@ unsafe fn dots_columns<S: Simd, const M: usize, const C: usize>(
                     x[i] = S::load_some(a.at(i, p), k - p);
                 }
                 for c in 0..C {
-                    let y = S::load_some(at[c].add(p), k - p);
+                    let y = Cell::load_some::<S>(at[c].add(p), k - p);
                     for i in 0..M {
                         sums[i][c] = S::fma(x[i], y, sums[i][c]);
                     }

@@ -7,7 +7,7 @@ mod few;
 mod operands;
 mod packed;
 
-pub(crate) use few::{THIN, dots, thin};
+pub(crate) use few::{THIN, dots, dots_half, thin, thin_half};
 pub(crate) use operands::{Finish, Matrix, Target};
 pub(crate) use packed::product_alone;
 

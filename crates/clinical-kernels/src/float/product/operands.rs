@@ -5,20 +5,20 @@ use super::super::simd::Simd;
 
 /// A matrix somewhere in memory: element `[i, j]` lies at `i * row + j * column`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Matrix {
-    pub data: *const f32,
+pub(crate) struct Matrix<T = f32> {
+    pub data: *const T,
     pub row: isize,
     pub column: isize,
 }
 
 // SAFETY: a pointer to values that nobody writes while a kernel runs, which is the promise of every caller.
-unsafe impl Sync for Matrix {}
+unsafe impl<T> Sync for Matrix<T> {}
 // SAFETY: as above.
-unsafe impl Send for Matrix {}
+unsafe impl<T> Send for Matrix<T> {}
 
-impl Matrix {
+impl<T: Copy> Matrix<T> {
     #[inline(always)]
-    pub(crate) unsafe fn at(self, i: usize, j: usize) -> *const f32 {
+    pub(crate) unsafe fn at(self, i: usize, j: usize) -> *const T {
         unsafe {
             self.data
                 .offset(i as isize * self.row + j as isize * self.column)
