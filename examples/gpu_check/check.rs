@@ -20,15 +20,18 @@ pub struct Checks {
     root: PathBuf,
     /// The device under test.
     pub device: Device,
+    /// Whether models run with this crate's kernels for GPUs.
+    pub kernels: bool,
     passed: usize,
     failed: usize,
 }
 
 impl Checks {
-    pub fn new(root: PathBuf, device: Device) -> Self {
+    pub fn new(root: PathBuf, device: Device, kernels: bool) -> Self {
         Self {
             root,
             device,
+            kernels,
             passed: 0,
             failed: 0,
         }
@@ -96,7 +99,10 @@ impl Checks {
                 TOLERANCE,
             );
         }
-        for precision in [Precision::BF16, Precision::F16] {
+        for (precision, dtype) in [(Precision::BF16, DType::BF16), (Precision::F16, DType::F16)] {
+            if !self.device.supports_dtype(dtype) {
+                continue;
+            }
             let found = on(&self.device, precision)?;
             let cpu = on(&clinical_kernels::cpu(), precision)?;
             for (key, expected) in expected {

@@ -11,6 +11,7 @@
 mod bench;
 mod bert;
 mod check;
+mod kernels;
 mod llama;
 mod t5;
 mod text;
@@ -28,21 +29,25 @@ use check::Checks;
 /// Compare a device with the parity fixtures and with the CPU, one JSON line a check
 #[derive(Parser)]
 struct Arguments {
-    /// cuda, cuda:N, cpu or ndarray
+    /// cuda, cuda:N, cube-cpu, cpu or ndarray
     #[arg(long, default_value = "cuda")]
     device: String,
     /// The repository, or a copy of its fixtures and demonstration models
     #[arg(long, default_value = ".")]
     root: PathBuf,
-    /// Only the checks of these groups: llama, t5, bert, text, training
+    /// Only the checks of these groups: kernels, llama, t5, bert, text, training
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Models run with this crate's kernels for GPUs instead of Burn's operations
+    #[arg(long)]
+    kernels: bool,
 }
 
 /// A part of the checks: its name and what runs it.
 type Group = (&'static str, fn(&mut Checks) -> Result<()>);
 
-const GROUPS: [Group; 5] = [
+const GROUPS: [Group; 6] = [
+    ("kernels", kernels::run),
     ("llama", llama::run),
     ("t5", t5::run),
     ("bert", bert::run),
@@ -64,11 +69,14 @@ fn run(arguments: &Arguments) -> Result<()> {
         .iter()
         .find(|name| !GROUPS.iter().any(|(group, _)| group == name))
     {
-        bail!("no group of checks is called `{unknown}`: use llama, t5, bert, text or training");
+        bail!(
+            "no group of checks is called `{unknown}`: use kernels, llama, t5, bert, text or training"
+        );
     }
     clinical_kernels::keep_freed_memory();
     let device = clinical_kernels::parse(&arguments.device)?;
-    let mut checks = Checks::new(arguments.root.clone(), device);
+    clinical_kernels::set_gpu_kernels(arguments.kernels);
+    let mut checks = Checks::new(arguments.root.clone(), device, arguments.kernels);
     for (name, group) in GROUPS {
         if arguments.only.is_empty() || arguments.only.iter().any(|only| only == name) {
             group(&mut checks)?;

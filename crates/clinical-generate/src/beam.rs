@@ -7,11 +7,13 @@
 
 use std::ops::ControlFlow;
 
-use crate::decode::host;
+use burn::tensor::Tensor;
+
 use crate::queue::InFlight;
 use crate::rank::Ranker;
 use crate::row::{Row, StopRules};
 use crate::sampler::Draws;
+use crate::shortlist::Part;
 use crate::text::Tail;
 use crate::{
     Cancel, EarlyStopping, EndTokens, GenerateError, Generated, Generation, Step, StepModel,
@@ -69,8 +71,8 @@ where
     /// Chooses the next beams of each search, from the logits of its open ones. Those that are over give their answers.
     fn choose(
         &mut self,
-        searches: Vec<Search<'a>>,
-        logits: &mut [f32],
+        mut searches: Vec<Search<'a>>,
+        logits: Tensor<2>,
     ) -> Result<(Vec<Search<'a>>, Moves), GenerateError> {
         let vocabulary = self.model.vocabulary();
         let mut open = Vec::with_capacity(searches.len());
@@ -78,20 +80,17 @@ where
             parents: Vec::with_capacity(searches.len() * self.rules.options.beams),
             same_rows: true,
         };
+        let beams = searches.iter_mut().flat_map(|search| &mut search.running);
+        let mut seen = self.ranker.look(beams.collect(), logits)?;
         let mut first = 0;
         for mut search in searches {
             let before = search.running.len();
-            let numbers = first * vocabulary..(first + before) * vocabulary;
+            let part = seen.part(first..first + before, vocabulary);
             if self.cancelled {
                 self.give_up_search(search);
                 continue;
             }
-            search.step(
-                self.model,
-                &mut logits[numbers],
-                &mut self.ranker,
-                &self.rules,
-            )?;
+            search.step(self.model, part, &mut self.ranker, &self.rules)?;
             if search.running.is_empty() {
                 let (end, rules) = (self.end, &self.rules);
                 self.cancelled |= search.emit(end, rules, &mut self.on_token, &mut self.done);
@@ -131,7 +130,7 @@ where
         &mut self,
         rows: &[usize],
         prompts: &[&'a [u32]],
-        read: impl FnOnce(usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
+        read: impl FnOnce(usize) -> Result<(M::Cache, Tensor<2>), GenerateError>,
     ) -> Result<(), GenerateError> {
         let mut fresh = Vec::with_capacity(prompts.len());
         for (&row, prompt) in rows.iter().zip(prompts) {
@@ -144,9 +143,9 @@ where
             )?);
         }
         let reserve = fresh.iter().map(Search::budget).max().unwrap_or(0);
-        let (mut cache, mut logits) = read(reserve)?;
+        let (mut cache, logits) = read(reserve)?;
         let count = fresh.len();
-        let (fresh, moves) = self.choose(fresh, &mut logits)?;
+        let (fresh, moves) = self.choose(fresh, logits)?;
         if fresh.is_empty() {
             return Ok(());
         }
@@ -170,9 +169,8 @@ where
             .filter_map(|beam| beam.row.history.last().copied())
             .collect();
         let logits = self.model.step(&ids, cache)?;
-        let mut logits = host(logits, ids.len(), self.model.vocabulary())?;
         let open = std::mem::take(&mut self.open);
-        let (open, moves) = self.choose(open, &mut logits)?;
+        let (open, moves) = self.choose(open, logits)?;
         let Some(cache) = self.cache.as_mut().filter(|_| !open.is_empty()) else {
             self.cache = None;
             return Ok(());
@@ -271,12 +269,12 @@ impl<'a> Search<'a> {
             .map_or(0, |beam| beam.row.budget.tokens)
     }
 
-    /// One more token for each open beam, `logits` being `[running, vocabulary]`. No beam is left open when the search
-    /// is over.
+    /// One more token for each open beam, `logits` being those of the open beams. No beam is left open when the search is
+    /// over.
     fn step<M: StepModel>(
         &mut self,
         model: &M,
-        logits: &mut [f32],
+        logits: Part<'_>,
         ranker: &mut Ranker,
         rules: &StopRules<'_>,
     ) -> Result<(), GenerateError> {
@@ -298,7 +296,7 @@ impl<'a> Search<'a> {
                 break;
             }
             let mut row = self.running[continuation.beam].row.fork();
-            row.log_probs.extend(ranker.log_prob(continuation));
+            row.log_probs.extend(continuation.log_prob);
             match row.push(continuation.id, rules) {
                 None => running.push(Beam {
                     row,

@@ -85,6 +85,8 @@ pub struct Generation {
     pub cancel: Option<CancelFlag>,
     /// Whether to return the model's log-probability of each new token. Default false.
     pub log_probs: bool,
+    /// Whether to find the best tokens where the logits are (`true`) or to read all logits (`false`); by the device if not said.
+    pub(crate) shortlist: Option<bool>,
 }
 
 /// When beam search ends (`early_stopping` of `transformers`).
@@ -131,6 +133,7 @@ impl Generation {
             deadline: None,
             cancel: None,
             log_probs: false,
+            shortlist: None,
         }
     }
 
@@ -368,6 +371,14 @@ impl Generation {
     #[must_use]
     pub fn with_log_probs(mut self, log_probs: bool) -> Self {
         self.log_probs = log_probs;
+        self
+    }
+
+    /// Finds the best tokens where the logits are, or reads all logits, whatever the device: for comparing both.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_shortlist(mut self, shortlist: bool) -> Self {
+        self.shortlist = Some(shortlist);
         self
     }
 }

@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 use burn::tensor::Tensor;
 
 use crate::prefix::Reader;
-use crate::processors::{Place, Processors};
+use crate::processors::Processors;
 use crate::queue::{self, Call, InFlight};
 use crate::row::{Row, StopRules};
 use crate::sampler::Sampler;
+use crate::shortlist::{Best, Part, Seen, Shortlist, Wanted};
 use crate::text::Tail;
 use crate::{
     Cancel, EndTokens, GenerateError, Generated, Generation, ModelError, Step, StepModel,
@@ -59,9 +60,8 @@ pub(crate) fn read<M: StepModel>(
     model: &M,
     prompts: &[&[u32]],
     reserve: usize,
-) -> Result<(M::Cache, Vec<f32>), GenerateError> {
-    let (cache, logits) = model.prefill(prompts, reserve)?;
-    Ok((cache, host(logits, prompts.len(), model.vocabulary())?))
+) -> Result<(M::Cache, Tensor<2>), GenerateError> {
+    Ok(model.prefill(prompts, reserve)?)
 }
 
 /// The rows in flight, and the model's cache for them.
@@ -107,20 +107,21 @@ where
     /// Chooses a token for each row. Returns the rows that go on and their places among `rows`.
     fn choose(
         &mut self,
-        rows: Vec<Row<'a>>,
-        logits: &mut [f32],
+        mut rows: Vec<Row<'a>>,
+        logits: Tensor<2>,
     ) -> Result<(Vec<Row<'a>>, Vec<usize>), GenerateError> {
         let mut live = Vec::with_capacity(rows.len());
         let mut kept = Vec::with_capacity(rows.len());
-        let scores = logits.chunks_exact_mut(self.model.vocabulary().max(1));
-        for (at, (mut row, scores)) in rows.into_iter().zip(scores).enumerate() {
+        let vocabulary = self.model.vocabulary();
+        let mut seen = self.chooser.look(&mut rows, logits)?;
+        for (at, mut row) in rows.into_iter().enumerate() {
             if self.cancelled {
                 self.done
                     .push(row.finish(StopReason::Cancelled, &self.rules));
                 continue;
             }
-            let max = math::max_if_finite(scores).ok_or_else(|| row.non_finite(self.model))?;
-            let (id, log_prob) = self.chooser.choose(&mut row, scores, max)?;
+            let part = seen.part(at..at + 1, vocabulary);
+            let (id, log_prob) = self.chooser.choose(self.model, &mut row, part)?;
             row.log_probs.extend(log_prob);
             let mark = row.tail.as_ref().map_or(0, Tail::mark);
             let stop = row.push(id, &self.rules);
@@ -168,7 +169,7 @@ where
         &mut self,
         rows: &[usize],
         prompts: &[&'a [u32]],
-        read: impl FnOnce(usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
+        read: impl FnOnce(usize) -> Result<(M::Cache, Tensor<2>), GenerateError>,
     ) -> Result<(), GenerateError> {
         let options = self.rules.options;
         let copies = options.num_return_sequences;
@@ -182,15 +183,15 @@ where
         }
         let reserve = fresh.iter().map(|row| row.budget.tokens).max().unwrap_or(0);
         let (mut cache, mut logits) = read(reserve)?;
-        let vocabulary = self.model.vocabulary();
         if copies > 1 {
+            let [rows, vocabulary] = logits.dims();
             logits = logits
-                .chunks_exact(vocabulary)
-                .flat_map(|row| std::iter::repeat_n(row, copies).flatten().copied())
-                .collect();
+                .unsqueeze_dim::<3>(1)
+                .expand([rows, copies, vocabulary])
+                .reshape([rows * copies, vocabulary]);
         }
         let count = fresh.len();
-        let (fresh, kept) = self.choose(fresh, &mut logits)?;
+        let (fresh, kept) = self.choose(fresh, logits)?;
         if !fresh.is_empty() {
             if copies > 1 || kept.len() < count {
                 let parents: Vec<usize> = kept.iter().map(|at| at / copies).collect();
@@ -247,9 +248,8 @@ where
             .filter_map(|row| row.history.last().copied())
             .collect();
         let logits = self.model.step(&ids, cache)?;
-        let mut logits = host(logits, ids.len(), self.model.vocabulary())?;
         let live = std::mem::take(&mut self.live);
-        let (live, kept) = self.choose(live, &mut logits)?;
+        let (live, kept) = self.choose(live, logits)?;
         if live.is_empty() {
             self.cache = None;
         } else if let (Some(cache), true) = (&mut self.cache, live.len() < ids.len()) {
@@ -270,6 +270,7 @@ struct Chooser {
     /// No processor changes anything: the logits need no copy and no second scan.
     plain: bool,
     sampler: Option<Sampler>,
+    shortlist: Shortlist,
     log_probs: bool,
     /// The model's own logits, kept where processors change them and their log-probabilities are asked for.
     raw: Vec<f32>,
@@ -278,37 +279,60 @@ struct Chooser {
 impl Chooser {
     fn new(options: &Generation, end: &[u32], vocabulary: usize) -> Self {
         let processors = Processors::new(options, end, vocabulary);
+        let sampler = options.sample.then(|| Sampler::for_options(options, end));
+        let wanted = match &sampler {
+            None => Some(Wanted::First),
+            Some(sampler) => sampler.looks_at().map(Wanted::Best),
+        };
         Self {
             plain: processors.are_off(),
+            shortlist: Shortlist::new(options, &processors, wanted, vocabulary),
             processors,
-            sampler: options.sample.then(|| Sampler::for_options(options, end)),
+            sampler,
             log_probs: options.log_probs,
             raw: Vec::new(),
         }
     }
 
-    /// The token, and its log-probability if asked for; `max` is the largest of the logits, which are finite.
-    fn choose(
+    /// Reads what is needed of the logits of all rows.
+    fn look(&mut self, rows: &mut [Row<'_>], logits: Tensor<2>) -> Result<Seen, GenerateError> {
+        let mut rows: Vec<&mut Row<'_>> = rows.iter_mut().collect();
+        let rank = |_: usize, _: &Best, score: f32| score;
+        self.shortlist
+            .look(&mut self.processors, &mut rows, logits, rank)
+    }
+
+    /// The token, and its log-probability if asked for, of one row.
+    fn choose<M: StepModel>(
+        &mut self,
+        model: &M,
+        row: &mut Row<'_>,
+        logits: Part<'_>,
+    ) -> Result<(u32, Option<f32>), GenerateError> {
+        match logits {
+            Part::All(scores) => {
+                let max = math::max_if_finite(scores).ok_or_else(|| row.non_finite(model))?;
+                self.choose_of_all(row, scores, max)
+            }
+            Part::Best([best]) if best.finite => self.choose_of_best(row, best),
+            Part::Best(_) => Err(row.non_finite(model)),
+        }
+    }
+
+    /// `max` is the largest of the logits, which are finite.
+    fn choose_of_all(
         &mut self,
         row: &mut Row<'_>,
         scores: &mut [f32],
         mut max: f32,
     ) -> Result<(u32, Option<f32>), GenerateError> {
-        let step = row.len() + 1;
-        let number = row.row;
         let normaliser = self.log_probs.then(|| math::log_sum_exp(scores, max));
         if !self.plain {
             if self.log_probs {
                 self.raw.clear();
                 self.raw.extend_from_slice(scores);
             }
-            let place = Place {
-                history: &row.history,
-                start: row.start,
-                last: step >= row.budget.tokens,
-            };
-            self.processors
-                .apply(&place, row.matcher.as_deref_mut(), scores);
+            self.processors.apply_to(row, scores);
             max = math::max(scores);
         }
         let chosen = match &mut self.sampler {
@@ -319,10 +343,37 @@ impl Chooser {
                 sampler.draw(&mut row.draws)
             }
         };
-        let id = chosen.ok_or(GenerateError::NothingAllowed { row: number, step })?;
+        let id = chosen.ok_or_else(|| nothing_allowed(row))?;
         let raw = if self.plain { &*scores } else { &self.raw };
         let log_prob = normaliser.map(|normaliser| raw[id as usize] - normaliser);
         Ok((id, log_prob))
+    }
+
+    fn choose_of_best(
+        &mut self,
+        row: &mut Row<'_>,
+        best: &Best,
+    ) -> Result<(u32, Option<f32>), GenerateError> {
+        let first = best.tokens.first();
+        let chosen = match &mut self.sampler {
+            None => first.filter(|token| token.score > f32::NEG_INFINITY),
+            Some(sampler) => {
+                sampler.filter_best(&best.tokens);
+                let id = sampler.draw(&mut row.draws);
+                best.tokens.iter().find(|token| Some(token.id) == id)
+            }
+        };
+        let chosen = chosen.ok_or_else(|| nothing_allowed(row))?;
+        // What is not forbidden has the model's own logit.
+        let log_prob = self.log_probs.then_some(chosen.score - best.normaliser);
+        Ok((chosen.id, log_prob))
+    }
+}
+
+fn nothing_allowed(row: &Row<'_>) -> GenerateError {
+    GenerateError::NothingAllowed {
+        row: row.row,
+        step: row.len() + 1,
     }
 }
 

@@ -19,6 +19,7 @@ mod rank;
 mod row;
 mod sampler;
 mod score;
+mod shortlist;
 mod text;
 mod validate;
 

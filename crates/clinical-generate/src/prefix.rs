@@ -2,7 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use crate::decode::{host, pick, read};
+use burn::tensor::Tensor;
+
+use crate::decode::{pick, read};
 use crate::queue::{self, Call, RESERVE};
 use crate::row::Budget;
 use crate::score::{Score, score_after};
@@ -51,7 +53,7 @@ impl<'a, M: StepModel> Reader<'a, M> {
         &mut self,
         rows: &[usize],
         reserve: usize,
-    ) -> Result<(M::Cache, Vec<f32>), GenerateError> {
+    ) -> Result<(M::Cache, Tensor<2>), GenerateError> {
         let (model, prompts) = (self.model, pick(self.prompts, rows));
         if self.shared == 0 {
             return read(model, &prompts, reserve);
@@ -63,8 +65,7 @@ impl<'a, M: StepModel> Reader<'a, M> {
             none => none.insert(model.prefill(&[&prompts[0][..self.shared]], 0)?.0),
         };
         let rest: Vec<&[u32]> = prompts.iter().map(|row| &row[self.shared..]).collect();
-        let (cache, logits) = model.prefill_after(beginning, &rest, reserve)?;
-        Ok((cache, host(logits, rows.len(), model.vocabulary())?))
+        Ok(model.prefill_after(beginning, &rest, reserve)?)
     }
 }
 
@@ -76,7 +77,8 @@ impl<'a, M: StepModel> Reader<'a, M> {
 pub struct Prefix<C> {
     cache: C,
     ids: Vec<u32>,
-    logits: Vec<f32>,
+    /// `[1, vocabulary]`.
+    logits: Tensor<2>,
 }
 
 impl<C: Clone> Prefix<C> {
@@ -208,7 +210,7 @@ impl<C: Clone> Prefix<C> {
         model: &M,
         continuations: &[&[u32]],
         reserve: usize,
-    ) -> Result<(C, Vec<f32>), GenerateError> {
+    ) -> Result<(C, Tensor<2>), GenerateError> {
         let rows = continuations.len();
         if continuations
             .iter()
@@ -218,19 +220,17 @@ impl<C: Clone> Prefix<C> {
             if rows > 1 {
                 model.select(&mut cache, &vec![0; rows]);
             }
-            return Ok((cache, self.logits.repeat(rows)));
+            return Ok((cache, self.logits.clone().repeat_dim(0, rows)));
         }
         if !model.prompt_counts() {
             return Err(GenerateError::PromptIsWhole);
         }
         ModelError::check_prompts(continuations, model.vocabulary())?;
         if rows > 1 {
-            let (cache, logits) = model.prefill_after(&self.cache, continuations, reserve)?;
-            return Ok((cache, host(logits, rows, model.vocabulary())?));
+            return Ok(model.prefill_after(&self.cache, continuations, reserve)?);
         }
         let mut cache = self.cache.clone();
         let logits = model.extend(continuations, true, &mut cache)?;
-        let logits = host(logits.reshape([1, -1]), 1, model.vocabulary())?;
-        Ok((cache, logits))
+        Ok((cache, logits.squeeze_dim(1)))
     }
 }

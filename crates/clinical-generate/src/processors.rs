@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::constraint::{Matcher, TokenMask};
+use crate::row::Row;
 use crate::{Generation, Processor};
 
 /// Where a sequence stands when its next token is to be chosen.
@@ -101,6 +102,27 @@ impl Processors {
             && self.forced_last.is_none()
             && self.suppress.is_empty()
             && self.custom.is_empty()
+    }
+
+    /// Whether tokens are forbidden at most, and all other scores stay as they are. A forced token has the score 0, which in
+    /// beam search (`scores_add_up`) is not the same as to forbid the others.
+    pub(crate) fn only_forbid(&self, scores_add_up: bool) -> bool {
+        let forces = self.forced_first.is_some() || self.forced_last.is_some();
+        self.token_bias.is_empty()
+            && self.sequence_bias.is_empty()
+            && self.repetition_penalty.is_none()
+            && self.custom.is_empty()
+            && !(scores_add_up && forces)
+    }
+
+    /// [`apply`](Self::apply) to the scores of a row's next token.
+    pub(crate) fn apply_to(&mut self, row: &mut Row<'_>, scores: &mut [f32]) {
+        let place = Place {
+            history: &row.history,
+            start: row.start,
+            last: row.len() + 1 >= row.budget.tokens,
+        };
+        self.apply(&place, row.matcher.as_deref_mut(), scores);
     }
 
     /// Changes the scores of the next token, `[vocabulary]`.

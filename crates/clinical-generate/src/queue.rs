@@ -3,6 +3,8 @@
 use std::cmp::Reverse;
 use std::ops::ControlFlow;
 
+use burn::tensor::Tensor;
+
 use crate::beam::Searches;
 use crate::decode::{Decoder, pick};
 use crate::prefix::Reader;
@@ -63,12 +65,12 @@ pub(crate) struct Call<'a, M> {
 }
 
 /// [`generate_many`] with the first reading left to `read`: it is given the numbers of the prompts to read and of the new
-/// tokens to make room for, and returns the cache and the first logits, `rows * vocabulary` numbers.
+/// tokens to make room for, and returns the cache and the first logits, `[rows, vocabulary]`.
 pub(crate) fn run<M: StepModel>(
     call: Call<'_, M>,
     places: usize,
     on_token: impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
-    read: impl FnMut(&[usize], usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
+    read: impl FnMut(&[usize], usize) -> Result<(M::Cache, Tensor<2>), GenerateError>,
 ) -> Result<Vec<Generated>, GenerateError> {
     let (prompts, options) = (call.prompts, call.options);
     options.check(call.end, call.model.vocabulary())?;
@@ -100,7 +102,7 @@ pub(crate) trait InFlight<'a, M: StepModel> {
         &mut self,
         rows: &[usize],
         prompts: &[&'a [u32]],
-        read: impl FnOnce(usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
+        read: impl FnOnce(usize) -> Result<(M::Cache, Tensor<2>), GenerateError>,
     ) -> Result<(), GenerateError>;
 
     /// One more token for all in flight.
@@ -130,7 +132,7 @@ fn serve<'a, M: StepModel>(
     mut in_flight: impl InFlight<'a, M>,
     mut waiting: Vec<usize>,
     at_once: usize,
-    mut read: impl FnMut(&[usize], usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
+    mut read: impl FnMut(&[usize], usize) -> Result<(M::Cache, Tensor<2>), GenerateError>,
 ) -> Result<Vec<Generated>, GenerateError> {
     let (model, prompts) = (call.model, call.prompts);
     loop {

@@ -1,8 +1,12 @@
 //! Ranking the continuations of open beams: the best ones, or drawn ones.
 
+use burn::tensor::Tensor;
+
 use crate::beam::Beam;
-use crate::processors::{Place, Processors};
+use crate::processors::Processors;
+use crate::row::Row;
 use crate::sampler::{Draws, Sampler};
+use crate::shortlist::{Best, Part, Seen, Shortlist, Token, Wanted};
 use crate::{GenerateError, Generation, StepModel, math};
 
 /// A continuation of an open beam by one token.
@@ -11,6 +15,8 @@ pub(crate) struct Continuation {
     pub(crate) beam: usize,
     pub(crate) id: u32,
     pub(crate) score: f32,
+    /// The model's own log-probability of the token, if asked for.
+    pub(crate) log_prob: Option<f32>,
 }
 
 /// Ranks the continuations of a search's open beams.
@@ -19,56 +25,96 @@ pub(crate) struct Ranker {
     processors: Processors,
     plain: bool,
     sampler: Option<Sampler>,
+    shortlist: Shortlist,
     /// How many continuations a step looks at.
     count: usize,
     best: Vec<Continuation>,
+    log_probs: bool,
     /// The model's own log-probabilities `[running, vocabulary]`, if asked for.
-    raw: Option<Vec<f32>>,
+    raw: Vec<f32>,
+    tokens: Vec<Token>,
 }
 
 impl Ranker {
     pub(crate) fn new(options: &Generation, end: &[u32], vocabulary: usize) -> Self {
         let processors = Processors::new(options, end, vocabulary);
-        let ends = end.len();
+        let sampler = options.sample.then(|| Sampler::for_options(options, end));
+        let count = (1 + end.len()).max(2) * options.beams;
+        let looks_at = match &sampler {
+            None => Some(count),
+            Some(sampler) => sampler.looks_at(),
+        };
+        let wanted = looks_at.map(Wanted::Best);
         Self {
             vocabulary,
             plain: processors.are_off(),
+            shortlist: Shortlist::new(options, &processors, wanted, vocabulary),
             processors,
-            sampler: options.sample.then(|| Sampler::for_options(options, end)),
-            count: (1 + ends).max(2) * options.beams,
+            sampler,
+            count,
             best: Vec::new(),
-            raw: options.log_probs.then(Vec::new),
+            log_probs: options.log_probs,
+            raw: Vec::new(),
+            tokens: Vec::new(),
         }
+    }
+
+    /// Reads what is needed of the logits of the open beams of all searches.
+    pub(crate) fn look(
+        &mut self,
+        beams: Vec<&mut Beam<'_>>,
+        logits: Tensor<2>,
+    ) -> Result<Seen, GenerateError> {
+        // Drawn continuations are filtered by their own score, the others are compared across beams.
+        let base = |beam: &&mut Beam<'_>| match self.sampler {
+            Some(_) => 0.0,
+            None => beam.score,
+        };
+        let bases: Vec<f32> = beams.iter().map(base).collect();
+        let mut rows: Vec<&mut Row<'_>> = beams.into_iter().map(|beam| &mut beam.row).collect();
+        let rank = |at: usize, of: &Best, score: f32| (score - of.normaliser) + bases[at];
+        self.shortlist
+            .look(&mut self.processors, &mut rows, logits, rank)
     }
 
     /// The best continuations, or drawn ones; fewer where the options forbid the rest.
     pub(crate) fn rank<M: StepModel>(
         &mut self,
         model: &M,
-        logits: &mut [f32],
+        logits: Part<'_>,
         running: &mut [Beam<'_>],
         draws: &mut Draws,
     ) -> Result<Vec<Continuation>, GenerateError> {
         self.best.clear();
+        match logits {
+            Part::All(logits) => self.rank_all(model, logits, running)?,
+            Part::Best(best) => self.rank_best(model, best, running)?,
+        }
+        if self.sampler.is_some() {
+            draw_without_replacement(&mut self.best, self.count, draws);
+        }
+        Ok(std::mem::take(&mut self.best))
+    }
+
+    fn rank_all<M: StepModel>(
+        &mut self,
+        model: &M,
+        logits: &mut [f32],
+        running: &mut [Beam<'_>],
+    ) -> Result<(), GenerateError> {
         for (beam, scores) in running.iter().zip(logits.chunks_exact_mut(self.vocabulary)) {
             let max = math::max_if_finite(scores).ok_or_else(|| beam.row.non_finite(model))?;
             let normaliser = math::log_sum_exp(scores, max);
             scores.iter_mut().for_each(|score| *score -= normaliser);
         }
-        if let Some(raw) = &mut self.raw {
-            raw.clear();
-            raw.extend_from_slice(logits);
+        if self.log_probs {
+            self.raw.clear();
+            self.raw.extend_from_slice(logits);
         }
         for (at, scores) in logits.chunks_exact_mut(self.vocabulary).enumerate() {
             let beam = &mut running[at];
             if !self.plain {
-                let place = Place {
-                    history: &beam.row.history,
-                    start: beam.row.start,
-                    last: beam.row.len() + 1 >= beam.row.budget.tokens,
-                };
-                let matcher = beam.row.matcher.as_deref_mut();
-                self.processors.apply(&place, matcher, scores);
+                self.processors.apply_to(&mut beam.row, scores);
             }
             match &mut self.sampler {
                 None => keep_best(&mut self.best, self.count, at, beam.score, scores),
@@ -79,51 +125,99 @@ impl Ranker {
                             beam: at,
                             id: candidate.id,
                             score: sampler.scaled(scores[candidate.id as usize]) + beam.score,
+                            log_prob: None,
                         }));
                 }
             }
         }
-        if self.sampler.is_some() {
-            draw_without_replacement(&mut self.best, self.count, draws);
+        if self.log_probs {
+            for continuation in &mut self.best {
+                let at = continuation.beam * self.vocabulary + continuation.id as usize;
+                continuation.log_prob = self.raw.get(at).copied();
+            }
         }
-        Ok(std::mem::take(&mut self.best))
+        Ok(())
     }
 
-    pub(crate) fn log_prob(&self, continuation: &Continuation) -> Option<f32> {
-        let raw = self.raw.as_ref()?;
-        raw.get(continuation.beam * self.vocabulary + continuation.id as usize)
-            .copied()
+    /// The same where only the best tokens were read.
+    fn rank_best<M: StepModel>(
+        &mut self,
+        model: &M,
+        best: &[Best],
+        running: &[Beam<'_>],
+    ) -> Result<(), GenerateError> {
+        if let Some((beam, _)) = running.iter().zip(best).find(|(_, best)| !best.finite) {
+            return Err(beam.row.non_finite(model));
+        }
+        for (at, (beam, best)) in running.iter().zip(best).enumerate() {
+            self.tokens.clear();
+            self.tokens.extend(best.tokens.iter().map(|token| Token {
+                id: token.id,
+                score: token.score - best.normaliser,
+            }));
+            let mut kept = Vec::new();
+            if let Some(sampler) = &mut self.sampler {
+                kept.extend(sampler.filter_best(&self.tokens).iter().map(|c| c.id));
+            }
+            // Of continuations that rounding makes equal, that with the lower id is better.
+            self.tokens.sort_unstable_by_key(|token| token.id);
+            for token in &self.tokens {
+                let continuation = |score: f32| Continuation {
+                    beam: at,
+                    id: token.id,
+                    score: score + beam.score,
+                    log_prob: self.log_probs.then_some(token.score),
+                };
+                match &self.sampler {
+                    None => insert(&mut self.best, self.count, continuation(token.score)),
+                    Some(sampler) if kept.binary_search(&token.id).is_ok() => {
+                        self.best.push(continuation(sampler.scaled(token.score)));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 /// Merges one beam's continuations into the `count` best, the best first; of equal ones the earlier stays first.
 fn keep_best(best: &mut Vec<Continuation>, count: usize, beam: usize, base: f32, scores: &[f32]) {
     const CHUNK: usize = 64;
-    let mut least = match best.last() {
-        Some(last) if best.len() == count => last.score,
-        _ => f32::NEG_INFINITY,
-    };
     for (chunk, scores) in scores.chunks(CHUNK).enumerate() {
         // Most chunks hold nothing good enough, which one comparison shows.
         let top = scores
             .iter()
             .fold(f32::NEG_INFINITY, |top, &x| if x > top { x } else { top });
-        if top + base <= least {
+        if top + base <= least(best, count) {
             continue;
         }
         for (at, &score) in scores.iter().enumerate() {
-            let score = score + base;
-            if score <= least || score.is_nan() {
-                continue;
-            }
-            let place = best.partition_point(|other| other.score >= score);
-            let id = (chunk * CHUNK + at) as u32;
-            best.insert(place, Continuation { beam, id, score });
-            best.truncate(count);
-            if best.len() == count {
-                least = best[count - 1].score;
-            }
+            let new = Continuation {
+                beam,
+                id: (chunk * CHUNK + at) as u32,
+                score: score + base,
+                log_prob: None,
+            };
+            insert(best, count, new);
         }
+    }
+}
+
+/// Only a score above this is among the `count` best.
+fn least(best: &[Continuation], count: usize) -> f32 {
+    match best.last() {
+        Some(last) if best.len() == count => last.score,
+        _ => f32::NEG_INFINITY,
+    }
+}
+
+/// Adds a continuation to the `count` best if it is one of them, behind equal ones.
+fn insert(best: &mut Vec<Continuation>, count: usize, new: Continuation) {
+    if new.score > least(best, count) {
+        let place = best.partition_point(|other| other.score >= new.score);
+        best.insert(place, new);
+        best.truncate(count);
     }
 }
 
@@ -206,6 +300,7 @@ mod tests {
                     beam: 0,
                     id: id as u32,
                     score: p.ln() as f32 - 20.0,
+                    log_prob: None,
                 })
                 .collect();
             draw_without_replacement(&mut all, 2, &mut draws);

@@ -6,6 +6,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::shortlist::Token;
 use crate::{Generation, math};
 
 /// A token that may be drawn.
@@ -65,6 +66,35 @@ impl Sampler {
             return &self.kept;
         }
         let removed = self.collect(scores, max);
+        self.narrow(removed)
+    }
+
+    /// How many of a row's likeliest tokens, and those of the same score as the least of them, decide what
+    /// [`filter`](Self::filter) keeps; `None` where all do.
+    pub(crate) fn looks_at(&self) -> Option<usize> {
+        (self.top_k > 0).then_some(self.top_k)
+    }
+
+    /// [`filter`](Self::filter) of a row of which the likeliest are given, the best first, with all that
+    /// [`looks_at`](Self::looks_at) says.
+    pub(crate) fn filter_best(&mut self, tokens: &[Token]) -> &[Candidate] {
+        self.kept.clear();
+        let Some(max) = tokens.first().map(|token| token.score) else {
+            return &self.kept;
+        };
+        let least = tokens.get(self.top_k - 1);
+        let least = least.map_or(f32::NEG_INFINITY, |token| token.score);
+        for &Token { id, score } in tokens {
+            if score >= least && score > f32::NEG_INFINITY {
+                let candidate = self.candidate(id, score, max);
+                self.kept.push(candidate);
+            }
+        }
+        self.narrow(0.0)
+    }
+
+    /// The filters behind top-k. `removed` is the weight of what is left out already.
+    fn narrow(&mut self, removed: f64) -> &[Candidate] {
         if self.top_p < 1.0 {
             self.keep_top_p(removed);
         }
@@ -81,6 +111,18 @@ impl Sampler {
     /// What [`filter`](Self::filter) kept last.
     pub(crate) fn kept(&self) -> &[Candidate] {
         &self.kept
+    }
+
+    fn candidate(&self, id: u32, score: f32, max: f32) -> Candidate {
+        let log_weight = match self.temperature {
+            1.0 => score - max,
+            temperature => (score - max) / temperature,
+        };
+        Candidate {
+            id,
+            log_weight,
+            weight: log_weight.exp(),
+        }
     }
 
     /// The processed, temperature-scaled score of a token.
@@ -113,23 +155,20 @@ impl Sampler {
     /// Fills the list with the tokens that top-k keeps, or with those that a later filter has to look at. Returns the
     /// total weight of tokens that are left out because top-p is sure to remove them.
     fn collect(&mut self, scores: &[f32], max: f32) -> f64 {
-        let log_weight = |score: f32| match self.temperature {
-            1.0 => score - max,
-            temperature => (score - max) / temperature,
-        };
         if self.top_k > 0 && self.top_k < scores.len() {
             let least = kth_largest(scores, self.top_k, &mut self.largest);
             for (id, &score) in scores.iter().enumerate() {
                 if score >= least && score > f32::NEG_INFINITY {
-                    self.kept.push(Candidate {
-                        id: id as u32,
-                        log_weight: log_weight(score),
-                        weight: log_weight(score).exp(),
-                    });
+                    let candidate = self.candidate(id as u32, score, max);
+                    self.kept.push(candidate);
                 }
             }
             return 0.0;
         }
+        let log_weight = |score: f32| match self.temperature {
+            1.0 => score - max,
+            temperature => (score - max) / temperature,
+        };
         math::exp_all(scores, max, self.temperature, &mut self.weights);
         let total: f64 = sum(&self.weights);
         // Tokens at or below this weight weigh at most 1 - top_p together; half of it leaves room for rounding. Without

@@ -1,5 +1,7 @@
 //! How likely a model finds a given continuation.
 
+use burn::tensor::Tensor;
+
 use crate::decode::{host, read};
 use crate::queue::RESERVE;
 use crate::validate::check_vocabulary;
@@ -83,7 +85,7 @@ pub(crate) fn score_after<M: StepModel>(
     model: &M,
     head: &[u32],
     pairs: &[(&[u32], &[u32])],
-    read: impl FnOnce(&[&[u32]], usize) -> Result<(M::Cache, Vec<f32>), GenerateError>,
+    read: impl FnOnce(&[&[u32]], usize) -> Result<(M::Cache, Tensor<2>), GenerateError>,
 ) -> Result<Vec<Score>, GenerateError> {
     check(model, head.len(), pairs)?;
     let mut scores: Vec<Score> = pairs
@@ -100,8 +102,9 @@ pub(crate) fn score_after<M: StepModel>(
         .iter()
         .map(|(_, continuation)| continuation.len())
         .max();
-    let (mut cache, mut logits) = read(&prompts, longest.unwrap_or(0).min(RESERVE))?;
+    let (mut cache, logits) = read(&prompts, longest.unwrap_or(0).min(RESERVE))?;
     let vocabulary = model.vocabulary();
+    let mut logits = host(logits, prompts.len(), vocabulary)?;
     let broken = |pair: usize, depth: usize| {
         let (prompt, continuation) = pairs[pair];
         let prompt = [head, prompt].concat();

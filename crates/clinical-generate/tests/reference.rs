@@ -13,7 +13,7 @@ fn letters(ids: &[u32]) -> String {
     ids.iter().map(|&id| char::from(b'?' + id as u8)).collect()
 }
 
-fn compare(family: &str, model: &TableModel, fixture: &Value) {
+fn compare(family: &str, model: &TableModel, fixture: &Value, shortlist: bool) {
     let all = prompts(fixture["prompts"].as_u64().unwrap() as usize, 32);
     let scored = fixture["scored"].as_u64().unwrap() as usize;
     let max_new_tokens = fixture["max_new_tokens"].as_u64().unwrap() as usize;
@@ -28,7 +28,8 @@ fn compare(family: &str, model: &TableModel, fixture: &Value) {
     for run in runs {
         let options = options(&run["options"])
             .with_max_new_tokens(max_new_tokens)
-            .with_log_probs(true);
+            .with_log_probs(true)
+            .with_shortlist(shortlist);
         let end = match &run["options"]["eos_token_id"] {
             Value::Null => EndTokens::new([common::END]),
             several => EndTokens::new(ids(several)),
@@ -69,7 +70,9 @@ fn searches_of_a_decoder() {
     let fixture: Value = serde_json::from_str(include_str!("data/search.json")).unwrap();
     let mut model = TableModel::decoder(32);
     model.end_bias = 0.5;
-    compare("decoder", &model, &fixture);
+    // As on a CPU, and as on other devices.
+    compare("decoder", &model, &fixture, false);
+    compare("decoder", &model, &fixture, true);
 }
 
 #[test]
@@ -77,7 +80,8 @@ fn searches_of_an_encoder_decoder() {
     let fixture: Value = serde_json::from_str(include_str!("data/search.json")).unwrap();
     let mut model = TableModel::encoder_decoder(32);
     model.end_bias = 0.5;
-    compare("encoder_decoder", &model, &fixture);
+    compare("encoder_decoder", &model, &fixture, false);
+    compare("encoder_decoder", &model, &fixture, true);
 }
 
 #[test]

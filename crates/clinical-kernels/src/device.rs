@@ -6,7 +6,7 @@ use burn::tensor::Device;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The name is none of `cpu`, `ndarray`, `cuda`, `cuda:N`, `ws://HOST:PORT`, `ws://HOST:PORT/N`.
+    /// The name is none of `cpu`, `ndarray`, `cuda`, `cuda:N`, `cube-cpu`, `ws://HOST:PORT`, `ws://HOST:PORT/N`.
     #[error("unknown device `{name}`: use cpu, ndarray, cuda, cuda:N or ws://HOST:PORT/N")]
     UnknownDevice {
         /// The name that was given.
@@ -59,6 +59,23 @@ pub fn cpu() -> Device {
     return Device::default();
 }
 
+/// Whether numbers of this device's tensors lie in this process's memory, so that all of them are at hand: Burn's CPU backends. From
+/// others the program waits for what it reads.
+#[must_use]
+pub fn is_host(device: &Device) -> bool {
+    let device = device.clone().without_autodiff();
+    #[cfg(feature = "flex")]
+    if device == Device::flex() {
+        return true;
+    }
+    #[cfg(feature = "ndarray")]
+    if device == Device::ndarray() {
+        return true;
+    }
+    let _ = device;
+    false
+}
+
 /// Burn's deprecated ndarray CPU backend.
 #[cfg(feature = "ndarray")]
 #[must_use]
@@ -82,7 +99,10 @@ pub fn cuda(index: usize) -> Result<Device, Error> {
         };
         // SAFETY: opening the driver runs its initialisers, which is what every CUDA program does.
         match unsafe { libloading::Library::new(LIBRARY) } {
-            Ok(_) => Ok(Device::cuda(index)),
+            Ok(_) => {
+                keep_compiled_kernels();
+                Ok(Device::cuda(index))
+            }
             Err(_) => Err(Error::NoDriver { library: LIBRARY }),
         }
     }
@@ -91,6 +111,16 @@ pub fn cuda(index: usize) -> Result<Device, Error> {
         let _ = index;
         Err(Error::NotBuilt { feature: "cuda" })
     }
+}
+
+/// CubeCL keeps what autotuning has found by itself (`docs/gpu.md` says where); this makes it keep compiled kernels too, whatever else the
+/// caller's `cubecl.toml` says. Too late where CubeCL was used before, which changes nothing.
+#[cfg(feature = "cuda")]
+fn keep_compiled_kernels() {
+    use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
+    let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
+    config.compilation.cache = true;
+    CubeClRuntimeConfig::try_set(config);
 }
 
 /// The environment variable in which [`parse`] looks for the token of a remote device.
@@ -125,7 +155,22 @@ pub fn remote(url: &str, index: usize, token: Option<&str>) -> Result<Device, Er
     }
 }
 
-/// A device from its name: `cpu`, `ndarray`, `cuda`, `cuda:N`, or `ws://HOST:PORT/N` for device N (default 0) of a server,
+/// The CPU through the kernels of GPUs: CubeCL's own runtime for it. Slow, and without bf16; it shows on any machine what a GPU is given to
+/// compute.
+///
+/// # Errors
+///
+/// [`Error::NotBuilt`] without the `cube-cpu` feature.
+pub fn cube_cpu() -> Result<Device, Error> {
+    #[cfg(feature = "cube-cpu")]
+    return Ok(Device::cpu());
+    #[cfg(not(feature = "cube-cpu"))]
+    return Err(Error::NotBuilt {
+        feature: "cube-cpu",
+    });
+}
+
+/// A device from its name: `cpu`, `ndarray`, `cuda`, `cuda:N`, `cube-cpu` ([`cube_cpu`]), or `ws://HOST:PORT/N` for device N (default 0) of a server,
 /// whose token is taken from the environment variable [`TOKEN_VARIABLE`].
 ///
 /// # Errors
@@ -142,6 +187,7 @@ pub fn parse(name: &str) -> Result<Device, Error> {
         #[cfg(not(feature = "ndarray"))]
         "ndarray" => Err(Error::NotBuilt { feature: "ndarray" }),
         "cuda" => cuda(0),
+        "cube-cpu" => cube_cpu(),
         _ if name.starts_with("ws://") => {
             let (url, index) = match name["ws://".len()..].split_once('/') {
                 Some((host, index)) => (
@@ -162,6 +208,12 @@ pub fn parse(name: &str) -> Result<Device, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_cpu_is_the_host() {
+        assert!(is_host(&cpu()));
+        assert!(is_host(&cpu().autodiff()));
+    }
 
     #[test]
     fn names() {

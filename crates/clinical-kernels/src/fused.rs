@@ -1,5 +1,7 @@
 //! Layers as single operations on f32 tensors of the CPU.
 //!
+//! [`few_rows`] and [`one_query`] are for GPUs instead, where kernels of this crate are turned on ([`gpu_kernels`]).
+//!
 //! Each function gives `None` where it does not apply: on another device or type, and where gradients flow. The caller then
 //! composes the same of Burn's operations, which work everywhere. Shapes that do not fit each other panic, as they do in Burn.
 
@@ -120,7 +122,51 @@ pub fn attention(attend: Attend<'_>) -> Option<Tensor<4>> {
     return nothing(attend);
 }
 
-#[cfg(not(feature = "flex"))]
+/// Whether kernels of this crate take the place of Burn's operations on this device, in decoding: on GPUs, where they are turned on by
+/// [`set_gpu_kernels`](crate::set_gpu_kernels) or [`KERNELS_VARIABLE`](crate::KERNELS_VARIABLE), and no gradients flow.
+#[must_use]
+pub fn gpu_kernels(device: &Device) -> bool {
+    #[cfg(feature = "cube")]
+    return crate::cube::apply(device);
+    #[cfg(not(feature = "cube"))]
+    return nothing::<_, ()>(device).is_some();
+}
+
+/// `x W` for at most eight rows `[rows, d_input]` by a weight `[d_input, d_output]` of the same type, which may be a transposed view, with
+/// sums in f32. On GPUs only ([`gpu_kernels`]).
+#[must_use]
+pub fn few_rows(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
+    #[cfg(feature = "cube")]
+    return gpu_kernels(&x.device())
+        .then(|| crate::cube::product(x, weight))
+        .flatten();
+    #[cfg(not(feature = "cube"))]
+    return nothing((x, weight));
+}
+
+/// `softmax(q k^T * scale + bias + mask) v` of one `query` of each row, `[rows, heads, 1, d]` to the same shape, with the first `keys`
+/// positions of `cache`: keys and values `[rows, key heads, capacity, d]`. On GPUs only ([`gpu_kernels`]).
+///
+/// `bias` is `[rows or 1, heads, 1, n]`, of which the last `keys` count; `mask` is `[rows, keys]`, minus infinity where a query must not
+/// look. Zeros where it may look nowhere.
+#[must_use]
+pub fn one_query(
+    query: &Tensor<4>,
+    cache: [&Tensor<4>; 2],
+    keys: usize,
+    bias: Option<&Tensor<4>>,
+    mask: Option<&Tensor<2>>,
+    scale: f64,
+) -> Option<Tensor<4>> {
+    #[cfg(feature = "cube")]
+    return gpu_kernels(&query.device())
+        .then(|| crate::cube::one_query(query, cache, keys, bias, mask, scale))
+        .flatten();
+    #[cfg(not(feature = "cube"))]
+    return nothing((query, cache, keys, bias, mask, scale));
+}
+
+#[cfg(not(all(feature = "flex", feature = "cube")))]
 fn nothing<T, R>(_: T) -> Option<R> {
     None
 }

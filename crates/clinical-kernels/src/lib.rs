@@ -1,16 +1,21 @@
 #![doc = include_str!("../README.md")]
 
 pub mod blocks;
+pub mod choice;
+#[cfg(feature = "cube")]
+mod cube;
 mod device;
 mod float;
 pub mod fused;
 mod host;
 mod pool;
 mod quant;
+mod switch;
 
 #[cfg(feature = "ndarray")]
 pub use device::ndarray;
-pub use device::{Error, TOKEN_VARIABLE, cpu, cuda, parse, remote};
+pub use device::{Error, TOKEN_VARIABLE, cpu, cube_cpu, cuda, is_host, parse, remote};
 pub use float::Activation;
 pub use host::{keep_freed_memory, peak_rss_bytes, set_threads, threads};
 pub use quant::{Block, Format, InstructionSet, Packed, PackedMatrix, instruction_set, packed};
+pub use switch::{KERNELS_VARIABLE, set_gpu_kernels};

@@ -46,6 +46,7 @@ impl Embedding {
                 // A view: the kernels read the table as it lies.
                 let weight = self.weight.val().transpose();
                 fused::linear(&x, &weight, None, Activation::None)
+                    .or_else(|| fused::few_rows(&x, &weight))
                     .unwrap_or_else(|| x.matmul(weight))
             }
         };

@@ -53,7 +53,7 @@ impl Linear {
         if let Some(y) = fused::linear(&x, &weight, bias.as_ref(), activation) {
             return y.reshape(shape);
         }
-        let y = x.matmul(weight);
+        let y = fused::few_rows(&x, &weight).unwrap_or_else(|| x.matmul(weight));
         let y = match bias {
             Some(bias) => y + bias.unsqueeze(),
             None => y,

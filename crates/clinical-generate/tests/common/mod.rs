@@ -25,6 +25,8 @@ pub struct TableModel {
     pub end_bias: f32,
     /// `(step, value)`: from this step on the last logit of every row is this value.
     pub broken: Option<(usize, f32)>,
+    /// Logits are rounded to multiples of this, which makes many of them equal.
+    pub grid: Option<f32>,
     pub device: Device,
     /// Whether new rows can join those in flight.
     pub merges: bool,
@@ -53,6 +55,7 @@ impl TableModel {
             encoder: false,
             end_bias: 0.0,
             broken: None,
+            grid: None,
             merges: false,
             shares: false,
             read: Cell::new(0),
@@ -78,6 +81,9 @@ impl TableModel {
         let mut row: Vec<f32> = (0..self.vocabulary as u32)
             .map(|id| (mix(state ^ id.wrapping_mul(0x27d4_eb2f)) >> 12) as f32 / 131_072.0 - 4.0)
             .collect();
+        if let Some(grid) = self.grid {
+            row.iter_mut().for_each(|x| *x = (*x / grid).round() * grid);
+        }
         // Padding never comes up.
         row[0] = -20.0;
         if let Some(end) = row.get_mut(END as usize) {

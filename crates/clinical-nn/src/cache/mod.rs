@@ -62,8 +62,12 @@ struct PaddedPass {
     /// For each place of `[rows, longest]` the position that lies there, and the places of the positions; `None` where both
     /// are the same.
     moves: Option<(Tensor<1, Int>, Tensor<1, Int>)>,
-    /// `[rows, 1, 1 or longest, slots]`, `true` where a query must not look.
+    /// Slots that are read.
+    seen: usize,
+    /// `[rows, 1, 1 or longest, seen]`, `true` where a query must not look.
     hidden: Option<Tensor<4, Bool>>,
+    /// `[rows, slots]`, minus infinity where the query must not look, for the kernel that reads filled slots only.
+    mask: Option<Tensor<2>>,
 }
 
 impl KvCache {

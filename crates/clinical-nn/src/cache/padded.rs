@@ -5,7 +5,9 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+
+use clinical_kernels::fused;
 
 use super::{KvSizes, PaddedPass};
 use crate::attention;
@@ -15,6 +17,9 @@ const BLOCK: usize = 256;
 
 /// Free slots that stay behind the filled ones when rows leave or join, which copies the rest.
 const SPARE: usize = 64;
+
+/// Parts of a tensor are views in Burn's GPU backends only where they begin and end at multiples of so many bytes; all others are copied.
+const ALIGNMENT: usize = 512;
 
 /// The slots of one row that hold its positions, in order.
 pub(super) type Spans = Vec<Range<usize>>;
@@ -115,28 +120,57 @@ impl Padded {
     /// What a pass needs, once [`extend`](Self::extend) has noted its positions if it adds any.
     pub(super) fn pass(&self, counts: &[usize], causal: bool, window: Option<usize>) -> PaddedPass {
         let longest = counts.iter().max().map_or(0, |&count| count);
+        let seen = if longest == 1 {
+            self.view()
+        } else {
+            self.slots
+        };
+        let hidden = self.hidden(longest, causal, window, seen);
+        let has_kernel = longest == 1 && fused::gpu_kernels(&self.device);
+        let mask = has_kernel.then(|| self.hidden(1, causal, window, self.slots));
         PaddedPass {
             longest,
             moves: moves(counts, longest, &self.device),
-            hidden: self.hidden(counts, longest, causal, window),
+            seen,
+            hidden: hidden.map(|(hidden, shape)| {
+                Tensor::from_data(TensorData::new(hidden, shape), &self.device)
+            }),
+            mask: mask.flatten().map(|(hidden, [rows, _, _, slots])| {
+                let minus = |&hidden: &bool| if hidden { f32::NEG_INFINITY } else { 0.0 };
+                let mask: Vec<f32> = hidden.iter().map(minus).collect();
+                let data = TensorData::new(mask, [rows, slots]);
+                Tensor::from_data(data, (&self.device, DType::F32))
+            }),
         }
     }
 
+    /// The filled slots and a few behind them, so that a GPU reads them where they lie.
+    fn view(&self) -> usize {
+        if clinical_kernels::is_host(&self.device) {
+            return self.slots;
+        }
+        let bytes = self.sizes.d * self.dtype.size();
+        let step = ALIGNMENT / gcd(ALIGNMENT, bytes.max(1));
+        let free = self.capacity() - self.slots;
+        self.capacity() - free / step * step
+    }
+
+    /// `true` where a query must not look, `[rows, 1, 1 or longest, seen]`; `None` if it sees all.
     fn hidden(
         &self,
-        counts: &[usize],
         longest: usize,
         causal: bool,
         window: Option<usize>,
-    ) -> Option<Tensor<4, Bool>> {
-        let slots = self.slots;
+        slots: usize,
+    ) -> Option<(Vec<bool>, [usize; 4])> {
         let whole = |spans: &Spans| matches!(&spans[..], [span] if *span == (0..slots));
         if window.is_none() && self.spans.iter().all(whole) {
             return None;
         }
         // Gaps are the same for every query; the window is not.
         let queries = if window.is_some() { longest } else { 1 };
-        let mut hidden = vec![true; counts.len() * queries * slots];
+        let rows = self.spans.len();
+        let mut hidden = vec![true; rows * queries * slots];
         for (row, spans) in self.spans.iter().enumerate() {
             let length: usize = spans.iter().map(Range::len).sum();
             for query in 0..queries {
@@ -152,11 +186,7 @@ impl Padded {
                 }
             }
         }
-        let shape = [counts.len(), 1, queries, slots];
-        Some(Tensor::from_data(
-            TensorData::new(hidden, shape),
-            &self.device,
-        ))
+        Some((hidden, [rows, 1, queries, slots]))
     }
 
     pub(super) fn append(
@@ -184,17 +214,31 @@ impl Padded {
         causal: bool,
         scale: f64,
     ) -> Tensor<4> {
+        debug_assert!(
+            bias.is_none() || self.spans.iter().all(|spans| spans.len() < 2),
+            "a gap between positions would shift the bias"
+        );
         let (key, value) = &self.layers[layer];
-        let filled = |all: &Tensor<4>| all.clone().narrow(2, 0, self.slots);
-        let bias = bias.map(|bias| {
-            debug_assert!(
-                self.spans.iter().all(|spans| spans.len() < 2),
-                "a gap between positions would shift the bias"
-            );
-            let len = bias.dims()[3];
-            bias.clone().narrow(3, len - self.slots, self.slots)
-        });
         let query = pass.pad(query, self.spans.len());
+        if pass.longest == 1 {
+            let (cache, mask) = ([key, value], pass.mask.as_ref());
+            if let Some(y) = fused::one_query(&query, cache, self.slots, bias, mask, scale) {
+                return pass.unpad(y);
+            }
+        }
+        let filled = |all: &Tensor<4>| all.clone().narrow(2, 0, pass.seen);
+        let bias = bias.map(|bias| {
+            let [one, heads, queries, len] = bias.dims();
+            let bias = bias.clone().narrow(3, len - self.slots, self.slots);
+            match pass.seen - self.slots {
+                0 => bias,
+                more => {
+                    let zeros = [one, heads, queries, more];
+                    let zeros = Tensor::zeros(zeros, (&self.device, bias.dtype()));
+                    Tensor::cat(vec![bias, zeros], 3)
+                }
+            }
+        });
         let hidden = pass.hidden.clone();
         let y = attention(
             query,
@@ -339,6 +383,10 @@ fn moves(
         first += count;
     }
     Some((indices(places, device), indices(positions, device)))
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 fn indices(values: impl IntoIterator<Item = usize>, device: &Device) -> Tensor<1, Int> {

@@ -48,11 +48,11 @@ struct Expected {
     rows: Vec<[Vec<[Vec<f32>; 2]>; SIZES.layers]>,
 }
 
-fn tensor(values: &[f32], heads: usize, positions: usize) -> Tensor<4> {
+fn tensor(values: &[f32], heads: usize, positions: usize, device: &Device) -> Tensor<4> {
     // Heads behind positions in memory, as projections leave them.
     let shape = [1, positions, heads, SIZES.d];
     let data = TensorData::new(values.to_vec(), shape);
-    Tensor::from_data(data, &clinical_kernels::cpu()).swap_dims(1, 2)
+    Tensor::from_data(data, device).swap_dims(1, 2)
 }
 
 /// The forms of one cache and what they should hold, and a pass over all of them.
@@ -60,6 +60,8 @@ struct Forms {
     blocks: KvCache,
     halves: KvCache,
     padded: KvCache,
+    /// That of the padded form.
+    device: Device,
     expected: Expected,
     random: Random,
     /// Whether every pass read as many positions of each row, so that a bias by distance can be given.
@@ -68,11 +70,17 @@ struct Forms {
 
 impl Forms {
     fn new(seed: u64) -> Self {
-        let device = clinical_kernels::cpu();
+        Self::on(seed, &clinical_kernels::cpu())
+    }
+
+    /// With the padded form on another device.
+    fn on(seed: u64, device: &Device) -> Self {
+        let cpu = clinical_kernels::cpu();
         Self {
-            blocks: KvCache::new(SIZES, 3, &device, DType::F32),
-            halves: KvCache::new(HALVES, 3, &device, DType::F32),
-            padded: KvCache::padded(SIZES, 3, &device, DType::F32),
+            blocks: KvCache::new(SIZES, 3, &cpu, DType::F32),
+            halves: KvCache::new(HALVES, 3, &cpu, DType::F32),
+            padded: KvCache::padded(SIZES, 3, device, DType::F32),
+            device: device.clone(),
             expected: Expected::default(),
             random: Random(seed),
             even: true,
@@ -106,9 +114,15 @@ impl Forms {
                     at += 1;
                 }
             }
-            let caches = [&mut self.blocks, &mut self.halves, &mut self.padded];
-            for (cache, pass) in caches.into_iter().zip(&passes) {
-                let [key, value] = [&key, &value].map(|x| tensor(x, SIZES.heads, total));
+            let cpu = clinical_kernels::cpu();
+            let caches = [
+                (&mut self.blocks, &cpu),
+                (&mut self.halves, &cpu),
+                (&mut self.padded, &self.device),
+            ];
+            for ((cache, device), pass) in caches.into_iter().zip(&passes) {
+                let on_device = |x: &Vec<f32>| tensor(x, SIZES.heads, total, device);
+                let [key, value] = [&key, &value].map(on_device);
                 cache.append(layer, pass, key, value);
             }
             self.attend(layer, &passes, counts, window, true);
@@ -141,13 +155,18 @@ impl Forms {
         let expected = self
             .expected
             .sums(layer, &query, counts, window, causal, bias.as_deref());
-        let bias = bias.map(|bias| {
-            let data = TensorData::new(bias, [1, HEADS, 1, len]);
-            Tensor::<4>::from_data(data, &clinical_kernels::cpu())
-        });
-        let caches = [&self.blocks, &self.halves, &self.padded];
-        for (cache, pass) in caches.into_iter().zip(passes) {
-            let query = tensor(&query, HEADS, total);
+        let cpu = clinical_kernels::cpu();
+        let caches = [
+            (&self.blocks, &cpu),
+            (&self.halves, &cpu),
+            (&self.padded, &self.device),
+        ];
+        for ((cache, device), pass) in caches.into_iter().zip(passes) {
+            let bias = bias.as_ref().map(|bias| {
+                let data = TensorData::new(bias.clone(), [1, HEADS, 1, len]);
+                Tensor::<4>::from_data(data, device)
+            });
+            let query = tensor(&query, HEADS, total, device);
             let found = cache.attend(layer, pass, query, bias.as_ref(), SCALE);
             assert_eq!(found.dims(), [1, HEADS, total, SIZES.d]);
             let found: Vec<f32> = found.swap_dims(1, 2).try_into_vec_as().unwrap();
@@ -235,38 +254,55 @@ impl Expected {
 #[test]
 fn rows_are_those_of_a_row_alone() {
     for seed in 0..12 {
-        let mut caches = Forms::new(seed);
-        assert!(caches.blocks.is_ragged() && !caches.padded.is_ragged());
-        caches.add_rows(3);
-        for _ in 0..25 {
-            let rows = caches.blocks.rows();
-            let window = (seed % 3 == 0).then_some(20);
-            let ragged: Vec<usize> = (0..rows).map(|_| caches.random.below(40)).collect();
-            match caches.random.below(6) {
-                0 if seed % 2 == 1 => caches.read(&vec![7; rows], window),
-                0 if ragged.iter().sum::<usize>() > 0 => caches.read(&ragged, window),
-                1 => {
-                    let kept: Vec<usize> = (0..1 + caches.random.below(5))
-                        .map(|_| caches.random.below(rows))
-                        .collect();
-                    caches.select(&kept);
-                }
-                2 if rows < 8 => {
-                    let mut other = Forms::new(seed + 100);
-                    other.add_rows(2);
-                    let first = 1 + caches.random.below(70);
-                    let second = 1 + caches.random.below(9);
-                    let counts = [first, if seed % 2 == 1 { first } else { second }];
-                    other.read(&counts, None);
-                    caches.merge(other);
-                }
-                3 if caches.blocks.lengths().iter().all(|&length| length > 0) => {
-                    let counts: Vec<usize> = (0..rows).map(|row| 1 + row % 3).collect();
-                    caches.look(&counts);
-                }
-                4 => caches.read(&vec![2; rows], window),
-                _ => caches.read(&vec![1; rows], window),
+        join_leave_part_and_grow(seed, &clinical_kernels::cpu());
+    }
+}
+
+/// The same where the padded form lies on a device that is not the host, with Burn's operations and with this project's kernels: what a
+/// GPU is given to compute.
+#[test]
+fn rows_on_another_device() {
+    let Ok(device) = clinical_kernels::cube_cpu() else {
+        return;
+    };
+    for seed in 0..4 {
+        clinical_kernels::set_gpu_kernels(seed >= 2);
+        join_leave_part_and_grow(seed, &device);
+    }
+}
+
+fn join_leave_part_and_grow(seed: u64, device: &Device) {
+    let mut caches = Forms::on(seed, device);
+    assert!(caches.blocks.is_ragged() && !caches.padded.is_ragged());
+    caches.add_rows(3);
+    for _ in 0..25 {
+        let rows = caches.blocks.rows();
+        let window = (seed % 3 == 0).then_some(20);
+        let ragged: Vec<usize> = (0..rows).map(|_| caches.random.below(40)).collect();
+        match caches.random.below(6) {
+            0 if seed % 2 == 1 => caches.read(&vec![7; rows], window),
+            0 if ragged.iter().sum::<usize>() > 0 => caches.read(&ragged, window),
+            1 => {
+                let kept: Vec<usize> = (0..1 + caches.random.below(5))
+                    .map(|_| caches.random.below(rows))
+                    .collect();
+                caches.select(&kept);
             }
+            2 if rows < 8 => {
+                let mut other = Forms::on(seed + 100, device);
+                other.add_rows(2);
+                let first = 1 + caches.random.below(70);
+                let second = 1 + caches.random.below(9);
+                let counts = [first, if seed % 2 == 1 { first } else { second }];
+                other.read(&counts, None);
+                caches.merge(other);
+            }
+            3 if caches.blocks.lengths().iter().all(|&length| length > 0) => {
+                let counts: Vec<usize> = (0..rows).map(|row| 1 + row % 3).collect();
+                caches.look(&counts);
+            }
+            4 => caches.read(&vec![2; rows], window),
+            _ => caches.read(&vec![1; rows], window),
         }
     }
 }
@@ -319,6 +355,7 @@ fn reordering_the_end_is_selecting_where_the_beginning_is_the_same() {
             blocks,
             halves,
             padded,
+            device: caches.device.clone(),
             expected: caches.expected.clone(),
             random: Random(4),
             even: true,
