@@ -70,17 +70,18 @@ fn first_best<F: Float, I: Int>(
     all_places[unit] = place as u32;
     all_broken[unit] = broken;
     sync_cube();
-    let mut half = units / 2;
+    let mut half = comptime!(units / 2).runtime();
     while half > 0 {
         if unit < half {
             let other = unit + half;
-            let (mine, theirs) = (all_best[unit], all_best[other]);
+            let mine = all_best[unit];
+            let theirs = all_best[other];
             let is_first = theirs == mine && all_places[other] < all_places[unit];
             if theirs > mine || is_first {
                 all_best[unit] = theirs;
                 all_places[unit] = all_places[other];
             }
-            all_broken[unit] |= all_broken[other];
+            all_broken[unit] = all_broken[unit] | all_broken[other];
         }
         sync_cube();
         half /= 2;

@@ -30,14 +30,6 @@ pub(super) struct Inputs {
     pub(super) mask: Option<CubeTensor>,
 }
 
-/// The strides of rows, heads and positions of keys or values, counted in vectors.
-#[derive(CubeType, CubeLaunch, Clone, Copy)]
-struct Strides {
-    row: usize,
-    head: usize,
-    position: usize,
-}
-
 pub(super) fn launch(inputs: Inputs, keys: usize, scale: f32) -> CubeTensor {
     let query = burn_cubecl::kernel::into_contiguous(inputs.query);
     let (key, value) = (with_rows(inputs.key), with_rows(inputs.value));
@@ -53,9 +45,6 @@ pub(super) fn launch(inputs: Inputs, keys: usize, scale: f32) -> CubeTensor {
     });
     let multiples = [&[d], &strides[0][..], &strides[1][..]].concat();
     let size = vector_size(&client, dtype, &multiples);
-    let in_vectors = |[row, head, position]: [usize; 3]| {
-        StridesLaunch::new(row / size, head / size, position / size)
-    };
     let vectors = d / size;
     let splits = keys.div_ceil(CHUNK);
     let units = units(&client, UNITS);
@@ -91,8 +80,12 @@ pub(super) fn launch(inputs: Inputs, keys: usize, scale: f32) -> CubeTensor {
         facts.clone().into_tensor_arg(),
         keys,
         key_heads,
-        in_vectors(strides[0]),
-        in_vectors(strides[1]),
+        strides[0][0] / size,
+        strides[0][1] / size,
+        strides[0][2] / size,
+        strides[1][0] / size,
+        strides[1][1] / size,
+        strides[1][2] / size,
         bias_first,
         bias_strides[0],
         bias_strides[1],
@@ -140,7 +133,8 @@ struct Sizes {
     has_mask: bool,
 }
 
-/// The sum of `e^(score - max) value` over one chunk of keys, and in `facts` the largest score and the sum of the weights.
+/// The sum of `e^(score - max) value` over one chunk of keys, and in `facts` the largest score and the sum of the weights. The strides
+/// of keys and values count vectors.
 #[cube(launch)]
 fn part<F: Float, N: Size>(
     query: &Tensor<Vector<F, N>>,
@@ -152,8 +146,12 @@ fn part<F: Float, N: Size>(
     facts: &mut Tensor<f32>,
     keys: usize,
     key_heads: usize,
-    key_strides: Strides,
-    value_strides: Strides,
+    key_row: usize,
+    key_head: usize,
+    key_position: usize,
+    value_row: usize,
+    value_head: usize,
+    value_position: usize,
     bias_first: usize,
     bias_row: usize,
     bias_head: usize,
@@ -167,15 +165,16 @@ fn part<F: Float, N: Size>(
     let lanes = comptime!(sizes.lanes);
     let slices = comptime!(sizes.slices);
     let units = comptime!(sizes.lanes * sizes.slices);
+    let chunk = comptime!(CHUNK);
     let unit = UNIT_POS_X as usize;
     let head = CUBE_POS_X as usize;
     let row = CUBE_POS_Y as usize;
     let split = CUBE_POS_Z as usize;
     let splits = CUBE_COUNT_Z as usize;
-    let first = split * CHUNK;
+    let first = split * chunk;
     let mut count = keys - first;
-    if count > CHUNK {
-        count = CHUNK;
+    if count > chunk {
+        count = chunk.runtime();
     }
     // The first head of the group among all heads of all rows.
     let heads = (row * key_heads + head) * group;
@@ -188,8 +187,8 @@ fn part<F: Float, N: Size>(
     }
     sync_cube();
 
-    let mut weights = Shared::<[f32]>::new_slice(group * CHUNK);
-    let key_start = row * key_strides.row + head * key_strides.head + first * key_strides.position;
+    let mut weights = Shared::<[f32]>::new_slice(group * chunk);
+    let key_start = row * key_row + head * key_head + first * key_position;
     let mut position = unit;
     while position < count {
         let mut scores = Array::<f32>::new(group);
@@ -198,8 +197,7 @@ fn part<F: Float, N: Size>(
             scores[of] = 0.0f32;
         }
         for at in 0..vectors {
-            let k =
-                Vector::<f32, N>::cast_from(key[key_start + position * key_strides.position + at]);
+            let k = Vector::<f32, N>::cast_from(key[key_start + position * key_position + at]);
             #[unroll]
             for of in 0..group {
                 scores[of] += k.dot(queries[of * vectors + at]);
@@ -215,7 +213,7 @@ fn part<F: Float, N: Size>(
             if comptime!(sizes.has_mask) {
                 score += mask[row * mask_row + first + position];
             }
-            weights[of * CHUNK + position] = score;
+            weights[of * chunk + position] = score;
         }
         position += units;
     }
@@ -227,12 +225,12 @@ fn part<F: Float, N: Size>(
         let mut max = f32::min_value();
         let mut position = unit;
         while position < count {
-            max = max.max(weights[of * CHUNK + position]);
+            max = max.max(weights[of * chunk + position]);
             position += units;
         }
         shared[unit] = max;
         sync_cube();
-        let mut half = units / 2;
+        let mut half = comptime!(units / 2).runtime();
         while half > 0 {
             if unit < half {
                 shared[unit] = shared[unit].max(shared[unit + half]);
@@ -245,14 +243,14 @@ fn part<F: Float, N: Size>(
         let mut sum = 0.0f32;
         let mut position = unit;
         while position < count {
-            let weight = (weights[of * CHUNK + position] - max).exp();
-            weights[of * CHUNK + position] = weight;
+            let weight = (weights[of * chunk + position] - max).exp();
+            weights[of * chunk + position] = weight;
             sum += weight;
             position += units;
         }
         shared[unit] = sum;
         sync_cube();
-        let mut half = units / 2;
+        let mut half = comptime!(units / 2).runtime();
         while half > 0 {
             if unit < half {
                 shared[unit] = shared[unit] + shared[unit + half];
@@ -270,10 +268,9 @@ fn part<F: Float, N: Size>(
 
     let lane = unit % lanes;
     let slice = unit / lanes;
-    let value_start =
-        row * value_strides.row + head * value_strides.head + first * value_strides.position;
+    let value_start = row * value_row + head * value_head + first * value_position;
     let mut of_units = Shared::<[Vector<f32, N>]>::new_slice(units);
-    for step in 0..vectors.div_ceil(lanes) {
+    for step in 0..comptime!(vectors.div_ceil(lanes)) {
         let at = step * lanes + lane;
         let mut sums = Array::<Vector<f32, N>>::new(group);
         #[unroll]
@@ -284,11 +281,11 @@ fn part<F: Float, N: Size>(
             let mut position = slice;
             while position < count {
                 let v = Vector::<f32, N>::cast_from(
-                    value[value_start + position * value_strides.position + at],
+                    value[value_start + position * value_position + at],
                 );
                 #[unroll]
                 for of in 0..group {
-                    sums[of] = sums[of] + v * Vector::new(weights[of * CHUNK + position]);
+                    sums[of] = sums[of] + v * Vector::new(weights[of * chunk + position]);
                 }
                 position += slices;
             }
@@ -297,7 +294,7 @@ fn part<F: Float, N: Size>(
         for of in 0..group {
             of_units[unit] = sums[of];
             sync_cube();
-            let mut half = slices / 2;
+            let mut half = comptime!(slices / 2).runtime();
             while half > 0 {
                 if slice < half {
                     of_units[unit] = of_units[unit] + of_units[unit + half * lanes];

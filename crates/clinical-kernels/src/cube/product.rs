@@ -132,7 +132,7 @@ fn columns<F: Float, N: Size>(
     for row in 0..rows {
         parts[unit] = sums[row];
         sync_cube();
-        let mut half = slices / 2;
+        let mut half = comptime!(slices / 2).runtime();
         while half > 0 {
             if slice < half {
                 parts[unit] = parts[unit] + parts[unit + half * lanes];
@@ -187,7 +187,7 @@ fn weight_rows<F: Float, N: Size>(
     for row in 0..rows {
         parts[unit] = sums[row];
         sync_cube();
-        let mut half = lanes / 2;
+        let mut half = comptime!(lanes / 2).runtime();
         while half > 0 {
             if lane < half {
                 parts[unit] = parts[unit] + parts[unit + half];
