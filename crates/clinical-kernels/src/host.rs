@@ -47,7 +47,8 @@ pub fn keep_freed_memory() {
     // SAFETY: mallopt only changes tuning values of the allocator.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, GIB as libc::c_int);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+        // -1: nothing at the end of the heap is ever given back.
+        libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
         libc::mallopt(libc::M_TOP_PAD, 64 << 20);
         huge_heap();
     }
