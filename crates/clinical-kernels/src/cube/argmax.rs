@@ -5,7 +5,7 @@ use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::{empty, units, with_rows};
+use super::launch::{empty, units, with_rows};
 
 /// Enough units to hide the latency of memory; one cube has one row.
 const UNITS: usize = 512;

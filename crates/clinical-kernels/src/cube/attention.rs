@@ -8,7 +8,7 @@ use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::{empty, units, vector_size, with_rows};
+use super::launch::{empty, units, vector_size, with_rows};
 
 /// Heads that share keys and values; each has its own sums in a unit's registers.
 pub(super) const LARGEST_GROUP: usize = 8;

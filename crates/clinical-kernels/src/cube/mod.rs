@@ -5,6 +5,7 @@
 
 mod argmax;
 mod attention;
+mod launch;
 mod product;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,6 @@ use burn::backend::{Backend, Dispatch, DispatchDevice, backend_extension};
 use burn::tensor::{DType, Device, FloatDType, Int, IntDType, Shape, Tensor};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
-use cubecl::client::Client;
 
 /// Rows of a product that is made one column, or one row of the weight, at a time.
 const FEW_ROWS: usize = 8;
@@ -149,36 +149,4 @@ pub(crate) fn one_query(
 
 fn has_kernel(dtype: DType) -> bool {
     matches!(dtype, DType::F32 | DType::F16 | DType::BF16)
-}
-
-/// The units of a cube: a power of two, at most `wanted`, at most what the device has.
-fn units(client: &Client, wanted: usize) -> usize {
-    let hardware = &client.properties().hardware;
-    let most = hardware.max_units_per_cube.min(hardware.max_cube_dim.0) as usize;
-    1 << most.clamp(1, wanted).ilog2()
-}
-
-/// The longest vector that all of these are multiples of.
-fn vector_size(client: &Client, dtype: DType, multiples: &[usize]) -> usize {
-    client
-        .io_optimized_vector_sizes(dtype.size())
-        .filter(|size| multiples.iter().all(|of| of % size == 0))
-        .max()
-        .unwrap_or(1)
-}
-
-/// A tensor for a result, its values one after another.
-fn empty(like: &CubeTensor, shape: impl Into<Shape>, dtype: DType) -> CubeTensor {
-    let shape = shape.into();
-    let handle = like.client.empty(shape.num_elements() * dtype.size());
-    let (client, device) = (like.client.clone(), like.device.clone());
-    CubeTensor::new_contiguous(client, device, shape, handle, dtype)
-}
-
-/// A tensor whose last dimension lies one value after another.
-fn with_rows(tensor: CubeTensor) -> CubeTensor {
-    match tensor.meta.strides().last() {
-        Some(1) => tensor,
-        _ => burn_cubecl::kernel::into_contiguous(tensor),
-    }
 }

@@ -4,7 +4,7 @@ use burn::backend::cubecl::dtype_to_elem_type;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::{empty, units, vector_size, with_rows};
+use super::launch::{empty, units, vector_size, with_rows};
 
 const UNITS: usize = 256;
 
