@@ -4,12 +4,12 @@
 
 mod common;
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use asclepius::{AnswerOptions, Asclepius, Combine, LoadOptions, LongNote, Precision};
 use clap::{Parser, ValueEnum};
 
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<()> {
-    let note = read_note(arguments.note.as_deref())?;
+    let note = common::text(arguments.note.as_deref())?;
     ensure!(
         !note.trim().is_empty(),
         "the note is empty: the model would invent an answer"
@@ -94,25 +94,4 @@ fn run(arguments: Arguments) -> Result<()> {
     }
     writeln!(out)?;
     Ok(())
-}
-
-fn read_note(path: Option<&std::path::Path>) -> Result<String> {
-    let (bytes, name) = match path {
-        Some(path) => {
-            let bytes = std::fs::read(path);
-            (
-                bytes.with_context(|| format!("cannot read the note {}", path.display()))?,
-                path.display().to_string(),
-            )
-        }
-        None => {
-            let mut bytes = Vec::new();
-            std::io::stdin()
-                .lock()
-                .read_to_end(&mut bytes)
-                .context("cannot read the note from standard input")?;
-            (bytes, "standard input".to_owned())
-        }
-    };
-    String::from_utf8(bytes).with_context(|| format!("the note in {name} is not UTF-8 text"))
 }

@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -86,11 +86,5 @@ fn read_stdin() -> Result<String> {
     if io::stdin().is_terminal() {
         eprintln!("reading one note; end it with Ctrl-D (Windows: Ctrl-Z)");
     }
-    let mut note = Vec::new();
-    io::stdin()
-        .read_to_end(&mut note)
-        .context("cannot read stdin")?;
-    String::from_utf8(note)
-        .ok()
-        .context("the note is not UTF-8: convert it to UTF-8 first")
+    common::text(None)
 }

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 fn run(args: Args) -> Result<()> {
     let lines = match &args.text {
         Some(_) => String::new(),
-        None => io::read_to_string(io::stdin()).context("cannot read stdin as UTF-8 text")?,
+        None => common::text(None)?,
     };
     let texts: Vec<&str> = match &args.text {
         Some(text) => vec![text],

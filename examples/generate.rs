@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
 use clinical_deid::Normalizer;
 use clinical_generate::Generation;
@@ -66,8 +66,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     let text = match &arguments.text {
         Some(text) => text.clone(),
-        None => std::io::read_to_string(std::io::stdin().lock())
-            .context("cannot read a text from standard input")?,
+        None => common::text(None)?,
     };
     clinical_kernels::keep_freed_memory();
     let load = LoadOptions::new()

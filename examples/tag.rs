@@ -53,11 +53,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
-    let note = match &args.note {
-        Some(path) => std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read {} as UTF-8 text", path.display()))?,
-        None => io::read_to_string(io::stdin()).context("cannot read stdin as UTF-8 text")?,
-    };
+    let note = common::text(args.note.as_deref())?;
     let mut options = BertOptions::new();
     options.lower_case = if args.lower_case {
         LowerCase::Always

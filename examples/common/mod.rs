@@ -1,9 +1,37 @@
-//! How every example prints and ends.
+//! How every example reads a text, prints and ends.
 #![allow(dead_code)] // some examples print by themselves
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
+
+use anyhow::{Context, ensure};
+
+/// The longest text that is read, 64 MiB: a file that never ends must not fill the memory.
+const MOST: u64 = 64 << 20;
+
+/// A text in UTF-8 from a file or, without one, from standard input.
+pub fn text(path: Option<&Path>) -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    let (read, name) = match path {
+        Some(path) => (
+            File::open(path).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes)),
+            path.display().to_string(),
+        ),
+        None => (
+            io::stdin().lock().take(MOST + 1).read_to_end(&mut bytes),
+            "standard input".to_owned(),
+        ),
+    };
+    read.with_context(|| format!("cannot read {name}"))?;
+    ensure!(
+        bytes.len() as u64 <= MOST,
+        "{name} has more than {MOST} bytes: it is no note"
+    );
+    String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8 text"))
+}
 
 /// One line on standard output. `println!` would panic where nobody reads it or the disk is full.
 pub fn print(line: impl Display) -> io::Result<()> {

@@ -17,6 +17,9 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{Report, Shape, ShapeError};
 
+/// The most tokens of all rows together.
+const MAX_TOKENS: usize = 1 << 30;
+
 /// What is timed; see the crate's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -128,6 +131,14 @@ pub enum BenchError {
         /// The argument.
         field: &'static str,
     },
+    /// Rows and their tokens are more than any machine can hold.
+    #[error("{batch} rows of {length} tokens are too many")]
+    TooLarge {
+        /// Rows.
+        batch: usize,
+        /// Tokens of a row.
+        length: usize,
+    },
     /// The model refused the input.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -154,6 +165,13 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
         if value == 0 {
             return Err(BenchError::Zero { field });
         }
+    }
+    let tokens = plan.batch.checked_mul(plan.length);
+    if tokens.is_none_or(|tokens| tokens > MAX_TOKENS) {
+        return Err(BenchError::TooLarge {
+            batch: plan.batch,
+            length: plan.length,
+        });
     }
     if plan.precision.format().is_some() && plan.workload == Workload::Train {
         return Err(BenchError::Precision {

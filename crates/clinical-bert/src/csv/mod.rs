@@ -167,8 +167,14 @@ fn file_error(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
 }
 
 fn csv_error(path: &Path) -> impl Fn(::csv::Error) -> Error + '_ {
-    move |cause| Error::Csv {
-        path: path.to_owned(),
-        cause,
+    move |cause| match cause.kind() {
+        // The system's own: a full disk, for example.
+        ::csv::ErrorKind::Io(error) if error.raw_os_error().is_some() => {
+            file_error(path)(cause.into())
+        }
+        _ => Error::Csv {
+            path: path.to_owned(),
+            cause,
+        },
     }
 }
