@@ -18,7 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::{Report, Shape, ShapeError};
 
 /// The most tokens of all rows together.
-const MAX_TOKENS: usize = 1 << 30;
+const MAX_TOKENS: usize = 1 << 26;
 
 /// What is timed; see the crate's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
