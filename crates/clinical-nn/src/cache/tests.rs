@@ -277,7 +277,7 @@ fn join_leave_part_and_grow(seed: u64, device: &Device) {
     caches.add_rows(3);
     for _ in 0..25 {
         let rows = caches.blocks.rows();
-        let window = (seed % 3 == 0).then_some(20);
+        let window = seed.is_multiple_of(3).then_some(20);
         let ragged: Vec<usize> = (0..rows).map(|_| caches.random.below(40)).collect();
         match caches.random.below(6) {
             0 if seed % 2 == 1 => caches.read(&vec![7; rows], window),
