@@ -84,7 +84,13 @@ impl SelfAttention {
         }
     }
 
-    fn attend(&self, x: Tensor<3>, hidden: Option<Tensor<4, Bool>>) -> Tensor<3> {
+    /// `residual + attention(x)`.
+    fn attend_onto(
+        &self,
+        residual: Tensor<3>,
+        x: Tensor<3>,
+        hidden: Option<Tensor<4, Bool>>,
+    ) -> Tensor<3> {
         let [batch, length, width] = x.dims();
         let d = width / self.heads;
         let split = |x: Tensor<3>| x.reshape([batch, length, self.heads, d]).swap_dims(1, 2);
@@ -97,8 +103,8 @@ impl SelfAttention {
             false,
             (d as f64).powf(-0.5),
         );
-        self.output
-            .forward(context.swap_dims(1, 2).reshape([batch, length, width]))
+        let context = context.swap_dims(1, 2).reshape([batch, length, width]);
+        self.output.forward_onto(residual, context)
     }
 }
 
@@ -145,25 +151,21 @@ impl Layer {
         hidden: Option<Tensor<4, Bool>>,
         activation: Activation,
     ) -> Tensor<3> {
-        let mlp = |x: Tensor<3>| {
+        let mlp_onto = |residual: Tensor<3>, x: Tensor<3>| {
             let feed_forward = &self.feed_forward;
             let inner = feed_forward
                 .intermediate
                 .forward_with(x, activation.function());
-            feed_forward.output.forward(inner)
+            feed_forward.output.forward_onto(residual, inner)
         };
+        let (attention_norm, norm) = (&self.attention.norm, &self.feed_forward.norm);
         if self.pre_norm {
-            let x = x.clone()
-                + self
-                    .attention
-                    .attend(self.attention.norm.forward(x), hidden);
-            x.clone() + mlp(self.feed_forward.norm.forward(x))
+            let normed = attention_norm.forward(x.clone());
+            let x = self.attention.attend_onto(x, normed, hidden);
+            mlp_onto(x.clone(), norm.forward(x))
         } else {
-            let x = self
-                .attention
-                .norm
-                .forward(x.clone() + self.attention.attend(x, hidden));
-            self.feed_forward.norm.forward(x.clone() + mlp(x))
+            let x = attention_norm.forward(self.attention.attend_onto(x.clone(), x, hidden));
+            norm.forward(mlp_onto(x.clone(), x))
         }
     }
 }

@@ -19,19 +19,25 @@ pub fn applies(device: &Device) -> bool {
     return nothing::<_, ()>(device).is_some();
 }
 
-/// `activation(x W + bias)` for `x` of `[rows, d_input]` and a weight of `[d_input, d_output]`, which may be a transposed
-/// view: a tied embedding table is read as it lies.
+/// What is done with a product.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Then<'a> {
+    /// `[d_output]`, added to each row.
+    pub bias: Option<&'a Tensor<1>>,
+    /// Of the sum.
+    pub activation: Activation,
+    /// `[rows, d_output]`, added at the end.
+    pub residual: Option<&'a Tensor<2>>,
+}
+
+/// `residual + activation(x W + bias)` for `x` of `[rows, d_input]` and a weight of `[d_input, d_output]`, which may be a
+/// transposed view: a tied embedding table is read as it lies.
 #[must_use]
-pub fn linear(
-    x: &Tensor<2>,
-    weight: &Tensor<2>,
-    bias: Option<&Tensor<1>>,
-    activation: Activation,
-) -> Option<Tensor<2>> {
+pub fn linear(x: &Tensor<2>, weight: &Tensor<2>, then: Then<'_>) -> Option<Tensor<2>> {
     #[cfg(feature = "flex")]
-    return flex::linear(x, weight, bias, activation);
+    return flex::linear(x, weight, then);
     #[cfg(not(feature = "flex"))]
-    return nothing((x, weight, bias, activation));
+    return nothing((x, weight, then));
 }
 
 /// `x / sqrt(mean(x^2) + epsilon) * weight` over the last dimension.
@@ -177,7 +183,7 @@ pub(crate) mod flex {
     use burn::backend::flex::FlexTensor;
     use burn::tensor::{DType, Tensor, TensorData};
 
-    use super::{Activation, Attend};
+    use super::{Activation, Attend, Then};
     use crate::float::attention::{Heads, Inputs, Sizes, attention as attend_heads};
     use crate::float::product::{Finish, Matrix, Target, product, ranges};
     use crate::float::rows;
@@ -240,29 +246,32 @@ pub(crate) mod flex {
         }
     }
 
-    pub(super) fn linear(
-        x: &Tensor<2>,
-        weight: &Tensor<2>,
-        bias: Option<&Tensor<1>>,
-        activation: Activation,
-    ) -> Option<Tensor<2>> {
+    pub(super) fn linear(x: &Tensor<2>, weight: &Tensor<2>, then: Then<'_>) -> Option<Tensor<2>> {
         let ([m, k], [depth, n]) = (x.dims(), weight.dims());
         assert_eq!(
             k, depth,
             "x is [rows, d_input], the weight [d_input, d_output]"
         );
         let (x, weight) = (primitive(x)?, primitive(weight)?);
-        let bias = match bias {
+        let bias = match then.bias {
             Some(bias) => {
                 assert_eq!(bias.dims(), [n], "one bias for each output");
                 Some(packed(bias)?)
             }
             None => None,
         };
+        let residual = match then.residual {
+            Some(residual) => {
+                assert_eq!(residual.dims(), [m, n], "one residual for each result");
+                Some(packed(residual)?)
+            }
+            None => None,
+        };
         let finish = Finish {
             bias: bias.as_ref().map_or(std::ptr::null(), pointer),
-            activation,
-            ..Finish::NONE
+            activation: then.activation,
+            residual: residual.as_ref().map_or(std::ptr::null(), pointer),
+            residual_row: n,
         };
         Some(filled([m, n], |out| {
             let out = Target { data: out, row: n };

@@ -65,10 +65,11 @@ impl LlamaAttention {
         }
     }
 
-    /// `[batch, length, hidden]` to the same shape. With a cache it is `[1, positions, hidden]`: the new positions of all rows,
+    /// `residual + attention(x)`, both `[batch, length, hidden]`. With a cache it is `[1, positions, hidden]`: the new positions of all rows,
     /// each of which follows those that the cache holds of its row.
-    pub(crate) fn forward(
+    pub(crate) fn forward_onto(
         &self,
+        residual: Tensor<3>,
         x: Tensor<3>,
         context: &Context,
         cached: Option<Cached<'_>>,
@@ -96,6 +97,6 @@ impl LlamaAttention {
         let seen = seen
             .swap_dims(1, 2)
             .reshape([batch, length, self.heads * self.head_dim]);
-        self.o_proj.forward(seen)
+        self.o_proj.forward_onto(residual, seen)
     }
 }

@@ -34,12 +34,12 @@ impl LlamaLayer {
 
     fn attend(&self, x: Tensor<3>, context: &Context, cached: Option<Cached<'_>>) -> Tensor<3> {
         let normed = self.input_layernorm.forward(x.clone());
-        x + self.self_attn.forward(normed, context, cached)
+        self.self_attn.forward_onto(x, normed, context, cached)
     }
 
     fn feed_forward(&self, x: Tensor<3>) -> Tensor<3> {
         let normed = self.post_attention_layernorm.forward(x.clone());
-        x + self.mlp.forward(normed)
+        self.mlp.forward_onto(x, normed)
     }
 }
 

@@ -35,10 +35,11 @@ impl LlamaMlp {
         }
     }
 
-    /// `[batch, length, hidden]` to the same shape.
-    pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    /// `residual + mlp(x)`, both `[batch, length, hidden]`.
+    pub(crate) fn forward_onto(&self, residual: Tensor<3>, x: Tensor<3>) -> Tensor<3> {
         let gate = self.gate_proj.forward(x.clone());
         let up = self.up_proj.forward(x);
-        self.down_proj.forward(gated(gate, up, Activation::Silu))
+        self.down_proj
+            .forward_onto(residual, gated(gate, up, Activation::Silu))
     }
 }

@@ -3,7 +3,8 @@
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{DType, Device, Int, Tensor};
-use clinical_kernels::{Activation, fused, packed};
+use clinical_kernels::fused::{self, Then};
+use clinical_kernels::packed;
 
 /// A table of vectors, one for each token id.
 #[derive(Module, Debug)]
@@ -45,7 +46,7 @@ impl Embedding {
             None => {
                 // A view: the kernels read the table as it lies.
                 let weight = self.weight.val().transpose();
-                fused::linear(&x, &weight, None, Activation::None)
+                fused::linear(&x, &weight, Then::default())
                     .or_else(|| fused::few_rows(&x, &weight))
                     .unwrap_or_else(|| x.matmul(weight))
             }

@@ -3,7 +3,8 @@
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{DType, Device, Tensor};
-use clinical_kernels::{Activation, fused, packed};
+use clinical_kernels::fused::{self, Then};
+use clinical_kernels::{Activation, packed};
 
 /// A dense layer: `y = x W + b`.
 ///
@@ -38,27 +39,57 @@ impl Linear {
     /// `activation(x W + b)`, `[..., d_input]` to `[..., d_output]`.
     #[must_use]
     pub fn forward_with<const D: usize>(&self, x: Tensor<D>, activation: Activation) -> Tensor<D> {
+        self.run(x, activation, None)
+    }
+
+    /// `residual + x W + b`, `[..., d_input]` to `[..., d_output]`.
+    #[must_use]
+    pub fn forward_onto<const D: usize>(&self, residual: Tensor<D>, x: Tensor<D>) -> Tensor<D> {
+        self.run(x, Activation::None, Some(residual))
+    }
+
+    fn run<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        activation: Activation,
+        residual: Option<Tensor<D>>,
+    ) -> Tensor<D> {
         let [d_input, d_output] = self.dims();
         let mut shape = x.dims();
         shape[D - 1] = d_output;
-        if let Some(packed) = packed(&self.weight) {
-            let bias = self.bias.as_ref().map(Param::val);
-            let x = x.reshape([-1, d_input as i64]);
-            return crate::activate(packed.linear(x, bias), activation).reshape(shape);
-        }
-        let weight = self.weight.val();
-        let bias = self.bias.as_ref().map(Param::val);
         // One product over all positions: a batched product would run one small product a row.
         let x = x.reshape([-1, d_input as i64]);
-        if let Some(y) = fused::linear(&x, &weight, bias.as_ref(), activation) {
+        let residual = residual.map(|residual| residual.reshape([-1, d_output as i64]));
+        let bias = self.bias.as_ref().map(Param::val);
+        let then = Then {
+            bias: bias.as_ref(),
+            activation,
+            residual: residual.as_ref(),
+        };
+        let fused = match packed(&self.weight) {
+            Some(packed) => packed.linear_then(&x, then),
+            None => fused::linear(&x, &self.weight.val(), then),
+        };
+        if let Some(y) = fused {
             return y.reshape(shape);
         }
-        let y = fused::few_rows(&x, &weight).unwrap_or_else(|| x.matmul(weight));
-        let y = match bias {
-            Some(bias) => y + bias.unsqueeze(),
+        let y = match packed(&self.weight) {
+            Some(packed) => packed.linear(x, bias),
+            None => {
+                let weight = self.weight.val();
+                let y = fused::few_rows(&x, &weight).unwrap_or_else(|| x.matmul(weight));
+                match bias {
+                    Some(bias) => y + bias.unsqueeze(),
+                    None => y,
+                }
+            }
+        };
+        let y = crate::activate(y, activation);
+        let y = match residual {
+            Some(residual) => residual + y,
             None => y,
         };
-        crate::activate(y, activation).reshape(shape)
+        y.reshape(shape)
     }
 
     /// `[d_input, d_output]`.
@@ -111,10 +142,11 @@ mod tests {
         let slow = device.clone().autodiff();
         let random = |shape| Tensor::<2>::random(shape, Distribution::Default, &device);
         for (rows, d_input, d_output) in [(1, 5, 3), (1, 64, 300), (4, 33, 17), (70, 300, 129)] {
-            let (x, weight, bias) = (
+            let (x, weight, bias, residual) = (
                 random([rows, d_input]),
                 random([d_input, d_output]),
                 random([1, d_output]),
+                random([d_output, rows]),
             );
             let forward = |device: &Device| {
                 let on = |x: &Tensor<2>| Tensor::<2>::from_data(x.to_data(), device);
@@ -124,9 +156,15 @@ mod tests {
                 };
                 let y = layer.forward_with(on(&x), Activation::Silu);
                 assert_eq!(y.dims(), [rows, d_output]);
-                y.into_data()
+                let onto = layer.forward_onto(on(&residual.clone().transpose()), on(&x));
+                // A residual that is a view.
+                let view = layer.forward_onto(on(&residual).transpose(), on(&x));
+                onto.to_data().assert_eq(&view.into_data(), true);
+                [y.into_data(), onto.into_data()]
             };
-            forward(&device).assert_approx_eq::<f32>(&forward(&slow), Tolerance::absolute(1e-4));
+            for (found, expected) in forward(&device).iter().zip(forward(&slow)) {
+                found.assert_approx_eq::<f32>(&expected, Tolerance::absolute(1e-4));
+            }
         }
     }
 
@@ -146,6 +184,15 @@ mod tests {
             assert_eq!(y.dims(), [1, 2, 2]);
             let y: Vec<f32> = y.try_into_vec_as().unwrap();
             assert_eq!(y, [4.5, 5.25, 8.0, 4.0]);
+            let y = layer.forward_with(x.clone() - 4.0, Activation::Relu);
+            let y: Vec<f32> = y.try_into_vec_as().unwrap();
+            assert_eq!(y, [0.0, 0.0, 2.0, 0.0]);
+            let residual = Tensor::<3>::from_floats([[[0.5, 1.0], [-8.0, 2.0]]], &device);
+            let y: Vec<f32> = layer
+                .forward_onto(residual, x.clone())
+                .try_into_vec_as()
+                .unwrap();
+            assert_eq!(y, [5.0, 6.25, 0.0, 6.0]);
             // A view with strides, and the values as a tensor.
             let turned = x.clone().swap_dims(1, 2).reshape([1, 3, 2]).swap_dims(1, 2);
             let y: Vec<f32> = layer.forward(turned.clone()).try_into_vec_as().unwrap();

@@ -7,7 +7,7 @@ use burn::tensor::{Bool, DType, Device, Tensor};
 use clinical_nn::{Embedding, KvCache, Linear, Pass, RmsNorm, attention};
 
 use crate::T5Config;
-use crate::half::add;
+use crate::half::add_layer;
 
 /// Multi-head attention with its norm before and the residual around it: `x + o(attend(norm(x)))`.
 ///
@@ -79,7 +79,7 @@ impl Attention {
         let normed = self.layer_norm.forward(x.clone());
         let (key, value) = self.keys_values(normed.clone());
         let y = self.attend(normed, key, value, view, dropout);
-        add(x, dropout.forward(y))
+        add_layer(x, &self.o, y, Some(dropout))
     }
 
     /// Attention of a whole sequence to another one, given its [`Self::keys_values`].
@@ -92,7 +92,7 @@ impl Attention {
     ) -> Tensor<3> {
         let normed = self.layer_norm.forward(x.clone());
         let y = self.attend(normed, key, value, view, dropout);
-        add(x, dropout.forward(y))
+        add_layer(x, &self.o, y, Some(dropout))
     }
 
     /// Attention of one new position of each row to the cached ones and itself, `[1, rows, d_model]`.
@@ -108,7 +108,7 @@ impl Attention {
         cache.append(layer, pass, key, value);
         let query = self.split(self.q.forward(normed));
         let y = cache.attend(layer, pass, query, bias, 1.0);
-        add(x, self.o.forward(merge(y)))
+        add_layer(x, &self.o, merge(y), None)
     }
 
     /// Attention of one new position of each row to its prompt, `[1, rows, d_model]`; rows after one another may share a
@@ -117,7 +117,7 @@ impl Attention {
         let Cached { cache, pass, layer } = prompts;
         let query = self.split(self.q.forward(self.layer_norm.forward(x.clone())));
         let y = cache.attend(layer, pass, query, None, 1.0);
-        add(x, self.o.forward(merge(y)))
+        add_layer(x, &self.o, merge(y), None)
     }
 
     /// Keys and values of normed (self) or encoder (cross) states, `[batch, heads, length, d_kv]` each.
@@ -126,6 +126,7 @@ impl Attention {
         (key, self.split(self.v.forward(states)))
     }
 
+    /// What the output projection takes, `[batch, length, heads * d_kv]`.
     fn attend(
         &self,
         normed: Tensor<3>,
@@ -145,7 +146,7 @@ impl Attention {
             } = view.clone();
             attention(query, key, value, hidden, bias, causal, 1.0)
         };
-        self.o.forward(merge(y))
+        merge(y)
     }
 
     /// `[batch, length, heads * d_kv]` to `[batch, heads, length, d_kv]`.

@@ -5,7 +5,7 @@ use burn::nn::Dropout;
 use burn::tensor::{DType, Device, Tensor};
 use clinical_nn::{Linear, RmsNorm, activate, gated};
 
-use crate::half::{add, product};
+use crate::half::{add, add_layer, product};
 use crate::{Activation, FeedForwardKind, T5Config};
 
 /// `x + wo(act(wi(norm(x))))`, or gated (Shazeer 2020): `x + wo(act(wi_0(norm(x))) * wi_1(norm(x)))`.
@@ -64,7 +64,11 @@ impl FeedForward {
                 activate(wide(inner), self.function())
             }
         };
-        let y = product(dropout.forward(inner), wo, |inner| self.wo.forward(inner));
+        let inner = dropout.forward(inner);
+        if wo == DType::F32 {
+            return add_layer(x, &self.wo, inner, Some(dropout));
+        }
+        let y = product(inner, wo, |inner| self.wo.forward(inner));
         add(x, dropout.forward(y))
     }
 

@@ -13,7 +13,7 @@
 use std::time::Instant;
 
 use burn::tensor::{DType, Distribution, Tensor};
-use clinical_kernels::{Activation, fused};
+use clinical_kernels::fused::{self, Then};
 
 /// Copies of each matrix, used in turn, so that none stays in the cache.
 const COPIES: usize = 4;
@@ -42,7 +42,7 @@ fn measure(dtype: DType, ours: bool, [rows, d_input, d_output]: [usize; 3]) {
         .collect();
     let x = random([rows, d_input]);
     let product = |weight: Tensor<2>| match ours {
-        true => fused::linear(&x, &weight, None, Activation::None),
+        true => fused::linear(&x, &weight, Then::default()),
         false => Some(x.clone().matmul(weight)),
     };
     let mut times = [Vec::new(), Vec::new()];

@@ -8,6 +8,7 @@ use std::arch::x86_64::*;
 
 use super::kernel::{BLOCK, Kernels, LANES, Tile};
 
+/// Kernels of `M` rows by `P` panels.
 macro_rules! table {
     ($function:ident, $panels:literal) => {
         Kernels {
@@ -32,48 +33,60 @@ macro_rules! table {
     };
 }
 
+pub(super) use table;
+
 pub(super) const INT8: Kernels = table!(int8, 2);
 pub(super) const INT4: Kernels = table!(int4, 2);
 pub(super) const INT4_MIN: Kernels = table!(int4_min, 2);
 pub(super) const F16: Kernels = table!(f16, 4);
 pub(super) const BF16: Kernels = table!(bf16, 4);
 
-/// `sum over planes and blocks of w_scale * x_scale * (x . w)`.
+/// `sum over blocks of w_scale * x_scale * (x . w)`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn int8<const M: usize, const P: usize>(tile: &Tile) {
     let mut sums = [[_mm512_setzero_ps(); P]; M];
-    let row = tile.planes * tile.blocks;
-    for plane in 0..tile.planes {
-        for block in 0..tile.blocks {
-            let at = plane * tile.blocks + block;
-            // SAFETY: the tile's pointers are valid for all its rows, planes and blocks.
-            unsafe {
-                let mut dots = [[_mm512_setzero_si512(); P]; M];
-                for (m, dots) in dots.iter_mut().enumerate() {
-                    *dots = [_mm512_set1_epi32(*tile.offsets.add(m * row + at)); P];
-                }
-                let x = tile.x.add(plane * tile.inputs + block * BLOCK);
-                for four in 0..BLOCK / 4 {
-                    let mut weights = [_mm512_setzero_si512(); P];
-                    for (p, weights) in weights.iter_mut().enumerate() {
-                        let start = (block * BLOCK + four * 4) * LANES;
-                        let at = tile.weights.add(p * tile.weights_step + start);
-                        *weights = _mm512_load_si512(at.cast());
-                    }
-                    for (m, dots) in dots.iter_mut().enumerate() {
-                        let x = x.add(m * tile.x_step + four * 4).cast::<i32>();
-                        let x = _mm512_set1_epi32(x.read_unaligned());
-                        for (dot, weights) in dots.iter_mut().zip(weights) {
-                            *dot = _mm512_dpbusd_epi32(*dot, weights, x);
-                        }
-                    }
-                }
-                scale(tile, &mut sums, &dots, at, block, row);
+    for block in 0..tile.blocks {
+        // SAFETY: the tile's pointers are valid for all its rows and blocks.
+        unsafe {
+            let mut dots = [[_mm512_setzero_si512(); P]; M];
+            for (m, dots) in dots.iter_mut().enumerate() {
+                *dots = [_mm512_set1_epi32(*tile.offsets.add(m * tile.blocks + block)); P];
             }
+            multiply_block(tile, &mut dots, tile.x, block);
+            scale(tile, &mut sums, &dots, block);
         }
     }
     // SAFETY: as for the tile.
     unsafe { store(tile, sums) };
+}
+
+/// `dots += x . w` for one block of bytes; `x` is its plane.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) unsafe fn multiply_block<const M: usize, const P: usize>(
+    tile: &Tile,
+    dots: &mut [[__m512i; P]; M],
+    x: *const u8,
+    block: usize,
+) {
+    for four in 0..BLOCK / 4 {
+        // SAFETY: as for the tile.
+        unsafe {
+            let mut weights = [_mm512_setzero_si512(); P];
+            for (p, weights) in weights.iter_mut().enumerate() {
+                let start = (block * BLOCK + four * 4) * LANES;
+                let at = tile.weights.add(p * tile.weights_step + start);
+                *weights = _mm512_load_si512(at.cast());
+            }
+            for (m, dots) in dots.iter_mut().enumerate() {
+                let at = x.add(m * tile.x_step + block * BLOCK + four * 4);
+                let x = _mm512_set1_epi32(at.cast::<i32>().read_unaligned());
+                for (dot, weights) in dots.iter_mut().zip(weights) {
+                    *dot = _mm512_dpbusd_epi32(*dot, weights, x);
+                }
+            }
+        }
+    }
 }
 
 /// `sums += w_scale * x_scale * dots` for one block.
@@ -83,9 +96,7 @@ unsafe fn scale<const M: usize, const P: usize>(
     tile: &Tile,
     sums: &mut [[__m512; P]; M],
     dots: &[[__m512i; P]; M],
-    at: usize,
     block: usize,
-    row: usize,
 ) {
     for p in 0..P {
         // SAFETY: as for the tile.
@@ -93,7 +104,7 @@ unsafe fn scale<const M: usize, const P: usize>(
             let scales = tile.scales.add(p * tile.scales_step + block * LANES * 2);
             let scales = _mm512_cvtph_ps(_mm256_loadu_si256(scales.cast()));
             for m in 0..M {
-                let x_scale = _mm512_set1_ps(*tile.x_scales.add(m * row + at));
+                let x_scale = _mm512_set1_ps(*tile.x_scales.add(m * tile.blocks + block));
                 let scale = _mm512_mul_ps(scales, x_scale);
                 sums[m][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[m][p]), scale, sums[m][p]);
             }
@@ -154,7 +165,7 @@ unsafe fn nibbles<const M: usize, const P: usize, const MIN: bool>(tile: &Tile) 
             if MIN {
                 scale_min(tile, &mut sums, &dots, block);
             } else {
-                scale(tile, &mut sums, &dots, block, block, tile.blocks);
+                scale(tile, &mut sums, &dots, block);
             }
         }
     }
@@ -234,7 +245,7 @@ unsafe fn half<const M: usize, const P: usize, const BF16: bool>(tile: &Tile) {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn store<const M: usize, const P: usize>(tile: &Tile, sums: [[__m512; P]; M]) {
+pub(super) unsafe fn store<const M: usize, const P: usize>(tile: &Tile, sums: [[__m512; P]; M]) {
     for p in 0..P {
         let left = tile.outputs.saturating_sub(p * LANES).min(LANES);
         let mask = ((1u32 << left) - 1) as __mmask16;

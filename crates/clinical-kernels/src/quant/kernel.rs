@@ -5,13 +5,17 @@ use std::sync::OnceLock;
 use super::matrix::Format;
 use super::portable;
 #[cfg(target_arch = "x86_64")]
-use super::{avx2, avx512};
+use super::{avx2, avx512, avx512_wide};
 
 /// Outputs of one panel of packed weights.
 pub(super) const LANES: usize = 16;
 
 /// Inputs that share one scale, of integer weights and of the activations they meet.
 pub(super) const BLOCK: usize = 32;
+
+/// Blocks of 16-bit activations that share one scale: 16 bits have room for a value 256 times as large as the others
+/// before those have fewer steps than 8 bits give them, and kernels apply such a scale once for four blocks.
+pub(super) const SHARED: usize = 4;
 
 /// Where one tile of a product is: some rows of activations by some panels of weights.
 ///
@@ -37,7 +41,7 @@ pub(super) struct Tile {
     /// `[row][plane][block]`: what the offset of the unsigned weights adds to a sum, negated. For weights with minima the
     /// bits of an f32 instead: the sum of the block's activations.
     pub offsets: *const i32,
-    /// `[row][plane][block]`: the scale of the activations.
+    /// `[row][plane][block]`: the scale of the activations; with two planes the same for [`SHARED`] blocks.
     pub x_scales: *const f32,
     /// Blocks of a plane.
     pub blocks: usize,
@@ -124,7 +128,8 @@ pub(super) fn kernels(set: InstructionSet, format: Format) -> Kernels {
     match set {
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx512 => match format {
-            Format::Int8 | Format::Int8Wide => avx512::INT8,
+            Format::Int8 => avx512::INT8,
+            Format::Int8Wide => avx512_wide::INT8_WIDE,
             Format::Int4 => avx512::INT4,
             Format::Int4Min => avx512::INT4_MIN,
             Format::F16 => avx512::F16,

@@ -6,6 +6,7 @@ use burn::module::{Module, Param, Reparameterization, Reparameterizer};
 use burn::tensor::{DType, Int, Tensor, TensorData};
 
 use super::matrix::PackedMatrix;
+use crate::fused::Then;
 
 /// Packed weights that stand in for the values of a matrix parameter.
 ///
@@ -72,8 +73,11 @@ impl Packed {
     #[must_use]
     pub fn linear(&self, x: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
         let x = x.cast(DType::F32);
-        #[cfg(feature = "flex")]
-        if let Some(y) = flex::linear(&self.matrix, &x, bias.as_ref()) {
+        let then = Then {
+            bias: bias.as_ref(),
+            ..Then::default()
+        };
+        if let Some(y) = self.linear_then(&x, then) {
             return y;
         }
         let [_, d_input] = x.dims();
@@ -83,6 +87,19 @@ impl Packed {
         match bias {
             Some(bias) => y + bias.cast(DType::F32).unsqueeze(),
             None => y,
+        }
+    }
+
+    /// `residual + activation(x W + bias)` for f32 tensors on the CPU, as [`fused::linear`](crate::fused::linear); `None` where
+    /// [`linear`](Self::linear) and Burn's operations are needed.
+    #[must_use]
+    pub fn linear_then(&self, x: &Tensor<2>, then: Then<'_>) -> Option<Tensor<2>> {
+        #[cfg(feature = "flex")]
+        return flex::linear(&self.matrix, x, then);
+        #[cfg(not(feature = "flex"))]
+        {
+            let _ = (x, then);
+            None
         }
     }
 
@@ -142,32 +159,42 @@ impl Reparameterizer for Attach {
 mod flex {
     use burn::backend::Flex;
     use burn::backend::flex::FlexTensor;
-    use burn::tensor::{DType, Tensor, TensorData};
+    use burn::tensor::{Tensor, TensorData};
 
     use super::PackedMatrix;
+    use crate::fused::Then;
+    use crate::fused::flex::primitive;
+    use crate::quant::instruction_set;
+    use crate::quant::product::Ending;
 
-    /// `None` for a tensor that is not on this backend, or that gradients flow through.
+    /// `None` for a tensor that is not f32 on this backend, or that gradients flow through.
     pub(super) fn linear(
         matrix: &PackedMatrix,
         x: &Tensor<2>,
-        bias: Option<&Tensor<1>>,
+        then: Then<'_>,
     ) -> Option<Tensor<2>> {
         let [rows, _] = x.dims();
-        let x = primitive(x)?;
-        let bias = match bias {
-            Some(bias) => Some(primitive(&bias.clone().cast(DType::F32))?),
+        let x = contiguous(x)?;
+        let bias = match then.bias {
+            Some(bias) => Some(contiguous(bias)?),
             None => None,
         };
-        let y = matrix.multiply(values(&x), rows, bias.as_ref().map(values));
+        let residual = match then.residual {
+            Some(residual) => Some(contiguous(residual)?),
+            None => None,
+        };
+        let ending = Ending {
+            bias: bias.as_ref().map(values),
+            activation: then.activation,
+            residual: residual.as_ref().map(values),
+        };
+        let y = matrix.multiply_with(instruction_set(), values(&x), rows, ending);
         let y = FlexTensor::from_data(TensorData::new(y, [rows, matrix.outputs()]));
         Some(Tensor::from_primitive::<Flex>(y))
     }
 
-    fn primitive<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
-        if tensor.device().is_autodiff() {
-            return None;
-        }
-        let tensor = tensor.clone().try_into_primitive::<Flex>().ok()?;
+    fn contiguous<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
+        let tensor = primitive(tensor)?;
         Some(match tensor.layout().contiguous_offsets() {
             Some(_) => tensor,
             None => tensor.to_contiguous(),

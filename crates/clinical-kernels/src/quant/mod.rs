@@ -4,13 +4,15 @@
 //!   somebody else has chosen;
 //! * [`rows`]: activations as 8-bit integers, quantised when they arrive;
 //! * [`product`]: which pieces of a product run where; [`kernel`] the contract of the innermost loops, written for
-//!   [`avx512`], [`avx2`] and portably;
+//!   [`avx512`] and [`avx512_wide`], [`avx2`] and portably;
 //! * [`layer`]: packed weights as parameters of a Burn module.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512_wide;
 mod blocks;
 mod codec;
 mod kernel;

@@ -5,9 +5,15 @@ use std::cell::RefCell;
 use super::kernel::{InstructionSet, Kernels, LANES, Tile, instruction_set, kernels};
 use super::matrix::{Format, Layout, PackedMatrix};
 use super::rows::Rows;
+use crate::Activation;
+use crate::float::product::{Finish, Target, finish_rows};
+use crate::float::simd::Level;
 
 /// Bytes of weights times rows that are worth handing to another thread.
 const WORTH_SHARING: usize = 1 << 17;
+
+/// Rows above which the arithmetic takes longer than reading the weights.
+const MANY_ROWS: usize = 16;
 
 thread_local! {
     /// Quantised activations, re-used from product to product.
@@ -23,26 +29,42 @@ impl PackedMatrix {
     /// When `x` has not `rows * inputs` values or `bias` not one for each output.
     #[must_use]
     pub fn multiply(&self, x: &[f32], rows: usize, bias: Option<&[f32]>) -> Vec<f32> {
-        self.multiply_with(instruction_set(), x, rows, bias)
+        let ending = Ending {
+            bias,
+            ..Ending::default()
+        };
+        self.multiply_with(instruction_set(), x, rows, ending)
     }
 
-    /// [`multiply`](Self::multiply) by the kernels of `set`, which this processor must have.
+    /// `residual + activation(x W^T + bias)` by the kernels of `set`, which this processor must have.
     pub(super) fn multiply_with(
         &self,
         set: InstructionSet,
         x: &[f32],
         rows: usize,
-        bias: Option<&[f32]>,
+        ending: Ending<'_>,
     ) -> Vec<f32> {
+        let Ending { bias, residual, .. } = ending;
         assert_eq!(x.len(), rows * self.inputs, "x must be [rows, inputs]");
         if let Some(bias) = bias {
             assert_eq!(bias.len(), self.outputs, "one bias for each output");
+        }
+        if let Some(residual) = residual {
+            let count = rows * self.outputs;
+            assert_eq!(residual.len(), count, "one residual for each result");
         }
         let mut out = Vec::with_capacity(rows * self.outputs);
         let product = Product {
             matrix: self,
             rows,
             bias,
+            // The kernels add the bias.
+            finish: Finish {
+                bias: std::ptr::null(),
+                activation: ending.activation,
+                residual: residual.map_or(std::ptr::null(), <[f32]>::as_ptr),
+                residual_row: self.outputs,
+            },
             out: out.as_mut_ptr(),
         };
         match self.format {
@@ -65,16 +87,29 @@ impl PackedMatrix {
     }
 }
 
+/// What is done with a product before it leaves the cache.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ending<'a> {
+    /// One for each output.
+    pub bias: Option<&'a [f32]>,
+    /// Of the sum.
+    pub activation: Activation,
+    /// `[rows, outputs]`, added at the end.
+    pub residual: Option<&'a [f32]>,
+}
+
 struct Product<'a> {
     matrix: &'a PackedMatrix,
     rows: usize,
     bias: Option<&'a [f32]>,
+    finish: Finish,
     out: *mut f32,
 }
 
 /// What all tiles share, given to several threads.
 struct Shared {
     tile: Tile,
+    finish: Finish,
     kernels: Kernels,
     outputs: usize,
     rows: usize,
@@ -107,6 +142,7 @@ impl Product<'_> {
                 outputs: 0,
                 bias: self.bias.map_or(std::ptr::null(), <[f32]>::as_ptr),
             },
+            finish: self.finish,
             kernels,
             outputs: matrix.outputs,
             rows: self.rows,
@@ -117,9 +153,11 @@ impl Product<'_> {
         }
         let strips = matrix.outputs.div_ceil(LANES * kernels.panels);
         let strip_work = (layout.panel_bytes * kernels.panels * self.rows).max(1);
-        // Several pieces for each thread, so that one that is held up does not hold up all.
+        // Several pieces for each thread, so that one that is held up does not hold up all; with many rows a strip is a
+        // piece worth having, and threads wait at the end for less.
+        let each = if self.rows > MANY_ROWS { 16 } else { 4 };
         let piece = strips
-            .div_ceil(crate::threads() * 4)
+            .div_ceil(crate::threads() * each)
             .max(WORTH_SHARING.div_ceil(strip_work));
         crate::pool::pieces(strips, piece, |range| {
             for strip in range {
@@ -168,8 +206,17 @@ impl Shared {
                 },
                 ..*base
             };
-            // SAFETY: the set is there; rows `row..row + rows` and these panels exist, with their padding in memory.
-            unsafe { table[rows - 1](&tile) };
+            let out = Target {
+                data: tile.out,
+                row: tile.out_step,
+            };
+            // SAFETY: the set is there; rows `row..row + rows` and these panels exist, with their padding in memory. What is
+            // finished is what has just been written, and the residual has its shape.
+            unsafe {
+                table[rows - 1](&tile);
+                let finish = self.finish.from(row, panel * LANES);
+                finish_rows(Level::best(), rows, tile.outputs, out, finish);
+            }
             row += rows;
         }
     }

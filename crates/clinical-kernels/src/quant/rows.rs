@@ -1,7 +1,7 @@
 //! Activations as small integers, quantised when they arrive.
 
 use super::codec::{self, OFFSET4, OFFSET8};
-use super::kernel::{BLOCK, InstructionSet};
+use super::kernel::{BLOCK, InstructionSet, SHARED};
 use super::matrix::{Format, Layout};
 
 /// Bytes behind each row, so that rows whose length is a power of two do not share the sets of a cache.
@@ -112,14 +112,29 @@ struct Sizes {
     offset: Option<i32>,
 }
 
+/// A block as it lies in memory, or with zeros behind the last value.
+#[inline(always)]
+fn whole<'a>(x: &'a [f32], number: usize, padded: &'a mut [f32; BLOCK]) -> &'a [f32; BLOCK] {
+    let x = &x[number * BLOCK..];
+    match x.first_chunk() {
+        Some(block) => block,
+        None => {
+            padded[..x.len()].copy_from_slice(x);
+            padded
+        }
+    }
+}
+
 #[inline(always)]
 fn row8(x: &[f32], sizes: &Sizes, values: &mut [i8], offsets: &mut [i32], scales: &mut [f32]) {
-    for (number, (x, values)) in x.chunks(BLOCK).zip(values.chunks_mut(BLOCK)).enumerate() {
-        let values = &mut values[..x.len()];
+    let mut padded = [0.0; BLOCK];
+    let values = values.as_chunks_mut::<BLOCK>().0;
+    for (number, values) in values.iter_mut().enumerate().take(sizes.blocks) {
+        let x = whole(x, number, &mut padded);
         let mut sum = 0i32;
         scales[number] = match codec::largest(x) {
             None => {
-                values.fill(0);
+                *values = [0; BLOCK];
                 f32::NAN
             }
             Some(largest) => {
@@ -138,27 +153,33 @@ fn row8(x: &[f32], sizes: &Sizes, values: &mut [i8], offsets: &mut [i32], scales
             None => (scales[number] * sum as f32).to_bits().cast_signed(),
         };
     }
-    values[x.len()..].fill(0);
 }
 
-/// 16 bits as a high and a low signed byte.
+/// 16 bits as a high and a low signed byte. [`SHARED`] blocks have one scale.
 #[inline(always)]
 fn row16(x: &[f32], sizes: &Sizes, values: &mut [i8], offsets: &mut [i32], scales: &mut [f32]) {
     let (high, low) = values.split_at_mut(sizes.padded);
+    let high = high.as_chunks_mut::<BLOCK>().0;
+    let low = low.as_chunks_mut::<BLOCK>().0;
     let offset = sizes.offset.unwrap_or(0);
-    for (number, x) in x.chunks(BLOCK).enumerate() {
-        let start = number * BLOCK;
-        let high = &mut high[start..start + x.len()];
-        let low = &mut low[start..start + x.len()];
-        let mut sums = (0i32, 0i32);
-        let scale = match codec::largest(x) {
-            None => {
-                high.fill(0);
-                low.fill(0);
-                f32::NAN
-            }
-            Some(largest) => {
-                let inverse = codec::inverse(largest, 32_512.0);
+    let mut padded = [0.0; BLOCK];
+    for first in (0..sizes.blocks).step_by(SHARED) {
+        let end = sizes.blocks.min(first + SHARED);
+        let largest = codec::largest(&x[first * BLOCK..x.len().min(end * BLOCK)]);
+        let inverse = largest.map_or(0.0, |largest| codec::inverse(largest, 32_512.0));
+        let scale = match largest {
+            None => f32::NAN,
+            Some(_) if inverse == 0.0 => 0.0,
+            Some(largest) => largest / 32_512.0,
+        };
+        for number in first..end {
+            let (high, low) = (&mut high[number], &mut low[number]);
+            let mut sums = (0i32, 0i32);
+            if largest.is_none() {
+                *high = [0; BLOCK];
+                *low = [0; BLOCK];
+            } else {
+                let x = whole(x, number, &mut padded);
                 for ((high, low), x) in high.iter_mut().zip(low).zip(x) {
                     // SAFETY: the product of a finite value and the factor is at most 32,512 and a little.
                     let q: i32 = unsafe { (x * inverse).round_ties_even().to_int_unchecked() };
@@ -169,20 +190,13 @@ fn row16(x: &[f32], sizes: &Sizes, values: &mut [i8], offsets: &mut [i32], scale
                     *high = upper as i8;
                     *low = lower as i8;
                 }
-                if inverse == 0.0 {
-                    0.0
-                } else {
-                    largest / 32_512.0
-                }
             }
-        };
-        scales[number] = scale * 256.0;
-        scales[sizes.blocks + number] = scale;
-        offsets[number] = -offset * sums.0;
-        offsets[sizes.blocks + number] = -offset * sums.1;
+            scales[number] = scale * 256.0;
+            scales[sizes.blocks + number] = scale;
+            offsets[number] = -offset * sums.0;
+            offsets[sizes.blocks + number] = -offset * sums.1;
+        }
     }
-    high[x.len()..].fill(0);
-    low[x.len()..].fill(0);
 }
 
 #[inline(always)]

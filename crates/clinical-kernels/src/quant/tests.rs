@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::kernel::{BLOCK, InstructionSet, available};
 use super::matrix::{Format, PackedMatrix};
+use super::product::Ending;
+use crate::Activation;
 
 const FORMATS: [Format; 6] = [
     Format::Int8,
@@ -54,6 +56,13 @@ fn step(format: Format) -> f64 {
     }
 }
 
+fn with_bias(bias: Option<&[f32]>) -> Ending<'_> {
+    Ending {
+        bias,
+        ..Ending::default()
+    }
+}
+
 fn check(rows: usize, outputs: usize, inputs: usize, biased: bool, seed: u64) {
     let weights = random(outputs * inputs, seed);
     let x = random(rows * inputs, seed + 1);
@@ -68,9 +77,9 @@ fn check(rows: usize, outputs: usize, inputs: usize, biased: bool, seed: u64) {
             .map(|row| row.iter().map(|w| f64::from(w.abs())).sum())
             .collect();
         let expected = exact(&x, &decoded, inputs, bias);
-        let portable = matrix.multiply_with(InstructionSet::Portable, &x, rows, bias);
+        let portable = matrix.multiply_with(InstructionSet::Portable, &x, rows, with_bias(bias));
         for set in available() {
-            let found = matrix.multiply_with(set, &x, rows, bias);
+            let found = matrix.multiply_with(set, &x, rows, with_bias(bias));
             assert_eq!(found.len(), expected.len());
             for (i, ((found, portable), (exact, magnitude))) in
                 found.iter().zip(&portable).zip(&expected).enumerate()
@@ -126,18 +135,52 @@ fn large_products_go_over_threads() {
 }
 
 #[test]
+fn activation_and_residual_follow_the_bias() {
+    for (rows, outputs, inputs) in [(1, 1, 1), (7, 65, 129), (70, 300, 512), (13, 31, 40)] {
+        let weights = random(outputs * inputs, 8);
+        let (x, bias) = (random(rows * inputs, 9), random(outputs, 10));
+        let residual = random(rows * outputs, 11);
+        for format in FORMATS {
+            let matrix = PackedMatrix::new(format, outputs, inputs, &weights);
+            for set in available() {
+                let plain = matrix.multiply_with(set, &x, rows, with_bias(Some(&bias)));
+                let ending = Ending {
+                    bias: Some(&bias),
+                    activation: Activation::Relu,
+                    residual: Some(&residual),
+                };
+                let found = matrix.multiply_with(set, &x, rows, ending);
+                let expected = plain.iter().zip(&residual).map(|(y, r)| r + y.max(0.0));
+                assert_eq!(found, expected.collect::<Vec<_>>(), "{format:?} {set:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn empty_shapes() {
     for format in FORMATS {
         for set in available() {
             let matrix = PackedMatrix::new(format, 5, 0, &[]);
             let bias = [1.0, 2.0, 3.0, 4.0, 5.0];
-            let out = matrix.multiply_with(set, &[], 2, Some(&bias));
+            let out = matrix.multiply_with(set, &[], 2, with_bias(Some(&bias)));
             assert_eq!(out, [bias, bias].concat());
-            assert_eq!(matrix.multiply_with(set, &[], 2, None), [0.0; 10]);
+            assert_eq!(
+                matrix.multiply_with(set, &[], 2, with_bias(None)),
+                [0.0; 10]
+            );
             let matrix = PackedMatrix::new(format, 5, 3, &[1.0; 15]);
-            assert!(matrix.multiply_with(set, &[], 0, None).is_empty());
+            assert!(
+                matrix
+                    .multiply_with(set, &[], 0, with_bias(None))
+                    .is_empty()
+            );
             let matrix = PackedMatrix::new(format, 0, 3, &[]);
-            assert!(matrix.multiply_with(set, &[1.0; 6], 2, None).is_empty());
+            assert!(
+                matrix
+                    .multiply_with(set, &[1.0; 6], 2, with_bias(None))
+                    .is_empty()
+            );
         }
     }
 }
@@ -151,7 +194,7 @@ fn what_is_not_finite_stays_visible_where_it_belongs() {
         let mut x = vec![1.0; 2 * 40];
         x[40 + 7] = f32::INFINITY;
         for set in available() {
-            let out = matrix.multiply_with(set, &x, 2, None);
+            let out = matrix.multiply_with(set, &x, 2, with_bias(None));
             for (i, y) in out.iter().enumerate() {
                 let expected = i < 20 && i != 3;
                 assert_eq!(y.is_finite(), expected, "{format:?} {set:?} at {i}: {y}");

@@ -2,7 +2,7 @@
 
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
-use clinical_kernels::{Activation, fused};
+use clinical_kernels::fused::{self, Then};
 use clinical_weights::{CheckpointDir, KeyMap, LinearLayout, LoadOptions, load_from};
 
 use crate::files::{directory, safetensors};
@@ -41,7 +41,7 @@ fn f32_from_a_map_is_not_copied_on_the_cpu() {
             load_from(&mut model, &KeyMap::new(), &weights, &options).unwrap();
             // The kernels read it as it lies, too.
             let x = Tensor::<2>::ones([1, COLUMNS], device);
-            fused::linear(&x, &model.dense.weight.val(), None, Activation::None)
+            fused::linear(&x, &model.dense.weight.val(), Then::default())
         });
         if let Some(output) = output {
             assert_eq!(output.dims(), [1, ROWS]);

@@ -55,7 +55,7 @@ pub(crate) unsafe fn product(
 }
 
 /// `finish` over rows that are written already.
-unsafe fn finish_rows(level: Level, m: usize, n: usize, out: Target, finish: Finish) {
+pub(crate) unsafe fn finish_rows(level: Level, m: usize, n: usize, out: Target, finish: Finish) {
     if !finish.is_none() {
         unsafe { finish_all(level, m, n, out, finish) };
     }
