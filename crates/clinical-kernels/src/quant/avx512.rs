@@ -258,7 +258,13 @@ pub(super) unsafe fn store<const M: usize, const P: usize>(tile: &Tile, sums: [[
             };
             for (m, sums) in sums.iter().enumerate() {
                 let out = tile.out.wrapping_add(m * tile.out_step + p * LANES);
-                _mm512_mask_storeu_ps(out, mask, _mm512_add_ps(sums[p], bias));
+                let sum = _mm512_add_ps(sums[p], bias);
+                // What is read again at once must not have been stored through a mask: that waits for the cache.
+                if left == LANES {
+                    _mm512_storeu_ps(out, sum);
+                } else {
+                    _mm512_mask_storeu_ps(out, mask, sum);
+                }
             }
         }
     }

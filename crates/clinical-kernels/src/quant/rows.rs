@@ -41,10 +41,11 @@ impl Rows {
         self.planes = if format == Format::Int8Wide { 2 } else { 1 };
         self.blocks = inputs.div_ceil(BLOCK);
         self.step = self.planes * self.inputs + GAP;
-        // Padding is overwritten too, so old contents do not matter and nothing is cleared first.
-        self.values.resize(rows * self.step, 0);
-        self.offsets.resize(rows * self.planes * self.blocks, 0);
-        self.scales.resize(rows * self.planes * self.blocks, 0.0);
+        // Padding is overwritten too, so old contents do not matter; nothing is cleared that has been there before.
+        let count = rows * self.planes * self.blocks;
+        grow(&mut self.values, rows * self.step);
+        grow(&mut self.offsets, count);
+        grow(&mut self.scales, count);
         if inputs == 0 {
             return;
         }
@@ -69,6 +70,13 @@ impl Rows {
                 dispatch(set, planes, x, &sizes, values, offsets, scales);
             }
         });
+    }
+}
+
+/// At least `len` values. To make it shorter would mean to clear it the next time.
+fn grow<T: Copy + Default>(values: &mut Vec<T>, len: usize) {
+    if values.len() < len {
+        values.resize(len, T::default());
     }
 }
 

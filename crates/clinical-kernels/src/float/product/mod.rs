@@ -68,12 +68,17 @@ dispatch! {
 #[inline(always)]
 unsafe fn finish_kernel<S: Simd>(m: usize, n: usize, out: Target, finish: Finish) {
     unsafe {
+        let whole = n - n % S::LANES;
         for i in 0..m {
-            for j in (0..n).step_by(S::LANES) {
-                let count = S::LANES.min(n - j);
-                let x = S::load_some(out.at(i, j), count);
-                let x = finish.apply::<S>(x, i, j, count);
-                S::store_some(out.at(i, j), x, count);
+            // Without masks, so that what has just been stored need not have reached the cache.
+            for j in (0..whole).step_by(S::LANES) {
+                let x = finish.apply::<S>(S::load(out.at(i, j)), i, j, S::LANES);
+                S::store(out.at(i, j), x);
+            }
+            if whole < n {
+                let x = S::load_some(out.at(i, whole), n - whole);
+                let x = finish.apply::<S>(x, i, whole, n - whole);
+                S::store_some(out.at(i, whole), x, n - whole);
             }
         }
     }
