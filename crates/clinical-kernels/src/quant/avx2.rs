@@ -11,26 +11,31 @@ pub(super) const INT8: Kernels = Kernels {
     panels: 1,
     wide: &[int8::<1>, int8::<2>],
     single: &[int8::<1>, int8::<2>],
+    finishes: false,
 };
 pub(super) const INT4: Kernels = Kernels {
     panels: 1,
     wide: &[int4::<1>, int4::<2>, int4::<3>],
     single: &[int4::<1>, int4::<2>, int4::<3>],
+    finishes: false,
 };
 pub(super) const INT4_MIN: Kernels = Kernels {
     panels: 1,
     wide: &[int4_min::<1>, int4_min::<2>, int4_min::<3>],
     single: &[int4_min::<1>, int4_min::<2>, int4_min::<3>],
+    finishes: false,
 };
 pub(super) const F16: Kernels = Kernels {
     panels: 2,
     wide: &[f16::<1, 2>, f16::<2, 2>],
     single: &[f16::<1, 1>, f16::<2, 1>, f16::<3, 1>, f16::<4, 1>],
+    finishes: false,
 };
 pub(super) const BF16: Kernels = Kernels {
     panels: 2,
     wide: &[bf16::<1, 2>, bf16::<2, 2>],
     single: &[bf16::<1, 1>, bf16::<2, 1>, bf16::<3, 1>, bf16::<4, 1>],
+    finishes: false,
 };
 
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -7,6 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::kernel::{BLOCK, Kernels, LANES, Tile};
+use crate::Activation;
 
 /// Kernels of `M` rows by `P` panels.
 macro_rules! table {
@@ -29,6 +30,7 @@ macro_rules! table {
                 $function::<5, 1>,
                 $function::<6, 1>,
             ],
+            finishes: true,
         }
     };
 }
@@ -258,7 +260,16 @@ pub(super) unsafe fn store<const M: usize, const P: usize>(tile: &Tile, sums: [[
             };
             for (m, sums) in sums.iter().enumerate() {
                 let out = tile.out.wrapping_add(m * tile.out_step + p * LANES);
-                let sum = _mm512_add_ps(sums[p], bias);
+                let mut sum = _mm512_add_ps(sums[p], bias);
+                if tile.finish.activation == Activation::Relu {
+                    // In this order what is not a number stays so.
+                    sum = _mm512_max_ps(_mm512_setzero_ps(), sum);
+                }
+                if !tile.finish.residual.is_null() {
+                    let at = m * tile.finish.residual_row + p * LANES;
+                    let residual = tile.finish.residual.wrapping_add(at);
+                    sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, residual));
+                }
                 // What is read again at once must not have been stored through a mask: that waits for the cache.
                 if left == LANES {
                     _mm512_storeu_ps(out, sum);

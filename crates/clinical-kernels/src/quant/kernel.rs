@@ -6,6 +6,7 @@ use super::matrix::Format;
 use super::portable;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512, avx512_wide};
+use crate::float::product::Finish;
 
 /// Outputs of one panel of packed weights.
 pub(super) const LANES: usize = 16;
@@ -53,6 +54,8 @@ pub(super) struct Tile {
     pub outputs: usize,
     /// One for each output that exists, or null.
     pub bias: *const f32,
+    /// What follows, for kernels that say [`Kernels::finishes`]: an activation that is `None` or `Relu`, and a residual.
+    pub finish: Finish,
 }
 
 /// Computes one tile.
@@ -69,6 +72,8 @@ pub(super) struct Kernels {
     pub panels: usize,
     pub wide: &'static [TileFn],
     pub single: &'static [TileFn],
+    /// Whether they see to [`Tile::finish`].
+    pub finishes: bool,
 }
 
 /// Instructions that the kernels are written for.

@@ -6,26 +6,31 @@ pub(super) const INT8: Kernels = Kernels {
     panels: 1,
     wide: &[int8],
     single: &[int8],
+    finishes: false,
 };
 pub(super) const INT4: Kernels = Kernels {
     panels: 1,
     wide: &[int4],
     single: &[int4],
+    finishes: false,
 };
 pub(super) const INT4_MIN: Kernels = Kernels {
     panels: 1,
     wide: &[int4_min],
     single: &[int4_min],
+    finishes: false,
 };
 pub(super) const F16: Kernels = Kernels {
     panels: 1,
     wide: &[f16],
     single: &[f16],
+    finishes: false,
 };
 pub(super) const BF16: Kernels = Kernels {
     panels: 1,
     wide: &[bf16],
     single: &[bf16],
+    finishes: false,
 };
 
 unsafe fn int8(tile: &Tile) {

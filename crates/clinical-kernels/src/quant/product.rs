@@ -141,6 +141,7 @@ impl Product<'_> {
                 out_step: matrix.outputs,
                 outputs: 0,
                 bias: self.bias.map_or(std::ptr::null(), <[f32]>::as_ptr),
+                finish: Finish::NONE,
             },
             finish: self.finish,
             kernels,
@@ -189,10 +190,15 @@ impl Shared {
         // As few passes over the weights as there can be, with about the same number of rows.
         let passes = self.rows.div_ceil(table.len());
         let (each, more) = (self.rows / passes, self.rows % passes);
+        let inside = self.kernels.finishes
+            && matches!(self.finish.activation, Activation::None | Activation::Relu);
         let mut row = 0;
         for pass in 0..passes {
             let rows = each + usize::from(pass < more);
+            // SAFETY: the residual has the shape of the result, in which this tile lies.
+            let finish = unsafe { self.finish.from(row, panel * LANES) };
             let tile = Tile {
+                finish: if inside { finish } else { Finish::NONE },
                 weights: base.weights.wrapping_add(panel * base.weights_step),
                 scales: base.scales.wrapping_add(panel * base.scales_step),
                 x: base.x.wrapping_add(row * base.x_step),
@@ -211,11 +217,12 @@ impl Shared {
                 row: tile.out_step,
             };
             // SAFETY: the set is there; rows `row..row + rows` and these panels exist, with their padding in memory. What is
-            // finished is what has just been written, and the residual has its shape.
+            // finished is what has just been written.
             unsafe {
                 table[rows - 1](&tile);
-                let finish = self.finish.from(row, panel * LANES);
-                finish_rows(Level::best(), rows, tile.outputs, out, finish);
+                if !inside {
+                    finish_rows(Level::best(), rows, tile.outputs, out, finish);
+                }
             }
             row += rows;
         }

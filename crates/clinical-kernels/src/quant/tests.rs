@@ -144,14 +144,27 @@ fn activation_and_residual_follow_the_bias() {
             let matrix = PackedMatrix::new(format, outputs, inputs, &weights);
             for set in available() {
                 let plain = matrix.multiply_with(set, &x, rows, with_bias(Some(&bias)));
-                let ending = Ending {
-                    bias: Some(&bias),
-                    activation: Activation::Relu,
-                    residual: Some(&residual),
-                };
-                let found = matrix.multiply_with(set, &x, rows, ending);
-                let expected = plain.iter().zip(&residual).map(|(y, r)| r + y.max(0.0));
-                assert_eq!(found, expected.collect::<Vec<_>>(), "{format:?} {set:?}");
+                let silu = |y: f32| y / (1.0 + (-y).exp());
+                for (activation, function, apart) in [
+                    (
+                        Activation::Relu,
+                        &(|y: f32| y.max(0.0)) as &dyn Fn(f32) -> f32,
+                        0.0,
+                    ),
+                    (Activation::Silu, &silu, 1e-5),
+                ] {
+                    let ending = Ending {
+                        bias: Some(&bias),
+                        activation,
+                        residual: Some(&residual),
+                    };
+                    let found = matrix.multiply_with(set, &x, rows, ending);
+                    for ((found, y), residual) in found.iter().zip(&plain).zip(&residual) {
+                        let expected = residual + function(*y);
+                        let allowed = apart * (1.0 + y.abs());
+                        assert!((found - expected).abs() <= allowed, "{format:?} {set:?}");
+                    }
+                }
             }
         }
     }
