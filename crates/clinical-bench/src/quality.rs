@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::{Tensor, TensorData};
+use clinical_generate::StepModel;
 use clinical_llama::Llama;
 use clinical_t5::{Seq2SeqBatch, T5, T5Config};
 use clinical_tokenizer::Tokenizer;
@@ -57,6 +58,7 @@ fn failed(error: impl std::fmt::Display) -> QualityError {
 }
 
 /// Measures a LLaMA directory on pairs of a text that is only read and a text that is foretold, until `limit` tokens were.
+/// The other precision reads through its cache, as in generation, f32 without one.
 /// Where nothing is only read, the other text is cut into windows of [`WINDOW`] tokens.
 ///
 /// # Errors
@@ -91,17 +93,24 @@ pub fn llama(
         }
         for ids in ids.chunks(length).filter(|ids| ids.len() > start) {
             let targets = &ids[start..];
-            let logits = |model: &Llama| {
-                let all = model.forward(&[ids]).map_err(failed)?;
-                Ok::<_, QualityError>(all.narrow(1, start - 1, targets.len()))
-            };
-            sums.add(logits(&reference)?, logits(&other)?, targets)?;
+            let exact = reference.forward(&[ids]).map_err(failed)?;
+            let [exact, found] = [exact, through_cache(&other, ids)?]
+                .map(|logits| logits.narrow(1, start - 1, targets.len()));
+            sums.add(exact, found, targets)?;
             if sums.tokens >= limit {
                 return Ok(sums.finish(precision));
             }
         }
     }
     Ok(sums.finish(precision))
+}
+
+/// Logits `[1, ids, vocabulary]` as generation computes them, with keys and values from the cache.
+fn through_cache(model: &Llama, ids: &[u32]) -> Result<Tensor<3>, QualityError> {
+    let (first, rest) = ids.split_at(1);
+    let (mut cache, logits) = model.prefill(&[first], rest.len()).map_err(failed)?;
+    let rest = model.extend(&[rest], false, &mut cache).map_err(failed)?;
+    Ok(Tensor::cat(vec![logits.unsqueeze_dim(1), rest], 1))
 }
 
 /// Measures a T5 directory on pairs of input and target, until `limit` target tokens were foretold.

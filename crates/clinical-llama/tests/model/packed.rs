@@ -70,6 +70,24 @@ fn a_row_is_the_same_in_a_batch_and_step_by_step() {
     }
 }
 
+/// The cache is in halves where weights are integers: far finer than what those cost.
+#[test]
+fn what_the_cache_gives_is_what_the_model_computes_without_it() {
+    for variant in ["mha", "gqa", "mistral"] {
+        for (precision, limit) in LIMITS {
+            let model = loaded(variant, precision);
+            let ids = &expected(variant).ids[..100];
+            let whole = values(model.forward(&[ids]).unwrap());
+            let (mut cache, _) = model.prefill(&[&ids[..60]], 40).unwrap();
+            let found = values(model.extend(&[&ids[60..]], false, &mut cache).unwrap());
+            let whole = &whole[60 * model.vocabulary()..];
+            let off = rms(found.iter().zip(whole).map(|(a, b)| a - b));
+            let part = off / rms(whole.iter().copied());
+            assert!(part < limit, "{variant} {precision}: {part}");
+        }
+    }
+}
+
 #[test]
 fn which_matrices_are_packed_and_how() {
     let model = loaded("gqa", Precision::Int4);
