@@ -383,12 +383,22 @@ pub(crate) fn host(
     rows: usize,
     vocabulary: usize,
 ) -> Result<Vec<f32>, GenerateError> {
-    let logits = logits.try_into_vec_as::<f32>()?;
-    if logits.len() != rows * vocabulary {
+    check_shape(&logits, rows, vocabulary)?;
+    Ok(logits.try_into_vec_as::<f32>()?)
+}
+
+/// Refuses logits that are not `[rows, vocabulary]`, before any is read.
+pub(crate) fn check_shape(
+    logits: &Tensor<2>,
+    rows: usize,
+    vocabulary: usize,
+) -> Result<(), GenerateError> {
+    let shape = logits.dims();
+    if shape != [rows, vocabulary] {
         return Err(GenerateError::LogitShape {
-            got: logits.len(),
+            got: shape[0] * shape[1],
             expected: rows * vocabulary,
         });
     }
-    Ok(logits)
+    Ok(())
 }

@@ -10,6 +10,7 @@ use std::ops::Range;
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use clinical_kernels::choice::{FACTS, best, first_best};
 
+use crate::decode::check_shape;
 use crate::processors::Processors;
 use crate::row::Row;
 use crate::{GenerateError, Generation};
@@ -130,13 +131,7 @@ impl Shortlist {
         rank: impl Fn(usize, &Best, f32) -> f32,
     ) -> Result<Seen, GenerateError> {
         let (count, device) = (rows.len(), logits.device());
-        let shape = logits.dims();
-        if shape != [count, self.vocabulary] {
-            return Err(GenerateError::LogitShape {
-                got: shape[0] * shape[1],
-                expected: count * self.vocabulary,
-            });
-        }
+        check_shape(&logits, count, self.vocabulary)?;
         let short = self
             .forced
             .unwrap_or_else(|| !clinical_kernels::is_host(&device));

@@ -87,8 +87,8 @@ mod shared {
         fn new(sizes: Sizes, capacity: usize) -> Self {
             let len = 2 * sizes.key_heads * capacity * sizes.d;
             let values = match sizes.half {
-                true => Values::F16(crate::host::filled(len, f16::ZERO)),
-                false => Values::F32(crate::host::filled(len, 0.0)),
+                true => Values::F16(crate::host::on_huge_pages(len, f16::ZERO)),
+                false => Values::F32(crate::host::on_huge_pages(len, 0.0)),
             };
             Self { values, capacity }
         }

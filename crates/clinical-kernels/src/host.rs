@@ -129,7 +129,7 @@ pub(crate) fn prefer_huge_pages(start: *const u8, bytes: usize) {
 }
 
 /// `len` times `zero`, on huge pages where the system gives them.
-pub(crate) fn filled<T: Clone>(len: usize, zero: T) -> Vec<T> {
+pub(crate) fn on_huge_pages<T: Clone>(len: usize, zero: T) -> Vec<T> {
     let mut values: Vec<T> = Vec::with_capacity(len);
     prefer_huge_pages(values.as_ptr().cast(), len * size_of::<T>());
     values.resize(len, zero);

@@ -142,6 +142,7 @@ pub(crate) unsafe fn attention(level: Level, sizes: Sizes, inputs: Inputs, out: 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Vectors {
     F32(*const f32),
+    /// One after another, as blocks keep them.
     F16(*const f16),
 }
 
@@ -178,11 +179,10 @@ unsafe fn widened(
     match vectors {
         Vectors::F32(data) => work(data, row),
         Vectors::F16(data) => scratch(len * d, |wide| {
-            for at in 0..len {
-                // SAFETY: the caller's promise; the copy has room for all.
-                unsafe { widen(level, d, data.offset(at as isize * row), wide.add(at * d)) };
-            }
-            work(wide, d as isize);
+            debug_assert_eq!(row, d as isize, "halves lie one vector after another");
+            // SAFETY: the caller's promise; the copy has room for all.
+            unsafe { widen(level, len * d, data, wide) };
+            work(wide, row);
         }),
     }
 }

@@ -11,7 +11,7 @@ use super::kernel::{BLOCK, LANES};
 #[cfg(target_arch = "x86_64")]
 use super::kernel::{InstructionSet, instruction_set};
 use super::matrix::{Format, Layout, Line, PackedMatrix};
-use crate::host::filled;
+use crate::host::on_huge_pages;
 
 impl PackedMatrix {
     /// Packs `[outputs, inputs]` values.
@@ -68,8 +68,8 @@ impl PackedMatrix {
     ) -> Result<Self, E> {
         let layout = Layout::new(format, inputs);
         let panels = outputs.div_ceil(LANES);
-        let mut lines = filled(panels * layout.panel_bytes / 64, Line([0; 64]));
-        let mut scales = filled(panels * layout.panel_scales, 0u32);
+        let mut lines = on_huge_pages(panels * layout.panel_bytes / 64, Line([0; 64]));
+        let mut scales = on_huge_pages(panels * layout.panel_scales, 0u32);
         let one_panel = |panel: usize, lines: &mut [Line], scales: &mut [u32]| {
             let row = panel * LANES;
             fill(row, LANES.min(outputs - row), lines, scales)
@@ -101,7 +101,7 @@ impl PackedMatrix {
     pub fn random(format: Format, outputs: usize, inputs: usize, std: f32, seed: u64) -> Self {
         let layout = Layout::new(format, inputs);
         let panels = outputs.div_ceil(LANES);
-        let mut lines = filled(panels * layout.panel_bytes / 64, Line([0; 64]));
+        let mut lines = on_huge_pages(panels * layout.panel_bytes / 64, Line([0; 64]));
         lines
             .par_chunks_mut(1024)
             .enumerate()
