@@ -56,7 +56,7 @@ fn the_feed_forward_output_keeps_what_it_needs() {
         for block in &model.decoder.block {
             assert_eq!(
                 format(&block.feed_forward.wo.weight),
-                Some(Format::Int8Wide)
+                Some(Format::Int8Mixed)
             );
             assert_eq!(format(&block.cross_attention.o.weight), precision.format());
         }

@@ -218,7 +218,7 @@ pub(crate) fn packing(slot: &Slot, keys: &KeyMap, precision: Precision) -> Optio
         return None;
     }
     Some(match format {
-        Format::Int8 | Format::Int4Min if keys.is(Mark::Outliers, &slot.path) => Format::Int8Wide,
+        Format::Int8 | Format::Int4Min if keys.is(Mark::Outliers, &slot.path) => Format::Int8Mixed,
         Format::Int8 | Format::Int4Min if keys.is(Mark::Half, &slot.path) => Format::F16,
         Format::Int4Min if !slot.table && !keys.is(Mark::EightBits, &slot.path) => Format::Int4Min,
         Format::Int8 | Format::Int4Min if keys.is(Mark::Sensitive, &slot.path) => Format::Int8Wide,
@@ -416,6 +416,7 @@ fn format_name(format: Format) -> &'static str {
     match format {
         Format::Int8 => "INT8",
         Format::Int8Wide => "INT8 by 16-bit activations",
+        Format::Int8Mixed => "INT8 by activations of 8 and 16 bits",
         Format::Int4 => "INT4",
         Format::Int4Min => "INT4 with minima",
         Format::F16 => "F16",
@@ -427,6 +428,7 @@ fn format_name(format: Format) -> &'static str {
 fn kept_name(format: Format) -> &'static str {
     match format {
         Format::Int8Wide => "INT8 by 16-bit activations, the same integers",
+        Format::Int8Mixed => "INT8 by activations of 8 and 16 bits, the same integers",
         Format::Int4 | Format::Int4Min => "INT4, the same integers",
         _ => "INT8, the same integers",
     }

@@ -46,6 +46,10 @@ unsafe fn int8<const M: usize>(tile: &Tile) {
         for block in 0..tile.blocks {
             // SAFETY: the tile's pointers are valid for all its rows, planes and blocks.
             unsafe {
+                let x_scales = tile.x_scales.add(plane * tile.blocks + block);
+                if (0..M).all(|m| *x_scales.add(m * row) == 0.0) && plane > 0 {
+                    continue;
+                }
                 // Quarter `q` has the outputs 4q .. 4q + 4, each as two sums of two products.
                 let mut pairs = [[_mm256_setzero_si256(); 4]; M];
                 let x = tile.x.add(plane * tile.inputs + block * BLOCK);
@@ -70,7 +74,7 @@ unsafe fn int8<const M: usize>(tile: &Tile) {
                     for m in 0..M {
                         let at = m * row + plane * tile.blocks + block;
                         let offset = _mm256_set1_epi32(*tile.offsets.add(at));
-                        let x_scale = _mm256_set1_ps(*tile.x_scales.add(at));
+                        let x_scale = _mm256_set1_ps(*x_scales.add(m * row));
                         let both = _mm256_hadd_epi32(pairs[m][2 * half], pairs[m][2 * half + 1]);
                         let dots = _mm256_permute4x64_epi64::<0b11_01_10_00>(both);
                         sums[m][half] = _mm256_fmadd_ps(

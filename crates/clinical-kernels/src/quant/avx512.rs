@@ -38,6 +38,7 @@ macro_rules! table {
 pub(super) use table;
 
 pub(super) const INT8: Kernels = table!(int8, 2);
+pub(super) const INT8_MIXED: Kernels = table!(int8_mixed, 2);
 pub(super) const INT4: Kernels = table!(int4, 2);
 pub(super) const INT4_MIN: Kernels = table!(int4_min, 2);
 pub(super) const F16: Kernels = table!(f16, 4);
@@ -49,17 +50,52 @@ unsafe fn int8<const M: usize, const P: usize>(tile: &Tile) {
     let mut sums = [[_mm512_setzero_ps(); P]; M];
     for block in 0..tile.blocks {
         // SAFETY: the tile's pointers are valid for all its rows and blocks.
+        unsafe { add_block(tile, &mut sums, 0, tile.blocks, block) };
+    }
+    // SAFETY: as for the tile.
+    unsafe { store(tile, sums) };
+}
+
+/// The same over high bytes, and over low bytes where a row has any.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn int8_mixed<const M: usize, const P: usize>(tile: &Tile) {
+    let mut sums = [[_mm512_setzero_ps(); P]; M];
+    let row = 2 * tile.blocks;
+    for block in 0..tile.blocks {
+        // SAFETY: the tile's pointers are valid for all its rows, planes and blocks.
         unsafe {
-            let mut dots = [[_mm512_setzero_si512(); P]; M];
-            for (m, dots) in dots.iter_mut().enumerate() {
-                *dots = [_mm512_set1_epi32(*tile.offsets.add(m * tile.blocks + block)); P];
+            add_block(tile, &mut sums, 0, row, block);
+            let low = tile.x_scales.add(tile.blocks + block);
+            let any = (0..M).fold(0, |any, m| any | (*low.add(m * row)).to_bits());
+            if any != 0 {
+                add_block(tile, &mut sums, 1, row, block);
             }
-            multiply_block(tile, &mut dots, tile.x, block);
-            scale(tile, &mut sums, &dots, block);
         }
     }
     // SAFETY: as for the tile.
     unsafe { store(tile, sums) };
+}
+
+/// What one block of a plane adds to the sums; `row` is the number of blocks of a row in all planes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn add_block<const M: usize, const P: usize>(
+    tile: &Tile,
+    sums: &mut [[__m512; P]; M],
+    plane: usize,
+    row: usize,
+    block: usize,
+) {
+    let at = plane * tile.blocks + block;
+    let mut dots = [[_mm512_setzero_si512(); P]; M];
+    // SAFETY: the tile's pointers are valid for all its rows, planes and blocks.
+    unsafe {
+        for (m, dots) in dots.iter_mut().enumerate() {
+            *dots = [_mm512_set1_epi32(*tile.offsets.add(m * row + at)); P];
+        }
+        multiply_block(tile, &mut dots, tile.x.add(plane * tile.inputs), block);
+        scale(tile, sums, &dots, block, tile.x_scales.add(at), row);
+    }
 }
 
 /// `dots += x . w` for one block of bytes; `x` is its plane.
@@ -91,7 +127,7 @@ pub(super) unsafe fn multiply_block<const M: usize, const P: usize>(
     }
 }
 
-/// `sums += w_scale * x_scale * dots` for one block.
+/// `sums += w_scale * x_scale * dots` for one block; `row` is from one row's scale to the next.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn scale<const M: usize, const P: usize>(
@@ -99,6 +135,8 @@ unsafe fn scale<const M: usize, const P: usize>(
     sums: &mut [[__m512; P]; M],
     dots: &[[__m512i; P]; M],
     block: usize,
+    x_scales: *const f32,
+    row: usize,
 ) {
     for p in 0..P {
         // SAFETY: as for the tile.
@@ -106,7 +144,7 @@ unsafe fn scale<const M: usize, const P: usize>(
             let scales = tile.scales.add(p * tile.scales_step + block * LANES * 2);
             let scales = _mm512_cvtph_ps(_mm256_loadu_si256(scales.cast()));
             for m in 0..M {
-                let x_scale = _mm512_set1_ps(*tile.x_scales.add(m * tile.blocks + block));
+                let x_scale = _mm512_set1_ps(*x_scales.add(m * row));
                 let scale = _mm512_mul_ps(scales, x_scale);
                 sums[m][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[m][p]), scale, sums[m][p]);
             }
@@ -167,7 +205,8 @@ unsafe fn nibbles<const M: usize, const P: usize, const MIN: bool>(tile: &Tile) 
             if MIN {
                 scale_min(tile, &mut sums, &dots, block);
             } else {
-                scale(tile, &mut sums, &dots, block);
+                let x_scales = tile.x_scales.add(block);
+                scale(tile, &mut sums, &dots, block, x_scales, tile.blocks);
             }
         }
     }

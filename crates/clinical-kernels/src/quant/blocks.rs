@@ -46,7 +46,7 @@ impl PackedMatrix {
         read: impl Fn(usize, &mut [Block]) -> Result<(), E> + Sync,
     ) -> Result<Self, E> {
         let put = match format {
-            Format::Int8 | Format::Int8Wide => put8,
+            Format::Int8 | Format::Int8Wide | Format::Int8Mixed => put8,
             Format::Int4 => put4::<OFFSET4>,
             Format::Int4Min => put4::<0>,
             _ => panic!("{format:?} has no integers"),
@@ -91,7 +91,7 @@ impl PackedMatrix {
         let line = |at: usize| &self.lines[panel * layout.panel_bytes / 64 + at].0;
         let mut integers = [0; BLOCK];
         match self.format {
-            Format::Int8 | Format::Int8Wide => {
+            Format::Int8 | Format::Int8Wide | Format::Int8Mixed => {
                 for (i, integer) in integers.iter_mut().enumerate() {
                     let byte = line(number * BLOCK / 4 + i / 4)[lane * 4 + i % 4];
                     *integer = (i32::from(byte) - OFFSET8) as i8;

@@ -240,7 +240,7 @@ pub(super) fn decode_row(
     let half = |at: usize| f16::from_bits((scales[at / 2] >> (at % 2 * 16)) as u16).to_f32();
     let scale = |input: usize| half(input / BLOCK * LANES + lane);
     match format {
-        Format::Int8 | Format::Int8Wide => {
+        Format::Int8 | Format::Int8Wide | Format::Int8Mixed => {
             for (input, out) in out.iter_mut().enumerate() {
                 let byte = bytes[input / 4 * 64 + lane * 4 + input % 4];
                 *out = (i32::from(byte) - OFFSET8) as f32 * scale(input);

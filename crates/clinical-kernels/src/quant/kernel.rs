@@ -37,12 +37,13 @@ pub(super) struct Tile {
     pub x_step: usize,
     /// Inputs: for integers rounded up to [`BLOCK`].
     pub inputs: usize,
-    /// How often a row goes over the weights: 2 for 16-bit activations, whose high and low bytes follow one another.
+    /// How often a row goes over the weights: 2 for 16-bit activations, whose high and low bytes follow one another. Low
+    /// bytes whose scale is zero are left out.
     pub planes: usize,
     /// `[row][plane][block]`: what the offset of the unsigned weights adds to a sum, negated. For weights with minima the
     /// bits of an f32 instead: the sum of the block's activations.
     pub offsets: *const i32,
-    /// `[row][plane][block]`: the scale of the activations; with two planes the same for [`SHARED`] blocks.
+    /// `[row][plane][block]`: the scale of the activations; with 16 bits everywhere the same for [`SHARED`] blocks.
     pub x_scales: *const f32,
     /// Blocks of a plane.
     pub blocks: usize,
@@ -135,6 +136,7 @@ pub(super) fn kernels(set: InstructionSet, format: Format) -> Kernels {
         InstructionSet::Avx512 => match format {
             Format::Int8 => avx512::INT8,
             Format::Int8Wide => avx512_wide::INT8_WIDE,
+            Format::Int8Mixed => avx512::INT8_MIXED,
             Format::Int4 => avx512::INT4,
             Format::Int4Min => avx512::INT4_MIN,
             Format::F16 => avx512::F16,
@@ -142,14 +144,14 @@ pub(super) fn kernels(set: InstructionSet, format: Format) -> Kernels {
         },
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx2 => match format {
-            Format::Int8 | Format::Int8Wide => avx2::INT8,
+            Format::Int8 | Format::Int8Wide | Format::Int8Mixed => avx2::INT8,
             Format::Int4 => avx2::INT4,
             Format::Int4Min => avx2::INT4_MIN,
             Format::F16 => avx2::F16,
             Format::BF16 => avx2::BF16,
         },
         _ => match format {
-            Format::Int8 | Format::Int8Wide => portable::INT8,
+            Format::Int8 | Format::Int8Wide | Format::Int8Mixed => portable::INT8,
             Format::Int4 => portable::INT4,
             Format::Int4Min => portable::INT4_MIN,
             Format::F16 => portable::F16,

@@ -10,9 +10,11 @@ use super::kernel::{BLOCK, LANES};
 pub enum Format {
     /// 8-bit integers in blocks of 32 inputs with an f16 scale, by activations of 8 bits in the same blocks.
     Int8,
-    /// The same weights by activations of 16 bits: for layers whose inputs have outliers. Twice the arithmetic, the same
-    /// memory.
+    /// The same weights by activations of 16 bits: twice the arithmetic, the same memory.
     Int8Wide,
+    /// The same weights by activations of 8 bits, and of 16 in those blocks whose largest value stands out of its row: for
+    /// layers some of whose inputs are outliers.
+    Int8Mixed,
     /// 4-bit integers in blocks of 32 inputs with an f16 scale, by activations of 8 bits in the same blocks.
     Int4,
     /// 4-bit integers from 0 to 15 in blocks of 32 inputs with an f16 scale and an f16 minimum, by activations of 8 bits.
@@ -135,7 +137,7 @@ pub(super) struct Layout {
 impl Layout {
     pub(super) fn new(format: Format, inputs: usize) -> Self {
         match format {
-            Format::Int8 | Format::Int8Wide => {
+            Format::Int8 | Format::Int8Wide | Format::Int8Mixed => {
                 let inputs = inputs.next_multiple_of(BLOCK);
                 Self {
                     inputs,

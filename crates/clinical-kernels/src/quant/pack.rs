@@ -136,7 +136,7 @@ impl PackedMatrix {
                     .map(|half| half | half << 16)
                     .collect()
             }
-            Format::Int8 | Format::Int8Wide | Format::Int4 => {
+            Format::Int8 | Format::Int8Wide | Format::Int8Mixed | Format::Int4 => {
                 let steps = if format == Format::Int4 { 4.6 } else { 74.0 };
                 let scale = u32::from(f16::from_f32(std / steps).to_bits());
                 vec![scale | scale << 16; panels * layout.panel_scales]
@@ -156,7 +156,9 @@ impl PackedMatrix {
 /// Eight random bytes as weights: integers as they are, halves with the exponent of `std` and a random sign and mantissa.
 fn random_bytes(format: Format, random: u64, std: f32) -> u64 {
     let (template, mask) = match format {
-        Format::Int8 | Format::Int8Wide | Format::Int4 | Format::Int4Min => return random,
+        Format::Int8 | Format::Int8Wide | Format::Int8Mixed | Format::Int4 | Format::Int4Min => {
+            return random;
+        }
         Format::F16 => (f16::from_f32(std).to_bits() & 0x7c00, 0x83ffu16),
         Format::BF16 => (bf16::from_f32(std).to_bits() & 0x7f80, 0x807f),
     };
@@ -174,7 +176,7 @@ fn pack_panel(format: Format, values: &[f32], inputs: usize, bytes: &mut [u8], s
         return;
     }
     match format {
-        Format::Int8 | Format::Int8Wide => {
+        Format::Int8 | Format::Int8Wide | Format::Int8Mixed => {
             bytes.fill(OFFSET8 as u8);
             blocks(format, values, inputs, scales, |lane, number, small| {
                 for (four, values) in small.as_chunks::<4>().0.iter().enumerate() {

@@ -54,6 +54,9 @@ unsafe fn int8(tile: &Tile) {
                     &*tile.scales.add(block * LANES * 2).cast::<[u16; LANES]>(),
                 )
             };
+            if plane > 0 && x_scale == 0.0 {
+                continue;
+            }
             let mut dots = [offset; LANES];
             for (x, weights) in x.iter().zip(weights) {
                 for (dot, weights) in dots.iter_mut().zip(weights) {

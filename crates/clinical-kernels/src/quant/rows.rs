@@ -1,8 +1,14 @@
 //! Activations as small integers, quantised when they arrive.
 
+use std::ops::Range;
+
 use super::codec::{self, OFFSET4, OFFSET8};
 use super::kernel::{BLOCK, InstructionSet, SHARED};
 use super::matrix::{Format, Layout};
+
+/// How many times the typical largest value of a row's blocks a block must reach to get 16 bits. Below it the error of
+/// rounding to 8 bits is that of other blocks, a few times over.
+const OUTSTANDING: f32 = 4.0;
 
 /// Bytes behind each row, so that rows whose length is a power of two do not share the sets of a cache.
 const GAP: usize = 64;
@@ -38,7 +44,12 @@ impl Rows {
             _ => Some(OFFSET8),
         };
         self.inputs = Layout::new(format, inputs).inputs;
-        self.planes = if format == Format::Int8Wide { 2 } else { 1 };
+        let bits = match format {
+            Format::Int8Wide => Bits::Sixteen,
+            Format::Int8Mixed => Bits::Mixed,
+            _ => Bits::Eight,
+        };
+        self.planes = if bits == Bits::Eight { 1 } else { 2 };
         self.blocks = inputs.div_ceil(BLOCK);
         self.step = self.planes * self.inputs + GAP;
         // Padding is overwritten too, so old contents do not matter; nothing is cleared that has been there before.
@@ -67,7 +78,7 @@ impl Rows {
                     padded,
                     offset,
                 };
-                dispatch(set, planes, x, &sizes, values, offsets, scales);
+                dispatch(set, bits, x, &sizes, values, offsets, scales);
             }
         });
     }
@@ -111,6 +122,14 @@ impl Parts {
             )
         }
     }
+}
+
+/// What activations become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bits {
+    Eight,
+    Sixteen,
+    Mixed,
 }
 
 struct Sizes {
@@ -166,66 +185,108 @@ fn row8(x: &[f32], sizes: &Sizes, values: &mut [i8], offsets: &mut [i32], scales
 /// 16 bits as a high and a low signed byte. [`SHARED`] blocks have one scale.
 #[inline(always)]
 fn row16(x: &[f32], sizes: &Sizes, values: &mut [i8], offsets: &mut [i32], scales: &mut [f32]) {
+    for first in (0..sizes.blocks).step_by(SHARED) {
+        let group = first..sizes.blocks.min(first + SHARED);
+        split(x, sizes, group, values, offsets, scales);
+    }
+}
+
+/// 8 bits, and low bytes for the blocks that stand out. Others get 0 as the scale of their low bytes.
+#[inline(always)]
+fn row_mixed(x: &[f32], sizes: &Sizes, values: &mut [i8], offsets: &mut [i32], scales: &mut [f32]) {
+    row8(x, sizes, values, offsets, scales);
+    let (high, low) = scales.split_at_mut(sizes.blocks);
+    low.fill(0.0);
+    let most = OUTSTANDING * typical(high);
+    for number in 0..sizes.blocks {
+        // Not so for NaN.
+        if scales[number] > most {
+            split(x, sizes, number..number + 1, values, offsets, scales);
+        }
+    }
+}
+
+/// The geometric mean of the scales that are numbers and not zero, nearly: the bits of an f32 grow as its logarithm. A few
+/// outliers do not move it.
+#[inline(always)]
+fn typical(scales: &[f32]) -> f32 {
+    let counts = |scale: f32| scale > 0.0 && scale < f32::INFINITY;
+    let (sum, count) = scales.iter().fold((0u64, 0u64), |(sum, count), scale| {
+        let counts = counts(*scale);
+        let bits = if counts { scale.to_bits() } else { 0 };
+        (sum + u64::from(bits), count + u64::from(counts))
+    });
+    f32::from_bits(sum.checked_div(count).unwrap_or(0) as u32)
+}
+
+/// Blocks as 16 bits under one scale.
+#[inline(always)]
+fn split(
+    x: &[f32],
+    sizes: &Sizes,
+    group: Range<usize>,
+    values: &mut [i8],
+    offsets: &mut [i32],
+    scales: &mut [f32],
+) {
     let (high, low) = values.split_at_mut(sizes.padded);
     let high = high.as_chunks_mut::<BLOCK>().0;
     let low = low.as_chunks_mut::<BLOCK>().0;
     let offset = sizes.offset.unwrap_or(0);
     let mut padded = [0.0; BLOCK];
-    for first in (0..sizes.blocks).step_by(SHARED) {
-        let end = sizes.blocks.min(first + SHARED);
-        let largest = codec::largest(&x[first * BLOCK..x.len().min(end * BLOCK)]);
-        let inverse = largest.map_or(0.0, |largest| codec::inverse(largest, 32_512.0));
-        let scale = match largest {
-            None => f32::NAN,
-            Some(_) if inverse == 0.0 => 0.0,
-            Some(largest) => largest / 32_512.0,
-        };
-        for number in first..end {
-            let (high, low) = (&mut high[number], &mut low[number]);
-            let mut sums = (0i32, 0i32);
-            if largest.is_none() {
-                *high = [0; BLOCK];
-                *low = [0; BLOCK];
-            } else {
-                let x = whole(x, number, &mut padded);
-                for ((high, low), x) in high.iter_mut().zip(low).zip(x) {
-                    // SAFETY: the product of a finite value and the factor is at most 32,512 and a little.
-                    let q: i32 = unsafe { (x * inverse).round_ties_even().to_int_unchecked() };
-                    let upper = (q + 128) >> 8;
-                    let lower = q - (upper << 8);
-                    sums.0 += upper;
-                    sums.1 += lower;
-                    *high = upper as i8;
-                    *low = lower as i8;
-                }
+    let largest = codec::largest(&x[group.start * BLOCK..x.len().min(group.end * BLOCK)]);
+    let inverse = largest.map_or(0.0, |largest| codec::inverse(largest, 32_512.0));
+    let scale = match largest {
+        None => f32::NAN,
+        Some(_) if inverse == 0.0 => 0.0,
+        Some(largest) => largest / 32_512.0,
+    };
+    for number in group {
+        let (high, low) = (&mut high[number], &mut low[number]);
+        let mut sums = (0i32, 0i32);
+        if largest.is_none() {
+            *high = [0; BLOCK];
+            *low = [0; BLOCK];
+        } else {
+            let x = whole(x, number, &mut padded);
+            for ((high, low), x) in high.iter_mut().zip(low).zip(x) {
+                // SAFETY: the product of a finite value and the factor is at most 32,512 and a little.
+                let q: i32 = unsafe { (x * inverse).round_ties_even().to_int_unchecked() };
+                let upper = (q + 128) >> 8;
+                let lower = q - (upper << 8);
+                sums.0 += upper;
+                sums.1 += lower;
+                *high = upper as i8;
+                *low = lower as i8;
             }
-            scales[number] = scale * 256.0;
-            scales[sizes.blocks + number] = scale;
-            offsets[number] = -offset * sums.0;
-            offsets[sizes.blocks + number] = -offset * sums.1;
         }
+        scales[number] = scale * 256.0;
+        scales[sizes.blocks + number] = scale;
+        offsets[number] = -offset * sums.0;
+        offsets[sizes.blocks + number] = -offset * sums.1;
     }
 }
 
 #[inline(always)]
 fn row(
-    planes: usize,
+    bits: Bits,
     x: &[f32],
     sizes: &Sizes,
     values: &mut [i8],
     offsets: &mut [i32],
     scales: &mut [f32],
 ) {
-    match planes {
-        1 => row8(x, sizes, values, offsets, scales),
-        _ => row16(x, sizes, values, offsets, scales),
+    match bits {
+        Bits::Eight => row8(x, sizes, values, offsets, scales),
+        Bits::Sixteen => row16(x, sizes, values, offsets, scales),
+        Bits::Mixed => row_mixed(x, sizes, values, offsets, scales),
     }
 }
 
 /// [`row`] compiled for the instructions of `set`.
 fn dispatch(
     set: InstructionSet,
-    planes: usize,
+    bits: Bits,
     x: &[f32],
     sizes: &Sizes,
     values: &mut [i8],
@@ -236,37 +297,37 @@ fn dispatch(
     {
         #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
         fn avx512(
-            planes: usize,
+            bits: Bits,
             x: &[f32],
             sizes: &Sizes,
             values: &mut [i8],
             offsets: &mut [i32],
             scales: &mut [f32],
         ) {
-            row(planes, x, sizes, values, offsets, scales);
+            row(bits, x, sizes, values, offsets, scales);
         }
         #[target_feature(enable = "avx2,fma")]
         fn avx2(
-            planes: usize,
+            bits: Bits,
             x: &[f32],
             sizes: &Sizes,
             values: &mut [i8],
             offsets: &mut [i32],
             scales: &mut [f32],
         ) {
-            row(planes, x, sizes, values, offsets, scales);
+            row(bits, x, sizes, values, offsets, scales);
         }
         // SAFETY: the caller answers for the set being there.
         unsafe {
             match set {
                 InstructionSet::Avx512 => {
-                    return avx512(planes, x, sizes, values, offsets, scales);
+                    return avx512(bits, x, sizes, values, offsets, scales);
                 }
-                InstructionSet::Avx2 => return avx2(planes, x, sizes, values, offsets, scales),
+                InstructionSet::Avx2 => return avx2(bits, x, sizes, values, offsets, scales),
                 InstructionSet::Portable => {}
             }
         }
     }
     let _ = set;
-    row(planes, x, sizes, values, offsets, scales);
+    row(bits, x, sizes, values, offsets, scales);
 }

@@ -108,7 +108,9 @@ impl BlockType {
     /// as they are.
     pub(crate) fn fits(self, format: Format) -> bool {
         match format {
-            Format::Int8 | Format::Int8Wide => matches!(self, Self::Q8_0 | Self::Q5_0 | Self::Q4_0),
+            Format::Int8 | Format::Int8Wide | Format::Int8Mixed => {
+                matches!(self, Self::Q8_0 | Self::Q5_0 | Self::Q4_0)
+            }
             Format::Int4 => self == Self::Q4_0,
             Format::Int4Min => matches!(self, Self::Q4_0 | Self::Q4_1),
             _ => false,
