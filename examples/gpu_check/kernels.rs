@@ -6,7 +6,7 @@ use asclepius::{AnswerOptions, Asclepius};
 use burn::tensor::{DType, Device, Distribution, Tensor};
 use clinical_generate::Generation;
 use clinical_kernels::{choice, fused};
-use clinical_nn::attention;
+use clinical_nn::{AttentionOptions, attention};
 use clinical_synth::Generator;
 use clinical_weights::LoadOptions;
 
@@ -113,10 +113,11 @@ fn queries(checks: &mut Checks, dtype: DType, tolerance: f32) {
             on_cpu(&query),
             filled(&key),
             filled(&value),
-            hidden,
-            bias,
-            false,
-            0.1,
+            AttentionOptions {
+                hidden,
+                bias,
+                ..AttentionOptions::scaled(0.1)
+            },
         );
         let found = fused::one_query(
             &query,

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Tensor};
-use clinical_nn::{LayerNorm, Linear, attention};
+use clinical_nn::{AttentionOptions, LayerNorm, Linear, attention};
 
 use crate::config::{BertConfig, ConfigError, Family};
 
@@ -94,14 +94,16 @@ impl SelfAttention {
         let [batch, length, width] = x.dims();
         let d = width / self.heads;
         let split = |x: Tensor<3>| x.reshape([batch, length, self.heads, d]).swap_dims(1, 2);
+        let options = AttentionOptions {
+            hidden,
+            bf16: self.query.is_quantised(),
+            ..AttentionOptions::scaled((d as f64).powf(-0.5))
+        };
         let context = attention(
             split(self.query.forward(x.clone())),
             split(self.key.forward(x.clone())),
             split(self.value.forward(x)),
-            hidden,
-            None,
-            false,
-            (d as f64).powf(-0.5),
+            options,
         );
         let context = context.swap_dims(1, 2).reshape([batch, length, width]);
         self.output.forward_onto(residual, context)

@@ -116,6 +116,9 @@ pub struct Attend<'a> {
     pub causal: bool,
     /// Factor of the scores.
     pub scale: f64,
+    /// Whether queries, keys, values and the softmax may be rounded to bf16 (sums stay f32), where the processor is faster at
+    /// that: for models whose weights are rounded to less.
+    pub bf16: bool,
 }
 
 /// `softmax(q k^T * scale + bias) v`, `[batch, heads, query, d]`; zeros where a query may look nowhere. The result lies in
@@ -487,6 +490,7 @@ pub(crate) mod flex {
             }),
             causal: attend.causal,
             scale: attend.scale as f32,
+            bf16: attend.bf16,
         };
         let sizes = Sizes {
             batch,

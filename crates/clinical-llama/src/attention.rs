@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Tensor};
-use clinical_nn::{KvCache, Linear, Pass, RopeTables, attention};
+use clinical_nn::{AttentionOptions, KvCache, Linear, Pass, RopeTables, attention};
 
 use crate::LlamaConfig;
 
@@ -92,7 +92,14 @@ impl LlamaAttention {
                 cache.append(layer, pass, key, value);
                 cache.attend(layer, pass, query, None, scale)
             }
-            None => attention(query, key, value, context.hidden.clone(), None, true, scale),
+            None => {
+                let options = AttentionOptions {
+                    hidden: context.hidden.clone(),
+                    causal: true,
+                    ..AttentionOptions::scaled(scale)
+                };
+                attention(query, key, value, options)
+            }
         };
         let seen = seen
             .swap_dims(1, 2)

@@ -6,6 +6,36 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, DType, Tensor};
 use clinical_kernels::fused::{self, Attend};
 
+/// How queries look at keys.
+#[derive(Debug, Clone)]
+pub struct AttentionOptions {
+    /// `[batch or 1, 1, query or 1, key]`, `true` where a query must not look; nowhere by default.
+    pub hidden: Option<Tensor<4, Bool>>,
+    /// `[batch or 1, heads, query, key]`, added to the scaled scores (T5's relative positions); none by default.
+    pub bias: Option<Tensor<4>>,
+    /// The last query sees every key, the one before it all but the last, and so on; not by default.
+    pub causal: bool,
+    /// Factor of the scores.
+    pub scale: f64,
+    /// Whether a CPU may round queries, keys, values and the softmax to bf16 where that is faster: for models whose weights are
+    /// integers. Not by default.
+    pub bf16: bool,
+}
+
+impl AttentionOptions {
+    /// Everything sees everything, at this scale.
+    #[must_use]
+    pub fn scaled(scale: f64) -> Self {
+        Self {
+            hidden: None,
+            bias: None,
+            causal: false,
+            scale,
+            bf16: false,
+        }
+    }
+}
+
 /// `softmax(q k^T * scale + bias) v`, with the softmax in f32.
 ///
 /// # Shapes
@@ -13,34 +43,29 @@ use clinical_kernels::fused::{self, Attend};
 /// - `query`: `[batch, heads, query, d]`
 /// - `key`, `value`: `[batch, key heads, key, d]`; `heads` is a multiple of `key heads` (grouped-query attention,
 ///   Ainslie et al. 2023)
-/// - `hidden`: `[batch or 1, 1, query or 1, key]`, `true` where a query must not look
-/// - `bias`: `[batch or 1, heads, query, key]`, added to the scaled scores (T5's relative positions)
 /// - result: `[batch, heads, query, d]`
 ///
-/// With `causal` the last query sees every key, the one before it all but the last, and so on. A query that may look
-/// nowhere gives zeros.
+/// A query that may look nowhere gives zeros.
 #[must_use]
 pub fn attention(
     query: Tensor<4>,
     key: Tensor<4>,
     value: Tensor<4>,
-    hidden: Option<Tensor<4, Bool>>,
-    bias: Option<Tensor<4>>,
-    causal: bool,
-    scale: f64,
+    options: AttentionOptions,
 ) -> Tensor<4> {
     let fused = fused::attention(Attend {
         query: &query,
         key: &key,
         value: &value,
-        hidden: hidden.as_ref(),
-        bias: bias.as_ref(),
-        causal,
-        scale,
+        hidden: options.hidden.as_ref(),
+        bias: options.bias.as_ref(),
+        causal: options.causal,
+        scale: options.scale,
+        bf16: options.bf16,
     });
     match fused {
         Some(y) => y,
-        None => composed(query, key, value, hidden, bias, causal, scale),
+        None => composed(query, key, value, options),
     }
 }
 
@@ -49,16 +74,20 @@ fn composed(
     query: Tensor<4>,
     key: Tensor<4>,
     value: Tensor<4>,
-    hidden: Option<Tensor<4, Bool>>,
-    bias: Option<Tensor<4>>,
-    causal: bool,
-    scale: f64,
+    options: AttentionOptions,
 ) -> Tensor<4> {
     let [batch, heads, queries, d] = query.dims();
     let [_, key_heads, keys, _] = key.dims();
     if queries == 1 {
-        return one_query(query, key, value, hidden, bias, scale);
+        return one_query(query, key, value, options);
     }
+    let AttentionOptions {
+        hidden,
+        bias,
+        causal,
+        scale,
+        ..
+    } = options;
     // Rows and heads broadcast in every backend; to expand them here would copy bias and mask once a layer.
     let hidden = hidden.map(|hidden| hidden.expand([batch, 1, queries, keys]));
     // Burn's flash kernels take the usual scale and no bias, and multiply in f16 whatever the type; a whole sequence alone is
@@ -87,10 +116,14 @@ fn one_query(
     query: Tensor<4>,
     key: Tensor<4>,
     value: Tensor<4>,
-    hidden: Option<Tensor<4, Bool>>,
-    bias: Option<Tensor<4>>,
-    scale: f64,
+    options: AttentionOptions,
 ) -> Tensor<4> {
+    let AttentionOptions {
+        hidden,
+        bias,
+        scale,
+        ..
+    } = options;
     let [batch, heads, _, d] = query.dims();
     let [_, key_heads, keys, _] = key.dims();
     let group = heads / key_heads;
@@ -131,24 +164,13 @@ mod tests {
             let k = Tensor::<4>::random([2, key_heads, 5, 8], normal, &device);
             let v = Tensor::<4>::random([2, key_heads, 5, 8], normal, &device);
             let bias = Tensor::<4>::random([1, heads, 5, 5], normal, &device);
-            let many = attention(
-                q.clone(),
-                k.clone(),
-                v.clone(),
-                None,
-                Some(bias.clone()),
-                true,
-                0.3,
-            );
-            let last = attention(
-                q.narrow(2, 4, 1),
-                k,
-                v,
-                None,
-                Some(bias.narrow(2, 4, 1)),
-                true,
-                0.3,
-            );
+            let with = |bias| AttentionOptions {
+                bias: Some(bias),
+                causal: true,
+                ..AttentionOptions::scaled(0.3)
+            };
+            let many = attention(q.clone(), k.clone(), v.clone(), with(bias.clone()));
+            let last = attention(q.narrow(2, 4, 1), k, v, with(bias.narrow(2, 4, 1)));
             last.into_data().assert_approx_eq::<f32>(
                 &many.narrow(2, 4, 1).into_data(),
                 Tolerance::absolute(1e-5),
@@ -169,10 +191,13 @@ mod tests {
             (2, 3, 3, 4, 19, 64),
             (1, 6, 2, 13, 13, 33),
             (2, 2, 1, 150, 300, 16),
+            (1, 3, 1, 30, 531, 70),
+            (1, 1, 1, 20, 20, 300),
         ] {
-            // Heads behind positions in memory, as projections leave them.
+            // Heads behind positions in memory, as projections leave them; values that bf16 has.
             let random = |heads, length| {
-                Tensor::<4>::random([batch, length, heads, d], normal, &device).swap_dims(1, 2)
+                let x = Tensor::<4>::random([batch, length, heads, d], normal, &device);
+                x.cast(DType::BF16).cast(DType::F32).swap_dims(1, 2)
             };
             let (q, k, v) = (
                 random(heads, queries),
@@ -187,19 +212,27 @@ mod tests {
                 (Some(bias.clone()), None, true),
                 (Some(bias), hidden, false),
             ] {
-                let inputs = (
-                    q.clone(),
-                    k.clone(),
-                    v.clone(),
-                    hidden.clone(),
-                    bias.clone(),
+                let options = AttentionOptions {
+                    hidden,
+                    bias,
+                    causal,
+                    ..AttentionOptions::scaled(0.3)
+                };
+                let (q, k, v) = (q.clone(), k.clone(), v.clone());
+                let expected = composed(q.clone(), k.clone(), v.clone(), options.clone());
+                let found = attention(q.clone(), k.clone(), v.clone(), options.clone());
+                found.into_data().assert_approx_eq::<f32>(
+                    &expected.clone().into_data(),
+                    Tolerance::absolute(1e-5),
                 );
-                let found = attention(q.clone(), k.clone(), v.clone(), hidden, bias, causal, 0.3);
-                let (q, k, v, hidden, bias) = inputs;
-                let expected = composed(q, k, v, hidden, bias, causal, 0.3);
-                found
+                let rounded = AttentionOptions {
+                    bf16: true,
+                    ..options
+                };
+                // What is left of the rounding is that of the weights, by 2^-9, of values up to 4.
+                attention(q, k, v, rounded)
                     .into_data()
-                    .assert_approx_eq::<f32>(&expected.into_data(), Tolerance::absolute(1e-5));
+                    .assert_approx_eq::<f32>(&expected.into_data(), Tolerance::absolute(0.01));
             }
         }
     }
@@ -211,22 +244,24 @@ mod tests {
         let normal = Distribution::Normal(0.0, 1.0);
         let k = Tensor::<4>::random([1, 2, 6, 8], normal, &device);
         let v = Tensor::<4>::random([1, 2, 6, 8], normal, &device);
-        for queries in [1, 3] {
+        for queries in [1, 3, 20] {
             let q = Tensor::<4>::random([1, 2, queries, 8], normal, &device);
-            let hidden = crate::key_mask(&[4], 6, &device);
-            let masked = attention(q.clone(), k.clone(), v.clone(), hidden, None, false, 1.0);
-            let short = attention(
-                q,
-                k.clone().narrow(2, 0, 4),
-                v.clone().narrow(2, 0, 4),
-                None,
-                None,
-                false,
-                1.0,
-            );
-            masked
-                .into_data()
-                .assert_approx_eq::<f32>(&short.into_data(), Tolerance::absolute(1e-5));
+            for bf16 in [false, true] {
+                let plain = AttentionOptions {
+                    bf16,
+                    ..AttentionOptions::scaled(1.0)
+                };
+                let masked = AttentionOptions {
+                    hidden: crate::key_mask(&[4], 6, &device),
+                    ..plain.clone()
+                };
+                let masked = attention(q.clone(), k.clone(), v.clone(), masked);
+                let (k, v) = (k.clone().narrow(2, 0, 4), v.clone().narrow(2, 0, 4));
+                let short = attention(q.clone(), k, v, plain);
+                masked
+                    .into_data()
+                    .assert_approx_eq::<f32>(&short.into_data(), Tolerance::absolute(1e-5));
+            }
         }
     }
 }

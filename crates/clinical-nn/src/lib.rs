@@ -13,7 +13,7 @@ mod resize;
 mod rope;
 
 pub use activation::{activate, gated};
-pub use attention::attention;
+pub use attention::{AttentionOptions, attention};
 pub use cache::{KvCache, KvSizes, Pass};
 pub use clinical_kernels::Activation;
 pub use diagnose::FirstNonFinite;

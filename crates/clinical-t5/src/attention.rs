@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::nn::Dropout;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, DType, Device, Tensor};
-use clinical_nn::{Embedding, KvCache, Linear, Pass, RmsNorm, attention};
+use clinical_nn::{AttentionOptions, Embedding, KvCache, Linear, Pass, RmsNorm, attention};
 
 use crate::T5Config;
 use crate::half::add_layer;
@@ -144,7 +144,14 @@ impl Attention {
                 bias,
                 causal,
             } = view.clone();
-            attention(query, key, value, hidden, bias, causal, 1.0)
+            let options = AttentionOptions {
+                hidden,
+                bias,
+                causal,
+                scale: 1.0,
+                bf16: self.q.is_quantised(),
+            };
+            attention(query, key, value, options)
         };
         merge(y)
     }

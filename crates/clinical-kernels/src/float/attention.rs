@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use half::f16;
 
+#[cfg(target_arch = "x86_64")]
+use super::attention_bf16;
 use super::math::exp;
 use super::product::{Matrix, THIN, Target, dots, dots_half, product_alone, thin, thin_half};
 use super::scratch::scratch;
@@ -61,6 +63,8 @@ pub(crate) struct Inputs {
     pub hidden: Option<Heads<u8>>,
     pub causal: bool,
     pub scale: f32,
+    /// Whether products may be of values rounded to bf16.
+    pub bf16: bool,
 }
 
 /// Attention on all threads; `out` is `[batch, queries, heads, d_value]`.
@@ -80,6 +84,22 @@ pub(crate) unsafe fn attention(level: Level, sizes: Sizes, inputs: Inputs, out: 
         true => 0..(before + query as isize + 1).clamp(0, sizes.keys as isize) as usize,
         false => 0..sizes.keys,
     };
+    let see = |batch, head, query| {
+        // SAFETY: the caller's promise.
+        let bias = inputs.bias.map(|of| unsafe { of.at(batch, head, query) });
+        let hidden = inputs.hidden.map(|of| unsafe { of.at(batch, head, query) });
+        Sight {
+            keys: seen(query),
+            bias: bias.unwrap_or(std::ptr::null()),
+            hidden: hidden.unwrap_or(std::ptr::null()),
+        }
+    };
+    #[cfg(target_arch = "x86_64")]
+    if inputs.bf16 && sizes.queries > THIN && level == Level::Avx512 && attention_bf16::available()
+    {
+        // SAFETY: the caller's promise; the instructions are there.
+        return unsafe { attention_bf16::attention(sizes, inputs, see, out) };
+    }
     pool::run(sizes.batch * heads * blocks, |i| {
         // The last blocks see most keys, so they come first.
         let block = blocks - 1 - i % blocks;
@@ -125,13 +145,7 @@ pub(crate) unsafe fn attention(level: Level, sizes: Sizes, inputs: Inputs, out: 
             };
             let see = |row| {
                 let (head, query) = place(row);
-                let bias = inputs.bias.map(|bias| bias.at(batch, head, query));
-                let hidden = inputs.hidden.map(|hidden| hidden.at(batch, head, query));
-                Sight {
-                    keys: seen(query),
-                    bias: bias.unwrap_or(std::ptr::null()),
-                    hidden: hidden.unwrap_or(std::ptr::null()),
-                }
+                see(batch, head, query)
             };
             task.run(level, std::iter::once(run), see);
         }
@@ -207,11 +221,11 @@ unsafe fn widen_kernel<S: Simd>(len: usize, from: *const f16, to: *mut f32) {
 }
 
 /// What one row of queries looks at.
-struct Sight {
-    keys: Range<usize>,
+pub(super) struct Sight {
+    pub keys: Range<usize>,
     /// From the first key on, as `hidden`; null where there is none.
-    bias: *const f32,
-    hidden: *const u8,
+    pub bias: *const f32,
+    pub hidden: *const u8,
 }
 
 /// Rows that share keys: queries of one head, or heads of one query.

@@ -10,7 +10,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use clinical_kernels::fused;
 
 use super::{KvSizes, PaddedPass};
-use crate::attention;
+use crate::{AttentionOptions, attention};
 
 /// Slots are allocated in blocks of this many: a long answer grows the cache a few times, not once a token.
 const BLOCK: usize = 256;
@@ -239,17 +239,13 @@ impl Padded {
                 }
             }
         });
-        let hidden = pass.hidden.clone();
-        let y = attention(
-            query,
-            filled(key),
-            filled(value),
-            hidden,
+        let options = AttentionOptions {
+            hidden: pass.hidden.clone(),
             bias,
             causal,
-            scale,
-        );
-        pass.unpad(y)
+            ..AttentionOptions::scaled(scale)
+        };
+        pass.unpad(attention(query, filled(key), filled(value), options))
     }
 
     /// Slots that only rows now gone had filled, in front, go too. What is copied is the rest, and free room for a few more.
