@@ -70,12 +70,14 @@ impl Backend {
         }
     }
 
-    /// Encodes one text or two, with the tokens around them if `add_special`.
+    /// Encodes one text or two, with the tokens around them if `add_special`. What a single text has beyond `enough` tokens
+    /// may be left out.
     pub(crate) fn encode(
         &self,
         text: &str,
         second: Option<&str>,
         add_special: bool,
+        enough: usize,
     ) -> Result<Encoding> {
         match self {
             Self::SentencePiece(slow) => {
@@ -108,7 +110,7 @@ impl Backend {
                 }
                 Ok(out)
             }
-            Self::Engine(engine) => engine.encode(text, second, add_special),
+            Self::Engine(engine) => engine.encode(text, second, add_special, enough),
         }
     }
 
@@ -117,7 +119,7 @@ impl Backend {
         match self {
             Self::Engine(engine) => engine.count(text, add_special),
             _ => self
-                .encode(text, None, add_special)
+                .encode(text, None, add_special, usize::MAX)
                 .map(|encoding| encoding.len()),
         }
     }

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -151,7 +152,32 @@ impl Tokenizer {
     /// [`Error::TextTooLong`] above the limit (4 MiB unless opened otherwise).
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Encoding> {
         self.check(text.len())?;
-        self.inner.backend.encode(text, None, add_special)
+        self.inner
+            .backend
+            .encode(text, None, add_special, usize::MAX)
+    }
+
+    /// Encodes the start of a text: reads no more of it than needed to know its first `limit` tokens, or that it has no more.
+    ///
+    /// What comes back has more than `limit` tokens exactly if the whole text has, and its first `limit` tokens are those of
+    /// [`Tokenizer::encode`] then; those behind them need not be. Otherwise it is what [`Tokenizer::encode`] gives.
+    ///
+    /// ```
+    /// # use clinical_tokenizer::Tokenizer;
+    /// # let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models/fast_t5");
+    /// let tokenizer = Tokenizer::from_dir(&directory)?;
+    /// let long = "Seen by Dr. [Name] today. ".repeat(10_000);
+    /// let start = tokenizer.encode_start(&long, true, 512)?; // not 10,000 sentences
+    /// assert!(start.len() > 512 && start.len() < 10_000);
+    /// # Ok::<(), clinical_tokenizer::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode`].
+    pub fn encode_start(&self, text: &str, add_special: bool, limit: usize) -> Result<Encoding> {
+        self.check(text.len())?;
+        self.inner.backend.encode(text, None, add_special, limit)
     }
 
     /// Encodes two texts as one input, as the checkpoint joins them (`[CLS] A [SEP] B [SEP]`, `A </s> B </s>`).
@@ -161,7 +187,9 @@ impl Tokenizer {
     /// [`Error::TextTooLong`] where the two together are above the limit.
     pub fn encode_pair(&self, first: &str, second: &str, add_special: bool) -> Result<Encoding> {
         self.check(first.len().saturating_add(second.len()))?;
-        self.inner.backend.encode(first, Some(second), add_special)
+        self.inner
+            .backend
+            .encode(first, Some(second), add_special, usize::MAX)
     }
 
     /// Encodes many texts, on several threads where that pays. The order is kept.
@@ -327,14 +355,13 @@ impl Tokenizer {
     pub fn add_tokens(&mut self, tokens: &[AddedToken]) -> Result<usize> {
         let mut inner = Inner::clone(&self.inner);
         let new = inner.backend.add_tokens(tokens)?;
-        let own = tokens
-            .iter()
-            .filter(|token| token.special)
-            .filter_map(|token| inner.backend.token_to_id(&token.content));
-        for id in own.collect::<Vec<_>>() {
-            if !inner.special.all().any(|known| known == id) {
-                inner.special.additional.push(id);
-            }
+        let mut known: HashSet<u32> = inner.special.all().collect();
+        for token in tokens.iter().filter(|token| token.special) {
+            let id = inner.backend.token_to_id(&token.content);
+            inner
+                .special
+                .additional
+                .extend(id.filter(|&id| known.insert(id)));
         }
         self.inner = Arc::new(inner);
         Ok(new)

@@ -349,3 +349,59 @@ fn hostile_vocabularies_take_little_time() {
         }
     }
 }
+
+/// A directory's files may name many tokens; each is looked at once, not beside all others.
+#[test]
+fn many_added_tokens_take_time_in_proportion() {
+    const MANY: usize = 20_000;
+    let names: Vec<String> = (0..MANY).map(|n| format!("[tag {n}]")).collect();
+    let sources = [
+        ("llama.model", "tokenizer.model"),
+        ("t5.model", "spiece.model"),
+        ("bert_cased.vocab.txt", "vocab.txt"),
+        ("fast_bpe/tokenizer.json", "tokenizer.json"),
+    ];
+    for (name, target) in sources {
+        let directory = tempfile::tempdir().unwrap();
+        fs::copy(
+            data().join("models").join(name),
+            directory.path().join(target),
+        )
+        .unwrap();
+        let size = Tokenizer::from_dir(directory.path()).unwrap().vocab_size() as u32;
+        let ids: serde_json::Map<String, serde_json::Value> = names
+            .iter()
+            .zip(size..)
+            .map(|(name, id)| (name.clone(), id.into()))
+            .collect();
+        let tokens: Vec<serde_json::Value> = names
+            .iter()
+            .map(|name| serde_json::json!({"content": name}))
+            .collect();
+        for (file, content) in [
+            (
+                "tokenizer_config.json",
+                serde_json::json!({"additional_special_tokens": names}),
+            ),
+            (
+                "special_tokens_map.json",
+                serde_json::json!({"additional_special_tokens": tokens}),
+            ),
+            ("added_tokens.json", ids.into()),
+        ] {
+            let path = directory.path().join(file);
+            fs::write(&path, content.to_string()).unwrap();
+            let (tokenizer, cost) = measure(|| Tokenizer::from_dir(directory.path()));
+            let tokenizer = tokenizer.unwrap();
+            assert!(cost.time < SECOND, "{name} {file} took {:?}", cost.time);
+            let first = tokenizer
+                .token_to_id(&names[0])
+                .unwrap_or_else(|| panic!("{name} {file}"));
+            assert!(first as usize + MANY <= tokenizer.vocab_size());
+            for (at, name) in names.iter().enumerate().step_by(999) {
+                assert_eq!(tokenizer.token_to_id(name), Some(first + at as u32));
+            }
+            fs::remove_file(path).unwrap();
+        }
+    }
+}

@@ -12,7 +12,7 @@ use crate::limits::{MAX_ADDED_TOKEN_BYTES, MAX_ADDED_TOKENS, MAX_TOKEN_ID};
 pub(crate) use split::SplitTrie;
 
 /// A token that is found in text as a whole, before the model sees the text.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct AddedToken {
     /// Its text.
     pub content: String,
@@ -62,6 +62,8 @@ pub(crate) struct AddedVocabulary {
     ids: HashMap<String, u32>,
     /// Ids in the order in which Python's dict has them.
     order: Vec<u32>,
+    /// How many of them the vocabulary has no piece for.
+    own: usize,
     trie: SplitTrie,
 }
 
@@ -75,8 +77,8 @@ pub(crate) enum Segment {
 }
 
 impl AddedVocabulary {
-    /// Puts a token in the place of `id`.
-    pub(crate) fn insert(&mut self, id: u32, token: AddedToken) -> Result<()> {
+    /// Puts a token in the place of `id`. `own` says that the vocabulary has no piece of its name.
+    pub(crate) fn insert(&mut self, id: u32, token: AddedToken, own: bool) -> Result<()> {
         if token.content.len() > MAX_ADDED_TOKEN_BYTES {
             return Err(Error::AddedTokens {
                 what: "an added token is too long",
@@ -96,7 +98,9 @@ impl AddedVocabulary {
             });
         }
         self.trie.add(&token.content);
-        self.ids.insert(token.content.clone(), id);
+        if self.ids.insert(token.content.clone(), id).is_none() && own {
+            self.own += 1;
+        }
         if self.tokens.insert(id, token).is_none() {
             self.order.push(id);
         }
@@ -120,8 +124,9 @@ impl AddedVocabulary {
         self.order.iter().filter_map(|id| self.tokens.get(id))
     }
 
-    pub(crate) fn contents(&self) -> impl Iterator<Item = &str> {
-        self.ids.keys().map(String::as_str)
+    /// How many names the vocabulary has no piece for.
+    pub(crate) fn own(&self) -> usize {
+        self.own
     }
 
     pub(crate) fn highest(&self) -> Option<u32> {

@@ -2,6 +2,8 @@
 
 mod reader;
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use crate::added::AddedToken;
@@ -13,7 +15,7 @@ use reader::{Reader, chat_template};
 pub(crate) const ROLES: [&str; 7] = ["bos", "eos", "unk", "sep", "pad", "cls", "mask"];
 
 /// A special token as a file gives it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Named {
     /// A string.
     Name(String),
@@ -181,11 +183,8 @@ impl Config {
             && (old || self.additional.is_none())
         {
             let own = self.additional.get_or_insert_default();
-            for token in list {
-                if !own.contains(&token) {
-                    own.push(token);
-                }
-            }
+            let mut known: HashSet<Named> = own.iter().cloned().collect();
+            own.extend(list.into_iter().filter(|token| known.insert(token.clone())));
         }
         Ok(())
     }
@@ -203,24 +202,14 @@ impl Config {
         if let Some(decoder) = &self.decoder {
             return decoder.clone();
         }
-        let role = |name: &str| {
-            self.roles
-                .iter()
-                .flatten()
-                .any(|token| token.content() == name)
-        };
-        let listed = |name: &str| {
-            self.additional
-                .iter()
-                .flatten()
-                .any(|token| token.content() == name)
-        };
-        let token = |name: &String| {
-            if role(name) || listed(name) {
-                AddedToken::special(name.as_str())
-            } else {
-                AddedToken::new(name.as_str())
-            }
+        let roles = self.roles.iter().flatten();
+        let special: HashSet<&str> = roles
+            .chain(self.additional.iter().flatten())
+            .map(Named::content)
+            .collect();
+        let token = |name: &String| match special.contains(name.as_str()) {
+            true => AddedToken::special(name.as_str()),
+            false => AddedToken::new(name.as_str()),
         };
         self.added_file
             .iter()

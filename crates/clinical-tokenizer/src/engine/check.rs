@@ -32,6 +32,8 @@ pub(crate) struct Checked {
     pub(crate) pads: bool,
     /// The highest id of the model's own vocabulary.
     pub(crate) highest: u32,
+    /// Letters and digits, as bits, between which words that begin with `▁` are merged one by one.
+    pub(crate) word_letters: u128,
 }
 
 /// Checks a file. The error names the first rule that is broken.
@@ -63,6 +65,7 @@ pub(crate) fn check(bytes: &[u8], name: &str) -> Result<Checked> {
         .map_or(Ok(()), check_post_processor)?;
     Ok(Checked {
         highest: vocabulary.values().copied().max().unwrap_or(0),
+        word_letters: word_letters(&file.model, &vocabulary),
         model_kind: file.model.kind.unwrap_or_default(),
         truncates: file.truncation.is_some_and(|v| !v.is_null()),
         pads: file.padding.is_some_and(|v| !v.is_null()),
@@ -223,6 +226,26 @@ fn check_added(tokens: &[Added], vocabulary: &HashMap<&str, u32>) -> Result<()> 
         own.insert(content, given);
     }
     Ok(())
+}
+
+/// The ASCII letters and digits at which a BPE model merges words apart from each other, as bits, where text has `▁` for
+/// blanks; none unless no piece goes on over a `▁` behind another character. Characters without a piece are counted together
+/// with their neighbours, so they are left out.
+fn word_letters(model: &Model<'_>, vocabulary: &HashMap<&str, u32>) -> u128 {
+    let set = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    let known = |c: char| vocabulary.contains_key(c.encode_utf8(&mut [0; 4]) as &str);
+    let apart = model.kind.as_deref() == Some("BPE")
+        && model.dropout.is_none_or(|dropout| dropout == 0.0)
+        && !set(&model.continuing_subword_prefix)
+        && !set(&model.end_of_word_suffix)
+        && set(&model.unk_token)
+        && known('▁')
+        && !vocabulary
+            .keys()
+            .any(|piece| piece.trim_start_matches('▁').contains('▁'));
+    (b'0'..=b'z')
+        .filter(|&b| apart && b.is_ascii_alphanumeric() && known(char::from(b)))
+        .fold(0, |letters, b| letters | 1 << b)
 }
 
 fn parts<'v>(part: &'v Value, key: &str) -> &'v [Value] {

@@ -36,7 +36,10 @@ pub(super) struct Model<'a> {
     #[serde(borrow, default)]
     pub(super) merges: Merges<'a>,
     pub(super) unk_id: Option<u64>,
+    pub(super) unk_token: Option<String>,
+    pub(super) dropout: Option<f64>,
     pub(super) continuing_subword_prefix: Option<String>,
+    pub(super) end_of_word_suffix: Option<String>,
     pub(super) max_input_chars_per_word: Option<u64>,
 }
 

@@ -5,13 +5,16 @@
 
 pub(crate) mod byte_level;
 pub(crate) mod check;
+pub(crate) mod cuts;
 mod file;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::Value;
-use tokenizers::{EncodeInput, InputSequence, Model};
+use tokenizers::{Model, OffsetType, PreTokenizer};
 
 use crate::added::AddedToken;
 use crate::decode::fast::{Step, steps};
@@ -19,6 +22,7 @@ use crate::encoding::Encoding;
 use crate::error::{Error, Result};
 use crate::limits::{MAX_ADDED_TOKEN_BYTES, MAX_TOKEN_ID};
 use check::Checked;
+use cuts::{Cuts, Part};
 
 /// A loaded `tokenizer.json`.
 #[derive(Debug, Clone)]
@@ -29,6 +33,8 @@ pub(crate) struct Engine {
     special_ids: HashSet<u32>,
     steps: Option<Vec<Step>>,
     highest: u32,
+    word_letters: u128,
+    cuts: Option<Cuts>,
 }
 
 /// Runs a call into the engine; a panic becomes an error.
@@ -65,6 +71,8 @@ impl Engine {
             special_ids: HashSet::new(),
             steps,
             highest: checked.highest,
+            word_letters: checked.word_letters,
+            cuts: None,
         };
         this.refresh();
         Ok(this)
@@ -81,12 +89,18 @@ impl Engine {
             .iter()
             .map(|(&id, token)| (id, token.content.clone()))
             .collect();
+        self.refresh_cuts();
+    }
+
+    fn refresh_cuts(&mut self) {
+        self.cuts = Cuts::of(&self.inner, self.word_letters);
     }
 
     /// Replaces the pre-tokenizer, given as in the file.
     pub(crate) fn set_pre_tokenizer(&mut self, value: Value) -> Result<()> {
         let part: tokenizers::PreTokenizerWrapper = from_value(value)?;
         self.inner.with_pre_tokenizer(Some(part));
+        self.refresh_cuts();
         Ok(())
     }
 
@@ -95,7 +109,9 @@ impl Engine {
         let part: tokenizers::NormalizerWrapper = from_value(value)?;
         guard(LOADING, || {
             self.inner.with_normalizer(Some(part)).map(|_| ())
-        })
+        })?;
+        self.refresh_cuts();
+        Ok(())
     }
 
     /// Replaces the post-processor, given as in the file.
@@ -129,6 +145,9 @@ impl Engine {
                 id: u64::from(before) + list.len() as u64,
                 limit: MAX_TOKEN_ID,
             });
+        }
+        if list.is_empty() {
+            return Ok(0); // the engine would build its search anew
         }
         guard("adding tokens", || self.inner.add_tokens(list).map(|_| ()))?;
         self.refresh();
@@ -176,20 +195,23 @@ impl Engine {
             + 1
     }
 
-    /// Encodes one text or two.
+    /// Encodes one text or two. A single text is read until it has more than `enough` tokens; what comes after them may be
+    /// left out.
     pub(crate) fn encode(
         &self,
         text: &str,
         second: Option<&str>,
         add_special: bool,
+        enough: usize,
     ) -> Result<Encoding> {
-        let input = match second {
-            None => EncodeInput::Single(InputSequence::from(text)),
-            Some(second) => {
-                EncodeInput::Dual(InputSequence::from(text), InputSequence::from(second))
-            }
-        };
-        let encoding = guard(ENCODING, || self.inner.encode(input, add_special))?;
+        let encoding = guard(ENCODING, || {
+            let enough = second.map_or(enough, |_| usize::MAX);
+            let first = self.sequence(text, 0, OffsetType::Byte, enough)?;
+            let other = second
+                .map(|text| self.sequence(text, 1, OffsetType::Byte, usize::MAX))
+                .transpose()?;
+            self.inner.post_process(first, other, add_special)
+        })?;
         let special: Vec<bool> = encoding
             .get_special_tokens_mask()
             .iter()
@@ -228,10 +250,55 @@ impl Engine {
     /// Number of tokens of a text; no offsets are worked out.
     pub(crate) fn count(&self, text: &str, add_special: bool) -> Result<usize> {
         guard(ENCODING, || {
-            self.inner
-                .encode_fast(text, add_special)
-                .map(|encoding| encoding.len())
+            let tokens = self.sequence(text, 0, OffsetType::None, usize::MAX)?;
+            let encoding = self.inner.post_process(tokens, None, add_special)?;
+            Ok(encoding.len())
         })
+    }
+
+    /// The tokens of one text without those around it, part by part until there are more than `enough`.
+    fn sequence(
+        &self,
+        text: &str,
+        type_id: u32,
+        offsets: OffsetType,
+        enough: usize,
+    ) -> tokenizers::Result<tokenizers::Encoding> {
+        let Some(cuts) = self.cuts else {
+            return self.part(text, type_id, offsets);
+        };
+        let mut parts = cuts.parts(text);
+        let Some(first) = parts.next() else {
+            return self.part(text, type_id, offsets);
+        };
+        let mut whole = self.part(first.text, type_id, offsets)?;
+        for part in parts {
+            if whole.len() > enough {
+                break;
+            }
+            let mut tokens = self.part(part.text, type_id, offsets)?;
+            move_offsets(&mut tokens, &part);
+            whole.merge_with(tokens, false);
+        }
+        Ok(whole)
+    }
+
+    /// What the engine's `encode` does before the post-processor.
+    fn part(
+        &self,
+        text: &str,
+        type_id: u32,
+        offsets: OffsetType,
+    ) -> tokenizers::Result<tokenizers::Encoding> {
+        let added = self.inner.get_added_vocabulary();
+        let mut words = added.extract_and_normalize(self.inner.get_normalizer(), text);
+        if let Some(rule) = self.inner.get_pre_tokenizer() {
+            rule.pre_tokenize(&mut words)?;
+        }
+        self.inner
+            .get_model()
+            .tokenize_in_pretokenized(&mut words, None)?;
+        words.into_encoding(None, type_id, offsets)
     }
 
     /// The steps of the decoder, if text can be written as tokens come.
@@ -247,6 +314,20 @@ impl Engine {
     /// The file as it is to be saved.
     pub(crate) fn to_json(&self) -> Result<String> {
         guard("saving the tokenizer", || self.inner.to_string(false))
+    }
+}
+
+/// Offsets in a part become offsets in the whole text.
+fn move_offsets(tokens: &mut tokenizers::Encoding, part: &Part<'_>) {
+    for (start, end) in tokens.get_offsets_mut() {
+        (*start, *end) = (*start + part.start, *end + part.start);
+    }
+    // In the text the `▁` in front is the blank before the part; in the part it counts as the first letter.
+    if part.blank {
+        let alone = tokens.get_tokens().first().is_some_and(|text| text == "▁");
+        if let Some((start, end)) = tokens.get_offsets_mut().first_mut() {
+            (*start, *end) = (*start - 1, if alone { *start } else { *end });
+        }
     }
 }
 

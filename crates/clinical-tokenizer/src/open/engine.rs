@@ -1,5 +1,7 @@
 //! Tokenizers that run on the `tokenizers` crate, with what the fast classes of `transformers` change in them.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::class::{Class, class_of};
@@ -197,21 +199,21 @@ fn add_tokens(
     config: &Config,
     notes: &mut Vec<Note>,
 ) -> Result<Vec<(&'static str, String)>> {
-    let present = |engine: &Engine, name: &str| {
-        engine
-            .added()
-            .iter()
-            .any(|(_, token)| token.content == name)
-    };
+    let present: HashSet<String> = engine
+        .added()
+        .into_iter()
+        .map(|(_, token)| token.content)
+        .collect();
     let mut list: Vec<AddedToken> = match &config.decoder {
         Some(decoder) => decoder.iter().map(|(_, token)| token.clone()).collect(),
         None => config
             .added()
             .into_iter()
             .map(|(_, token)| token)
-            .filter(|token| !present(engine, &token.content))
+            .filter(|token| !present.contains(&token.content))
             .collect(),
     };
+    let mut listed: HashSet<String> = list.iter().map(|token| token.content.clone()).collect();
     let mut roles: Vec<(&'static str, String)> = Vec::new();
     for role in ROLES {
         let usual =
@@ -227,8 +229,7 @@ fn add_tokens(
         else {
             continue;
         };
-        let known = list.iter().any(|token| token.content == name) || present(engine, &name);
-        if !known {
+        if !listed.contains(&name) && !present.contains(&name) {
             let mut token = match config.role(role) {
                 Some(Named::Token(token)) => token.clone(),
                 _ => AddedToken::special(name.as_str()),
@@ -239,32 +240,32 @@ fn add_tokens(
             {
                 token.lstrip = true;
             }
+            listed.insert(name.clone());
             list.push(token);
         }
         roles.push((role, name));
     }
     for token in config.additional.iter().flatten() {
+        let new = listed.insert(token.content().to_owned());
         match token {
             Named::Token(token) => list.push(token.clone()),
-            Named::Name(name)
-                if list.iter().any(|token| token.content == *name) || present(engine, name) => {}
-            Named::Name(name) => list.push(AddedToken::special(name.as_str())),
+            Named::Name(name) if new && !present.contains(name) => {
+                list.push(AddedToken::special(name.as_str()));
+            }
+            Named::Name(_) => {}
         }
     }
     if class == Some(Class::T5) {
-        list.extend(sentinels(engine, config, &list));
+        list.extend(sentinels(engine, config, &listed));
     }
     // What a role names is special, whatever its flags say.
-    let special = |name: &str| {
-        roles.iter().any(|(_, role)| role == name)
-            || config
-                .additional
-                .iter()
-                .flatten()
-                .any(|token| token.content() == name)
-    };
+    let special: HashSet<&str> = roles
+        .iter()
+        .map(|(_, name)| name.as_str())
+        .chain(config.additional.iter().flatten().map(Named::content))
+        .collect();
     for token in &mut list {
-        token.special |= special(&token.content);
+        token.special |= special.contains(token.content.as_str());
     }
     engine.add_tokens(&list)?;
     let declared = config
@@ -290,7 +291,7 @@ fn add_tokens(
 }
 
 /// The sentinels that a T5 tokenizer gets when the file has none: in increasing order, after all other tokens.
-fn sentinels(engine: &Engine, config: &Config, list: &[AddedToken]) -> Vec<AddedToken> {
+fn sentinels(engine: &Engine, config: &Config, listed: &HashSet<String>) -> Vec<AddedToken> {
     let mt5 = config.class.as_deref() == Some("MT5Tokenizer");
     let count = config.extra_ids.unwrap_or(if mt5 { 0 } else { 100 });
     if config
@@ -301,9 +302,7 @@ fn sentinels(engine: &Engine, config: &Config, list: &[AddedToken]) -> Vec<Added
     {
         return Vec::new();
     }
-    let missing = |name: &String| {
-        engine.token_to_id(name).is_none() && !list.iter().any(|token| token.content == *name)
-    };
+    let missing = |name: &String| engine.token_to_id(name).is_none() && !listed.contains(name);
     (0..count)
         .map(|i| format!("<extra_id_{i}>"))
         .filter(missing)

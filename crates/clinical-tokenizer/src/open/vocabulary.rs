@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{Opened, engine, slow};
 use crate::added::AddedToken;
 use crate::config::{Config, Named, ROLES};
+use crate::engine::cuts::{LLAMA3, QWEN2, TEKKEN};
 use crate::error::{Error, Result};
 use crate::options::OpenOptions;
 use crate::sentencepiece::{
@@ -157,9 +158,6 @@ struct Before {
 
 /// The pre-tokenizers by llama.cpp's names, as the published `tokenizer.json` of each kind has them.
 fn before(name: &str) -> Option<Before> {
-    const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-    const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-    const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
     let by_rule = |rule: &str, ignore_merges| Before {
         splits: vec![
             json!({"type": "Split", "pattern": {"Regex": rule}, "behavior": "Isolated", "invert": false}),

@@ -135,13 +135,12 @@ impl SlowSentencePiece {
         let mut added = AddedVocabulary::default();
         for i in (0..options.extra_ids).rev() {
             let id = model.pieces.len() + options.extra_ids - 1 - i;
-            added.insert(
-                id as u32,
-                AddedToken::special(format!("<extra_id_{i}>")).strip(true, true),
-            )?;
+            let name = format!("<extra_id_{i}>");
+            let own = model.id(&name).is_none();
+            added.insert(id as u32, AddedToken::special(name).strip(true, true), own)?;
         }
         for (id, token) in &options.added {
-            added.insert(*id, token.clone())?;
+            added.insert(*id, token.clone(), model.id(&token.content).is_none())?;
         }
         let t5 = options.family == Family::T5;
         // A model whose control piece has another name than the family's keeps its own.
@@ -242,27 +241,19 @@ impl SlowSentencePiece {
         if token.content.is_empty() {
             return Ok(false);
         }
-        let known = self
-            .added
-            .id(&token.content)
-            .or_else(|| self.processor.model.id(&token.content));
+        let piece = self.processor.model.id(&token.content);
+        let known = self.added.id(&token.content).or(piece);
         let id = known.unwrap_or_else(|| self.next_id());
         if token.special && self.special_names.insert(token.content.clone()) {
             self.specials.push(token.content.clone());
         }
-        self.added.insert(id, token)?;
+        self.added.insert(id, token, piece.is_none())?;
         Ok(known.is_none())
     }
 
     /// The size of the vocabulary, as in `transformers`; where ids were left out, the id after the highest one.
     fn next_id(&self) -> u32 {
-        let model = &self.processor.model;
-        let own = self
-            .added
-            .contents()
-            .filter(|name| model.id(name).is_none())
-            .count();
-        let size = (model.pieces.len() + own) as u32;
+        let size = (self.processor.model.pieces.len() + self.added.own()) as u32;
         if self.added.get(size).is_some() {
             self.added.highest().map_or(size, |id| id.max(size) + 1)
         } else {

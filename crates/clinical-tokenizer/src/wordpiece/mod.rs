@@ -166,25 +166,22 @@ impl SlowBert {
         }
         let known = self.token_to_id(&token.content);
         let id = known.unwrap_or_else(|| {
-            let own = self
-                .added
-                .contents()
-                .filter(|name| !self.ids.contains_key(*name))
-                .count();
-            let size = (self.ids.len() + own) as u32;
+            let size = (self.ids.len() + self.added.own()) as u32;
             let taken = |id: u32| self.added.get(id).is_some() || (id as usize) < self.lines.len();
             if taken(size) { self.vocab_size() } else { size }
         });
         if token.special {
             self.mark_special(&token.content);
         }
-        self.added.insert(id, token)?;
+        let own = !self.ids.contains_key(&token.content);
+        self.added.insert(id, token, own)?;
         Ok(known.is_none())
     }
 
     /// Puts a token in the place of an id that a file gives.
     pub(crate) fn place(&mut self, id: u32, token: AddedToken) -> Result<()> {
-        self.added.insert(id, token)
+        let own = !self.ids.contains_key(&token.content);
+        self.added.insert(id, token, own)
     }
 
     /// Prepares the look-ups after tokens were added.
