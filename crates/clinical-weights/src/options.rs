@@ -76,7 +76,7 @@ impl Precision {
             Self::StoredF16 => Some(Format::F16),
             Self::StoredBF16 => Some(Format::BF16),
             Self::Int8 => Some(Format::Int8),
-            Self::Int4 => Some(Format::Int4Min),
+            Self::Int4 => Some(Format::Int4Affine),
         }
     }
 }

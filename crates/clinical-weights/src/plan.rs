@@ -105,7 +105,14 @@ pub(crate) fn plan<'c, M: Module>(
         if first_use {
             read_bytes = read_bytes.saturating_add(entry.info.bytes);
         }
-        let packing = packing(slot, keys, options.precision);
+        let wanted = packing(slot, keys, options.precision);
+        let packing = wanted.map(|format| kept(format, entry.info.dtype));
+        if packing != wanted {
+            // It may take more than was reckoned.
+            let bytes = |format| packed_bytes(slot, format);
+            let [more, less] = [packing, wanted].map(|format| format.map_or(Ok(0), bytes));
+            report.bytes = report.bytes.saturating_add(more?.saturating_sub(less?));
+        }
         let float = (slot.kind == Kind::Float).then(|| float_type(slot, keys, options));
         if let Some(float) = float {
             let to = match (packing, entry.info.dtype) {
@@ -126,6 +133,10 @@ pub(crate) fn plan<'c, M: Module>(
                 packing,
             },
         );
+    }
+    if let Some(limit) = options.max_bytes.filter(|limit| report.bytes > *limit) {
+        let needed = report.bytes;
+        return Err(Error::TooLarge { needed, limit });
     }
     classify_rest(&mut report, &names, checkpoint, &used);
     suggest(&mut report, keys);
@@ -172,14 +183,18 @@ fn needed_bytes(slots: &[Slot], keys: &KeyMap, options: &LoadOptions) -> Result<
     }
 }
 
+fn packed_bytes(slot: &Slot, format: Format) -> Result<u64, Error> {
+    let file = slot.file_shape();
+    format
+        .bytes(file[0], file[1])
+        .filter(|bytes| isize::try_from(*bytes).is_ok())
+        .map(|bytes| bytes as u64)
+        .ok_or_else(|| too_many_bytes(slot))
+}
+
 fn slot_bytes(slot: &Slot, keys: &KeyMap, options: &LoadOptions) -> Result<u64, Error> {
     if let Some(format) = packing(slot, keys, options.precision) {
-        let file = slot.file_shape();
-        return format
-            .bytes(file[0], file[1])
-            .filter(|bytes| isize::try_from(*bytes).is_ok())
-            .map(|bytes| bytes as u64)
-            .ok_or_else(|| too_many_bytes(slot));
+        return packed_bytes(slot, format);
     }
     let size = match slot.kind {
         Kind::Float => float_type(slot, keys, options).size() as u64,
@@ -218,13 +233,27 @@ pub(crate) fn packing(slot: &Slot, keys: &KeyMap, precision: Precision) -> Optio
         return None;
     }
     Some(match format {
-        Format::Int8 | Format::Int4Min if keys.is(Mark::Outliers, &slot.path) => Format::Int8Mixed,
-        Format::Int8 | Format::Int4Min if keys.is(Mark::Half, &slot.path) => Format::F16,
-        Format::Int4Min if !slot.table && !keys.is(Mark::EightBits, &slot.path) => Format::Int4Min,
-        Format::Int8 | Format::Int4Min if keys.is(Mark::Sensitive, &slot.path) => Format::Int8Wide,
-        Format::Int4Min => Format::Int8,
+        Format::Int8 | Format::Int4Affine if keys.is(Mark::Outliers, &slot.path) => {
+            Format::Int8Mixed
+        }
+        Format::Int8 | Format::Int4Affine if keys.is(Mark::Half, &slot.path) => Format::F16,
+        Format::Int4Affine if !slot.table && !keys.is(Mark::EightBits, &slot.path) => {
+            Format::Int4Affine
+        }
+        Format::Int8 | Format::Int4Affine if keys.is(Mark::Sensitive, &slot.path) => {
+            Format::Int8Wide
+        }
+        Format::Int4Affine => Format::Int8,
         format => format,
     })
+}
+
+/// The format in which integers of 4 bits stay as the file has them, if they can.
+fn kept(format: Format, dtype: Dtype) -> Format {
+    match (format, dtype) {
+        (Format::Int4Affine, Dtype::Block(kind)) if kind.fits(Format::Int4Min) => Format::Int4Min,
+        _ => format,
+    }
 }
 
 fn float_type(slot: &Slot, keys: &KeyMap, options: &LoadOptions) -> DType {
@@ -419,6 +448,7 @@ fn format_name(format: Format) -> &'static str {
         Format::Int8Mixed => "INT8 by activations of 8 and 16 bits",
         Format::Int4 => "INT4",
         Format::Int4Min => "INT4 with minima",
+        Format::Int4Affine => "INT4 with zero points",
         Format::F16 => "F16",
         Format::BF16 => "BF16",
     }

@@ -25,6 +25,12 @@ pub(super) const INT4_MIN: Kernels = Kernels {
     single: &[int4_min::<1>, int4_min::<2>, int4_min::<3>],
     finishes: false,
 };
+pub(super) const INT4_AFFINE: Kernels = Kernels {
+    panels: 1,
+    wide: &[int4_affine::<1>, int4_affine::<2>],
+    single: &[int4_affine::<1>, int4_affine::<2>],
+    finishes: false,
+};
 pub(super) const F16: Kernels = Kernels {
     panels: 2,
     wide: &[f16::<1, 2>, f16::<2, 2>],
@@ -96,18 +102,29 @@ unsafe fn int8<const M: usize>(tile: &Tile) {
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn int4<const M: usize>(tile: &Tile) {
     // SAFETY: as for the tile.
-    unsafe { nibbles::<M, false>(tile) };
+    unsafe { nibbles::<M, PLAIN>(tile) };
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn int4_min<const M: usize>(tile: &Tile) {
     // SAFETY: as for the tile.
-    unsafe { nibbles::<M, true>(tile) };
+    unsafe { nibbles::<M, MIN>(tile) };
 }
+
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn int4_affine<const M: usize>(tile: &Tile) {
+    // SAFETY: as for the tile.
+    unsafe { nibbles::<M, AFFINE>(tile) };
+}
+
+/// What a block of 4-bit weights has beside its integers: a scale, a minimum too, or a zero point.
+const PLAIN: u8 = 0;
+const MIN: u8 = 1;
+const AFFINE: u8 = 2;
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn nibbles<const M: usize, const MIN: bool>(tile: &Tile) {
+unsafe fn nibbles<const M: usize, const KIND: u8>(tile: &Tile) {
     let mut sums = [[_mm256_setzero_ps(); 2]; M];
     let low = _mm256_set1_epi8(15);
     let ones = _mm256_set1_epi16(1);
@@ -136,29 +153,40 @@ unsafe fn nibbles<const M: usize, const MIN: bool>(tile: &Tile) {
                     }
                 }
             }
-            let step = LANES * if MIN { 4 } else { 2 };
+            let step = LANES * if KIND == MIN { 4 } else { 2 };
             for half in 0..2 {
                 let at = tile.scales.add(block * step + half * 16);
-                let scale = _mm256_cvtph_ps(_mm_loadu_si128(at.cast()));
+                let mut bits = _mm_loadu_si128(at.cast());
+                // A minimum, or a zero point.
                 let mut least = _mm256_setzero_ps();
-                if MIN {
+                if KIND == MIN {
                     least = _mm256_cvtph_ps(_mm_loadu_si128(at.add(LANES * 2).cast()));
                 }
+                if KIND == AFFINE {
+                    let zeros = _mm_and_si128(bits, _mm_set1_epi16(63));
+                    least = _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(zeros));
+                    bits = _mm_srli_epi16::<1>(_mm_andnot_si128(_mm_set1_epi16(63), bits));
+                }
+                let scale = _mm256_cvtph_ps(bits);
                 for m in 0..M {
                     let at = m * tile.blocks + block;
-                    let mut dots = _mm256_madd_epi16(pairs[m][half], ones);
-                    if MIN {
-                        let x_sum = _mm256_set1_ps(*tile.offsets.add(at).cast::<f32>());
-                        sums[m][half] = _mm256_fmadd_ps(least, x_sum, sums[m][half]);
-                    } else {
-                        dots = _mm256_add_epi32(dots, _mm256_set1_epi32(*tile.offsets.add(at)));
-                    }
+                    let dots = _mm256_madd_epi16(pairs[m][half], ones);
+                    let offset = *tile.offsets.add(at);
+                    let x_sum = _mm256_set1_ps(f32::from_bits(offset.cast_unsigned()));
+                    let mut sum = sums[m][half];
+                    let dots = match KIND {
+                        PLAIN => {
+                            let dots = _mm256_add_epi32(dots, _mm256_set1_epi32(offset));
+                            _mm256_cvtepi32_ps(dots)
+                        }
+                        MIN => {
+                            sum = _mm256_fmadd_ps(least, x_sum, sum);
+                            _mm256_cvtepi32_ps(dots)
+                        }
+                        _ => _mm256_fmadd_ps(least, x_sum, _mm256_cvtepi32_ps(dots)),
+                    };
                     let x_scale = _mm256_set1_ps(*tile.x_scales.add(at));
-                    sums[m][half] = _mm256_fmadd_ps(
-                        _mm256_cvtepi32_ps(dots),
-                        _mm256_mul_ps(scale, x_scale),
-                        sums[m][half],
-                    );
+                    sums[m][half] = _mm256_fmadd_ps(dots, _mm256_mul_ps(scale, x_scale), sum);
                 }
             }
         }

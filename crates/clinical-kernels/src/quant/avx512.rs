@@ -41,6 +41,7 @@ pub(super) const INT8: Kernels = table!(int8, 2);
 pub(super) const INT8_MIXED: Kernels = table!(int8_mixed, 2);
 pub(super) const INT4: Kernels = table!(int4, 2);
 pub(super) const INT4_MIN: Kernels = table!(int4_min, 2);
+pub(super) const INT4_AFFINE: Kernels = table!(int4_affine, 2);
 pub(super) const F16: Kernels = table!(f16, 4);
 pub(super) const BF16: Kernels = table!(bf16, 4);
 
@@ -156,26 +157,38 @@ unsafe fn scale<const M: usize, const P: usize>(
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn int4<const M: usize, const P: usize>(tile: &Tile) {
     // SAFETY: as for the tile.
-    unsafe { nibbles::<M, P, false>(tile) };
+    unsafe { nibbles::<M, P, PLAIN>(tile) };
 }
 
 /// `sum over blocks of w_scale * x_scale * (x . w) + w_min * x_sum`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn int4_min<const M: usize, const P: usize>(tile: &Tile) {
     // SAFETY: as for the tile.
-    unsafe { nibbles::<M, P, true>(tile) };
+    unsafe { nibbles::<M, P, MIN>(tile) };
 }
+
+/// `sum over blocks of w_scale * x_scale * (x . w - w_zero * x_sum)`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn int4_affine<const M: usize, const P: usize>(tile: &Tile) {
+    // SAFETY: as for the tile.
+    unsafe { nibbles::<M, P, AFFINE>(tile) };
+}
+
+/// What a block of 4-bit weights has beside its integers: a scale, a minimum too, or a zero point.
+const PLAIN: u8 = 0;
+const MIN: u8 = 1;
+const AFFINE: u8 = 2;
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn nibbles<const M: usize, const P: usize, const MIN: bool>(tile: &Tile) {
+unsafe fn nibbles<const M: usize, const P: usize, const KIND: u8>(tile: &Tile) {
     let mut sums = [[_mm512_setzero_ps(); P]; M];
     let low = _mm512_set1_epi8(15);
     for block in 0..tile.blocks {
         // SAFETY: the tile's pointers are valid for all its rows and blocks.
         unsafe {
             let mut dots = [[_mm512_setzero_si512(); P]; M];
-            if !MIN {
+            if KIND == PLAIN {
                 for (m, dots) in dots.iter_mut().enumerate() {
                     let offset = *tile.offsets.add(m * tile.blocks + block);
                     *dots = [_mm512_set1_epi32(offset); P];
@@ -202,16 +215,48 @@ unsafe fn nibbles<const M: usize, const P: usize, const MIN: bool>(tile: &Tile) 
                     }
                 }
             }
-            if MIN {
-                scale_min(tile, &mut sums, &dots, block);
-            } else {
-                let x_scales = tile.x_scales.add(block);
-                scale(tile, &mut sums, &dots, block, x_scales, tile.blocks);
+            match KIND {
+                PLAIN => {
+                    let x_scales = tile.x_scales.add(block);
+                    scale(tile, &mut sums, &dots, block, x_scales, tile.blocks);
+                }
+                MIN => scale_min(tile, &mut sums, &dots, block),
+                _ => scale_affine(tile, &mut sums, &dots, block),
             }
         }
     }
     // SAFETY: as for the tile.
     unsafe { store(tile, sums) };
+}
+
+/// `sums += w_scale * x_scale * (dots - w_zero * x_sum)` for one block.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn scale_affine<const M: usize, const P: usize>(
+    tile: &Tile,
+    sums: &mut [[__m512; P]; M],
+    dots: &[[__m512i; P]; M],
+    block: usize,
+) {
+    for p in 0..P {
+        // SAFETY: as for the tile.
+        unsafe {
+            let both = tile.scales.add(p * tile.scales_step + block * LANES * 2);
+            let both = _mm256_loadu_si256(both.cast());
+            let halves = _mm256_andnot_si256(_mm256_set1_epi16(63), both);
+            let scales = _mm512_cvtph_ps(_mm256_srli_epi16::<1>(halves));
+            let zeros = _mm256_and_si256(_mm256_set1_epi16(63), both);
+            let zeros = _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(zeros));
+            for m in 0..M {
+                let at = m * tile.blocks + block;
+                let x_scale = _mm512_set1_ps(*tile.x_scales.add(at));
+                let x_sum = _mm512_set1_ps(*tile.offsets.add(at).cast::<f32>());
+                // Whole quarters below 2^17, so this is exact.
+                let dots = _mm512_fmadd_ps(zeros, x_sum, _mm512_cvtepi32_ps(dots[m][p]));
+                sums[m][p] = _mm512_fmadd_ps(dots, _mm512_mul_ps(scales, x_scale), sums[m][p]);
+            }
+        }
+    }
 }
 
 /// `sums += w_scale * x_scale * dots + w_min * x_sum` for one block.

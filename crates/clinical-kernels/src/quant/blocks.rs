@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::codec::{OFFSET4, OFFSET8};
+use super::codec::{Affine, OFFSET4, OFFSET8};
 use super::kernel::{BLOCK, LANES};
 use super::matrix::{Format, Layout, Line, PackedMatrix};
 
@@ -76,7 +76,7 @@ impl PackedMatrix {
     }
 
     /// The integers and the scale of the inputs `32 * number` and following of one row; what stands behind the last input
-    /// means nothing. `None` for a format that keeps no integers.
+    /// means nothing. `None` for a format that keeps no integers. The minimum of [`Format::Int4Affine`] is rounded to f16.
     ///
     /// # Panics
     ///
@@ -97,7 +97,7 @@ impl PackedMatrix {
                     *integer = (i32::from(byte) - OFFSET8) as i8;
                 }
             }
-            Format::Int4 | Format::Int4Min => {
+            Format::Int4 | Format::Int4Min | Format::Int4Affine => {
                 let offset = if self.format == Format::Int4 {
                     OFFSET4
                 } else {
@@ -115,6 +115,11 @@ impl PackedMatrix {
             f16::from_bits((word >> (at % 2 * 16)) as u16)
         };
         let (scale, least) = match self.format {
+            Format::Int4Affine => {
+                let affine = Affine(half(number * LANES + lane).to_bits());
+                let least = affine.step() * affine.zero() / -4.0;
+                (f16::from_f32(affine.step()), f16::from_f32(least))
+            }
             Format::Int4Min => {
                 let at = number * 2 * LANES + lane;
                 (half(at), half(at + LANES))

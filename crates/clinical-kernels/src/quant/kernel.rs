@@ -27,7 +27,7 @@ pub(super) struct Tile {
     pub weights: *const u8,
     /// Bytes from one panel to the next.
     pub weights_step: usize,
-    /// Scales of the first panel: integers `[blocks, LANES]` f16, with minima `[blocks, 2, LANES]`, half none.
+    /// Scales of the first panel: integers `[blocks, LANES]` f16 or [`Affine`](super::codec::Affine), with minima `[blocks, 2, LANES]`, half none.
     pub scales: *const u8,
     /// Bytes from the scales of one panel to those of the next.
     pub scales_step: usize,
@@ -41,7 +41,7 @@ pub(super) struct Tile {
     /// bytes whose scale is zero are left out.
     pub planes: usize,
     /// `[row][plane][block]`: what the offset of the unsigned weights adds to a sum, negated. For weights with minima the
-    /// bits of an f32 instead: the sum of the block's activations.
+    /// bits of an f32 instead: the sum of the block's activations. With zero points, those of minus a quarter of the sum of its integers.
     pub offsets: *const i32,
     /// `[row][plane][block]`: the scale of the activations; with 16 bits everywhere the same for [`SHARED`] blocks.
     pub x_scales: *const f32,
@@ -139,6 +139,7 @@ pub(super) fn kernels(set: InstructionSet, format: Format) -> Kernels {
             Format::Int8Mixed => avx512::INT8_MIXED,
             Format::Int4 => avx512::INT4,
             Format::Int4Min => avx512::INT4_MIN,
+            Format::Int4Affine => avx512::INT4_AFFINE,
             Format::F16 => avx512::F16,
             Format::BF16 => avx512::BF16,
         },
@@ -147,6 +148,7 @@ pub(super) fn kernels(set: InstructionSet, format: Format) -> Kernels {
             Format::Int8 | Format::Int8Wide | Format::Int8Mixed => avx2::INT8,
             Format::Int4 => avx2::INT4,
             Format::Int4Min => avx2::INT4_MIN,
+            Format::Int4Affine => avx2::INT4_AFFINE,
             Format::F16 => avx2::F16,
             Format::BF16 => avx2::BF16,
         },
@@ -154,6 +156,7 @@ pub(super) fn kernels(set: InstructionSet, format: Format) -> Kernels {
             Format::Int8 | Format::Int8Wide | Format::Int8Mixed => portable::INT8,
             Format::Int4 => portable::INT4,
             Format::Int4Min => portable::INT4_MIN,
+            Format::Int4Affine => portable::INT4_AFFINE,
             Format::F16 => portable::F16,
             Format::BF16 => portable::BF16,
         },

@@ -19,6 +19,9 @@ pub enum Format {
     Int4,
     /// 4-bit integers from 0 to 15 in blocks of 32 inputs with an f16 scale and an f16 minimum, by activations of 8 bits.
     Int4Min,
+    /// 4-bit integers from 0 to 15 in blocks of 32 inputs with a scale of 10 bits and a zero point of 6, in quarters of a step, by
+    /// activations of 8 bits.
+    Int4Affine,
     /// IEEE half precision by f32 activations, summed in f32.
     F16,
     /// Brain floating point by f32 activations, summed in f32.
@@ -46,7 +49,8 @@ pub struct PackedMatrix {
     pub(super) outputs: usize,
     pub(super) inputs: usize,
     pub(super) lines: Vec<Line>,
-    /// Integers: `[panel][block][LANES]` f16, two in a word; with minima `[panel][block][2][LANES]`. Padded to whole panels.
+    /// Integers: `[panel][block][LANES]` f16, or [`Affine`](codec::Affine), two in a word; with minima `[panel][block][2][LANES]`. Padded
+    /// to whole panels.
     pub(super) scales: Vec<u32>,
 }
 
@@ -145,9 +149,9 @@ impl Layout {
                     panel_scales: inputs / BLOCK * LANES / 2,
                 }
             }
-            Format::Int4 | Format::Int4Min => {
+            Format::Int4 | Format::Int4Min | Format::Int4Affine => {
                 let inputs = inputs.next_multiple_of(BLOCK);
-                let each = if format == Format::Int4 { 1 } else { 2 };
+                let each = if format == Format::Int4Min { 2 } else { 1 };
                 Self {
                     inputs,
                     panel_bytes: inputs / 2 * LANES,

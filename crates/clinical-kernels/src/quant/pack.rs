@@ -5,7 +5,8 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::codec::{
-    OFFSET4, OFFSET8, Scale, quantise_block4, quantise_block4_min, quantise_block8,
+    Affine, OFFSET4, OFFSET8, Scale, quantise_block4, quantise_block4_affine, quantise_block4_min,
+    quantise_block8,
 };
 use super::kernel::{BLOCK, LANES};
 #[cfg(target_arch = "x86_64")]
@@ -141,6 +142,11 @@ impl PackedMatrix {
                 let scale = u32::from(f16::from_f32(std / steps).to_bits());
                 vec![scale | scale << 16; panels * layout.panel_scales]
             }
+            Format::Int4Affine => {
+                let step = f16::from_f32(std / 4.6 * Affine::STEPS).to_bits() & 0x7fe0;
+                let word = u32::from(step << 1 | 30);
+                vec![word | word << 16; panels * layout.panel_scales]
+            }
             Format::F16 | Format::BF16 => Vec::new(),
         };
         Self {
@@ -156,11 +162,9 @@ impl PackedMatrix {
 /// Eight random bytes as weights: integers as they are, halves with the exponent of `std` and a random sign and mantissa.
 fn random_bytes(format: Format, random: u64, std: f32) -> u64 {
     let (template, mask) = match format {
-        Format::Int8 | Format::Int8Wide | Format::Int8Mixed | Format::Int4 | Format::Int4Min => {
-            return random;
-        }
+        format if format.is_integer() => return random,
         Format::F16 => (f16::from_f32(std).to_bits() & 0x7c00, 0x83ffu16),
-        Format::BF16 => (bf16::from_f32(std).to_bits() & 0x7f80, 0x807f),
+        _ => (bf16::from_f32(std).to_bits() & 0x7f80, 0x807f),
     };
     let four = |bits: u16| u64::from(bits) * 0x0001_0001_0001_0001;
     random & four(mask) | four(template)
@@ -187,7 +191,7 @@ fn pack_panel(format: Format, values: &[f32], inputs: usize, bytes: &mut [u8], s
                 }
             });
         }
-        Format::Int4 | Format::Int4Min => {
+        Format::Int4 | Format::Int4Min | Format::Int4Affine => {
             let offset = match format {
                 Format::Int4 => OFFSET4,
                 _ => 0,
@@ -229,11 +233,6 @@ fn blocks(
     scales: &mut [u32],
     mut put: impl FnMut(usize, usize, &[i8; BLOCK]),
 ) {
-    let quantise = match format {
-        Format::Int4 => dispatch4,
-        Format::Int4Min => dispatch4_min,
-        _ => dispatch8,
-    };
     let mut block = [0f32; BLOCK];
     let mut small = [0i8; BLOCK];
     for (lane, values) in values.chunks_exact(inputs).enumerate() {
@@ -244,15 +243,19 @@ fn blocks(
                 Format::Int4Min => values[0],
                 _ => 0.0,
             });
-            let scale = quantise(&block, &mut small);
-            let mut store = |at: usize, half: f16| {
-                scales[at / 2] |= u32::from(half.to_bits()) << (at % 2 * 16);
+            let mut store = |at: usize, bits: u16| {
+                scales[at / 2] |= u32::from(bits) << (at % 2 * 16);
             };
-            if format == Format::Int4Min {
-                store(number * 2 * LANES + lane, scale.step);
-                store((number * 2 + 1) * LANES + lane, scale.least);
-            } else {
-                store(number * LANES + lane, scale.step);
+            let at = number * LANES + lane;
+            match format {
+                Format::Int4Min => {
+                    let scale = dispatch4_min(&block, &mut small);
+                    store(at + number * LANES, scale.step.to_bits());
+                    store(at + (number + 1) * LANES, scale.least.to_bits());
+                }
+                Format::Int4Affine => store(at, dispatch4_affine(&block, &mut small).0),
+                Format::Int4 => store(at, dispatch4(&block, &mut small).step.to_bits()),
+                _ => store(at, dispatch8(&block, &mut small).step.to_bits()),
             }
             put(lane, number, &small);
         }
@@ -267,16 +270,16 @@ fn scatter(bytes: &mut [u8], lane: usize, row: impl Iterator<Item = u16>) {
 
 /// A quantiser compiled for the instructions that the processor has: a checkpoint has billions of values.
 macro_rules! dispatched {
-    ($name:ident, $quantise:ident) => {
-        fn $name(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> Scale {
+    ($name:ident, $quantise:ident, $scale:ty) => {
+        fn $name(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> $scale {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-                fn avx512(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> Scale {
+                fn avx512(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> $scale {
                     $quantise(values, out)
                 }
                 #[target_feature(enable = "avx2,fma")]
-                fn avx2(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> Scale {
+                fn avx2(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> $scale {
                     $quantise(values, out)
                 }
                 // SAFETY: the processor has these instructions.
@@ -293,6 +296,7 @@ macro_rules! dispatched {
     };
 }
 
-dispatched!(dispatch8, quantise_block8);
-dispatched!(dispatch4, quantise_block4);
-dispatched!(dispatch4_min, quantise_block4_min);
+dispatched!(dispatch8, quantise_block8, Scale);
+dispatched!(dispatch4, quantise_block4, Scale);
+dispatched!(dispatch4_min, quantise_block4_min, Scale);
+dispatched!(dispatch4_affine, quantise_block4_affine, Affine);

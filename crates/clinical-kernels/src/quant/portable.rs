@@ -1,5 +1,6 @@
 //! Kernels in plain Rust, for processors without the others and as their reference. One row by one panel.
 
+use super::codec::Affine;
 use super::kernel::{BLOCK, Kernels, LANES, Tile};
 
 pub(super) const INT8: Kernels = Kernels {
@@ -18,6 +19,12 @@ pub(super) const INT4_MIN: Kernels = Kernels {
     panels: 1,
     wide: &[int4_min],
     single: &[int4_min],
+    finishes: false,
+};
+pub(super) const INT4_AFFINE: Kernels = Kernels {
+    panels: 1,
+    wide: &[int4_affine],
+    single: &[int4_affine],
     finishes: false,
 };
 pub(super) const F16: Kernels = Kernels {
@@ -148,6 +155,35 @@ unsafe fn int4_min(tile: &Tile) {
             *sum += half::f16::from_bits(*least).to_f32() * x_sum;
         }
         scale(&mut sums, nibbles(0, x, weights), scales, x_scale);
+    }
+    // SAFETY: as for the tile.
+    unsafe { store(tile, &sums) };
+}
+
+unsafe fn int4_affine(tile: &Tile) {
+    let mut sums = [0f32; LANES];
+    for block in 0..tile.blocks {
+        // SAFETY: the tile's pointers are valid for all blocks.
+        let (x_sum, x_scale, x, weights, scales) = unsafe {
+            (
+                *tile.offsets.add(block).cast::<f32>(),
+                *tile.x_scales.add(block),
+                &*tile
+                    .x
+                    .add(block * BLOCK)
+                    .cast::<[[[i8; 4]; 2]; BLOCK / 8]>(),
+                &*tile
+                    .weights
+                    .add(block * (BLOCK / 2) * LANES)
+                    .cast::<[[[u8; 4]; LANES]; BLOCK / 8]>(),
+                &*tile.scales.add(block * LANES * 2).cast::<[Affine; LANES]>(),
+            )
+        };
+        let dots = nibbles(0, x, weights);
+        for ((sum, dot), affine) in sums.iter_mut().zip(dots).zip(scales) {
+            let dot = dot as f32 + affine.zero() * x_sum;
+            *sum += dot * (affine.step() * Affine::STEPS * x_scale);
+        }
     }
     // SAFETY: as for the tile.
     unsafe { store(tile, &sums) };

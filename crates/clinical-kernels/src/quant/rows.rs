@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::codec::{self, OFFSET4, OFFSET8};
+use super::codec::{self, Affine, OFFSET4, OFFSET8};
 use super::kernel::{BLOCK, InstructionSet, SHARED};
 use super::matrix::{Format, Layout};
 
@@ -38,10 +38,11 @@ impl Rows {
     /// Quantises `[rows, inputs]`. A block that holds a value which is not finite gets the scale NaN.
     pub(super) fn fill(&mut self, set: InstructionSet, format: Format, rows: usize, x: &[f32]) {
         let inputs = x.len().checked_div(rows).unwrap_or(0);
-        let offset = match format {
-            Format::Int4 => Some(OFFSET4),
-            Format::Int4Min => None,
-            _ => Some(OFFSET8),
+        let sums = match format {
+            Format::Int4 => Sums::Offset(OFFSET4),
+            Format::Int4Min => Sums::Value,
+            Format::Int4Affine => Sums::Quarters,
+            _ => Sums::Offset(OFFSET8),
         };
         self.inputs = Layout::new(format, inputs).inputs;
         let bits = match format {
@@ -76,7 +77,7 @@ impl Rows {
                 let sizes = Sizes {
                     blocks,
                     padded,
-                    offset,
+                    sums,
                 };
                 dispatch(set, bits, x, &sizes, values, offsets, scales);
             }
@@ -135,8 +136,18 @@ enum Bits {
 struct Sizes {
     blocks: usize,
     padded: usize,
-    /// What was added to the weights; `None` where they have minima.
-    offset: Option<i32>,
+    sums: Sums,
+}
+
+/// What a kernel is told of the sum of a block's integers.
+#[derive(Debug, Clone, Copy)]
+enum Sums {
+    /// That it is to be taken this many times: it was added to the weights.
+    Offset(i32),
+    /// The sum of the values: the weights have minima.
+    Value,
+    /// A quarter of it: the weights have zero points. Scales are for steps that are kept in a multiple.
+    Quarters,
 }
 
 /// A block as it lies in memory, or with zeros behind the last value.
@@ -175,9 +186,13 @@ fn row8(x: &[f32], sizes: &Sizes, values: &mut [i8], offsets: &mut [i32], scales
                 if inverse == 0.0 { 0.0 } else { largest / 127.0 }
             }
         };
-        offsets[number] = match sizes.offset {
-            Some(offset) => -offset * sum,
-            None => (scales[number] * sum as f32).to_bits().cast_signed(),
+        offsets[number] = match sizes.sums {
+            Sums::Offset(offset) => -offset * sum,
+            Sums::Value => (scales[number] * sum as f32).to_bits().cast_signed(),
+            Sums::Quarters => {
+                scales[number] /= Affine::STEPS;
+                (sum as f32 * -0.25).to_bits().cast_signed()
+            }
         };
     }
 }
@@ -232,7 +247,9 @@ fn split(
     let (high, low) = values.split_at_mut(sizes.padded);
     let high = high.as_chunks_mut::<BLOCK>().0;
     let low = low.as_chunks_mut::<BLOCK>().0;
-    let offset = sizes.offset.unwrap_or(0);
+    let Sums::Offset(offset) = sizes.sums else {
+        unreachable!("weights of 4 bits meet 8");
+    };
     let mut padded = [0.0; BLOCK];
     let largest = codec::largest(&x[group.start * BLOCK..x.len().min(group.end * BLOCK)]);
     let inverse = largest.map_or(0.0, |largest| codec::inverse(largest, 32_512.0));

@@ -7,12 +7,13 @@ use super::matrix::{Format, PackedMatrix};
 use super::product::Ending;
 use crate::Activation;
 
-const FORMATS: [Format; 7] = [
+const FORMATS: [Format; 8] = [
     Format::Int8,
     Format::Int8Wide,
     Format::Int8Mixed,
     Format::Int4,
     Format::Int4Min,
+    Format::Int4Affine,
     Format::F16,
     Format::BF16,
 ];
@@ -51,7 +52,9 @@ fn exact(x: &[f32], w: &[f32], inputs: usize, bias: Option<&[f32]>) -> Vec<(f64,
 /// What activations of this format may be off, as a part of the largest one of a block.
 fn step(format: Format) -> f64 {
     match format {
-        Format::Int8 | Format::Int8Mixed | Format::Int4 | Format::Int4Min => 0.5 / 127.0,
+        Format::Int8 | Format::Int8Mixed | Format::Int4 | Format::Int4Min | Format::Int4Affine => {
+            0.5 / 127.0
+        }
         Format::Int8Wide => 0.5 / 32_512.0,
         Format::F16 | Format::BF16 => 0.0,
     }
@@ -285,7 +288,7 @@ fn rows_of_a_table() {
                 Format::Int8 | Format::Int8Wide | Format::Int8Mixed => {
                     largest(values) * 0.56 / 127.0
                 }
-                Format::Int4 | Format::Int4Min => largest(values) / 6.0,
+                Format::Int4 | Format::Int4Min | Format::Int4Affine => largest(values) / 6.0,
                 Format::F16 => largest(values) * 0.51 / 1024.0,
                 Format::BF16 => largest(values) * 0.51 / 128.0,
             };

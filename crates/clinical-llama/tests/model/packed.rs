@@ -93,7 +93,7 @@ fn which_matrices_are_packed_and_how() {
     let model = loaded("gqa", Precision::Int4);
     let format = |weight| packed(weight).map(|packed| packed.matrix().format());
     let layer = &model.model.layers[0];
-    let four = Some(Format::Int4Min);
+    let four = Some(Format::Int4Affine);
     assert_eq!(format(&layer.self_attn.q_proj.weight), four);
     assert_eq!(format(&layer.self_attn.o_proj.weight), four);
     assert_eq!(format(&layer.mlp.gate_proj.weight), four);
