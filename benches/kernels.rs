@@ -35,9 +35,11 @@ fn main() {
     );
     for (name, format) in [
         ("int8", Format::Int8),
+        ("int8-mixed", Format::Int8Mixed),
         ("int8-wide", Format::Int8Wide),
         ("int4", Format::Int4),
         ("int4-min", Format::Int4Min),
+        ("int4-affine", Format::Int4Affine),
         ("f16", Format::F16),
         ("bf16", Format::BF16),
     ] {
@@ -68,7 +70,7 @@ fn packing(name: &str, format: Format) {
     ));
     let seconds = start.elapsed().as_secs_f64();
     let rate = values.len() as f64 / seconds / 1e6;
-    println!("{name:>9} packing {inputs} x {outputs}: {rate:.0} million values a second");
+    println!("{name:>11} packing {inputs} x {outputs}: {rate:.0} million values a second");
 }
 
 fn measure(name: &str, format: Format, [rows, inputs, outputs]: [usize; 3]) {
@@ -96,7 +98,7 @@ fn measure(name: &str, format: Format, [rows, inputs, outputs]: [usize; 3]) {
     seconds.sort_by(f64::total_cmp);
     let median = seconds[seconds.len() / 2];
     println!(
-        "{name:>9} {rows:>4} x {inputs:>5} x {outputs:>5}: {:>8.3} ms {:>5.1} GB/s {:>4.0} GOP/s",
+        "{name:>11} {rows:>4} x {inputs:>5} x {outputs:>5}: {:>8.3} ms {:>5.1} GB/s {:>4.0} GOP/s",
         median * 1e3,
         bytes as f64 / median / 1e9,
         2.0 * (rows * inputs * outputs) as f64 / median / 1e9

@@ -241,7 +241,7 @@ pub(super) fn quantise_block4_min(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) 
 }
 
 /// A block of weights as integers from 0 to 15 with a scale and a zero point that have few bits: of the scales around that which
-/// covers the block, each with the zero points next to the one that puts its middle into the middle, those are taken whose
+/// covers the block, each with the zero points around the one that puts its middle into the middle, those are taken whose
 /// integers are nearest.
 #[inline(always)]
 pub(super) fn quantise_block4_affine(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> Affine {
@@ -267,18 +267,22 @@ pub(super) fn quantise_block4_affine(values: &[f32; BLOCK], out: &mut [i8; BLOCK
         let of = |zero| Affine::new(step << 5, zero);
         let inverse = of(0).step().recip();
         let middle = (7.5 - (low + high) / 2.0 * inverse) * 4.0;
-        let under = middle.floor().clamp(0.0, 62.0) as u16;
-        for zero in [under, under + 1] {
-            let zero_point = f32::from(zero) / 4.0;
-            let mut errors = [0.0f32; 16];
-            for values in values.as_chunks::<16>().0 {
-                for (error, value) in errors.iter_mut().zip(values) {
-                    let x = value * inverse + zero_point;
+        let under = middle.floor().clamp(1.0, 61.0) as u16;
+        // Four at once: what they share is computed once, and the sums do not wait for each other.
+        let zeros: [u16; 4] = std::array::from_fn(|i| under - 1 + i as u16);
+        let mut errors = [[0.0f32; 16]; 4];
+        for values in values.as_chunks::<16>().0 {
+            for (lane, value) in values.iter().enumerate() {
+                let x = value * inverse;
+                for (errors, zero) in errors.iter_mut().zip(zeros) {
+                    let x = x + f32::from(zero) / 4.0;
                     let off = x - x.round_ties_even().clamp(0.0, 15.0);
-                    *error += off * off;
+                    errors[lane] += off * off;
                 }
             }
-            let size = of(0).step();
+        }
+        let size = of(0).step();
+        for (errors, zero) in errors.into_iter().zip(zeros) {
             let error = total(errors) * size * size;
             if error < best.0 {
                 best = (error, of(zero));
