@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use clinical_deid::csv::{Annotations, Options, Summary, convert, convert_file};
+use clinical_deid::csv::{Annotations, Options, Summary, convert, convert_file, replace_file};
 use clinical_deid::{Error, Normalizer, UnknownTag};
 
 fn run(input: impl AsRef<[u8]>) -> Result<(String, Summary), Error> {
@@ -353,4 +353,35 @@ fn mimic_iv_annotations_give_the_types() {
         message.contains("SPECIES") && message.contains("row 1"),
         "{message}"
     );
+}
+
+#[test]
+fn a_file_is_replaced_when_all_of_the_new_one_is_there() {
+    use std::io::Write;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("page.html");
+    let full = || Error::Write {
+        path: "page".into(),
+        cause: io::ErrorKind::StorageFull.into(),
+    };
+    let entries = || fs::read_dir(folder.path()).expect("it is read").count();
+    // Half a file, then no room: nothing is there, or what was there before.
+    for before in [None, Some("old")] {
+        if let Some(text) = before {
+            fs::write(&path, text).expect("it is written");
+        }
+        let result: Result<(), Error> = replace_file(&path, |file| {
+            file.write_all(b"half").expect("it is written");
+            Err(full())
+        });
+        assert!(matches!(result, Err(Error::Write { .. })));
+        assert_eq!(fs::read_to_string(&path).ok().as_deref(), before);
+        assert_eq!(entries(), usize::from(before.is_some()));
+    }
+    let length: Result<usize, Error> =
+        replace_file(&path, |file| Ok(file.write(b"new").expect("it is written")));
+    assert_eq!((length.ok(), entries()), (Some(3), 1));
+    assert_eq!(fs::read_to_string(&path).expect("it is read"), "new");
+    let folder: Result<(), Error> = replace_file(folder.path(), |_| panic!("nothing is written"));
+    assert!(matches!(folder, Err(Error::OutputNotAFile { .. })));
 }

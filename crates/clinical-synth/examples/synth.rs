@@ -2,7 +2,13 @@
 //!
 //! `cargo run --release -p clinical-synth --example synth -- --kind asclepius --count 1000`
 
+#![allow(clippy::print_stderr, reason = "an example reports to the terminal")]
+
+#[path = "../../../examples/common/mod.rs"]
+mod common;
+
 use std::io::{BufWriter, Write};
+use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use clinical_synth::{DEFAULT_PAIRS, Generator};
@@ -42,8 +48,11 @@ enum Half {
     HeldOut,
 }
 
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    common::exit(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let generator = match arguments.split {
         Half::Train => Generator::new(arguments.seed),
         Half::HeldOut => Generator::held_out(arguments.seed),

@@ -19,13 +19,15 @@
 
 mod annotations;
 mod records;
+mod replace;
 
-use std::fs::{self, File, Permissions};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use annotations::Annotations;
 use records::{Broken, Records, Step};
+pub use replace::replace_file;
 
 use crate::{Error, Normalizer, Place, Tag};
 
@@ -168,37 +170,13 @@ pub fn convert_file(
     };
 
     let file = File::open(input).map_err(read_error)?;
-    let (target, permissions) = target_of(output)?;
-    let folder = match target.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut unfinished = temporary(folder).map_err(|error| Error::Write {
-        path: format!("into the folder {}", folder.display()),
-        // The error itself would add the temporary file's name.
-        cause: error.kind().into(),
-    })?;
-
-    // Dropping `unfinished` removes it, on every way out but the last.
-    let summary = convert(file, &mut unfinished, normalizer, options, progress).map_err(
-        |error| match error {
+    replace_file(output, |unfinished| {
+        convert(file, unfinished, normalizer, options, progress).map_err(|error| match error {
             Error::Read { cause, .. } => read_error(cause),
             Error::Write { cause, .. } => write_error(cause),
             other => other,
-        },
-    )?;
-    // A file that only its owner may read must not become readable to others by being replaced.
-    if let Some(permissions) = permissions {
-        unfinished
-            .as_file()
-            .set_permissions(permissions)
-            .map_err(write_error)?;
-    }
-    unfinished.as_file().sync_all().map_err(write_error)?;
-    unfinished
-        .persist(&target)
-        .map_err(|error| write_error(error.error))?;
-    Ok(summary)
+        })
+    })
 }
 
 /// Why reading stopped, at a row from 1, or 0 for the header.
@@ -328,36 +306,4 @@ fn without_bom(start: &[u8]) -> Result<(&[u8], &[u8]), Error> {
         _ => return Ok(start.split_at(0)),
     };
     Err(Error::NotCsv { found, remedy })
-}
-
-/// The file that the new one replaces, with its permissions: links are followed, anything but a file is
-/// refused.
-fn target_of(output: &Path) -> Result<(PathBuf, Option<Permissions>), Error> {
-    match fs::metadata(output) {
-        Ok(found) if found.is_file() => match fs::canonicalize(output) {
-            Ok(target) => Ok((target, Some(found.permissions()))),
-            Err(cause) => Err(Error::Write {
-                path: output.display().to_string(),
-                cause,
-            }),
-        },
-        Ok(_) => Err(Error::OutputNotAFile {
-            path: output.display().to_string(),
-        }),
-        // What is not there yet, or cannot be seen, is left to the creation of the file.
-        Err(_) => Ok((output.to_owned(), None)),
-    }
-}
-
-/// A file that removes itself, with the permissions of any new file.
-fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".clinical-deid-").suffix(".unfinished");
-    #[cfg(unix)]
-    let builder = {
-        use std::os::unix::fs::PermissionsExt;
-        // Less the process's umask.
-        builder.permissions(Permissions::from_mode(0o666))
-    };
-    builder.tempfile_in(folder)
 }
