@@ -7,8 +7,6 @@
 #![cfg_attr(not(feature = "flex"), allow(dead_code))]
 
 pub(crate) mod attention;
-#[cfg(target_arch = "x86_64")]
-mod attention_bf16;
 mod math;
 pub(crate) mod product;
 pub(crate) mod rows;

@@ -6,11 +6,11 @@
 
 use std::arch::x86_64::*;
 
-use super::attention::{Inputs, Sight, Sizes};
-use super::math::exp;
-use super::product::Target;
-use super::scratch::scratch;
-use super::simd::{Avx512, Simd};
+use super::super::math::exp;
+use super::super::product::Target;
+use super::super::scratch::scratch;
+use super::super::simd::{Avx512, Simd};
+use super::{Inputs, Sight, Sizes};
 use crate::pool;
 
 /// Whether this processor has the instructions.
@@ -64,7 +64,7 @@ impl Room {
     }
 }
 
-/// [`attention`](super::attention::attention) with queries, keys, values and the softmax rounded to bf16.
+/// [`attention`](super::attention) with queries, keys, values and the softmax rounded to bf16.
 ///
 /// # Safety
 ///
