@@ -237,13 +237,24 @@ unsafe fn soften_kernel<S: Simd>(
     hidden: *const u8,
 ) {
     unsafe {
-        for j in (0..seen).step_by(S::LANES) {
-            let count = S::LANES.min(seen - j);
-            let mut x = S::mul(S::load_some(row.add(j), count), S::splat(scale));
+        let whole = seen - seen % S::LANES;
+        let rest = seen - whole;
+        let factor = S::splat(scale);
+        let mut largest = S::splat(f32::MIN);
+        for j in (0..whole).step_by(S::LANES) {
+            let mut x = S::mul(S::load(row.add(j)), factor);
             if !bias.is_null() {
-                x = S::add(x, S::load_some(bias.add(j), count));
+                x = S::add(x, S::load(bias.add(j)));
             }
-            S::store_some(row.add(j), x, count);
+            largest = S::max(largest, x);
+            S::store(row.add(j), x);
+        }
+        if rest > 0 {
+            let mut x = S::mul(S::load_some(row.add(whole), rest), factor);
+            if !bias.is_null() {
+                x = S::add(x, S::load_some(bias.add(whole), rest));
+            }
+            S::store_some(row.add(whole), x, rest);
         }
         if !hidden.is_null() {
             for j in 0..seen {
@@ -251,11 +262,10 @@ unsafe fn soften_kernel<S: Simd>(
                     *row.add(j) = f32::MIN;
                 }
             }
-        }
-        let mut largest = S::splat(f32::MIN);
-        let whole = seen - seen % S::LANES;
-        for j in (0..whole).step_by(S::LANES) {
-            largest = S::max(largest, S::load(row.add(j)));
+            largest = S::splat(f32::MIN);
+            for j in (0..whole).step_by(S::LANES) {
+                largest = S::max(largest, S::load(row.add(j)));
+            }
         }
         let mut top = S::largest(largest);
         for j in whole..seen {
@@ -265,24 +275,34 @@ unsafe fn soften_kernel<S: Simd>(
             std::slice::from_raw_parts_mut(row, seen).fill(0.0);
             return;
         }
-        // What is below e^-87 becomes zero: products with denormal numbers are slow.
-        let least = S::splat(1.7e-38);
         let mut sums = S::splat(0.0);
-        for j in (0..seen).step_by(S::LANES) {
-            let count = S::LANES.min(seen - j);
-            let x = S::load_some(row.add(j), count);
-            let e = S::sub(exp::<S>(S::sub(x, S::splat(top))), least);
-            S::store_some(row.add(j), S::max(S::splat(0.0), e), count);
+        for j in (0..whole).step_by(S::LANES) {
+            let e = weight::<S>(S::load(row.add(j)), top);
+            sums = S::add(sums, e);
+            S::store(row.add(j), e);
         }
-        for j in (0..seen).step_by(S::LANES) {
-            let count = S::LANES.min(seen - j);
-            sums = S::add(sums, S::load_some(row.add(j), count));
+        if rest > 0 {
+            let e = weight::<S>(S::load_some(row.add(whole), rest), top);
+            S::store_some(row.add(whole), e, rest);
+            // Zeros behind the last.
+            sums = S::add(sums, S::load_some(row.add(whole), rest));
         }
         let factor = S::splat(1.0 / S::sum(sums));
-        for j in (0..seen).step_by(S::LANES) {
-            let count = S::LANES.min(seen - j);
-            let x = S::load_some(row.add(j), count);
-            S::store_some(row.add(j), S::mul(x, factor), count);
+        for j in (0..whole).step_by(S::LANES) {
+            S::store(row.add(j), S::mul(S::load(row.add(j)), factor));
         }
+        if rest > 0 {
+            let x = S::mul(S::load_some(row.add(whole), rest), factor);
+            S::store_some(row.add(whole), x, rest);
+        }
+    }
+}
+
+/// `e^(x - top)`. What is below e^-87 becomes zero: products with denormal numbers are slow.
+#[inline(always)]
+unsafe fn weight<S: Simd>(x: S::V, top: f32) -> S::V {
+    unsafe {
+        let e = exp::<S>(S::sub(x, S::splat(top)));
+        S::max(S::splat(0.0), S::sub(e, S::splat(1.7e-38)))
     }
 }
