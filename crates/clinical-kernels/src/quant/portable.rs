@@ -87,25 +87,100 @@ fn scale(sums: &mut [f32; LANES], dots: [i32; LANES], scales: &[u16; LANES], x_s
 }
 
 unsafe fn int4(tile: &Tile) {
+    // SAFETY: as for the tile.
+    unsafe {
+        halves(
+            tile,
+            |sums,
+             Halves {
+                 x_sum,
+                 x_scale,
+                 x,
+                 weights,
+             },
+             block| {
+                let scales = &*tile.scales.add(block * LANES * 2).cast::<[u16; LANES]>();
+                scale(sums, nibbles(x_sum, x, weights), scales, x_scale);
+            },
+        );
+    }
+}
+
+unsafe fn int4_min(tile: &Tile) {
+    // SAFETY: as for the tile.
+    unsafe {
+        halves(
+            tile,
+            |sums,
+             Halves {
+                 x_sum,
+                 x_scale,
+                 x,
+                 weights,
+             },
+             block| {
+                let x_sum = f32::from_bits(x_sum.cast_unsigned());
+                let [scales, mins] = &*tile
+                    .scales
+                    .add(block * LANES * 4)
+                    .cast::<[[u16; LANES]; 2]>();
+                for (sum, least) in sums.iter_mut().zip(mins) {
+                    *sum += half::f16::from_bits(*least).to_f32() * x_sum;
+                }
+                scale(sums, nibbles(0, x, weights), scales, x_scale);
+            },
+        );
+    }
+}
+
+unsafe fn int4_affine(tile: &Tile) {
+    // SAFETY: as for the tile.
+    unsafe {
+        halves(
+            tile,
+            |sums,
+             Halves {
+                 x_sum,
+                 x_scale,
+                 x,
+                 weights,
+             },
+             block| {
+                let x_sum = f32::from_bits(x_sum.cast_unsigned());
+                let scales = &*tile.scales.add(block * LANES * 2).cast::<[Affine; LANES]>();
+                let dots = nibbles(0, x, weights);
+                for ((sum, dot), affine) in sums.iter_mut().zip(dots).zip(scales) {
+                    let dot = dot as f32 + affine.zero() * x_sum;
+                    *sum += dot * (affine.step() * Affine::STEPS * x_scale);
+                }
+            },
+        );
+    }
+}
+
+/// One block of weights of 4 bits and of the activations that they meet.
+struct Halves<'a> {
+    /// [`Tile::offsets`].
+    x_sum: i32,
+    x_scale: f32,
+    x: &'a [[[i8; 4]; 2]; BLOCK / 8],
+    weights: &'a [[[u8; 4]; LANES]; BLOCK / 8],
+}
+
+/// `add` for every block, then the sums are stored.
+unsafe fn halves(tile: &Tile, add: impl Fn(&mut [f32; LANES], Halves<'_>, usize)) {
     let mut sums = [0f32; LANES];
-    for block in 0..tile.blocks {
+    for number in 0..tile.blocks {
         // SAFETY: the tile's pointers are valid for all blocks.
-        let (offset, x_scale, x, weights, scales) = unsafe {
-            (
-                *tile.offsets.add(block),
-                *tile.x_scales.add(block),
-                &*tile
-                    .x
-                    .add(block * BLOCK)
-                    .cast::<[[[i8; 4]; 2]; BLOCK / 8]>(),
-                &*tile
-                    .weights
-                    .add(block * (BLOCK / 2) * LANES)
-                    .cast::<[[[u8; 4]; LANES]; BLOCK / 8]>(),
-                &*tile.scales.add(block * LANES * 2).cast::<[u16; LANES]>(),
-            )
+        let block = unsafe {
+            Halves {
+                x_sum: *tile.offsets.add(number),
+                x_scale: *tile.x_scales.add(number),
+                x: &*tile.x.add(number * BLOCK).cast(),
+                weights: &*tile.weights.add(number * (BLOCK / 2) * LANES).cast(),
+            }
         };
-        scale(&mut sums, nibbles(offset, x, weights), scales, x_scale);
+        add(&mut sums, block, number);
     }
     // SAFETY: as for the tile.
     unsafe { store(tile, &sums) };
@@ -127,66 +202,6 @@ fn nibbles(
         }
     }
     dots
-}
-
-unsafe fn int4_min(tile: &Tile) {
-    let mut sums = [0f32; LANES];
-    for block in 0..tile.blocks {
-        // SAFETY: the tile's pointers are valid for all blocks.
-        let (x_sum, x_scale, x, weights, [scales, mins]) = unsafe {
-            (
-                *tile.offsets.add(block).cast::<f32>(),
-                *tile.x_scales.add(block),
-                &*tile
-                    .x
-                    .add(block * BLOCK)
-                    .cast::<[[[i8; 4]; 2]; BLOCK / 8]>(),
-                &*tile
-                    .weights
-                    .add(block * (BLOCK / 2) * LANES)
-                    .cast::<[[[u8; 4]; LANES]; BLOCK / 8]>(),
-                &*tile
-                    .scales
-                    .add(block * LANES * 4)
-                    .cast::<[[u16; LANES]; 2]>(),
-            )
-        };
-        for (sum, least) in sums.iter_mut().zip(mins) {
-            *sum += half::f16::from_bits(*least).to_f32() * x_sum;
-        }
-        scale(&mut sums, nibbles(0, x, weights), scales, x_scale);
-    }
-    // SAFETY: as for the tile.
-    unsafe { store(tile, &sums) };
-}
-
-unsafe fn int4_affine(tile: &Tile) {
-    let mut sums = [0f32; LANES];
-    for block in 0..tile.blocks {
-        // SAFETY: the tile's pointers are valid for all blocks.
-        let (x_sum, x_scale, x, weights, scales) = unsafe {
-            (
-                *tile.offsets.add(block).cast::<f32>(),
-                *tile.x_scales.add(block),
-                &*tile
-                    .x
-                    .add(block * BLOCK)
-                    .cast::<[[[i8; 4]; 2]; BLOCK / 8]>(),
-                &*tile
-                    .weights
-                    .add(block * (BLOCK / 2) * LANES)
-                    .cast::<[[[u8; 4]; LANES]; BLOCK / 8]>(),
-                &*tile.scales.add(block * LANES * 2).cast::<[Affine; LANES]>(),
-            )
-        };
-        let dots = nibbles(0, x, weights);
-        for ((sum, dot), affine) in sums.iter_mut().zip(dots).zip(scales) {
-            let dot = dot as f32 + affine.zero() * x_sum;
-            *sum += dot * (affine.step() * Affine::STEPS * x_scale);
-        }
-    }
-    // SAFETY: as for the tile.
-    unsafe { store(tile, &sums) };
 }
 
 unsafe fn f16(tile: &Tile) {
