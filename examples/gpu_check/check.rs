@@ -46,6 +46,12 @@ impl Checks {
         (self.passed, self.failed)
     }
 
+    /// The device, such that weights of reduced precision meet activations as they are: kernels of the CPU, which round those, are for
+    /// where no gradients flow.
+    pub fn exact_device(&self) -> Device {
+        unrounded(&self.device)
+    }
+
     fn line(&mut self, ok: bool, mut line: serde_json::Value) {
         line["ok"] = ok.into();
         // Nobody may read it; the exit code still tells.
@@ -72,7 +78,8 @@ impl Checks {
     }
 
     /// A model on the device: at f32 within [`TOLERANCE`] of the reference, at bf16 and f16 as close to it as the CPU is at the
-    /// same precision, twice over; and the same numbers when it runs again.
+    /// same precision, twice over; at int8 and int4 within [`TOLERANCE`] of the CPU with the same integers and activations in f32; and the same
+    /// numbers when it runs again.
     pub fn model(
         &mut self,
         name: &str,
@@ -111,10 +118,24 @@ impl Checks {
                 self.close(&check, &found[key], expected, tolerance);
             }
         }
+        for precision in [Precision::Int8, Precision::Int4] {
+            let found = on(&self.exact_device(), precision)?;
+            for (key, expected) in on(&unrounded(&clinical_kernels::cpu()), precision)? {
+                let check = format!("{name}, {key}, {}", precision.name());
+                self.close(&check, &found[&key], &expected, TOLERANCE);
+            }
+        }
         // The first run may have tried several kernels to find the fastest.
         let [second, third] = [(); 2].map(|()| on(&self.device, Precision::F32));
         self.same(&format!("{name}, again"), &second?, &third?);
         Ok(())
+    }
+}
+
+fn unrounded(device: &Device) -> Device {
+    match clinical_kernels::is_host(device) {
+        true => device.clone().autodiff(),
+        false => device.clone(),
     }
 }
 

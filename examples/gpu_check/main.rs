@@ -13,6 +13,7 @@ mod bert;
 mod check;
 mod kernels;
 mod llama;
+mod packed;
 mod t5;
 mod text;
 mod training;
@@ -35,7 +36,7 @@ struct Arguments {
     /// The repository, or a copy of its fixtures and demonstration models
     #[arg(long, default_value = ".")]
     root: PathBuf,
-    /// Only the checks of these groups: kernels, llama, t5, bert, text, training
+    /// Only the checks of these groups: kernels, packed, llama, t5, bert, text, training
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Models run with this crate's kernels for GPUs instead of Burn's operations
@@ -46,8 +47,9 @@ struct Arguments {
 /// A part of the checks: its name and what runs it.
 type Group = (&'static str, fn(&mut Checks) -> Result<()>);
 
-const GROUPS: [Group; 6] = [
+const GROUPS: [Group; 7] = [
     ("kernels", kernels::run),
+    ("packed", packed::run),
     ("llama", llama::run),
     ("t5", t5::run),
     ("bert", bert::run),
@@ -70,7 +72,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         .find(|name| !GROUPS.iter().any(|(group, _)| group == name))
     {
         bail!(
-            "no group of checks is called `{unknown}`: use kernels, llama, t5, bert, text or training"
+            "no group of checks is called `{unknown}`: use kernels, packed, llama, t5, bert, text or training"
         );
     }
     clinical_kernels::keep_freed_memory();

@@ -141,7 +141,7 @@ pub fn gpu_kernels(device: &Device) -> bool {
     return nothing::<_, ()>(device).is_some();
 }
 
-/// `x W` for at most eight rows `[rows, d_input]` by a weight `[d_input, d_output]` of the same type, which may be a transposed view, with
+/// `x W` for at most eight rows `[rows, d_input]` by a weight `[d_input, d_output]`, which may be a transposed view, in the type of `x` with
 /// sums in f32. On GPUs only ([`gpu_kernels`]).
 #[must_use]
 pub fn few_rows(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {

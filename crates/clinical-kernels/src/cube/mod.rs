@@ -1,10 +1,12 @@
-//! Kernels in CubeCL for what decoding does with one position of a row, where Burn's operations are several kernels or none that fits.
+//! Kernels in CubeCL for what decoding does with one position of a row, where Burn's operations are several kernels or none that fits, and
+//! for packed weights.
 //!
 //! They take part in Burn's fusion as operations that it does not look into. Units of a cube share partial results through its shared
 //! memory alone, so the same code runs in any CubeCL runtime, and tests run it on the CPU (feature `cube-cpu`).
 
 mod argmax;
 mod attention;
+mod integers;
 mod launch;
 mod product;
 #[cfg(test)]
@@ -16,6 +18,8 @@ use burn::backend::{Backend, Dispatch, DispatchDevice, backend_extension};
 use burn::tensor::{DType, Device, FloatDType, Int, IntDType, Shape, Tensor};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
+
+use crate::quant::Form;
 
 /// Rows of a product that is made one column, or one row of the weight, at a time.
 const FEW_ROWS: usize = 8;
@@ -40,6 +44,27 @@ pub(crate) trait Kernels: Backend {
     #[fusion(dtype = x, shape = Shape::new([x[0], weight[1]]))]
     fn clinical_product(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
 
+    /// See [`integer_rows`].
+    #[fusion(meta = |x, words, _scales, _form| TensorSpec::new(Shape::new([x.shape[0], words.shape[0]]), DType::F32))]
+    fn clinical_integer_rows(
+        x: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        scales: FloatTensor<Self>,
+        form: Form,
+    ) -> FloatTensor<Self>;
+
+    /// See [`integer_values`].
+    #[fusion(meta = |words, _scales, form, to| TensorSpec::new(
+        Shape::new([words.shape[0], words.shape[1] * form.inputs()]),
+        DType::from(*to),
+    ))]
+    fn clinical_integer_values(
+        words: IntTensor<Self>,
+        scales: FloatTensor<Self>,
+        form: Form,
+        to: FloatDType,
+    ) -> FloatTensor<Self>;
+
     /// See [`one_query`]. Without bias or mask any tensor stands in its place.
     #[fusion(dtype = query, shape = query)]
     #[allow(clippy::too_many_arguments)]
@@ -62,6 +87,24 @@ impl Kernels for CubeBackend {
 
     fn clinical_product(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
         product::launch(x, weight)
+    }
+
+    fn clinical_integer_rows(
+        x: CubeTensor,
+        words: CubeTensor,
+        scales: CubeTensor,
+        form: Form,
+    ) -> CubeTensor {
+        integers::rows(x, words, scales, form)
+    }
+
+    fn clinical_integer_values(
+        words: CubeTensor,
+        scales: CubeTensor,
+        form: Form,
+        to: FloatDType,
+    ) -> CubeTensor {
+        integers::values(words, scales, form, to.into())
     }
 
     fn clinical_one_query(
@@ -92,16 +135,54 @@ pub(crate) fn first_best(scores: Tensor<2>) -> Tensor<1, Int> {
     Tensor::from_dispatch(Dispatch::clinical_first_best(scores.into_dispatch(), int))
 }
 
-/// `x W` for a few rows `[rows, d_input]` and a weight `[d_input, d_output]` of the same type that may be a transposed view; sums are in f32.
+/// `x W` in the type of `x` for a few rows `[rows, d_input]` and a weight `[d_input, d_output]` that may be a transposed view; sums are in f32.
 /// `None` for more rows.
 pub(crate) fn product(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
     let ([rows, depth], [d_input, n]) = (x.dims(), weight.dims());
     let fits = (1..=FEW_ROWS).contains(&rows) && depth == d_input && depth * n > 0;
-    if !fits || !has_kernel(x.dtype()) || x.dtype() != weight.dtype() {
+    if !fits || !has_kernel(x.dtype()) || !has_kernel(weight.dtype()) {
         return None;
     }
     let (x, weight) = (x.clone().into_dispatch(), weight.clone().into_dispatch());
     Some(Tensor::from_dispatch(Dispatch::clinical_product(x, weight)))
+}
+
+/// `x W^T` in f32 for a few rows `[rows, whole blocks]` and integers with scales, `[outputs, words]` and `[outputs, blocks * numbers]`; sums are
+/// in f32. `None` for more rows.
+pub(crate) fn integer_rows(
+    x: &Tensor<2>,
+    words: &Tensor<2, Int>,
+    scales: &Tensor<2>,
+    form: Form,
+) -> Option<Tensor<2>> {
+    let ([rows, depth], [_, count]) = (x.dims(), words.dims());
+    let fits = (1..=FEW_ROWS).contains(&rows) && depth == count * form.inputs();
+    if !fits || !has_kernel(x.dtype()) || words.dtype() != DType::I32 {
+        return None;
+    }
+    let (x, words) = (x.clone().into_dispatch(), words.clone().into_dispatch());
+    let scales = scales.clone().into_dispatch();
+    Some(Tensor::from_dispatch(Dispatch::clinical_integer_rows(
+        x, words, scales, form,
+    )))
+}
+
+/// The values of integers with scales in a float type, `[outputs, whole blocks]`. `None` for a type without a kernel.
+pub(crate) fn integer_values(
+    words: &Tensor<2, Int>,
+    scales: &Tensor<2>,
+    form: Form,
+    to: DType,
+) -> Option<Tensor<2>> {
+    if !has_kernel(to) || words.dtype() != DType::I32 {
+        return None;
+    }
+    let (words, scales) = (
+        words.clone().into_dispatch(),
+        scales.clone().into_dispatch(),
+    );
+    let values = Dispatch::clinical_integer_values(words, scales, form, to.into());
+    Some(Tensor::from_dispatch(values))
 }
 
 /// `softmax(q k^T * scale + bias + mask) v` with the first `keys` of `key` and `value` `[rows, key heads, capacity, d]` for one `query` of

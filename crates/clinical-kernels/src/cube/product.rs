@@ -1,6 +1,7 @@
 //! A few rows by a weight: the weight is read once, and its bytes are what it costs.
 
 use burn::backend::cubecl::dtype_to_elem_type;
+use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
@@ -29,12 +30,12 @@ fn by_columns(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
     let [rows, depth, n] = sizes(&x, &weight);
     let client = x.client.clone();
     let weight_row = weight.meta.strides()[0];
-    let size = vector_size(&client, weight.dtype, &[n, weight_row]);
+    let (x_row, dtypes) = (x.meta.strides()[0], types(&x, &weight));
+    let size = vector_size(&client, wider(&x, &weight), &[n, weight_row]);
     let y = empty(&x, [rows, n], x.dtype);
     let units = units(&client, UNITS);
     let lanes = COLUMN_LANES.min((units / 2).max(1));
     let groups = n / size;
-    let (x_row, dtype) = (x.meta.strides()[0], x.dtype);
     columns::launch(
         &client,
         CubeCount::new_1d(groups.div_ceil(lanes) as u32),
@@ -50,7 +51,7 @@ fn by_columns(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
         rows,
         lanes,
         units / lanes,
-        dtype_to_elem_type(dtype),
+        dtypes,
     );
     y
 }
@@ -59,12 +60,12 @@ fn by_rows(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
     let [rows, depth, n] = sizes(&x, &weight);
     let client = x.client.clone();
     let (x_row, weight_row) = (x.meta.strides()[0], weight.meta.strides()[1]);
-    let size = vector_size(&client, weight.dtype, &[depth, x_row, weight_row]);
+    let dtypes = types(&x, &weight);
+    let size = vector_size(&client, wider(&x, &weight), &[depth, x_row, weight_row]);
     let y = empty(&x, [rows, n], x.dtype);
     let units = units(&client, UNITS);
     let lanes = ROW_LANES.min(units);
     let teams = units / lanes;
-    let dtype = x.dtype;
     weight_rows::launch(
         &client,
         CubeCount::new_1d(n.div_ceil(teams) as u32),
@@ -80,7 +81,7 @@ fn by_rows(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
         rows,
         lanes,
         teams,
-        dtype_to_elem_type(dtype),
+        dtypes,
     );
     y
 }
@@ -90,12 +91,24 @@ fn sizes(x: &CubeTensor, weight: &CubeTensor) -> [usize; 3] {
     [x[0], x[1], weight[1]]
 }
 
+fn types(x: &CubeTensor, weight: &CubeTensor) -> [ElemType; 2] {
+    [x.dtype, weight.dtype].map(dtype_to_elem_type)
+}
+
+/// The type of which fewer values are a vector.
+fn wider(x: &CubeTensor, weight: &CubeTensor) -> DType {
+    match x.dtype.size() > weight.dtype.size() {
+        true => x.dtype,
+        false => weight.dtype,
+    }
+}
+
 /// Each cube has the columns of `lanes` vectors, each slice of it every `slices`-th row of the weight. Row strides of vectors count
 /// vectors.
 #[cube(launch)]
-fn columns<F: Float, N: Size>(
+fn columns<F: Float, W: Float, N: Size>(
     x: &Tensor<F>,
-    weight: &Tensor<Vector<F, N>>,
+    weight: &Tensor<Vector<W, N>>,
     y: &mut Tensor<Vector<F, N>>,
     depth: usize,
     groups: usize,
@@ -104,7 +117,7 @@ fn columns<F: Float, N: Size>(
     #[comptime] rows: usize,
     #[comptime] lanes: usize,
     #[comptime] slices: usize,
-    #[define(F)] _dtype: ElemType,
+    #[define(F, W)] _dtypes: [ElemType; 2],
 ) {
     let unit = UNIT_POS_X as usize;
     let lane = unit % lanes;
@@ -149,9 +162,9 @@ fn columns<F: Float, N: Size>(
 
 /// Each team of a cube has one row of the transposed weight, which is one output.
 #[cube(launch)]
-fn weight_rows<F: Float, N: Size>(
+fn weight_rows<F: Float, W: Float, N: Size>(
     x: &Tensor<Vector<F, N>>,
-    weight: &Tensor<Vector<F, N>>,
+    weight: &Tensor<Vector<W, N>>,
     y: &mut Tensor<F>,
     vectors: usize,
     outputs: usize,
@@ -160,7 +173,7 @@ fn weight_rows<F: Float, N: Size>(
     #[comptime] rows: usize,
     #[comptime] lanes: usize,
     #[comptime] teams: usize,
-    #[define(F)] _dtype: ElemType,
+    #[define(F, W)] _dtypes: [ElemType; 2],
 ) {
     let unit = UNIT_POS_X as usize;
     let lane = unit % lanes;

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use burn::module::{Module, Param, Reparameterization, Reparameterizer};
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
+use super::device::Copies;
 use super::matrix::PackedMatrix;
 use crate::fused::Then;
+use crate::is_host;
 
 /// Packed weights that stand in for the values of a matrix parameter.
 ///
@@ -15,11 +17,16 @@ use crate::fused::Then;
 /// works on every backend; layers ask for [`packed`] first and use [`linear`](Self::linear) and [`select`](Self::select),
 /// which on the CPU compute with the packed weights as they are.
 ///
+/// A device that is not the CPU ([`is_host`]) gets them at the first use there, as they are packed, and keeps them for all clones of the
+/// layer: products read or unpack them on the device. The host keeps its own.
+///
 /// Packed weights are constants: no gradient reaches them, and a module with them is not saved.
 #[derive(Module, Debug)]
 pub struct Packed {
     #[module(skip)]
     matrix: Arc<PackedMatrix>,
+    #[module(skip)]
+    copies: Arc<Copies>,
     transposed: bool,
 }
 
@@ -58,7 +65,12 @@ impl Packed {
         // One zero that is seen everywhere: the parameter has its shape without the memory.
         let base = Tensor::<D>::zeros([1; D], (&device, DType::F32)).expand(param.lazy_shape());
         let id = param.id;
-        Param::initialized(id, base).apply_reparameterization(Attach(Self { matrix, transposed }))
+        let packed = Self {
+            matrix,
+            copies: Arc::default(),
+            transposed,
+        };
+        Param::initialized(id, base).apply_reparameterization(Attach(packed))
     }
 
     /// The weights.
@@ -67,27 +79,45 @@ impl Packed {
         &self.matrix
     }
 
+    #[cfg(all(test, feature = "cube-cpu"))]
+    pub(super) fn copies(&self) -> &Copies {
+        &self.copies
+    }
+
     /// `x W + bias` for a weight `[d_input, d_output]`: `[rows, d_input]` to f32 `[rows, d_output]`.
     ///
-    /// On devices other than the CPU, and where gradients flow through `x`, the weights become f32 for the call.
+    /// On the CPU, where gradients flow through `x`, the weights become f32 for the call. On other devices the product is made in the type
+    /// of `x`.
     #[must_use]
     pub fn linear(&self, x: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
-        let x = x.cast(DType::F32);
-        let then = Then {
-            bias: bias.as_ref(),
-            ..Then::default()
+        let device = x.device();
+        let y = if is_host(&device) {
+            let x = x.cast(DType::F32);
+            let then = Then {
+                bias: bias.as_ref(),
+                ..Then::default()
+            };
+            if let Some(y) = self.linear_then(&x, then) {
+                return y;
+            }
+            x.matmul(self.unpacked(&device).transpose())
+        } else {
+            self.copies.on(&self.matrix, &device).product(x)
         };
-        if let Some(y) = self.linear_then(&x, then) {
-            return y;
-        }
-        let [_, d_input] = x.dims();
-        let data = TensorData::new(self.matrix.to_f32(), [self.matrix.outputs(), d_input]);
-        let weight = Tensor::<2>::from_data(data, (&x.device(), DType::F32));
-        let y = x.matmul(weight.transpose());
         match bias {
             Some(bias) => y + bias.cast(DType::F32).unsqueeze(),
             None => y,
         }
+    }
+
+    /// All values as f32, `[outputs, inputs]`.
+    fn unpacked(&self, device: &Device) -> Tensor<2> {
+        if !is_host(device) {
+            return self.copies.on(&self.matrix, device).values(device);
+        }
+        let shape = [self.matrix.outputs(), self.matrix.inputs()];
+        let data = TensorData::new(self.matrix.to_f32(), shape);
+        Tensor::from_data(data, (device, DType::F32))
     }
 
     /// `residual + activation(x W + bias)` for f32 tensors on the CPU, as [`fused::linear`](crate::fused::linear); `None` where
@@ -107,10 +137,13 @@ impl Packed {
     ///
     /// # Panics
     ///
-    /// When an index is not below the number of entries.
+    /// On the CPU, when an index is not below the number of entries. Elsewhere nobody looks, as in Burn's `select`.
     #[must_use]
     pub fn select(&self, rows: Tensor<1, Int>) -> Tensor<2> {
         let device = rows.device();
+        if !is_host(&device) {
+            return self.copies.on(&self.matrix, &device).rows(rows);
+        }
         let width = self.matrix.inputs();
         let indices: Vec<i64> = rows.into_data().iter::<i64>().collect();
         let mut values = vec![0.0; indices.len() * width];
@@ -129,9 +162,7 @@ impl Reparameterization for Packed {
     const NAME: &'static str = "packed";
 
     fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
-        let (outputs, inputs) = (self.matrix.outputs(), self.matrix.inputs());
-        let data = TensorData::new(self.matrix.to_f32(), [outputs, inputs]);
-        let values = Tensor::<2>::from_data(data, (&base.device(), DType::F32));
+        let values = self.unpacked(&base.device());
         let values = match self.transposed {
             true => values.transpose(),
             false => values,

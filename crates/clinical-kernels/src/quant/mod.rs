@@ -5,7 +5,7 @@
 //! * [`rows`]: activations as 8-bit integers, quantised when they arrive;
 //! * [`product`]: which pieces of a product run where; [`kernel`] the contract of the innermost loops, written for
 //!   [`avx512`] and [`avx512_wide`], [`avx2`] and portably;
-//! * [`layer`]: packed weights as parameters of a Burn module.
+//! * [`layer`]: packed weights as parameters of a Burn module; [`device`] what they are on devices that are not the CPU.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -15,6 +15,7 @@ mod avx512;
 mod avx512_wide;
 mod blocks;
 mod codec;
+mod device;
 mod kernel;
 mod layer;
 mod matrix;
@@ -26,6 +27,8 @@ mod rows;
 mod tests;
 
 pub use blocks::Block;
+#[cfg(feature = "cube")]
+pub(crate) use device::Form;
 pub use kernel::{InstructionSet, instruction_set};
 pub use layer::{Packed, packed};
 pub use matrix::{Format, PackedMatrix};
