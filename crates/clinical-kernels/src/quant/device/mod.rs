@@ -57,7 +57,7 @@ impl Form {
     fn of(format: Format) -> Option<Self> {
         let form = |bits, has_minima| Some(Self { bits, has_minima });
         match format {
-            Format::Int8 | Format::Int8Wide => form(8, false),
+            Format::Int8 | Format::Int8Wide | Format::Int8Mixed => form(8, false),
             Format::Int4 => form(4, false),
             Format::Int4Min => form(4, true),
             Format::F16 | Format::BF16 => None,

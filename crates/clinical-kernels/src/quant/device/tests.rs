@@ -5,9 +5,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-const FORMATS: [Format; 6] = [
+const FORMATS: [Format; 7] = [
     Format::Int8,
     Format::Int8Wide,
+    Format::Int8Mixed,
     Format::Int4,
     Format::Int4Min,
     Format::F16,
