@@ -11,10 +11,11 @@ use clinical_nn::{Embedding, Linear};
 
 use crate::check::{Checks, values};
 
-const FORMATS: [Format; 5] = [
+const FORMATS: [Format; 6] = [
     Format::Int8,
     Format::Int4,
     Format::Int4Min,
+    Format::Int4Affine,
     Format::F16,
     Format::BF16,
 ];

@@ -194,7 +194,7 @@ fn integer_rows<F: Float, S: Float, N: Size>(
                 #[unroll]
                 for i in 0..size {
                     let value = all.extract(i);
-                    if comptime!(form.has_minima) {
+                    if comptime!(form.has_two()) {
                         totals[row] += value;
                     }
                     #[unroll]
@@ -212,13 +212,16 @@ fn integer_rows<F: Float, S: Float, N: Size>(
                 output = outputs - 1;
             }
             let place = output * scales_row + block * comptime!(form.numbers());
-            let step = f32::cast_from(scales[place]);
+            let step = f32::cast_from(scales[place]) * comptime!(form.factor());
             #[unroll]
             for row in 0..rows {
                 sums[row * each + of] += parts[row * each + of] * step;
             }
-            if comptime!(form.has_minima) {
-                let least = f32::cast_from(scales[place + 1]);
+            if comptime!(form.has_two()) {
+                let mut least = f32::cast_from(scales[place + 1]);
+                if comptime!(form.has_zero()) {
+                    least = 0.0f32 - least * step;
+                }
                 #[unroll]
                 for row in 0..rows {
                     sums[row * each + of] += totals[row] * least;
@@ -279,10 +282,13 @@ fn integer_values<F: Float, S: Float, N: Size>(
         let word = words[output * words_row + at];
         let block = at / comptime!(form.words());
         let place = output * scales_row + block * comptime!(form.numbers());
-        let step = f32::cast_from(scales[place]);
+        let step = f32::cast_from(scales[place]) * comptime!(form.factor());
         let mut least = 0.0f32;
-        if comptime!(form.has_minima) {
+        if comptime!(form.has_two()) {
             least = f32::cast_from(scales[place + 1]);
+            if comptime!(form.has_zero()) {
+                least = 0.0f32 - least * step;
+            }
         }
         #[unroll]
         for vector in 0..vectors {

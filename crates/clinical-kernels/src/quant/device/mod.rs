@@ -14,7 +14,7 @@ use burn::tensor::{DType, Device, Element, FloatDType, Int, Tensor, TensorData};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::codec::{OFFSET4, OFFSET8};
+use super::codec::{Affine, OFFSET4, OFFSET8};
 use super::kernel::{BLOCK, LANES};
 use super::matrix::{Format, Layout, Line, PackedMatrix};
 
@@ -49,17 +49,28 @@ impl Copies {
 pub(crate) struct Form {
     /// Of an integer: 8 or 4.
     pub bits: usize,
-    /// Whether a block has a scale and a minimum, else a scale alone.
-    pub has_minima: bool,
+    pub beside: Beside,
+}
+
+/// What a block has beside its integers, as halves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Beside {
+    /// Of integers with an offset.
+    Scale,
+    /// Integers from 0.
+    ScaleAndMinimum,
+    /// Integers from 0; the scale is kept times [`Affine::STEPS`], the zero point counts steps.
+    ScaleAndZero,
 }
 
 impl Form {
     fn of(format: Format) -> Option<Self> {
-        let form = |bits, has_minima| Some(Self { bits, has_minima });
+        let form = |bits, beside| Some(Self { bits, beside });
         match format {
-            Format::Int8 | Format::Int8Wide | Format::Int8Mixed => form(8, false),
-            Format::Int4 => form(4, false),
-            Format::Int4Min => form(4, true),
+            Format::Int8 | Format::Int8Wide | Format::Int8Mixed => form(8, Beside::Scale),
+            Format::Int4 => form(4, Beside::Scale),
+            Format::Int4Min => form(4, Beside::ScaleAndMinimum),
+            Format::Int4Affine => form(4, Beside::ScaleAndZero),
             Format::F16 | Format::BF16 => None,
         }
     }
@@ -76,7 +87,24 @@ impl Form {
 
     /// Numbers of a block beside its integers.
     pub(crate) const fn numbers(self) -> usize {
-        if self.has_minima { 2 } else { 1 }
+        if self.has_two() { 2 } else { 1 }
+    }
+
+    /// Whether a block has a number beside its scale.
+    pub(crate) const fn has_two(self) -> bool {
+        !matches!(self.beside, Beside::Scale)
+    }
+
+    pub(crate) const fn has_zero(self) -> bool {
+        matches!(self.beside, Beside::ScaleAndZero)
+    }
+
+    /// A scale as it is kept is this many of what an integer counts.
+    pub(crate) const fn factor(self) -> f32 {
+        match self.beside {
+            Beside::ScaleAndZero => 1.0 / Affine::STEPS,
+            _ => 1.0,
+        }
     }
 
     /// How far input `at` of a word is from its end.
@@ -94,7 +122,7 @@ impl Form {
 
     /// What was added to make an integer unsigned.
     pub(crate) const fn offset(self) -> i32 {
-        match (self.bits, self.has_minima) {
+        match (self.bits, self.has_two()) {
             (8, _) => OFFSET8,
             (_, false) => OFFSET4,
             (_, true) => 0,
@@ -208,7 +236,7 @@ impl Integers {
         let blocks = matrix.inputs.div_ceil(BLOCK);
         let (count, numbers) = (blocks * form.words(), blocks * form.numbers());
         let shifts = (0..form.inputs()).map(|at| form.shift(at) as i32).collect();
-        let (words, scales) = (words(matrix, count), scales(matrix, numbers));
+        let (words, scales) = (words(matrix, count), scales(matrix, form, numbers));
         Self {
             form,
             words: uploaded_integers(words, device).reshape([matrix.outputs, count]),
@@ -264,9 +292,10 @@ impl Integers {
         let scales = self.scales.clone().cast(FloatDType::F32);
         let scales = scales.reshape([outputs, blocks, form.numbers()]);
         let step = scales.clone().narrow(2, 0, 1);
-        let values = match form.has_minima {
-            true => integers * step + scales.narrow(2, 1, 1),
-            false => (integers - form.offset()) * step,
+        let values = match form.beside {
+            Beside::Scale => (integers - form.offset()) * step,
+            Beside::ScaleAndMinimum => integers * step + scales.narrow(2, 1, 1),
+            Beside::ScaleAndZero => (integers - scales.narrow(2, 1, 1)) * (step * form.factor()),
         };
         values.reshape([outputs, blocks * BLOCK]).cast(dtype)
     }
@@ -311,11 +340,21 @@ fn words(matrix: &PackedMatrix, count: usize) -> Vec<i32> {
     })
 }
 
-/// The scales of each output with its minima, `[outputs, count]`. A panel has them as `[count][LANES]`.
-fn scales(matrix: &PackedMatrix, count: usize) -> Vec<f16> {
+/// The scales of each output with what stands beside them, `[outputs, count]`. A panel has them as `[count][LANES]`, or a scale and its zero
+/// point in one half, `[count / 2][LANES]`.
+fn scales(matrix: &PackedMatrix, form: Form, count: usize) -> Vec<f16> {
     each_row(matrix, count, |_, scales, lane, number| {
-        let at = number * LANES + lane;
-        f16::from_bits((scales[at / 2] >> (at % 2 * 16)) as u16)
+        let half = |number: usize| {
+            let at = number * LANES + lane;
+            (scales[at / 2] >> (at % 2 * 16)) as u16
+        };
+        match (form.beside, number % 2) {
+            (Beside::ScaleAndZero, 0) => {
+                f16::from_f32(Affine(half(number / 2)).step() * Affine::STEPS)
+            }
+            (Beside::ScaleAndZero, _) => f16::from_f32(Affine(half(number / 2)).zero() / 4.0),
+            _ => f16::from_bits(half(number)),
+        }
     })
 }
 

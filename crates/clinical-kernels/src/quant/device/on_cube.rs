@@ -7,7 +7,13 @@ use super::tests::{exact, numbers, random, tensor};
 use super::*;
 use crate::{Packed, packed};
 
-const FORMATS: [Format; 4] = [Format::Int8, Format::Int4, Format::Int4Min, Format::F16];
+const FORMATS: [Format; 5] = [
+    Format::Int8,
+    Format::Int4,
+    Format::Int4Min,
+    Format::Int4Affine,
+    Format::F16,
+];
 
 /// What is on is on for all tests.
 static SWITCH: Mutex<()> = Mutex::new(());

@@ -5,12 +5,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-const FORMATS: [Format; 7] = [
+const FORMATS: [Format; 8] = [
     Format::Int8,
     Format::Int8Wide,
     Format::Int8Mixed,
     Format::Int4,
     Format::Int4Min,
+    Format::Int4Affine,
     Format::F16,
     Format::BF16,
 ];
@@ -178,6 +179,7 @@ fn a_device_has_one_copy_of_the_packed_size() {
         (Format::Int8, 8.5),
         (Format::Int4, 4.5),
         (Format::Int4Min, 5.0),
+        (Format::Int4Affine, 5.0),
         (Format::BF16, 16.0),
     ] {
         let matrix = PackedMatrix::new(format, 8, 64, &random(8 * 64, 5));
