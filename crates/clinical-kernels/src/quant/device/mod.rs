@@ -95,6 +95,7 @@ impl Form {
         !matches!(self.beside, Beside::Scale)
     }
 
+    #[cfg(feature = "cube")]
     pub(crate) const fn has_zero(self) -> bool {
         matches!(self.beside, Beside::ScaleAndZero)
     }
