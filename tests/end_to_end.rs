@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use asclepius::{
     AnswerOptions, Asclepius, Combine, Error, LoadOptions, LongNote, MarkerPolicy, PromptStyle,
@@ -168,6 +169,39 @@ fn a_note_that_is_too_long_is_an_error_unless_told_otherwise() {
                 .all(|window| note.get(window.range.clone()).is_some())
         );
     }
+}
+
+/// A file that is no note, a whole folder of notes: most of it is never looked at.
+#[test]
+fn a_note_far_too_long_is_refused_and_cut_at_once() {
+    let case = &cases(1)[0];
+    let question = &case.pairs[0].question;
+    let line = "The patient slept well, BP 120/80, and had no complaints overnight.\n";
+    let (note, folder) = (line.repeat(300), line.repeat(2_000_000 / line.len()));
+    let start = Instant::now();
+    match MODEL.answer(&folder, question) {
+        Err(Error::NoteTooLong { tokens, room, .. }) => assert!(tokens > room),
+        other => panic!("{other:?}"),
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
+    let cut = |note: &str, policy| {
+        let options = AnswerOptions::new()
+            .with_long_note(policy)
+            .with_max_new_tokens(1);
+        let quiet = |_: &str| ControlFlow::Continue(());
+        let answer = MODEL.answer_with(note, question, &options, quiet).unwrap();
+        answer.windows[0].range.clone()
+    };
+    assert_eq!(cut(&folder, LongNote::CutEnd), cut(&note, LongNote::CutEnd));
+    let (start, end) = (
+        cut(&note, LongNote::CutStart),
+        cut(&folder, LongNote::CutStart),
+    );
+    assert_eq!((start.len(), end.end), (end.len(), folder.len()));
 }
 
 #[test]

@@ -27,10 +27,10 @@ pub enum Error {
     Generate(#[from] clinical_generate::GenerateError),
     /// The note does not fit into the model's positions.
     #[error(
-        "the note is too long: its prompt has {tokens} tokens, and with {reserve} kept for the answer the model has room for {room}; choose LongNote::Windows, CutStart or CutEnd"
+        "the note is too long: its prompt has at least {tokens} tokens, and with {reserve} kept for the answer the model has room for {room}; choose LongNote::Windows, CutStart or CutEnd"
     )]
     NoteTooLong {
-        /// Tokens of the whole prompt.
+        /// Tokens of the prompt; of a very long note not all are counted.
         tokens: usize,
         /// Positions kept for the answer.
         reserve: usize,
@@ -39,10 +39,10 @@ pub enum Error {
     },
     /// Even without a note the question does not fit.
     #[error(
-        "the question is too long: its prompt has {tokens} tokens without the note, and the model has room for {room}; shorten the question"
+        "the question is too long: its prompt has at least {tokens} tokens without the note, and the model has room for {room}; shorten the question"
     )]
     QuestionTooLong {
-        /// Tokens of the prompt with an empty note.
+        /// Tokens of the prompt with an empty note; of a very long question not all are counted.
         tokens: usize,
         /// Tokens that a prompt may have.
         room: usize,

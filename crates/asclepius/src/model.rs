@@ -13,7 +13,7 @@ use crate::options::AnswerOptions;
 use crate::plan::{Part, plan};
 use crate::prompt::Prompter;
 use crate::text::Text;
-use crate::{Result, demo};
+use crate::{Error, Result, demo};
 
 /// What published chat models end a turn with.
 const END_OF_TURN: [&str; 2] = ["<|im_end|>", "<|eot_id|>"];
@@ -43,7 +43,7 @@ impl Asclepius {
     ///
     /// # Errors
     ///
-    /// [`Error`](crate::Error) with one sentence that says what is wrong with the directory and what to do.
+    /// [`Error`] with one sentence that says what is wrong with the directory and what to do.
     pub fn load(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
         let path = dir.as_ref();
         let dir = CheckpointDir::open_with(path, options.allow_links)?;
@@ -55,13 +55,7 @@ impl Asclepius {
         let config = LlamaConfig::from_value(config)?;
         let weights = dir.weights()?;
         weights.check_size(config.parameters()?, options)?;
-        let tokenizer = match dir.gguf()? {
-            Some(file) => Tokenizer::from_vocabulary(&file.vocabulary()?, &OpenOptions::default())?,
-            None => {
-                dir.check_files(&clinical_tokenizer::FILES)?;
-                Tokenizer::from_dir(dir.path())?
-            }
-        };
+        let tokenizer = dir.tokenizer::<Error>(&OpenOptions::default())?;
         let mut model = config.init(&options.device)?;
         let keys = model.key_map();
         let report = clinical_weights::load_from(&mut model, &keys, &weights, options)?;

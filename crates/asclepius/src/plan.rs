@@ -9,6 +9,9 @@ use crate::{Error, Result};
 /// Windows leave room for the prompt without the note in steps of this many tokens.
 const QUESTION_STEP: usize = 64;
 
+/// The tokens of a prompt that is too long are counted up to this many times the room.
+const COUNTED: usize = 4;
+
 /// One prompt and the part of the note in it.
 pub(crate) struct Part {
     pub ids: Vec<u32>,
@@ -26,12 +29,13 @@ pub(crate) fn plan(
     // One position at least must be left for a new token.
     let reserve = options.reserve.max(1);
     let room = positions.saturating_sub(reserve);
-    let ids = prompter.ids(note, question)?;
+    let counted = COUNTED.saturating_mul(room);
+    let ids = prompter.ids_up_to(note, question, counted)?;
     if ids.len() <= room {
         let range = 0..note.len();
         return Ok(vec![Part { ids, range }]);
     }
-    let empty = prompter.ids("", question)?.len();
+    let empty = prompter.ids_up_to("", question, counted)?.len();
     if empty > room {
         return Err(Error::QuestionTooLong {
             tokens: empty,
@@ -42,7 +46,9 @@ pub(crate) fn plan(
         let ids = prompter.ids(&note[range.clone()], question)?;
         Ok(Part { ids, range })
     };
-    let fits = |range: Range<usize>| -> Result<bool> { Ok(part(range)?.ids.len() <= room) };
+    let fits = |range: Range<usize>| -> Result<bool> {
+        Ok(prompter.ids_up_to(&note[range], question, room)?.len() <= room)
+    };
     match &options.long_note {
         LongNote::Error => Err(Error::NoteTooLong {
             tokens: ids.len(),

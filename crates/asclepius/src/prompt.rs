@@ -55,20 +55,34 @@ impl<'m> Prompter<'m> {
 
     /// [`ids`](Self::ids) of the prompt and an answer behind it.
     pub fn ids_with_answer(&self, note: &str, question: &str, answer: &str) -> Result<Vec<u32>> {
+        self.encode(note, question, answer, usize::MAX)
+    }
+
+    /// [`ids`](Self::ids) if there are at most `limit`; otherwise more than `limit`, and perhaps not all: a note far beyond
+    /// the model's context is not read to its end.
+    pub fn ids_up_to(&self, note: &str, question: &str, limit: usize) -> Result<Vec<u32>> {
+        self.encode(note, question, "", limit)
+    }
+
+    fn encode(&self, note: &str, question: &str, answer: &str, limit: usize) -> Result<Vec<u32>> {
         let answer = self.guard("answer", answer)?;
         let note = self.guard("note", note)?;
         let question = self.guard("question", question)?;
         let options = Options::new().with_markers(self.markers);
         let prompt = self.template.render(&note, &question, &options)?;
         let encoding = match &self.chat {
-            None => self.tokenizer.encode(&format!("{prompt}{answer}"), true)?,
+            None => {
+                let text = format!("{prompt}{answer}");
+                self.tokenizer.encode_start(&text, true, limit)?
+            }
             // The template writes the special tokens itself.
             Some((chat, system)) => {
                 let text = chat.render(system.as_deref(), prompt.trim_end())?;
-                self.tokenizer.encode(&format!("{text}{answer}"), false)?
+                let text = format!("{text}{answer}");
+                self.tokenizer.encode_start(&text, false, limit)?
             }
         };
-        Ok(encoding.ids().to_vec())
+        Ok(encoding.into_ids())
     }
 
     /// Treats the spelling of a special token inside a text: the tokenizer would read it as the token itself, and the

@@ -74,12 +74,12 @@ pub enum Error {
     },
     /// A text that the model cannot read in one piece, where the caller did not choose what to do with it.
     #[error(
-        "text {index} has {tokens} tokens with its special tokens, and the model reads {limit}: shorten it, or choose windows or a cut in the options"
+        "text {index} has at least {tokens} tokens with its special tokens, and the model reads {limit}: shorten it, or choose windows or a cut in the options"
     )]
     TooLong {
         /// Which of the texts.
         index: usize,
-        /// Its tokens, the special ones included.
+        /// Its tokens, the special ones included; of a very long text not all are counted.
         tokens: usize,
         /// The model's limit.
         limit: usize,

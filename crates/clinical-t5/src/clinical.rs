@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clinical_deid::Normalizer;
 use clinical_generate::{Cancel, EndTokens, Generated, Generation, Step, generate};
-use clinical_tokenizer::{Note, Tokenizer};
+use clinical_tokenizer::{Note, OpenOptions, Tokenizer};
 use clinical_weights::{Checkpoint, CheckpointDir, LoadOptions, LoadReport, load_from};
 
 use crate::options::{LongInput, Output, Score};
@@ -53,8 +53,7 @@ impl ClinicalT5 {
         let config = T5Config::from_dir(&dir, "config.json")?;
         let weights = dir.weights()?;
         weights.check_size(config.parameters(), options)?;
-        dir.check_files(&clinical_tokenizer::FILES)?;
-        let tokenizer = Tokenizer::from_dir(dir.path())?;
+        let tokenizer = dir.tokenizer::<Error>(&OpenOptions::default())?;
         Self::from_checkpoint(config, tokenizer, &weights, options)
     }
 
@@ -337,13 +336,13 @@ impl ClinicalT5 {
         let text = converted
             .as_ref()
             .map_or(text, |converted| converted.text.as_str());
-        let mut ids = self.tokenizer.encode(text, true)?.into_ids();
+        let mut ids = self.encode_start(text)?;
         let tokens = ids.len();
         let Some(limit) = self.max_input_tokens.filter(|&limit| limit < tokens) else {
             return Ok(ids);
         };
         // The end token stays, as where `transformers` truncates.
-        let marks = usize::from(ids.last().is_some_and(|id| self.end.contains(id))).min(limit);
+        let marks = usize::from(self.ends(&ids)).min(limit);
         let text = limit - marks;
         match self.long_input {
             LongInput::Error => return Err(Error::InputTooLong { row, tokens, limit }),
@@ -352,5 +351,27 @@ impl ClinicalT5 {
             LongInput::CutStart => drop(ids.drain(..tokens - limit)),
         }
         Ok(ids)
+    }
+
+    /// The tokens of a text, as far as they matter where it is refused or its end is cut off.
+    fn encode_start(&self, text: &str) -> Result<Vec<u32>, Error> {
+        /// A text that is refused is counted up to this many times the limit.
+        const COUNTED: usize = 4;
+        let limit = self.max_input_tokens.unwrap_or(usize::MAX);
+        let enough = match self.long_input {
+            LongInput::Error => limit.saturating_mul(COUNTED),
+            LongInput::CutEnd => limit,
+            LongInput::CutStart | LongInput::Read => usize::MAX,
+        };
+        let ids = self.tokenizer.encode_start(text, true, enough)?.into_ids();
+        // A tokenizer that ends no text leaves open whether the rest of this one ends in `</s>` itself.
+        if self.long_input == LongInput::CutEnd && ids.len() > enough && !self.ends(&ids) {
+            return Ok(self.tokenizer.encode(text, true)?.into_ids());
+        }
+        Ok(ids)
+    }
+
+    fn ends(&self, ids: &[u32]) -> bool {
+        ids.last().is_some_and(|&id| self.is_end(id))
     }
 }

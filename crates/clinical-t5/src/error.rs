@@ -167,13 +167,13 @@ pub enum Error {
     // --- texts ---------------------------------------------------------------------------------------------------
     /// An input has more tokens than the model was trained with.
     #[error(
-        "text {row} has {tokens} tokens and the limit is {limit}: shorten it, or choose with ClinicalT5::with_long_input what \
+        "text {row} has at least {tokens} tokens and the limit is {limit}: shorten it, or choose with ClinicalT5::with_long_input what \
          to leave out, or to read it all"
     )]
     InputTooLong {
         /// The text, from 0.
         row: usize,
-        /// Its tokens.
+        /// Its tokens; of a very long text not all are counted.
         tokens: usize,
         /// The limit.
         limit: usize,

@@ -282,6 +282,18 @@ fn long_inputs() {
         );
         close(&found.unwrap()[0], &expected.unwrap()[0], 1e-6, same_as);
     }
+    // Of a text that is far too long only the start is read, and refused it is counted no further than that.
+    let far = format!("fever {}", "the ".repeat(500_000));
+    let cut = open().with_long_input(LongInput::CutEnd);
+    let began = std::time::Instant::now();
+    let found = cut.embed(&[&far], Pooling::Mean).unwrap();
+    let Err(Error::InputTooLong { tokens, .. }) = t5.generate(&far, &greedy()) else {
+        panic!("it is refused");
+    };
+    assert!(began.elapsed().as_secs() < 1, "{:?}", began.elapsed());
+    assert!((513..500_000).contains(&tokens));
+    let expected = t5.embed(&[&start], Pooling::Mean).unwrap();
+    close(&found[0], &expected[0], 1e-6, "far too long");
     assert!(
         open()
             .with_long_input(LongInput::Read)

@@ -81,12 +81,7 @@ impl CheckpointDir {
 
     /// Refuses files of these names that another reader must not open: links that leave the directory, folders, pipes, and empty
     /// files. Names that are not there are well.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::OutsideDirectory`], [`Error::NotAFile`], [`Error::EmptyFile`], [`Error::Unreadable`], and
-    /// [`Error::FileMissing`] for a link to nothing.
-    pub fn check_files(&self, names: &[&str]) -> Result<(), Error> {
+    pub(crate) fn check_files(&self, names: &[&str]) -> Result<(), Error> {
         let there = names.iter().filter(|name| self.has(name));
         for name in there {
             self.root.open_file(name)?;

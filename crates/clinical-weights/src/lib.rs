@@ -25,6 +25,7 @@ mod safetensors_file;
 mod save;
 mod save_directory;
 mod slots;
+mod tokenizer;
 mod torch_file;
 
 pub use checkpoint::{Checkpoint, Format, TensorInfo, WeightBytes, WeightFile};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::module::Module;
-use clinical_tokenizer::{LowerCase, Note, OpenOptions, Tokenizer};
+use clinical_tokenizer::{LowerCase, Note, OpenOptions};
 use clinical_weights::{Checkpoint, CheckpointDir, FromCheckpoint, LoadOptions, LoadReport};
 
 use super::text::Text;
@@ -126,14 +126,7 @@ impl ClinicalBert {
             None => detect(&config, &checkpoint),
         };
         let tokenizer = OpenOptions::new().with_lower_case(own.lower_case);
-        let tokenizer = match file {
-            Some(file) => Tokenizer::from_vocabulary(&file.vocabulary()?, &tokenizer)?,
-            None => {
-                dir.check_files(&clinical_tokenizer::FILES)?;
-                Tokenizer::from_dir_with(dir.path(), &tokenizer)?
-            }
-        };
-        let text = Text::new(tokenizer, config.family)?;
+        let text = Text::new(dir.tokenizer::<Error>(&tokenizer)?, config.family)?;
         let (labels, model, mut report) = build(&config, head, &checkpoint, options, own, true)?;
         let corrections = text.tokenizer.corrections(config.vocab_size);
         report.notes.extend(corrections.iter().map(Note::to_string));

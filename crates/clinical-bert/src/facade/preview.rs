@@ -80,11 +80,8 @@ impl ClinicalBert {
         let head = own.head.unwrap_or_else(|| detect(&config, &checkpoint));
         let lenient = options.clone().with_strict(false);
         let (labels, _, mut report) = build(&config, head, &checkpoint, &lenient, own, false)?;
-        dir.check_files(&clinical_tokenizer::FILES)?;
-        let open = |lower_case| {
-            let options = OpenOptions::new().with_lower_case(lower_case);
-            Tokenizer::from_dir_with(dir.path(), &options)
-        };
+        let open =
+            |lower_case| dir.tokenizer::<Error>(&OpenOptions::new().with_lower_case(lower_case));
         let (here, there) = (open(own.lower_case)?, open(LowerCase::Transformers)?);
         let corrections = here.corrections(config.vocab_size);
         report.notes.extend(corrections.iter().map(Note::to_string));

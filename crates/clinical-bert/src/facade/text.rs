@@ -26,6 +26,9 @@ pub enum LongText {
     },
 }
 
+/// A text that is refused is counted up to this many times what the model reads.
+const COUNTED: usize = 4;
+
 /// A row that owns its ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct OwnedRow {
@@ -94,6 +97,11 @@ impl Text {
     /// Ids without special tokens.
     pub(super) fn ids(&self, text: &str) -> Result<Vec<u32>, Error> {
         Ok(self.tokenizer.encode(text, false)?.into_ids())
+    }
+
+    /// [`Self::ids`] if there are at most `limit`; otherwise more than `limit`, and perhaps not all.
+    pub(super) fn ids_up_to(&self, text: &str, limit: usize) -> Result<Vec<u32>, Error> {
+        Ok(self.tokenizer.encode_start(text, false, limit)?.into_ids())
     }
 
     /// Tokens with their places, `from` added to each.
@@ -166,7 +174,12 @@ impl ClinicalBert {
         long: LongText,
     ) -> Result<Vec<OwnedRow>, Error> {
         let room = self.max_length() - Text::AROUND;
-        let ids = self.text.ids(text)?;
+        let enough = match long {
+            LongText::Error => room.saturating_mul(COUNTED),
+            LongText::KeepStart | LongText::Windows { .. } => room,
+            LongText::KeepEnd => usize::MAX,
+        };
+        let ids = self.text.ids_up_to(text, enough)?;
         if ids.len() <= room {
             return Ok(vec![self.text.single(&ids)]);
         }
