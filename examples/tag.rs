@@ -1,7 +1,7 @@
 //! Marks the spans that a token classification model finds in a note.
 //!
 //! `cargo run --release --example tag -- --model DIR --note note.txt` prints the note with coloured spans; `--html FILE`
-//! writes a page, `--json` prints one span a line. Without `--note` the note is read from stdin.
+//! writes a page, which appears only when it is complete, `--json` prints one span a line. Without `--note` the note is read from stdin.
 
 mod common;
 
@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use clinical_bert::{Aggregation, BertOptions, ClinicalBert, LabelSet, LowerCase, TagOptions};
+use clinical_deid::csv::replace_file;
 use clinical_weights::{LoadOptions, Precision};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -76,8 +77,11 @@ fn run(args: &Args) -> Result<()> {
     bar.finish_and_clear();
     let entities = entities?.swap_remove(0);
     if let Some(path) = &args.html {
-        std::fs::write(path, clinical_bert::html(&note, &entities))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        let page = clinical_bert::html(&note, &entities);
+        replace_file(path, |file| {
+            file.write_all(page.as_bytes())
+                .with_context(|| format!("cannot write {}", path.display()))
+        })?;
     }
     let mut out = io::stdout().lock();
     if args.json || !out.is_terminal() {
