@@ -89,72 +89,42 @@ fn scale(sums: &mut [f32; LANES], dots: [i32; LANES], scales: &[u16; LANES], x_s
 unsafe fn int4(tile: &Tile) {
     // SAFETY: as for the tile.
     unsafe {
-        halves(
-            tile,
-            |sums,
-             Halves {
-                 x_sum,
-                 x_scale,
-                 x,
-                 weights,
-             },
-             block| {
-                let scales = &*tile.scales.add(block * LANES * 2).cast::<[u16; LANES]>();
-                scale(sums, nibbles(x_sum, x, weights), scales, x_scale);
-            },
-        );
+        halves(tile, |sums, halves, block| {
+            let scales = &*tile.scales.add(block * LANES * 2).cast::<[u16; LANES]>();
+            scale(sums, halves.dots(halves.x_sum), scales, halves.x_scale);
+        });
     }
 }
 
 unsafe fn int4_min(tile: &Tile) {
     // SAFETY: as for the tile.
     unsafe {
-        halves(
-            tile,
-            |sums,
-             Halves {
-                 x_sum,
-                 x_scale,
-                 x,
-                 weights,
-             },
-             block| {
-                let x_sum = f32::from_bits(x_sum.cast_unsigned());
-                let [scales, mins] = &*tile
-                    .scales
-                    .add(block * LANES * 4)
-                    .cast::<[[u16; LANES]; 2]>();
-                for (sum, least) in sums.iter_mut().zip(mins) {
-                    *sum += half::f16::from_bits(*least).to_f32() * x_sum;
-                }
-                scale(sums, nibbles(0, x, weights), scales, x_scale);
-            },
-        );
+        halves(tile, |sums, halves, block| {
+            let x_sum = f32::from_bits(halves.x_sum.cast_unsigned());
+            let [scales, mins] = &*tile
+                .scales
+                .add(block * LANES * 4)
+                .cast::<[[u16; LANES]; 2]>();
+            for (sum, least) in sums.iter_mut().zip(mins) {
+                *sum += half::f16::from_bits(*least).to_f32() * x_sum;
+            }
+            scale(sums, halves.dots(0), scales, halves.x_scale);
+        });
     }
 }
 
 unsafe fn int4_affine(tile: &Tile) {
     // SAFETY: as for the tile.
     unsafe {
-        halves(
-            tile,
-            |sums,
-             Halves {
-                 x_sum,
-                 x_scale,
-                 x,
-                 weights,
-             },
-             block| {
-                let x_sum = f32::from_bits(x_sum.cast_unsigned());
-                let scales = &*tile.scales.add(block * LANES * 2).cast::<[Affine; LANES]>();
-                let dots = nibbles(0, x, weights);
-                for ((sum, dot), affine) in sums.iter_mut().zip(dots).zip(scales) {
-                    let dot = dot as f32 + affine.zero() * x_sum;
-                    *sum += dot * (affine.step() * Affine::STEPS * x_scale);
-                }
-            },
-        );
+        halves(tile, |sums, halves, block| {
+            let x_sum = f32::from_bits(halves.x_sum.cast_unsigned());
+            let scales = &*tile.scales.add(block * LANES * 2).cast::<[Affine; LANES]>();
+            let dots = halves.dots(0);
+            for ((sum, dot), affine) in sums.iter_mut().zip(dots).zip(scales) {
+                let dot = dot as f32 + affine.zero() * x_sum;
+                *sum += dot * (affine.step() * Affine::STEPS * halves.x_scale);
+            }
+        });
     }
 }
 
@@ -186,22 +156,20 @@ unsafe fn halves(tile: &Tile, add: impl Fn(&mut [f32; LANES], Halves<'_>, usize)
     unsafe { store(tile, &sums) };
 }
 
-/// `start + x . w` for one block.
-fn nibbles(
-    start: i32,
-    x: &[[[i8; 4]; 2]; BLOCK / 8],
-    weights: &[[[u8; 4]; LANES]; BLOCK / 8],
-) -> [i32; LANES] {
-    let mut dots = [start; LANES];
-    for ([low, high], weights) in x.iter().zip(weights) {
-        for (dot, weights) in dots.iter_mut().zip(weights) {
-            for i in 0..4 {
-                *dot += i32::from(low[i]) * i32::from(weights[i] & 15)
-                    + i32::from(high[i]) * i32::from(weights[i] >> 4);
+impl Halves<'_> {
+    /// `start + x . w`.
+    fn dots(&self, start: i32) -> [i32; LANES] {
+        let mut dots = [start; LANES];
+        for ([low, high], weights) in self.x.iter().zip(self.weights) {
+            for (dot, weights) in dots.iter_mut().zip(weights) {
+                for i in 0..4 {
+                    *dot += i32::from(low[i]) * i32::from(weights[i] & 15)
+                        + i32::from(high[i]) * i32::from(weights[i] >> 4);
+                }
             }
         }
+        dots
     }
-    dots
 }
 
 unsafe fn f16(tile: &Tile) {

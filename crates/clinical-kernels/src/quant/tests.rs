@@ -7,7 +7,7 @@ use super::matrix::{Format, PackedMatrix};
 use super::product::Ending;
 use crate::Activation;
 
-const FORMATS: [Format; 8] = [
+pub(super) const FORMATS: [Format; 8] = [
     Format::Int8,
     Format::Int8Wide,
     Format::Int8Mixed,
@@ -18,7 +18,8 @@ const FORMATS: [Format; 8] = [
     Format::BF16,
 ];
 
-fn random(count: usize, seed: u64) -> Vec<f32> {
+/// Numbers from -1 to 1, the same for a seed.
+pub(super) fn random(count: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     (0..count)
         .map(|_| {

@@ -3,8 +3,9 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tolerance;
 
-use super::tests::{exact, numbers, random, tensor};
+use super::tests::{exact, numbers, tensor};
 use super::*;
+use crate::quant::tests::random;
 use crate::{Packed, packed};
 
 const FORMATS: [Format; 5] = [

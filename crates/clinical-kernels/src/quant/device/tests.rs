@@ -4,29 +4,7 @@ use burn::tensor::Tolerance;
 use proptest::prelude::*;
 
 use super::*;
-
-const FORMATS: [Format; 8] = [
-    Format::Int8,
-    Format::Int8Wide,
-    Format::Int8Mixed,
-    Format::Int4,
-    Format::Int4Min,
-    Format::Int4Affine,
-    Format::F16,
-    Format::BF16,
-];
-
-/// Numbers from -1 to 1, the same for a seed.
-pub(super) fn random(count: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state >> 12;
-        state ^= state << 25;
-        state ^= state >> 27;
-        (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
+use crate::quant::tests::{FORMATS, random};
 
 /// Backends on which the way through Burn's operations can be run anywhere.
 fn devices() -> Vec<Device> {
