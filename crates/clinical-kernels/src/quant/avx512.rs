@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::kernel::{BLOCK, Kernels, LANES, Tile};
-use crate::Activation;
+use crate::float::simd::Avx512;
 
 /// Kernels of `M` rows by `P` panels.
 macro_rules! table {
@@ -344,11 +344,8 @@ pub(super) unsafe fn store<const M: usize, const P: usize>(tile: &Tile, sums: [[
             };
             for (m, sums) in sums.iter().enumerate() {
                 let out = tile.out.wrapping_add(m * tile.out_step + p * LANES);
-                let mut sum = _mm512_add_ps(sums[p], bias);
-                if tile.finish.activation == Activation::Relu {
-                    // In this order what is not a number stays so.
-                    sum = _mm512_max_ps(_mm512_setzero_ps(), sum);
-                }
+                let sum = _mm512_add_ps(sums[p], bias);
+                let mut sum = tile.finish.activation.apply::<Avx512>(sum);
                 if !tile.finish.residual.is_null() {
                     let at = m * tile.finish.residual_row + p * LANES;
                     let residual = tile.finish.residual.wrapping_add(at);

@@ -55,7 +55,7 @@ pub(super) struct Tile {
     pub outputs: usize,
     /// One for each output that exists, or null.
     pub bias: *const f32,
-    /// What follows, for kernels that say [`Kernels::finishes`]: an activation that is `None` or `Relu`, and a residual.
+    /// What follows, for kernels that say [`Kernels::finishes`]: an activation and a residual.
     pub finish: Finish,
 }
 

@@ -190,8 +190,7 @@ impl Shared {
         // As few passes over the weights as there can be, with about the same number of rows.
         let passes = self.rows.div_ceil(table.len());
         let (each, more) = (self.rows / passes, self.rows % passes);
-        let inside = self.kernels.finishes
-            && matches!(self.finish.activation, Activation::None | Activation::Relu);
+        let inside = self.kernels.finishes;
         let mut row = 0;
         for pass in 0..passes {
             let rows = each + usize::from(pass < more);
