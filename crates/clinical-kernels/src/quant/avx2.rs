@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::kernel::{BLOCK, Kernels, LANES, Tile};
+use super::kernel::{AFFINE, BLOCK, Kernels, LANES, MIN, PLAIN, Tile};
 
 pub(super) const INT8: Kernels = Kernels {
     panels: 1,
@@ -53,7 +53,7 @@ unsafe fn int8<const M: usize>(tile: &Tile) {
             // SAFETY: the tile's pointers are valid for all its rows, planes and blocks.
             unsafe {
                 let x_scales = tile.x_scales.add(plane * tile.blocks + block);
-                if (0..M).all(|m| *x_scales.add(m * row) == 0.0) && plane > 0 {
+                if plane > 0 && (0..M).all(|m| *x_scales.add(m * row) == 0.0) {
                     continue;
                 }
                 // Quarter `q` has the outputs 4q .. 4q + 4, each as two sums of two products.
@@ -116,11 +116,6 @@ unsafe fn int4_affine<const M: usize>(tile: &Tile) {
     // SAFETY: as for the tile.
     unsafe { nibbles::<M, AFFINE>(tile) };
 }
-
-/// What a block of 4-bit weights has beside its integers: a scale, a minimum too, or a zero point.
-const PLAIN: u8 = 0;
-const MIN: u8 = 1;
-const AFFINE: u8 = 2;
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]

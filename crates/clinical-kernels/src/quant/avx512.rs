@@ -6,7 +6,7 @@
 
 use std::arch::x86_64::*;
 
-use super::kernel::{BLOCK, Kernels, LANES, Tile};
+use super::kernel::{AFFINE, BLOCK, Kernels, LANES, MIN, PLAIN, Tile};
 use crate::float::simd::Avx512;
 
 /// Kernels of `M` rows by `P` panels.
@@ -174,11 +174,6 @@ unsafe fn int4_affine<const M: usize, const P: usize>(tile: &Tile) {
     unsafe { nibbles::<M, P, AFFINE>(tile) };
 }
 
-/// What a block of 4-bit weights has beside its integers: a scale, a minimum too, or a zero point.
-const PLAIN: u8 = 0;
-const MIN: u8 = 1;
-const AFFINE: u8 = 2;
-
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn nibbles<const M: usize, const P: usize, const KIND: u8>(tile: &Tile) {
@@ -220,8 +215,7 @@ unsafe fn nibbles<const M: usize, const P: usize, const KIND: u8>(tile: &Tile) {
                     let x_scales = tile.x_scales.add(block);
                     scale(tile, &mut sums, &dots, block, x_scales, tile.blocks);
                 }
-                MIN => scale_min(tile, &mut sums, &dots, block),
-                _ => scale_affine(tile, &mut sums, &dots, block),
+                _ => scale_with::<M, P, KIND>(tile, &mut sums, &dots, block),
             }
         }
     }
@@ -229,58 +223,43 @@ unsafe fn nibbles<const M: usize, const P: usize, const KIND: u8>(tile: &Tile) {
     unsafe { store(tile, sums) };
 }
 
-/// `sums += w_scale * x_scale * (dots - w_zero * x_sum)` for one block.
+/// `sums += w_scale * x_scale * dots + w_min * x_sum` for one block, or with zero points
+/// `w_scale * x_scale * (dots - w_zero * x_sum)`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn scale_affine<const M: usize, const P: usize>(
+unsafe fn scale_with<const M: usize, const P: usize, const KIND: u8>(
     tile: &Tile,
     sums: &mut [[__m512; P]; M],
     dots: &[[__m512i; P]; M],
     block: usize,
 ) {
+    let step = LANES * if KIND == MIN { 4 } else { 2 };
     for p in 0..P {
         // SAFETY: as for the tile.
         unsafe {
-            let both = tile.scales.add(p * tile.scales_step + block * LANES * 2);
-            let both = _mm256_loadu_si256(both.cast());
-            let halves = _mm256_andnot_si256(_mm256_set1_epi16(63), both);
-            let scales = _mm512_cvtph_ps(_mm256_srli_epi16::<1>(halves));
-            let zeros = _mm256_and_si256(_mm256_set1_epi16(63), both);
-            let zeros = _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(zeros));
+            let at = tile.scales.add(p * tile.scales_step + block * step);
+            let mut bits = _mm256_loadu_si256(at.cast());
+            // Minima, or zero points.
+            let least = if KIND == MIN {
+                _mm512_cvtph_ps(_mm256_loadu_si256(at.add(LANES * 2).cast()))
+            } else {
+                let zeros = _mm256_and_si256(_mm256_set1_epi16(63), bits);
+                bits = _mm256_srli_epi16::<1>(_mm256_andnot_si256(_mm256_set1_epi16(63), bits));
+                _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(zeros))
+            };
+            let scales = _mm512_cvtph_ps(bits);
             for m in 0..M {
                 let at = m * tile.blocks + block;
-                let x_scale = _mm512_set1_ps(*tile.x_scales.add(at));
+                let scale = _mm512_mul_ps(scales, _mm512_set1_ps(*tile.x_scales.add(at)));
                 let x_sum = _mm512_set1_ps(*tile.offsets.add(at).cast::<f32>());
-                // Whole quarters below 2^17, so this is exact.
-                let dots = _mm512_fmadd_ps(zeros, x_sum, _mm512_cvtepi32_ps(dots[m][p]));
-                sums[m][p] = _mm512_fmadd_ps(dots, _mm512_mul_ps(scales, x_scale), sums[m][p]);
-            }
-        }
-    }
-}
-
-/// `sums += w_scale * x_scale * dots + w_min * x_sum` for one block.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn scale_min<const M: usize, const P: usize>(
-    tile: &Tile,
-    sums: &mut [[__m512; P]; M],
-    dots: &[[__m512i; P]; M],
-    block: usize,
-) {
-    for p in 0..P {
-        // SAFETY: as for the tile.
-        unsafe {
-            let scales = tile.scales.add(p * tile.scales_step + block * LANES * 4);
-            let mins = _mm512_cvtph_ps(_mm256_loadu_si256(scales.add(LANES * 2).cast()));
-            let scales = _mm512_cvtph_ps(_mm256_loadu_si256(scales.cast()));
-            for m in 0..M {
-                let at = m * tile.blocks + block;
-                let x_scale = _mm512_set1_ps(*tile.x_scales.add(at));
-                let x_sum = _mm512_set1_ps(*tile.offsets.add(at).cast::<f32>());
-                let dots = _mm512_cvtepi32_ps(dots[m][p]);
-                let least = _mm512_fmadd_ps(mins, x_sum, sums[m][p]);
-                sums[m][p] = _mm512_fmadd_ps(dots, _mm512_mul_ps(scales, x_scale), least);
+                let (mut dots, mut sum) = (_mm512_cvtepi32_ps(dots[m][p]), sums[m][p]);
+                if KIND == MIN {
+                    sum = _mm512_fmadd_ps(least, x_sum, sum);
+                } else {
+                    // Whole quarters below 2^17, so this is exact.
+                    dots = _mm512_fmadd_ps(least, x_sum, dots);
+                }
+                sums[m][p] = _mm512_fmadd_ps(dots, scale, sum);
             }
         }
     }

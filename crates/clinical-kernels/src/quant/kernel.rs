@@ -18,6 +18,14 @@ pub(super) const BLOCK: usize = 32;
 /// before those have fewer steps than 8 bits give them, and kernels apply such a scale once for four blocks.
 pub(super) const SHARED: usize = 4;
 
+/// What a block of 4-bit weights has beside its integers, for kernels that are made for it: a scale, a minimum too, or a zero point.
+#[cfg(target_arch = "x86_64")]
+pub(super) const PLAIN: u8 = 0;
+#[cfg(target_arch = "x86_64")]
+pub(super) const MIN: u8 = 1;
+#[cfg(target_arch = "x86_64")]
+pub(super) const AFFINE: u8 = 2;
+
 /// Where one tile of a product is: some rows of activations by some panels of weights.
 ///
 /// All pointers must be valid for what the fields say; a kernel reads and writes nothing else.

@@ -190,14 +190,13 @@ impl Shared {
         // As few passes over the weights as there can be, with about the same number of rows.
         let passes = self.rows.div_ceil(table.len());
         let (each, more) = (self.rows / passes, self.rows % passes);
-        let inside = self.kernels.finishes;
         let mut row = 0;
         for pass in 0..passes {
             let rows = each + usize::from(pass < more);
             // SAFETY: the residual has the shape of the result, in which this tile lies.
             let finish = unsafe { self.finish.from(row, panel * LANES) };
             let tile = Tile {
-                finish: if inside { finish } else { Finish::NONE },
+                finish,
                 weights: base.weights.wrapping_add(panel * base.weights_step),
                 scales: base.scales.wrapping_add(panel * base.scales_step),
                 x: base.x.wrapping_add(row * base.x_step),
@@ -219,7 +218,7 @@ impl Shared {
             // finished is what has just been written.
             unsafe {
                 table[rows - 1](&tile);
-                if !inside {
+                if !self.kernels.finishes {
                     finish_rows(Level::best(), rows, tile.outputs, out, finish);
                 }
             }

@@ -6,10 +6,10 @@
 
 use std::arch::x86_64::*;
 
-use super::super::math::exp;
 use super::super::product::Target;
 use super::super::scratch::scratch;
 use super::super::simd::{Avx512, Simd};
+use super::task::weight;
 use super::{Inputs, Sight, Sizes};
 use crate::pool;
 
@@ -292,17 +292,13 @@ unsafe fn soften(scores: *mut f32, sight: &Sight, end: usize, scale: f32, to: *m
         }
         let top = _mm512_reduce_max_ps(largest);
         let nothing = top == f32::MIN;
-        let top = _mm512_set1_ps(top);
-        // What is below e^-87 becomes zero.
-        let small = _mm512_set1_ps(1.7e-38);
         let mut sums = _mm512_setzero_ps();
         for j in (0..end).step_by(16) {
             let mut e = _mm512_setzero_ps();
             if j < seen && !nothing {
                 let there = (0xffff_u32 >> (16 - 16.min(seen - j))) as __mmask16;
-                let x = _mm512_sub_ps(_mm512_loadu_ps(scores.add(j)), top);
-                e = _mm512_sub_ps(exp::<Avx512>(x), small);
-                e = _mm512_maskz_max_ps(there, _mm512_setzero_ps(), e);
+                e = weight::<Avx512>(_mm512_loadu_ps(scores.add(j)), top);
+                e = _mm512_maskz_mov_ps(there, e);
                 sums = _mm512_add_ps(sums, e);
             }
             let at = j / 2 / DEPTH * ROWS * LEFT + j / 2 % DEPTH;

@@ -300,7 +300,7 @@ unsafe fn soften_kernel<S: Simd>(
 
 /// `e^(x - top)`. What is below e^-87 becomes zero: products with denormal numbers are slow.
 #[inline(always)]
-unsafe fn weight<S: Simd>(x: S::V, top: f32) -> S::V {
+pub(super) unsafe fn weight<S: Simd>(x: S::V, top: f32) -> S::V {
     unsafe {
         let e = exp::<S>(S::sub(x, S::splat(top)));
         S::max(S::splat(0.0), S::sub(e, S::splat(1.7e-38)))
