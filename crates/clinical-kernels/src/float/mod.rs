@@ -5,7 +5,7 @@
 //! several times slower.
 #![allow(clippy::needless_range_loop)]
 // Only the CPU backend calls them.
-#![cfg_attr(not(feature = "flex"), allow(dead_code))]
+#![cfg_attr(not(feature = "flex"), allow(dead_code, unused_imports))]
 
 pub(crate) mod attention;
 mod math;
