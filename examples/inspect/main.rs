@@ -136,7 +136,7 @@ fn show(tokenizer: &Tokenizer, rows: Option<usize>, out: &mut impl Write) -> std
         shown.join(", "),
         tokenizer.vocab_size()
     )?;
-    let corrections = tokenizer.corrections(rows.unwrap_or(usize::MAX));
+    let remarks = tokenizer.remarks(rows.unwrap_or(usize::MAX));
     for note in resolution
         .notes()
         .iter()
@@ -144,7 +144,7 @@ fn show(tokenizer: &Tokenizer, rows: Option<usize>, out: &mut impl Write) -> std
     {
         writeln!(out, "note       {note}")?;
     }
-    for correction in corrections {
+    for correction in remarks {
         writeln!(out, "corrected  {correction}")?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Asclepius and Asclepius-R.
 
-use asclepius::{AnswerOptions, Asclepius, Error, LoadOptions, Note};
+use asclepius::{AnswerOptions, Asclepius, Error, LoadOptions, TokenizerRemark};
 use clinical_tokenizer::TokenizerKind;
 use clinical_weights::Format;
 use serde_json::{Value, json};
@@ -311,7 +311,7 @@ fn open(name: &str, files: &Directory, release: &Release) -> Asclepius {
         model.report().ignored.len(),
         if release.buffers { release.layers } else { 0 }
     );
-    for note in model.corrections() {
+    for note in model.remarks() {
         assert!(
             model.report().to_string().contains(&note.to_string()),
             "{note}"
@@ -348,16 +348,16 @@ fn special(model: &Asclepius) -> (Option<u32>, &[u32], Option<u32>, Option<u32>)
     (special.bos, model.end_ids(), special.pad, special.unk)
 }
 
-fn wrong(role: &'static str, config: i64, tokenizer: u32) -> Note {
-    Note::WrongIdInConfig {
+fn wrong(role: &'static str, config: i64, tokenizer: u32) -> TokenizerRemark {
+    TokenizerRemark::WrongIdInConfig {
         role,
         config,
         tokenizer,
     }
 }
 
-fn empty(role: &'static str, used: &str, id: u32) -> Note {
-    Note::EmptySpecialToken {
+fn empty(role: &'static str, used: &str, id: u32) -> TokenizerRemark {
+    TokenizerRemark::EmptySpecialToken {
         role,
         used: Some((used.to_owned(), id)),
     }
@@ -369,7 +369,7 @@ fn asclepius_7b_has_wrong_ids_and_empty_tokens() {
         let model = open(name, &seven(), &SEVEN);
         // With the published eos_token_id 1 an answer would never end: the model writes 2.
         assert_eq!(special(&model), (Some(1), &[2][..], None, Some(0)));
-        let corrections = model.corrections();
+        let remarks = model.remarks();
         for expected in [
             empty("bos", "<s>", 1),
             empty("eos", "</s>", 2),
@@ -377,10 +377,7 @@ fn asclepius_7b_has_wrong_ids_and_empty_tokens() {
             wrong("bos", 0, 1),
             wrong("eos", 1, 2),
         ] {
-            assert!(
-                corrections.contains(&expected),
-                "{expected:?} in {corrections:?}"
-            );
+            assert!(remarks.contains(&expected), "{expected:?} in {remarks:?}");
         }
         assert_eq!(
             model.tokenizer().resolution().kind(),
@@ -404,7 +401,7 @@ fn asclepius_13b_pads_with_its_start() {
         let model = open(name, &thirteen(), &THIRTEEN);
         assert_eq!(special(&model), (Some(1), &[2][..], Some(1), Some(0)));
         assert_eq!(
-            model.corrections(),
+            model.remarks(),
             [wrong("bos", 0, 1), wrong("eos", 1, 2), wrong("pad", -1, 1)]
         );
         assert_eq!(model.report().files.len(), 6);
@@ -419,7 +416,7 @@ fn asclepius_llama2_needs_no_correction() {
     ] {
         let model = open(name, &files, &release);
         assert_eq!(special(&model), (Some(1), &[2][..], None, Some(0)));
-        assert_eq!(model.corrections(), []);
+        assert_eq!(model.remarks(), []);
         assert_eq!(model.report().files.len(), shards);
         assert_eq!(model.model().config().max_positions(), 4096);
     }
@@ -432,22 +429,22 @@ fn pretraining_only_has_two_tokenizers_and_a_token_without_a_row() {
         &pretraining_only(false),
         &LLAMA2_7,
     );
-    assert_eq!(seven.corrections(), []);
+    assert_eq!(seven.remarks(), []);
     assert_eq!(seven.tokenizer().resolution().file(), "tokenizer.json");
-    let also = Note::AlsoPresent {
+    let also = TokenizerRemark::AlsoPresent {
         file: "tokenizer.model".to_owned(),
     };
     assert!(seven.tokenizer().resolution().notes().contains(&also));
 
     let name = "Asclepius-Llama2-13B-Pretraining-Only";
     let model = open(name, &pretraining_only(true), &LLAMA2_13);
-    let beyond = Note::WithoutRow {
+    let beyond = TokenizerRemark::WithoutRow {
         token: "<pad>".to_owned(),
         id: 32_000,
         count: 1,
         rows: 32_000,
     };
-    assert_eq!(model.corrections(), [beyond]);
+    assert_eq!(model.remarks(), [beyond]);
     assert_eq!(special(&model).0, Some(1));
     // A note that spells the token is refused before it reaches the embedding; with markers escaped it is plain text.
     let error = model.answer("a <pad> b", QUESTION).unwrap_err();
@@ -465,7 +462,7 @@ fn asclepius_llama3_has_only_a_tokenizer_json() {
         special(&model),
         (Some(128_000), &[128_001, 128_009][..], None, None)
     );
-    assert_eq!(model.corrections(), []);
+    assert_eq!(model.remarks(), []);
     assert_eq!(model.report().files.len(), 7);
     assert_eq!(model.report().files[0].1, Format::Safetensors);
     assert_eq!(
@@ -479,7 +476,7 @@ fn asclepius_llama3_has_only_a_tokenizer_json() {
 fn asclepius_mistral_has_no_window() {
     let model = open("Asclepius-Mistral-7B-v0.3", &mistral(), &MISTRAL);
     assert_eq!(special(&model), (Some(1), &[2][..], None, Some(0)));
-    assert_eq!(model.corrections(), []);
+    assert_eq!(model.remarks(), []);
     assert_eq!(model.model().config().sliding_window, None);
     assert_eq!(model.model().config().max_positions(), 32_768);
     // A control token of the vocabulary is never found in a note.

@@ -1,6 +1,6 @@
 //! Bio_ClinicalBERT.
 
-use clinical_bert::{BertOptions, ClinicalBert, Head, LowerCase, Note, Pooling};
+use clinical_bert::{BertOptions, ClinicalBert, Head, LowerCase, Pooling, TokenizerRemark};
 use clinical_weights::{Format, LoadOptions};
 use serde_json::json;
 
@@ -93,8 +93,8 @@ fn bio_clinical_bert_keeps_case() {
     );
     assert!(bert.report().fits(), "{}", bert.report());
     assert_eq!(
-        bert.corrections(),
-        [Note::CaseFromVocabulary { lower_case: false }]
+        bert.remarks(),
+        [TokenizerRemark::CaseFromVocabulary { lower_case: false }]
     );
     assert!(
         bert.report()
@@ -119,7 +119,7 @@ fn bio_clinical_bert_keeps_case() {
     let options = BertOptions::new().with_lower_case(LowerCase::Transformers);
     let lower = ClinicalBert::load_with(&path, &LoadOptions::new(), &options).unwrap();
     assert_eq!(pieces(&lower), ["abnormal", "##ity"]);
-    assert_eq!(lower.corrections(), []);
+    assert_eq!(lower.remarks(), []);
 
     let texts = ["The fever"];
     let vector = bert.embed(&texts, Pooling::Cls).unwrap();

@@ -141,7 +141,7 @@ fn open(name: &str, release: &Release) -> ClinicalT5 {
         [("pytorch_model.bin".to_owned(), Format::TorchZip)]
     );
     assert_eq!(t5.report().aliases.len(), 1, "one table under four names");
-    assert_eq!(t5.corrections(), []);
+    assert_eq!(t5.remarks(), []);
     assert_eq!(t5.max_input_tokens(), Some(512));
     assert_eq!(t5.end_ids()[0], 1);
     assert_eq!(t5.tokenizer().vocab_size(), ROWS);

@@ -20,7 +20,7 @@ pub use answer::{Answer, Usage, Window};
 pub use clinical_generate::{Generation, Score, StopReason};
 pub use clinical_prompts::MarkerPolicy;
 pub use clinical_prompts::asclepius::Template;
-pub use clinical_tokenizer::Note;
+pub use clinical_tokenizer::TokenizerRemark;
 pub use clinical_weights::{LoadOptions, Precision};
 pub use error::{Error, Result};
 pub use model::Asclepius;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clinical_generate::EndTokens;
 use clinical_llama::{Llama, LlamaConfig};
-use clinical_tokenizer::{Note, OpenOptions, Tokenizer};
+use clinical_tokenizer::{OpenOptions, Tokenizer, TokenizerRemark};
 use clinical_weights::{CheckpointDir, FromCheckpoint, LoadOptions, LoadReport};
 
 use crate::chat::ChatTemplate;
@@ -26,7 +26,7 @@ pub struct Asclepius {
     pub(crate) model: Llama,
     pub(crate) tokenizer: Tokenizer,
     report: LoadReport,
-    corrections: Vec<Note>,
+    remarks: Vec<TokenizerRemark>,
     end: Vec<u32>,
     special: Vec<String>,
     chat: Option<ChatTemplate>,
@@ -85,8 +85,10 @@ impl Asclepius {
     }
 
     fn new(model: Llama, tokenizer: Tokenizer, mut report: LoadReport, own: bool) -> Result<Self> {
-        let corrections = tokenizer.corrections(model.config().vocab_size);
-        report.notes.extend(corrections.iter().map(Note::to_string));
+        let remarks = tokenizer.remarks(model.config().vocab_size);
+        report
+            .notes
+            .extend(remarks.iter().map(TokenizerRemark::to_string));
         let special = tokenizer.special();
         let text = |id: Option<u32>| {
             id.and_then(|id| tokenizer.id_to_token(id))
@@ -125,7 +127,7 @@ impl Asclepius {
             model,
             tokenizer,
             report,
-            corrections,
+            remarks,
             chat,
             own,
             heads: Heads::default(),
@@ -141,8 +143,8 @@ impl Asclepius {
     /// What the files of the directory say wrongly or leave open, and what is used instead. [`Self::report`] has these as
     /// sentences among its notes.
     #[must_use]
-    pub fn corrections(&self) -> &[Note] {
-        &self.corrections
+    pub fn remarks(&self) -> &[TokenizerRemark] {
+        &self.remarks
     }
 
     /// The ids that end an answer.

@@ -1,7 +1,7 @@
 //! Everything that can go wrong.
 
-use clinical_generate::ModelError;
 use clinical_nn::LossError;
+use clinical_nn::ModelError;
 
 use crate::config::ConfigError;
 use crate::facade::Head;

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::activation::tanh;
 use burn::tensor::{Device, Tensor};
-use clinical_generate::ModelError;
+use clinical_nn::ModelError;
 use clinical_nn::{LayerNorm, Linear};
 
 use crate::config::{BertConfig, Family};

@@ -11,7 +11,7 @@ mod layer;
 mod model;
 mod pretraining;
 
-pub use clinical_tokenizer::{LowerCase, Note};
+pub use clinical_tokenizer::{LowerCase, TokenizerRemark};
 pub use clinical_weights::{LoadOptions, Precision};
 pub use config::{
     BertConfig, ConfigError, Family, MAX_CONFIG_BYTES, MAX_LAYERS, MAX_VOCABULARY, MAX_WIDTH,

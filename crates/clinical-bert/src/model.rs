@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::activation::tanh;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use clinical_generate::ModelError;
+use clinical_nn::ModelError;
 use clinical_nn::{Embedding, LayerNorm, Linear, key_mask, rows_to_tensor};
 
 use crate::config::{BertConfig, Family};

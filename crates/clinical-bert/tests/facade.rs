@@ -777,7 +777,7 @@ fn an_id_without_a_row_is_named() {
     assert!(
         matches!(
             error,
-            Error::Model(clinical_generate::ModelError::TokenOutOfRange { vocabulary: 5, .. })
+            Error::Model(clinical_nn::ModelError::TokenOutOfRange { vocabulary: 5, .. })
         ),
         "{error}"
     );

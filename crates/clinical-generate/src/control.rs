@@ -1,31 +1,7 @@
-//! How a caller reaches into a running generation: a flag that ends it, and a closure that changes logits.
+//! A closure of the caller that changes logits.
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Cancels a generation from another thread. Clones share one flag.
-#[derive(Debug, Clone, Default)]
-pub struct CancelFlag(Arc<AtomicBool>);
-
-impl CancelFlag {
-    /// A flag that is not set.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Ends every generation that was given this flag, at its next token.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the flag is set.
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 type Change = dyn Fn(&[u32], &[u32], &mut [f32]) + Send + Sync;
 

@@ -23,15 +23,16 @@ mod shortlist;
 mod text;
 mod validate;
 
+pub use clinical_nn::{CancelFlag, ModelError};
 pub use config::{EarlyStopping, Generation};
 pub use constraint::{Allowed, Constraint, Matcher, TokenMask};
-pub use control::{CancelFlag, Processor};
+pub use control::Processor;
 pub use decode::generate;
 pub use distribution::distribution;
 pub use error::GenerateError;
 #[cfg(feature = "grammar")]
 pub use grammar::{Grammar, TokenBytes};
-pub use model::{ModelError, StepModel};
+pub use model::StepModel;
 pub use output::{Cancel, Generated, Step, StopReason};
 pub use prefix::Prefix;
 pub use queue::generate_many;

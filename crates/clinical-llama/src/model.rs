@@ -148,7 +148,7 @@ impl Llama {
             .reshape([-1, self.config.hidden_size as i64])
             .select(0, positions)
             .unsqueeze_dim(0);
-        Ok(cross_entropy(self.logits(hidden), &targets)?)
+        Ok(cross_entropy(self.logits(hidden), &targets)?.mean)
     }
 
     /// Labels for [`loss`](Self::loss) that count every token behind the first `prompt` ones.

@@ -6,6 +6,15 @@ use burn::tensor::{DType, Int, Tensor, TensorData};
 /// The label that takes no part in the loss (PyTorch's `ignore_index`). Every negative label is ignored alike.
 pub const IGNORED: i64 = -100;
 
+/// A training loss: a mean, and over how many targets it was taken, so that batches of different size can be averaged.
+#[derive(Debug, Clone)]
+pub struct Loss {
+    /// The mean over the targets in nats, `[1]`.
+    pub mean: Tensor<1>,
+    /// How many targets it is the mean of: at least 1.
+    pub targets: usize,
+}
+
 /// A loss that cannot be computed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -46,12 +55,12 @@ pub enum LossError {
 ///
 /// - `logits`: `[batch, length, vocabulary]`
 /// - `labels`: `batch * length` ids, row by row
-/// - result: `[1]`
+/// - [`Loss::mean`]: `[1]`
 ///
 /// # Errors
 ///
 /// See [`LossError`].
-pub fn cross_entropy(logits: Tensor<3>, labels: &[i64]) -> Result<Tensor<1>, LossError> {
+pub fn cross_entropy(logits: Tensor<3>, labels: &[i64]) -> Result<Loss, LossError> {
     let [batch, length, vocabulary] = logits.dims();
     if labels.len() != batch * length {
         return Err(LossError::LengthMismatch {
@@ -87,7 +96,10 @@ pub fn cross_entropy(logits: Tensor<3>, labels: &[i64]) -> Result<Tensor<1>, Los
         .reshape([batch * length, vocabulary])
         .select(0, rows)
         .cast(DType::F32);
-    Ok(log_softmax(logits, 1).gather(1, targets).mean().neg())
+    Ok(Loss {
+        mean: log_softmax(logits, 1).gather(1, targets).mean().neg(),
+        targets: count,
+    })
 }
 
 #[cfg(test)]
@@ -99,7 +111,8 @@ mod tests {
         let device = clinical_kernels::cpu();
         let logits = Tensor::<3>::from_floats([[[0.0, 0.0], [9.0, -9.0]]], &device);
         let loss = cross_entropy(logits.clone(), &[1, IGNORED]).unwrap();
-        assert!((loss.into_scalar::<f32>() - 2f32.ln()).abs() < 1e-6);
+        assert_eq!(loss.targets, 1);
+        assert!((loss.mean.into_scalar::<f32>() - 2f32.ln()).abs() < 1e-6);
         assert!(matches!(
             cross_entropy(logits.clone(), &[-1, -100]),
             Err(LossError::NoTargets)

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clinical_deid::Normalizer;
 use clinical_generate::{Cancel, EndTokens, Generated, Generation, Step, generate};
-use clinical_tokenizer::{Note, OpenOptions, Tokenizer};
+use clinical_tokenizer::{OpenOptions, Tokenizer, TokenizerRemark};
 use clinical_weights::{Checkpoint, CheckpointDir, LoadOptions, LoadReport, load_from};
 
 use crate::options::{LongInput, Output, Score};
@@ -34,7 +34,7 @@ pub struct ClinicalT5 {
     pub(crate) config: T5Config,
     pub(crate) tokenizer: Tokenizer,
     report: LoadReport,
-    corrections: Vec<Note>,
+    remarks: Vec<TokenizerRemark>,
     pub(crate) end: Vec<u32>,
     pub(crate) sentinels: Vec<u32>,
     long_input: LongInput,
@@ -98,8 +98,10 @@ impl ClinicalT5 {
         tokenizer: Tokenizer,
         mut report: LoadReport,
     ) -> Self {
-        let corrections = tokenizer.corrections(config.vocab_size);
-        report.notes.extend(corrections.iter().map(Note::to_string));
+        let remarks = tokenizer.remarks(config.vocab_size);
+        report
+            .notes
+            .extend(remarks.iter().map(TokenizerRemark::to_string));
         let end = Self::end_tokens(&config, &tokenizer);
         let sentinels = (0..)
             .map_while(|number| tokenizer.sentinel(number))
@@ -110,7 +112,7 @@ impl ClinicalT5 {
             config,
             tokenizer,
             report,
-            corrections,
+            remarks,
             end,
             sentinels,
             long_input: LongInput::default(),
@@ -167,8 +169,8 @@ impl ClinicalT5 {
     /// What the files of the directory say wrongly or leave open, and what is used instead. [`Self::report`] has these as
     /// sentences among its notes.
     #[must_use]
-    pub fn corrections(&self) -> &[Note] {
-        &self.corrections
+    pub fn remarks(&self) -> &[TokenizerRemark] {
+        &self.remarks
     }
 
     /// The ids that end an output.

@@ -28,7 +28,7 @@ pub use bucket::relative_position_bucket;
 pub use clinical::ClinicalT5;
 pub use clinical_deid::Normalizer;
 pub use clinical_generate::{EarlyStopping, Generation, StopReason};
-pub use clinical_tokenizer::Note;
+pub use clinical_tokenizer::TokenizerRemark;
 pub use clinical_weights::{LoadOptions, Precision};
 pub use config::{Activation, FeedForwardKind, MAX_BUCKETS, MODEL_TYPES, T5Config};
 pub use error::Error;

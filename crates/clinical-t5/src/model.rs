@@ -133,7 +133,7 @@ impl T5 {
     pub fn loss(&self, batch: &Seq2SeqBatch) -> Result<Tensor<1>, Error> {
         let (states, targets) = self.target_states(batch)?;
         let targets: Vec<i64> = targets.iter().map(|&(_, label)| label).collect();
-        Ok(cross_entropy(self.project(states), &targets)?)
+        Ok(cross_entropy(self.project(states), &targets)?.mean)
     }
 
     /// The log-probability of every label that is not negative, row by row. Computed without gradients in mind; for a

@@ -27,7 +27,7 @@ pub use encoding::Encoding;
 pub use error::{Error, Result};
 pub use open::FILES;
 pub use options::{LowerCase, OpenOptions, Prefer};
-pub use resolution::{Note, Resolution, TokenizerKind};
+pub use resolution::{Resolution, TokenizerKind, TokenizerRemark};
 pub use sentencepiece::{
     Family, Piece, PieceKind, SentencePieceKind, SentencePieceModel, SentencePieceOptions,
 };

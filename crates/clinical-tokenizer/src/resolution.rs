@@ -27,7 +27,7 @@ pub struct Resolution {
     pub(crate) file: String,
     pub(crate) reason: String,
     pub(crate) class: Option<String>,
-    pub(crate) notes: Vec<Note>,
+    pub(crate) notes: Vec<TokenizerRemark>,
 }
 
 impl Resolution {
@@ -52,7 +52,7 @@ impl Resolution {
     }
 
     /// What had to be decided or corrected.
-    pub fn notes(&self) -> &[Note] {
+    pub fn notes(&self) -> &[TokenizerRemark] {
         &self.notes
     }
 }
@@ -69,7 +69,7 @@ impl fmt::Display for Resolution {
 /// One decision or correction. `Display` is a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Note {
+pub enum TokenizerRemark {
     /// Another tokenizer file is there and was not used.
     AlsoPresent {
         /// Its name.
@@ -134,7 +134,7 @@ pub enum Note {
     },
     /// Tokens have ids beyond the rows of the model's embedding (as in Asclepius-Llama2-13B-Pretraining-Only, whose
     /// `added_tokens.json` has `<pad>` as 32000): a text that contains one cannot be read. Only in
-    /// [`Tokenizer::corrections`](crate::Tokenizer::corrections), which knows the rows.
+    /// [`Tokenizer::remarks`](crate::Tokenizer::remarks), which knows the rows.
     WithoutRow {
         /// The first such token.
         token: String,
@@ -163,7 +163,7 @@ pub enum Note {
     },
 }
 
-impl Note {
+impl TokenizerRemark {
     /// Whether something in the files is wrong or left open, so that another value is used than a reader of the files would
     /// expect; the other notes say what was found and chosen.
     #[must_use]
@@ -181,7 +181,7 @@ impl Note {
     }
 }
 
-impl fmt::Display for Note {
+impl fmt::Display for TokenizerRemark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AlsoPresent { file } => write!(f, "{file} is there too and was not used"),

@@ -9,7 +9,7 @@ use crate::decode::DecodeStream;
 use crate::encoding::Encoding;
 use crate::error::{Error, Result};
 use crate::options::OpenOptions;
-use crate::resolution::{Note, Resolution};
+use crate::resolution::{Resolution, TokenizerRemark};
 use crate::sentencepiece::{SentencePieceModel, SentencePieceOptions};
 use crate::vocabulary::Vocabulary;
 use crate::{open, save};
@@ -312,16 +312,17 @@ impl Tokenizer {
 
     /// What the files say wrongly or leave open, and what is used instead, for a model whose embedding has `rows` rows.
     ///
-    /// These are the [`Note`]s that are corrections, and [`Note::WithoutRow`] for tokens beyond the embedding.
-    pub fn corrections(&self, rows: usize) -> Vec<Note> {
+    /// These are the [`TokenizerRemark`]s that are remarks, and [`TokenizerRemark::WithoutRow`] for tokens beyond the embedding.
+    pub fn remarks(&self, rows: usize) -> Vec<TokenizerRemark> {
         let notes = self.resolution().notes().iter();
-        let mut found: Vec<Note> = notes.filter(|note| note.is_correction()).cloned().collect();
+        let mut found: Vec<TokenizerRemark> =
+            notes.filter(|note| note.is_correction()).cloned().collect();
         let beyond = (rows as u64)..(self.vocab_size() as u64);
         let mut tokens = beyond
             .filter_map(|id| u32::try_from(id).ok())
             .filter_map(|id| Some((id, self.id_to_token(id)?)));
         if let Some((id, token)) = tokens.next() {
-            found.push(Note::WithoutRow {
+            found.push(TokenizerRemark::WithoutRow {
                 token,
                 id,
                 count: 1 + tokens.count(),
@@ -370,7 +371,7 @@ impl Tokenizer {
     /// Writes the tokenizer into a directory, so that this crate and `transformers` open it again with the same ids.
     ///
     /// The vocabulary file keeps its kind; `tokenizer_config.json`, `special_tokens_map.json` and, where tokens were added,
-    /// `added_tokens.json` hold what was in force, corrections included. Each file is written beside its place and then
+    /// `added_tokens.json` hold what was in force, remarks included. Each file is written beside its place and then
     /// moved there.
     ///
     /// # Errors

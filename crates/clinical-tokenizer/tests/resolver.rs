@@ -5,11 +5,11 @@ mod common;
 use std::fs;
 
 use clinical_tokenizer::{
-    AddedToken, Error, LowerCase, Note, OpenOptions, Prefer, Tokenizer, TokenizerKind,
+    AddedToken, Error, LowerCase, OpenOptions, Prefer, Tokenizer, TokenizerKind, TokenizerRemark,
 };
 use common::{Case, case, data};
 
-fn notes(tokenizer: &Tokenizer) -> Vec<Note> {
+fn notes(tokenizer: &Tokenizer) -> Vec<TokenizerRemark> {
     tokenizer.resolution().notes().to_vec()
 }
 
@@ -29,7 +29,7 @@ fn asclepius_7b_gets_the_ids_of_its_model_file() {
     let found = notes(&tokenizer);
     for (role, token, id) in [("unk", "<unk>", 0), ("bos", "<s>", 1), ("eos", "</s>", 2)] {
         assert!(
-            found.contains(&Note::EmptySpecialToken {
+            found.contains(&TokenizerRemark::EmptySpecialToken {
                 role,
                 used: Some((token.into(), id))
             }),
@@ -37,17 +37,17 @@ fn asclepius_7b_gets_the_ids_of_its_model_file() {
         );
     }
     // config.json says bos 0, eos 1.
-    assert!(found.contains(&Note::WrongIdInConfig {
+    assert!(found.contains(&TokenizerRemark::WrongIdInConfig {
         role: "bos",
         config: 0,
         tokenizer: 1
     }));
-    assert!(found.contains(&Note::WrongIdInConfig {
+    assert!(found.contains(&TokenizerRemark::WrongIdInConfig {
         role: "eos",
         config: 1,
         tokenizer: 2
     }));
-    assert!(found.contains(&Note::LegacyAssumed));
+    assert!(found.contains(&TokenizerRemark::LegacyAssumed));
     let text = tokenizer.resolution().to_string();
     assert!(
         text.contains("tokenizer.model") && text.contains("the eos token is an empty string"),
@@ -67,9 +67,9 @@ fn a_bare_word_list_keeps_its_case() {
         )
     };
     let (auto, found) = ids(&OpenOptions::new());
-    assert!(found.contains(&Note::CaseFromVocabulary { lower_case: false }));
+    assert!(found.contains(&TokenizerRemark::CaseFromVocabulary { lower_case: false }));
     let (lower, found) = ids(&OpenOptions::new().with_lower_case(LowerCase::Transformers));
-    assert!(found.contains(&Note::CaseChosen { lower_case: true }));
+    assert!(found.contains(&TokenizerRemark::CaseChosen { lower_case: true }));
     assert_ne!(auto, lower);
     assert_eq!(
         auto,
@@ -86,7 +86,7 @@ fn a_bare_word_list_keeps_its_case() {
         ..case("bert_uncased")
     }
     .open();
-    assert!(notes(&small).contains(&Note::CaseFromVocabulary { lower_case: true }));
+    assert!(notes(&small).contains(&TokenizerRemark::CaseFromVocabulary { lower_case: true }));
     assert_eq!(
         small.encode("FEVER", false).unwrap(),
         small.encode("fever", false).unwrap()
@@ -95,7 +95,7 @@ fn a_bare_word_list_keeps_its_case() {
     assert!(
         notes(&forced)
             .iter()
-            .all(|note| !matches!(note, Note::CaseFromVocabulary { .. }))
+            .all(|note| !matches!(note, TokenizerRemark::CaseFromVocabulary { .. }))
     );
 }
 
@@ -109,7 +109,7 @@ fn tokenizer_json_comes_first_unless_the_slow_one_is_preferred() {
     .unwrap();
     let fast = Tokenizer::from_dir(directory.path()).unwrap();
     assert_eq!(fast.resolution().kind(), TokenizerKind::TokenizerJson);
-    assert!(notes(&fast).contains(&Note::AlsoPresent {
+    assert!(notes(&fast).contains(&TokenizerRemark::AlsoPresent {
         file: "tokenizer.model".into()
     }));
     let slow = Tokenizer::from_dir_with(
@@ -177,11 +177,10 @@ fn bytes_alone_are_enough() {
         (bare.special().bos, bare.special().eos.len()),
         (tokenizer.special().bos, 1)
     );
-    assert!(
-        notes(&bare)
-            .iter()
-            .any(|note| matches!(note, Note::InferredSpecialToken { role: "eos", .. }))
-    );
+    assert!(notes(&bare).iter().any(|note| matches!(
+        note,
+        TokenizerRemark::InferredSpecialToken { role: "eos", .. }
+    )));
 }
 
 #[test]
@@ -202,8 +201,8 @@ fn a_template_in_a_file_of_its_own_wins() {
 fn saved_truncation_and_padding_are_switched_off() {
     let tokenizer = case("fast_bert").open();
     assert!(
-        notes(&tokenizer).contains(&Note::TruncationIgnored)
-            && notes(&tokenizer).contains(&Note::PaddingIgnored)
+        notes(&tokenizer).contains(&TokenizerRemark::TruncationIgnored)
+            && notes(&tokenizer).contains(&TokenizerRemark::PaddingIgnored)
     );
     assert_eq!(tokenizer.count("a").unwrap(), 3);
     assert_eq!(tokenizer.count(&"a ".repeat(500)).unwrap(), 502);
@@ -212,7 +211,7 @@ fn saved_truncation_and_padding_are_switched_off() {
 #[test]
 fn tokens_beyond_the_model_are_reported() {
     let tokenizer = case("llama_legacy_tags").open();
-    assert!(notes(&tokenizer).contains(&Note::BeyondModel {
+    assert!(notes(&tokenizer).contains(&TokenizerRemark::BeyondModel {
         count: 16,
         first: 800,
         last: 815

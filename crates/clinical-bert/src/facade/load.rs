@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::module::Module;
-use clinical_tokenizer::{LowerCase, Note, OpenOptions};
+use clinical_tokenizer::{LowerCase, OpenOptions, TokenizerRemark};
 use clinical_weights::{Checkpoint, CheckpointDir, FromCheckpoint, LoadOptions, LoadReport};
 
 use super::text::Text;
@@ -128,15 +128,17 @@ impl ClinicalBert {
         let tokenizer = OpenOptions::new().with_lower_case(own.lower_case);
         let text = Text::new(dir.tokenizer::<Error>(&tokenizer)?, config.family)?;
         let (labels, model, mut report) = build(&config, head, &checkpoint, options, own, true)?;
-        let corrections = text.tokenizer.corrections(config.vocab_size);
-        report.notes.extend(corrections.iter().map(Note::to_string));
+        let remarks = text.tokenizer.remarks(config.vocab_size);
+        report
+            .notes
+            .extend(remarks.iter().map(TokenizerRemark::to_string));
         Ok(Self {
             config,
             model,
             text,
             labels,
             report,
-            corrections,
+            remarks,
             batch_tokens: own.batch_tokens,
         })
     }

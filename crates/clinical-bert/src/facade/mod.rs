@@ -16,8 +16,8 @@ mod text;
 
 use std::fmt;
 
-use clinical_generate::ModelError;
-use clinical_tokenizer::{Note, Tokenizer};
+use clinical_nn::ModelError;
+use clinical_tokenizer::{Tokenizer, TokenizerRemark};
 use clinical_weights::LoadReport;
 
 use crate::config::BertConfig;
@@ -127,7 +127,7 @@ pub struct ClinicalBert {
     text: Text,
     labels: Vec<String>,
     report: LoadReport,
-    corrections: Vec<Note>,
+    remarks: Vec<TokenizerRemark>,
     batch_tokens: usize,
 }
 
@@ -177,8 +177,8 @@ impl ClinicalBert {
     /// What the files of the directory say wrongly or leave open, and what is used instead. [`Self::report`] has these as
     /// sentences among its notes.
     #[must_use]
-    pub fn corrections(&self) -> &[Note] {
-        &self.corrections
+    pub fn remarks(&self) -> &[TokenizerRemark] {
+        &self.remarks
     }
 
     /// The most tokens that the model reads at once, special tokens included.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use clinical_tokenizer::{LowerCase, Note, OpenOptions, Tokenizer};
+use clinical_tokenizer::{LowerCase, OpenOptions, Tokenizer, TokenizerRemark};
 use clinical_weights::{CheckpointDir, LoadOptions, LoadReport};
 
 use super::load::{build, detect};
@@ -83,8 +83,10 @@ impl ClinicalBert {
         let open =
             |lower_case| dir.tokenizer::<Error>(&OpenOptions::new().with_lower_case(lower_case));
         let (here, there) = (open(own.lower_case)?, open(LowerCase::Transformers)?);
-        let corrections = here.corrections(config.vocab_size);
-        report.notes.extend(corrections.iter().map(Note::to_string));
+        let remarks = here.remarks(config.vocab_size);
+        report
+            .notes
+            .extend(remarks.iter().map(TokenizerRemark::to_string));
         Ok(Preview {
             family: config.family,
             head,

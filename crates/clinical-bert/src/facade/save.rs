@@ -15,7 +15,7 @@ use crate::model::Bert;
 impl Bert {
     /// Gives the token table `rows` rows. New rows are the mean of the old ones ([`resize_param`]); rows beyond `rows` go.
     /// An id without a row is refused wherever ids come in
-    /// ([`ModelError::TokenOutOfRange`](clinical_generate::ModelError::TokenOutOfRange)). A masked-language-model head has
+    /// ([`ModelError::TokenOutOfRange`](clinical_nn::ModelError::TokenOutOfRange)). A masked-language-model head has
     /// a bias of its own: [`BertForPretraining::resize_embeddings`].
     pub fn resize_embeddings(&mut self, rows: usize) {
         let table = &mut self.embeddings.word_embeddings.weight;

@@ -58,14 +58,14 @@ impl BertForPretraining {
         let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device);
         let flat = states.clone().reshape([-1, width as i64]);
         let predicted = flat.select(0, places).reshape([1, count, width]);
-        let masked = cross_entropy(self.predict(predicted), &labels)?;
+        let masked = cross_entropy(self.predict(predicted), &labels)?.mean;
         let next_sentence = match self.next_sentence(states) {
             Some(logits) => {
                 let classes: Vec<i64> = examples
                     .iter()
                     .map(|example| i64::from(example.is_random_next))
                     .collect();
-                Some(cross_entropy(logits.unsqueeze_dim(1), &classes)?)
+                Some(cross_entropy(logits.unsqueeze_dim(1), &classes)?.mean)
             }
             None => None,
         };

@@ -14,7 +14,7 @@ use crate::engine::byte_level::{ByteLevelSettings, assemble};
 use crate::engine::check::{Checked, check};
 use crate::error::{Error, Result};
 use crate::options::{LowerCase, OpenOptions};
-use crate::resolution::{Note, TokenizerKind};
+use crate::resolution::{TokenizerKind, TokenizerRemark};
 
 /// Names that special tokens usually have, for files that do not say.
 const USUAL: [(&str, &[&str]); 7] = [
@@ -40,15 +40,15 @@ pub(crate) fn json(
 ) -> Result<Opened> {
     let checked = check(bytes, name)?;
     let (class, unknown) = class_of(config);
-    let mut notes: Vec<Note> = unknown
+    let mut notes: Vec<TokenizerRemark> = unknown
         .into_iter()
-        .map(|class| Note::UnknownClass { class })
+        .map(|class| TokenizerRemark::UnknownClass { class })
         .collect();
     if checked.truncates {
-        notes.push(Note::TruncationIgnored);
+        notes.push(TokenizerRemark::TruncationIgnored);
     }
     if checked.pads {
-        notes.push(Note::PaddingIgnored);
+        notes.push(TokenizerRemark::PaddingIgnored);
     }
     let mut engine = Engine::new(bytes, &checked)?;
     change_normalizer(&mut engine, &checked, class, config, options, &mut notes)?;
@@ -83,9 +83,9 @@ pub(crate) fn pairs(
 ) -> Result<Opened> {
     let merges = std::str::from_utf8(merges).map_err(|_| Error::NotText { file: "merges.txt" })?;
     let (class, unknown) = class_of(config);
-    let mut notes: Vec<Note> = unknown
+    let mut notes: Vec<TokenizerRemark> = unknown
         .into_iter()
-        .map(|class| Note::UnknownClass { class })
+        .map(|class| TokenizerRemark::UnknownClass { class })
         .collect();
     let class = class
         .filter(|class| matches!(class, Class::Roberta | Class::Gpt2))
@@ -152,7 +152,7 @@ fn opened(
     reason: String,
     roles: Vec<(&'static str, String)>,
     config: &Config,
-    mut notes: Vec<Note>,
+    mut notes: Vec<TokenizerRemark>,
 ) -> Opened {
     let mut roles = roles;
     for (role, usual) in USUAL {
@@ -170,7 +170,7 @@ fn opened(
         });
         if let Some((token, id)) = found.filter(|_| config.raw.is_empty() && config.class.is_none())
         {
-            notes.push(Note::InferredSpecialToken {
+            notes.push(TokenizerRemark::InferredSpecialToken {
                 role,
                 token: token.to_owned(),
                 id,
@@ -179,7 +179,7 @@ fn opened(
         }
     }
     if engine.steps().is_none() {
-        notes.push(Note::DecoderNeedsAllTokens);
+        notes.push(TokenizerRemark::DecoderNeedsAllTokens);
     }
     Opened {
         backend: Backend::Engine(Box::new(engine)),
@@ -197,7 +197,7 @@ fn add_tokens(
     engine: &mut Engine,
     class: Option<Class>,
     config: &Config,
-    notes: &mut Vec<Note>,
+    notes: &mut Vec<TokenizerRemark>,
 ) -> Result<Vec<(&'static str, String)>> {
     let present: HashSet<String> = engine
         .added()
@@ -280,7 +280,7 @@ fn add_tokens(
             .map(|(id, name)| (*id, name.as_str())),
     ) {
         if let Some(given) = engine.token_to_id(name).filter(|&given| given != id) {
-            notes.push(Note::AddedTokenMoved {
+            notes.push(TokenizerRemark::AddedTokenMoved {
                 token: name.to_owned(),
                 declared: id,
                 given,
@@ -317,7 +317,7 @@ fn change_normalizer(
     class: Option<Class>,
     config: &Config,
     options: &OpenOptions,
-    notes: &mut Vec<Note>,
+    notes: &mut Vec<TokenizerRemark>,
 ) -> Result<()> {
     let Some(Value::Object(old)) = &checked.normalizer else {
         return Ok(());
@@ -330,7 +330,7 @@ fn change_normalizer(
         (LowerCase::Always | LowerCase::Never, _) => {
             let lower_case = options.lower_case == LowerCase::Always;
             new.insert("lowercase".into(), json!(lower_case));
-            notes.push(Note::CaseChosen { lower_case });
+            notes.push(TokenizerRemark::CaseChosen { lower_case });
         }
         (_, Some(lower_case)) if class == Some(Class::Bert) => {
             new.insert("lowercase".into(), json!(lower_case));
@@ -340,7 +340,7 @@ fn change_normalizer(
                 json!(config.split_ideographs.unwrap_or(true)),
             );
             if new != *old {
-                notes.push(Note::NormalizerChanged);
+                notes.push(TokenizerRemark::NormalizerChanged);
             }
         }
         _ => {}

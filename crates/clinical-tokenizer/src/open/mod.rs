@@ -13,7 +13,7 @@ use crate::config::{Config, ROLES, Sources};
 use crate::error::{Error, Result};
 use crate::files::{read_config, read_model};
 use crate::options::{OpenOptions, Prefer};
-use crate::resolution::{Note, Resolution, TokenizerKind};
+use crate::resolution::{Resolution, TokenizerKind, TokenizerRemark};
 use crate::sentencepiece::{Family, SentencePieceModel, SentencePieceOptions};
 use crate::tokenizer::{Inner, SpecialIds, Tokenizer};
 use crate::vocabulary::Vocabulary;
@@ -55,7 +55,7 @@ pub(crate) struct Opened {
     backend: Backend,
     kind: TokenizerKind,
     reason: String,
-    notes: Vec<Note>,
+    notes: Vec<TokenizerRemark>,
     /// Names of the special tokens by role.
     roles: Vec<(&'static str, String)>,
     clean_up: bool,
@@ -92,7 +92,7 @@ pub(crate) fn directory(directory: &Path, options: &OpenOptions) -> Result<Token
         inner
             .resolution
             .notes
-            .extend(others.iter().map(|file| Note::AlsoPresent {
+            .extend(others.iter().map(|file| TokenizerRemark::AlsoPresent {
                 file: (*file).to_owned(),
             }));
     }
@@ -291,7 +291,7 @@ fn special_ids(backend: &Backend, roles: &[(&'static str, String)]) -> SpecialId
 }
 
 /// Tokens beyond the model file, which an embedding may have no rows for.
-fn beyond_model(backend: &Backend) -> Option<Note> {
+fn beyond_model(backend: &Backend) -> Option<TokenizerRemark> {
     let base = backend.base_size();
     let ids: Vec<u32> = backend
         .added()
@@ -299,7 +299,7 @@ fn beyond_model(backend: &Backend) -> Option<Note> {
         .map(|(id, _)| id)
         .filter(|&id| id >= base)
         .collect();
-    Some(Note::BeyondModel {
+    Some(TokenizerRemark::BeyondModel {
         count: ids.len(),
         first: *ids.first()?,
         last: *ids.last()?,
@@ -307,7 +307,7 @@ fn beyond_model(backend: &Backend) -> Option<Note> {
 }
 
 /// Ids in `config.json` that contradict the tokenizer.
-fn wrong_ids(config: &Config, special: &SpecialIds) -> Vec<Note> {
+fn wrong_ids(config: &Config, special: &SpecialIds) -> Vec<TokenizerRemark> {
     let own = [
         ("bos", special.bos),
         ("eos", special.eos.first().copied()),
@@ -320,7 +320,7 @@ fn wrong_ids(config: &Config, special: &SpecialIds) -> Vec<Note> {
             .iter()
             .find(|(name, _)| *name == role)
             .map(|(_, id)| id)?;
-        (config != i64::from(tokenizer)).then_some(Note::WrongIdInConfig {
+        (config != i64::from(tokenizer)).then_some(TokenizerRemark::WrongIdInConfig {
             role,
             config,
             tokenizer,

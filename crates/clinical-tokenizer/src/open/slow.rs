@@ -9,7 +9,7 @@ use crate::backend::Backend;
 use crate::config::{Config, Named};
 use crate::error::{Error, Result};
 use crate::options::{LowerCase, OpenOptions};
-use crate::resolution::{Note, TokenizerKind};
+use crate::resolution::{TokenizerKind, TokenizerRemark};
 use crate::sentencepiece::slow::SlowSentencePiece;
 use crate::sentencepiece::{Family, SentencePieceKind, SentencePieceModel, SentencePieceOptions};
 use crate::wordpiece::{BertRoles, BertSettings, SlowBert, is_cased, read_vocabulary};
@@ -34,7 +34,7 @@ pub(crate) fn sentencepiece(
             .clone()
             .filter(|_| !matches!(class, None | Some(Class::T5 | Class::Llama)))
     }) {
-        notes.push(Note::UnknownClass { class });
+        notes.push(TokenizerRemark::UnknownClass { class });
     }
     let mut own = match family {
         Family::T5 => SentencePieceOptions::t5(),
@@ -42,7 +42,7 @@ pub(crate) fn sentencepiece(
     };
     own.legacy = options.legacy.or(config.legacy).unwrap_or(true);
     if options.legacy.or(config.legacy).is_none() {
-        notes.push(Note::LegacyAssumed);
+        notes.push(TokenizerRemark::LegacyAssumed);
     }
     own.add_bos = config.add_bos.unwrap_or(own.add_bos);
     own.add_eos = config.add_eos.unwrap_or(own.add_eos);
@@ -95,7 +95,7 @@ pub(crate) fn from_model(
     model: SentencePieceModel,
     options: &SentencePieceOptions,
     reason: String,
-    notes: Vec<Note>,
+    notes: Vec<TokenizerRemark>,
     file: Option<Arc<[u8]>>,
 ) -> Result<Opened> {
     let slow = SlowSentencePiece::new(model, options)?;
@@ -129,7 +129,7 @@ fn role(
     model: &SentencePieceModel,
     name: &'static str,
     own: Option<u32>,
-    notes: &mut Vec<Note>,
+    notes: &mut Vec<TokenizerRemark>,
 ) -> Option<AddedToken> {
     if let Some(token) = config.role(name) {
         let listed = config
@@ -147,7 +147,7 @@ fn role(
         return None;
     }
     let used = own.map(|id| (model.pieces()[id as usize].text.clone(), id));
-    notes.push(Note::EmptySpecialToken {
+    notes.push(TokenizerRemark::EmptySpecialToken {
         role: name,
         used: used.clone(),
     });
@@ -155,7 +155,7 @@ fn role(
 }
 
 /// The number of sentinels; a list of them must fit.
-fn extra_ids(config: &Config, notes: &mut Vec<Note>) -> usize {
+fn extra_ids(config: &Config, notes: &mut Vec<TokenizerRemark>) -> usize {
     let mt5 = config.class.as_deref() == Some("MT5Tokenizer");
     let wanted = config.extra_ids.unwrap_or(if mt5 { 0 } else { 100 });
     let listed = config
@@ -168,7 +168,7 @@ fn extra_ids(config: &Config, notes: &mut Vec<Note>) -> usize {
         return wanted;
     }
     // `transformers` refuses such a directory.
-    notes.push(Note::SentinelCount { used: listed });
+    notes.push(TokenizerRemark::SentinelCount { used: listed });
     listed
 }
 
@@ -184,7 +184,7 @@ pub(crate) fn words(bytes: Vec<u8>, config: &Config, options: &OpenOptions) -> R
             .clone()
             .filter(|_| !matches!(class, None | Some(Class::Bert)))
     }) {
-        notes.push(Note::UnknownClass { class });
+        notes.push(TokenizerRemark::UnknownClass { class });
     }
     let lower_case = match (options.lower_case, config.lower_case) {
         (LowerCase::Always, _) => chosen(true, &mut notes),
@@ -193,7 +193,7 @@ pub(crate) fn words(bytes: Vec<u8>, config: &Config, options: &OpenOptions) -> R
         (LowerCase::Transformers, None) => chosen(true, &mut notes),
         (LowerCase::Auto, None) => {
             let lower_case = !is_cased(&lines);
-            notes.push(Note::CaseFromVocabulary { lower_case });
+            notes.push(TokenizerRemark::CaseFromVocabulary { lower_case });
             lower_case
         }
     };
@@ -274,7 +274,7 @@ pub(crate) fn words(bytes: Vec<u8>, config: &Config, options: &OpenOptions) -> R
     })
 }
 
-fn chosen(lower_case: bool, notes: &mut Vec<Note>) -> bool {
-    notes.push(Note::CaseChosen { lower_case });
+fn chosen(lower_case: bool, notes: &mut Vec<TokenizerRemark>) -> bool {
+    notes.push(TokenizerRemark::CaseChosen { lower_case });
     lower_case
 }

@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+
+mod call;
+mod long_text;
+mod parts;
+mod remark;
+
+pub use call::{BatchProgress, CallOptions};
+pub use clinical_nn::CancelFlag;
+pub use long_text::{LongText, TextTooLong};
+pub use parts::Parts;
+pub use remark::Remark;

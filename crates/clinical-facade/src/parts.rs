@@ -1,0 +1,41 @@
+//! A facade, taken apart.
+
+use clinical_tokenizer::Tokenizer;
+use clinical_weights::LoadReport;
+use serde_json::Value;
+
+use crate::Remark;
+
+/// What a facade is made of. `X::from_parts(x.into_parts())` is `x` again, so a model can be trained, resized or merged in
+/// between without going through disk.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Parts<C, M> {
+    /// The shape of the model, with the keys of `config.json` that this library does not know.
+    pub config: C,
+    /// The model with its weights.
+    pub model: M,
+    /// The tokenizer.
+    pub tokenizer: Tokenizer,
+    /// What was loaded, and how.
+    pub report: LoadReport,
+    /// What the files say wrongly or leave open, and what is used instead.
+    pub remarks: Vec<Remark>,
+    /// `generation_config.json` as it was found. It is kept by a save.
+    pub generation_config: Option<Value>,
+}
+
+impl<C, M> Parts<C, M> {
+    /// A model that came from no file.
+    #[must_use]
+    pub fn new(config: C, model: M, tokenizer: Tokenizer) -> Self {
+        Self {
+            config,
+            model,
+            tokenizer,
+            report: LoadReport::default(),
+            remarks: Vec::new(),
+            generation_config: None,
+        }
+    }
+}
