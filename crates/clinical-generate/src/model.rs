@@ -2,6 +2,8 @@
 
 use burn::tensor::Tensor;
 
+use crate::ModelError;
+
 /// A model that reads prompts and then gives the logits of one next token after another.
 ///
 /// One trait serves both families. For a decoder (LLaMA) the prompt is the text to continue; for an encoder-decoder (T5)
