@@ -70,7 +70,7 @@ fn exercise(tokenizer: &Tokenizer) {
         }
     }
     let _ = tokenizer.decode(&[0, 1, 2, 3, 999_999, u32::MAX], false);
-    let _ = tokenizer.corrections(10);
+    let _ = tokenizer.remarks(10);
 }
 
 /// `model.safetensors.index.json`.

@@ -55,7 +55,7 @@ pub enum LossError {
 ///
 /// - `logits`: `[batch, length, vocabulary]`
 /// - `labels`: `batch * length` ids, row by row
-/// - [`Loss::mean`]: `[1]`
+/// - mean: `[1]`
 ///
 /// # Errors
 ///
