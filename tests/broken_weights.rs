@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use burn::module::Param;
 use burn::tensor::Tensor;
 use clinical_generate::{
-    EndTokens, GenerateError, Generation, StepModel, generate, generate_many, score,
+    EndTokens, Error, Generation, StepModel, generate, generate_many, score,
 };
 use clinical_llama::{Llama, LlamaConfig};
 use clinical_t5::{T5, T5Config};
@@ -42,7 +42,7 @@ fn blamed<M: StepModel>(model: &M, options: &Generation) -> (String, usize) {
     let silent = |_: clinical_generate::Step<'_>| ControlFlow::Continue(());
     let options = options.clone().with_max_new_tokens(6);
     let error = generate(model, &[PROMPT], &end, &options, silent).unwrap_err();
-    let GenerateError::NonFinite {
+    let Error::NonFinite {
         layer,
         row: 0,
         step,
@@ -56,7 +56,7 @@ fn blamed<M: StepModel>(model: &M, options: &Generation) -> (String, usize) {
         score(model, PROMPT, &[4; 6]).unwrap_err(),
     ] {
         assert!(
-            matches!(&other, GenerateError::NonFinite { layer: l, .. } if l == layer),
+            matches!(&other, Error::NonFinite { layer: l, .. } if l == layer),
             "{other}"
         );
     }
@@ -148,7 +148,7 @@ fn the_step_is_the_one_at_which_numbers_stopped_being_finite() {
         ControlFlow::Continue(())
     })
     .unwrap_err();
-    let GenerateError::NonFinite { layer, step, .. } = error else {
+    let Error::NonFinite { layer, step, .. } = error else {
         panic!("{error}");
     };
     assert_eq!((layer.as_str(), step), ("token embedding", 4));

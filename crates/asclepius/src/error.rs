@@ -24,7 +24,7 @@ pub enum Error {
     Windows(#[from] clinical_notes::Error),
     /// The model stopped with an error.
     #[error(transparent)]
-    Generate(#[from] clinical_generate::GenerateError),
+    Generate(#[from] clinical_generate::Error),
     /// The note does not fit into the model's positions.
     #[error(
         "the note is too long: its prompt has at least {tokens} tokens, and with {reserve} kept for the answer the model has room for {room}; choose LongNote::Windows, CutStart or CutEnd"

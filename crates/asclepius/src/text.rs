@@ -31,7 +31,7 @@ impl Trim {
 pub(crate) struct Text<'a>(pub &'a Tokenizer);
 
 impl TextDecoder for Text<'_> {
-    fn stream(&self, _row: usize) -> Box<dyn TextStream + '_> {
+    fn stream(&self, _row: usize) -> Box<dyn TextStream> {
         Box::new(Stream(self.0.decode_stream(true)))
     }
 }
@@ -49,10 +49,7 @@ impl TextStream for Stream {
         self.0.finish().unwrap_or_default()
     }
 
-    fn fork<'b>(&self) -> Box<dyn TextStream + 'b>
-    where
-        Self: 'b,
-    {
+    fn fork(&self) -> Box<dyn TextStream> {
         Box::new(self.clone())
     }
 }

@@ -7,7 +7,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{DType, Device, Tensor};
 use clinical_bert::{Bert, Row};
-use clinical_generate::{EndTokens, GenerateError, Generation, ModelError, StepModel, generate};
+use clinical_generate::{EndTokens, Generation, ModelError, StepModel, generate};
 use clinical_kernels::choice;
 use clinical_llama::Llama;
 use clinical_t5::{Seq2SeqBatch, T5};
@@ -145,7 +145,7 @@ pub enum BenchError {
     Model(#[from] ModelError),
     /// The engine refused the input.
     #[error(transparent)]
-    Generate(#[from] GenerateError),
+    Generate(#[from] clinical_generate::Error),
     /// The loss cannot be computed, or the model not be built.
     #[error("{0}")]
     Build(String),

@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use burn::tensor::{Tensor, TensorData};
-use clinical_generate::{EndTokens, GenerateError, Generation, ModelError, StepModel, generate};
+use clinical_generate::{EndTokens, Error, Generation, ModelError, StepModel, generate};
 
 const PROMPT: usize = 512;
 const TOKENS: usize = 200;
@@ -98,7 +98,7 @@ impl StepModel for Prepared {
 }
 
 /// The median and the least time for one token, in microseconds.
-fn microseconds(model: &Prepared, options: &Generation) -> Result<(f64, f64), GenerateError> {
+fn microseconds(model: &Prepared, options: &Generation) -> Result<(f64, f64), Error> {
     let prompt: Vec<u32> = (0..PROMPT as u32)
         .map(|i| i * 61 % model.vocabulary as u32)
         .collect();

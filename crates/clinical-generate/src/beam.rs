@@ -16,7 +16,7 @@ use crate::sampler::Draws;
 use crate::shortlist::Part;
 use crate::text::Tail;
 use crate::{
-    Cancel, EarlyStopping, EndTokens, GenerateError, Generated, Generation, Step, StepModel,
+    Cancel, EarlyStopping, EndTokens, Error, Generated, Generation, Step, StepModel,
     StopReason,
 };
 
@@ -73,7 +73,7 @@ where
         &mut self,
         mut searches: Vec<Search<'a>>,
         logits: Tensor<2>,
-    ) -> Result<(Vec<Search<'a>>, Moves), GenerateError> {
+    ) -> Result<(Vec<Search<'a>>, Moves), Error> {
         let vocabulary = self.model.vocabulary();
         let mut open = Vec::with_capacity(searches.len());
         let mut moves = Moves {
@@ -130,8 +130,8 @@ where
         &mut self,
         rows: &[usize],
         prompts: &[&'a [u32]],
-        read: impl FnOnce(usize) -> Result<(M::Cache, Tensor<2>), GenerateError>,
-    ) -> Result<(), GenerateError> {
+        read: impl FnOnce(usize) -> Result<(M::Cache, Tensor<2>), Error>,
+    ) -> Result<(), Error> {
         let mut fresh = Vec::with_capacity(prompts.len());
         for (&row, prompt) in rows.iter().zip(prompts) {
             fresh.push(Search::new(
@@ -160,7 +160,7 @@ where
         Ok(())
     }
 
-    fn advance(&mut self) -> Result<(), GenerateError> {
+    fn advance(&mut self) -> Result<(), Error> {
         let Some(cache) = &mut self.cache else {
             return Ok(());
         };
@@ -200,7 +200,7 @@ where
         row: usize,
         prompt: &'a [u32],
         reason: StopReason,
-    ) -> Result<(), GenerateError> {
+    ) -> Result<(), Error> {
         let row = Row::new(self.model, row, 0, prompt, self.end, self.rules.options)?;
         self.done.push(row.finish(reason, &self.rules));
         Ok(())
@@ -245,7 +245,7 @@ impl<'a> Search<'a> {
         prompt: &'a [u32],
         end: &EndTokens<'a>,
         options: &Generation,
-    ) -> Result<Self, GenerateError> {
+    ) -> Result<Self, Error> {
         let mut row = Row::new(model, row, 0, prompt, end, options)?;
         if options.stop_strings.is_empty() {
             // Only what is returned is decoded.
@@ -277,7 +277,7 @@ impl<'a> Search<'a> {
         logits: Part<'_>,
         ranker: &mut Ranker,
         rules: &StopRules<'_>,
-    ) -> Result<(), GenerateError> {
+    ) -> Result<(), Error> {
         let options = rules.options;
         let Some((number, length, budget)) = self
             .running
@@ -319,7 +319,7 @@ impl<'a> Search<'a> {
             self.running.clear();
         }
         if self.running.is_empty() && self.finished.is_empty() {
-            return Err(GenerateError::NothingAllowed {
+            return Err(Error::NothingAllowed {
                 row: number,
                 step: length,
             });
@@ -383,7 +383,7 @@ impl<'a> Search<'a> {
             let mut result = answer.row.finish(answer.stop, rules);
             result.sequence = sequence;
             result.score = Some(answer.score);
-            let mut tail = end.decoder.map(|decoder| Tail::new(decoder.stream(number)));
+            let mut tail = end.decoder().map(|decoder| Tail::new(decoder.stream(number)));
             let mut listening = !cancelled;
             for (index, &id) in result.ids.iter().enumerate() {
                 let is_last = index + 1 == result.ids.len();

@@ -18,7 +18,7 @@ use crate::{Allowed, CancelFlag, Constraint, Processor};
 /// let varied = Generation::sample().with_temperature(0.7).with_top_p(0.9).with_seed(7);
 /// let label = Generation::beam(3).with_allowed([vec![10, 11], vec![12]]);
 /// # for options in [answer, varied, label] { options.validate()?; }
-/// # Ok::<(), clinical_generate::GenerateError>(())
+/// # Ok::<(), clinical_generate::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]

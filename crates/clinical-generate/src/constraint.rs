@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::GenerateError;
+use crate::Error;
 
 /// A set of token sequences that answers must come from.
 pub trait Constraint: Debug + Send + Sync {
@@ -15,8 +15,8 @@ pub trait Constraint: Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`GenerateError`] if no answer can be formed.
-    fn check(&self, vocabulary: usize) -> Result<(), GenerateError>;
+    /// [`Error`] if no answer can be formed.
+    fn check(&self, vocabulary: usize) -> Result<(), Error>;
 }
 
 /// Follows one answer through a [`Constraint`].
@@ -156,14 +156,14 @@ impl Constraint for Allowed {
         })
     }
 
-    fn check(&self, vocabulary: usize) -> Result<(), GenerateError> {
+    fn check(&self, vocabulary: usize) -> Result<(), Error> {
         let field = "allowed";
         if self.nodes[0].is_answer || self.nodes[0].next.is_empty() {
-            return Err(GenerateError::EmptyEntry { field });
+            return Err(Error::EmptyEntry { field });
         }
         let ids = self.nodes.iter().flat_map(|node| node.next.keys());
         match ids.copied().find(|&id| id as usize >= vocabulary) {
-            Some(id) => Err(GenerateError::UnknownToken {
+            Some(id) => Err(Error::UnknownToken {
                 field,
                 id,
                 vocabulary,
@@ -244,13 +244,13 @@ mod tests {
             let error = Allowed::new(answers).check(10);
             assert!(matches!(
                 error,
-                Err(GenerateError::EmptyEntry { field: "allowed" })
+                Err(Error::EmptyEntry { field: "allowed" })
             ));
         }
         let error = Allowed::new([vec![1, 10]]).check(10);
         assert!(matches!(
             error,
-            Err(GenerateError::UnknownToken { id: 10, .. })
+            Err(Error::UnknownToken { id: 10, .. })
         ));
     }
 

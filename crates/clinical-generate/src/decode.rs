@@ -12,7 +12,7 @@ use crate::sampler::Sampler;
 use crate::shortlist::{Best, Part, Seen, Shortlist, Wanted};
 use crate::text::Tail;
 use crate::{
-    Cancel, EndTokens, GenerateError, Generated, Generation, ModelError, Step, StepModel,
+    Cancel, EndTokens, Error, Generated, Generation, ModelError, Step, StepModel,
     StopReason, math,
 };
 
@@ -34,7 +34,7 @@ pub fn generate<M: StepModel>(
     end: &EndTokens<'_>,
     options: &Generation,
     on_token: impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
-) -> Result<Vec<Generated>, GenerateError> {
+) -> Result<Vec<Generated>, Error> {
     if prompts.is_empty() {
         return Err(ModelError::NoRows.into());
     }
@@ -60,7 +60,7 @@ pub(crate) fn read<M: StepModel>(
     model: &M,
     prompts: &[&[u32]],
     reserve: usize,
-) -> Result<(M::Cache, Tensor<2>), GenerateError> {
+) -> Result<(M::Cache, Tensor<2>), Error> {
     Ok(model.prefill(prompts, reserve)?)
 }
 
@@ -109,7 +109,7 @@ where
         &mut self,
         mut rows: Vec<Row<'a>>,
         logits: Tensor<2>,
-    ) -> Result<(Vec<Row<'a>>, Vec<usize>), GenerateError> {
+    ) -> Result<(Vec<Row<'a>>, Vec<usize>), Error> {
         let mut live = Vec::with_capacity(rows.len());
         let mut kept = Vec::with_capacity(rows.len());
         let vocabulary = self.model.vocabulary();
@@ -169,8 +169,8 @@ where
         &mut self,
         rows: &[usize],
         prompts: &[&'a [u32]],
-        read: impl FnOnce(usize) -> Result<(M::Cache, Tensor<2>), GenerateError>,
-    ) -> Result<(), GenerateError> {
+        read: impl FnOnce(usize) -> Result<(M::Cache, Tensor<2>), Error>,
+    ) -> Result<(), Error> {
         let options = self.rules.options;
         let copies = options.num_return_sequences;
         let mut fresh = Vec::with_capacity(prompts.len() * copies);
@@ -229,7 +229,7 @@ where
         row: usize,
         prompt: &'a [u32],
         reason: StopReason,
-    ) -> Result<(), GenerateError> {
+    ) -> Result<(), Error> {
         let options = self.rules.options;
         for sequence in 0..options.num_return_sequences {
             let row = Row::new(self.model, row, sequence, prompt, self.end, options)?;
@@ -238,7 +238,7 @@ where
         Ok(())
     }
 
-    fn advance(&mut self) -> Result<(), GenerateError> {
+    fn advance(&mut self) -> Result<(), Error> {
         let Some(cache) = &mut self.cache else {
             return Ok(());
         };
@@ -295,7 +295,7 @@ impl Chooser {
     }
 
     /// Reads what is needed of the logits of all rows.
-    fn look(&mut self, rows: &mut [Row<'_>], logits: Tensor<2>) -> Result<Seen, GenerateError> {
+    fn look(&mut self, rows: &mut [Row<'_>], logits: Tensor<2>) -> Result<Seen, Error> {
         let mut rows: Vec<&mut Row<'_>> = rows.iter_mut().collect();
         let rank = |_: usize, _: &Best, score: f32| score;
         self.shortlist
@@ -308,7 +308,7 @@ impl Chooser {
         model: &M,
         row: &mut Row<'_>,
         logits: Part<'_>,
-    ) -> Result<(u32, Option<f32>), GenerateError> {
+    ) -> Result<(u32, Option<f32>), Error> {
         match logits {
             Part::All(scores) => {
                 let max = math::max_if_finite(scores).ok_or_else(|| row.non_finite(model))?;
@@ -325,7 +325,7 @@ impl Chooser {
         row: &mut Row<'_>,
         scores: &mut [f32],
         mut max: f32,
-    ) -> Result<(u32, Option<f32>), GenerateError> {
+    ) -> Result<(u32, Option<f32>), Error> {
         let normaliser = self.log_probs.then(|| math::log_sum_exp(scores, max));
         if !self.plain {
             if self.log_probs {
@@ -353,7 +353,7 @@ impl Chooser {
         &mut self,
         row: &mut Row<'_>,
         best: &Best,
-    ) -> Result<(u32, Option<f32>), GenerateError> {
+    ) -> Result<(u32, Option<f32>), Error> {
         let first = best.tokens.first();
         let chosen = match &mut self.sampler {
             None => first.filter(|token| token.score > f32::NEG_INFINITY),
@@ -370,8 +370,8 @@ impl Chooser {
     }
 }
 
-fn nothing_allowed(row: &Row<'_>) -> GenerateError {
-    GenerateError::NothingAllowed {
+fn nothing_allowed(row: &Row<'_>) -> Error {
+    Error::NothingAllowed {
         row: row.row,
         step: row.len() + 1,
     }
@@ -382,7 +382,7 @@ pub(crate) fn host(
     logits: Tensor<2>,
     rows: usize,
     vocabulary: usize,
-) -> Result<Vec<f32>, GenerateError> {
+) -> Result<Vec<f32>, Error> {
     check_shape(&logits, rows, vocabulary)?;
     Ok(logits.try_into_vec_as::<f32>()?)
 }
@@ -392,10 +392,10 @@ pub(crate) fn check_shape(
     logits: &Tensor<2>,
     rows: usize,
     vocabulary: usize,
-) -> Result<(), GenerateError> {
+) -> Result<(), Error> {
     let shape = logits.dims();
     if shape != [rows, vocabulary] {
-        return Err(GenerateError::LogitShape {
+        return Err(Error::LogitShape {
             got: shape[0] * shape[1],
             expected: rows * vocabulary,
         });

@@ -3,7 +3,7 @@
 use crate::error::OUTPUT_LAYER;
 use crate::processors::{Place, Processors};
 use crate::sampler::Sampler;
-use crate::{EndTokens, GenerateError, Generation, math};
+use crate::{EndTokens, Error, Generation, math};
 
 /// The probabilities that the next token is drawn with, `[vocabulary]`, for callers who write their own loop or want to
 /// look inside.
@@ -22,10 +22,10 @@ pub fn distribution(
     context: &[u32],
     new: &[u32],
     logits: &[f32],
-) -> Result<Vec<f32>, GenerateError> {
+) -> Result<Vec<f32>, Error> {
     options.check(end, logits.len())?;
     let (row, step) = (0, new.len() + 1);
-    let max = math::max_if_finite(logits).ok_or_else(|| GenerateError::NonFinite {
+    let max = math::max_if_finite(logits).ok_or_else(|| Error::NonFinite {
         layer: OUTPUT_LAYER.to_owned(),
         row,
         step,
@@ -50,14 +50,14 @@ pub fn distribution(
     let mut probabilities = vec![0.0; scores.len()];
     if !options.sample {
         let at = math::position(&scores, max).filter(|_| max > f32::NEG_INFINITY);
-        probabilities[at.ok_or(GenerateError::NothingAllowed { row, step })?] = 1.0;
+        probabilities[at.ok_or(Error::NothingAllowed { row, step })?] = 1.0;
         return Ok(probabilities);
     }
     let mut sampler = Sampler::for_options(options, &end.ids);
     let kept = sampler.filter(&scores);
     let total: f64 = kept.iter().map(|c| f64::from(c.weight)).sum();
     if total.is_nan() || total <= 0.0 {
-        return Err(GenerateError::NothingAllowed { row, step });
+        return Err(Error::NothingAllowed { row, step });
     }
     for candidate in kept {
         probabilities[candidate.id as usize] = (f64::from(candidate.weight) / total) as f32;

@@ -10,7 +10,7 @@ pub(crate) const OUTPUT_LAYER: &str = "output layer";
 /// Why tokens could not be chosen. Messages never quote a prompt or an answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum GenerateError {
+pub enum Error {
     /// The model refused an input.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -130,7 +130,7 @@ pub enum GenerateError {
     Device(#[from] TensorReadError),
 }
 
-impl GenerateError {
+impl Error {
     /// [`Self::NonFinite`] for the token after `new`, with the layer that the model finds to blame.
     pub(crate) fn non_finite<M: StepModel>(
         model: &M,

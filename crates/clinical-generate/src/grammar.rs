@@ -8,7 +8,7 @@ use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{ApproximateTokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher as Parser, ParserFactory};
 
-use crate::{Constraint, GenerateError, Matcher, TokenMask};
+use crate::{Constraint, Error, Matcher, TokenMask};
 
 /// Longest token, in bytes, that may be part of an answer; longer ones are never chosen. Real vocabularies stay far below.
 const LONGEST_TOKEN: usize = 1024;
@@ -31,12 +31,12 @@ impl TokenBytes {
     ///
     /// # Errors
     ///
-    /// [`GenerateError::Grammar`] if there are no tokens, or too many.
-    pub fn new(bytes: &[Vec<u8>]) -> Result<Self, GenerateError> {
+    /// [`Error::Grammar`] if there are no tokens, or too many.
+    pub fn new(bytes: &[Vec<u8>]) -> Result<Self, Error> {
         let len = bytes.len();
         let total: usize = bytes.iter().map(Vec::len).sum();
         if bytes.iter().all(Vec::is_empty) || len >= 1 << 24 || total >= 1 << 31 {
-            return Err(GenerateError::Grammar(format!(
+            return Err(Error::Grammar(format!(
                 "a vocabulary of {len} tokens and {total} bytes cannot be used"
             )));
         }
@@ -104,10 +104,10 @@ impl Grammar {
     ///
     /// # Errors
     ///
-    /// [`GenerateError::Grammar`] for text that is not JSON, or a schema with parts that cannot be followed.
-    pub fn json_schema(tokens: &TokenBytes, schema: &str) -> Result<Self, GenerateError> {
+    /// [`Error::Grammar`] for text that is not JSON, or a schema with parts that cannot be followed.
+    pub fn json_schema(tokens: &TokenBytes, schema: &str) -> Result<Self, Error> {
         let schema: serde_json::Value = serde_json::from_str(schema)
-            .map_err(|error| GenerateError::Grammar(format!("the schema is not JSON: {error}")))?;
+            .map_err(|error| Error::Grammar(format!("the schema is not JSON: {error}")))?;
         Self::lark(
             tokens,
             &format!("start: / ?/ answer\nanswer: %json {schema}"),
@@ -118,8 +118,8 @@ impl Grammar {
     ///
     /// # Errors
     ///
-    /// [`GenerateError::Grammar`] for a pattern that is not a regular expression, or uses look-around or groups by number.
-    pub fn regex(tokens: &TokenBytes, pattern: &str) -> Result<Self, GenerateError> {
+    /// [`Error::Grammar`] for a pattern that is not a regular expression, or uses look-around or groups by number.
+    pub fn regex(tokens: &TokenBytes, pattern: &str) -> Result<Self, Error> {
         Self::new(
             tokens,
             TopLevelGrammar::from_regex(&format!(" ?({pattern})")),
@@ -130,19 +130,19 @@ impl Grammar {
     ///
     /// # Errors
     ///
-    /// [`GenerateError::Grammar`] for a grammar that cannot be read.
-    pub fn lark(tokens: &TokenBytes, grammar: &str) -> Result<Self, GenerateError> {
+    /// [`Error::Grammar`] for a grammar that cannot be read.
+    pub fn lark(tokens: &TokenBytes, grammar: &str) -> Result<Self, Error> {
         Self::new(tokens, TopLevelGrammar::from_lark(grammar.to_owned()))
     }
 
-    fn new(tokens: &TokenBytes, grammar: TopLevelGrammar) -> Result<Self, GenerateError> {
+    fn new(tokens: &TokenBytes, grammar: TopLevelGrammar) -> Result<Self, Error> {
         let parser = Parser::new(Ok(tokens
             .0
             .factory
             .create_parser(grammar)
             .map_err(refused)?));
         match parser.get_error() {
-            Some(error) => Err(GenerateError::Grammar(error)),
+            Some(error) => Err(Error::Grammar(error)),
             None => Ok(Self {
                 tokens: tokens.clone(),
                 parser: Mutex::new(parser),
@@ -151,8 +151,8 @@ impl Grammar {
     }
 }
 
-fn refused(error: impl fmt::Display) -> GenerateError {
-    GenerateError::Grammar(format!("{error:#}"))
+fn refused(error: impl fmt::Display) -> Error {
+    Error::Grammar(format!("{error:#}"))
 }
 
 impl fmt::Debug for Grammar {
@@ -169,7 +169,7 @@ impl Constraint for Grammar {
         Box::new(State::new(&self.tokens, parser.deep_clone()))
     }
 
-    fn check(&self, _vocabulary: usize) -> Result<(), GenerateError> {
+    fn check(&self, _vocabulary: usize) -> Result<(), Error> {
         // A model may have more logits than the tokenizer has tokens (padding), or fewer (added tokens).
         Ok(())
     }

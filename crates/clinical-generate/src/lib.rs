@@ -29,12 +29,12 @@ pub use constraint::{Allowed, Constraint, Matcher, TokenMask};
 pub use control::Processor;
 pub use decode::generate;
 pub use distribution::distribution;
-pub use error::GenerateError;
+pub use error::Error;
 #[cfg(feature = "grammar")]
 pub use grammar::{Grammar, TokenBytes};
 pub use model::StepModel;
 pub use output::{Cancel, Generated, Step, StopReason};
 pub use prefix::Prefix;
-pub use queue::generate_many;
+pub use queue::{Each, generate_each, generate_many};
 pub use score::{Score, score, score_batch, score_candidates};
 pub use text::{EndTokens, TextDecoder, TextStream};

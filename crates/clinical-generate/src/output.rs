@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 /// One new token, given to the caller as soon as it is chosen.
 ///
 /// Beam search knows its answer only at the end: it gives all steps of each returned sequence then.
@@ -16,7 +18,7 @@ pub struct Step<'a> {
     pub index: usize,
     /// The token.
     pub id: u32,
-    /// Text that became certain with this token; empty without a text decoder. Text that might be the beginning of a
+    /// Text that became certain with this token; empty without a text decoder. Text that might be the start of a
     /// stop string is held back until it is certain that it is not one.
     pub text: &'a str,
     /// The model's log-probability of the token, if asked for with `log_probs`.
@@ -82,8 +84,15 @@ impl fmt::Display for StopReason {
     }
 }
 
+/// In JSON and the like, the words of [`Display`](fmt::Display).
+impl Serialize for StopReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// One finished sequence.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Generated {
     /// The row of the prompt, in the caller's order.
@@ -103,6 +112,7 @@ pub struct Generated {
     /// `length^length_penalty`. `None` without beams.
     pub score: Option<f32>,
     /// How many of `ids` belong to the end token or stop sequence.
+    #[serde(skip)]
     pub(crate) ending: usize,
 }
 

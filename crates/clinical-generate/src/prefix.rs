@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 use burn::tensor::Tensor;
 
 use crate::decode::{pick, read};
-use crate::queue::{self, Call, RESERVE};
+use crate::queue::{self, Call, Each, RESERVE};
 use crate::row::Budget;
 use crate::score::{Score, score_after};
-use crate::{Cancel, EndTokens, GenerateError, Generated, Generation, ModelError, Step, StepModel};
+use crate::{Cancel, EndTokens, Error, Generated, Generation, ModelError, Step, StepModel};
 
 /// A beginning is read by itself if that saves at least so many tokens in all: fewer cost no less than the weights that are
 /// read for them.
@@ -53,7 +53,7 @@ impl<'a, M: StepModel> Reader<'a, M> {
         &mut self,
         rows: &[usize],
         reserve: usize,
-    ) -> Result<(M::Cache, Tensor<2>), GenerateError> {
+    ) -> Result<(M::Cache, Tensor<2>), Error> {
         let (model, prompts) = (self.model, pick(self.prompts, rows));
         if self.shared == 0 {
             return read(model, &prompts, reserve);
@@ -87,7 +87,7 @@ impl<C: Clone> Prefix<C> {
     /// # Errors
     ///
     /// A beginning that is empty or too long, an id without an embedding row.
-    pub fn read<M: StepModel<Cache = C>>(model: &M, ids: &[u32]) -> Result<Self, GenerateError> {
+    pub fn read<M: StepModel<Cache = C>>(model: &M, ids: &[u32]) -> Result<Self, Error> {
         // One new token must have room, or nothing can ever follow.
         Budget::new(model, 0, ids, &Generation::greedy())?;
         let (cache, logits) = read(model, &[ids], RESERVE)?;
@@ -113,7 +113,7 @@ impl<C: Clone> Prefix<C> {
         &self,
         model: &M,
         ids: &[u32],
-    ) -> Result<Self, GenerateError> {
+    ) -> Result<Self, Error> {
         let ids_of_all = [&self.ids, ids].concat();
         Budget::new(model, 0, &ids_of_all, &Generation::greedy())?;
         let (cache, logits) = self.go_on(model, &[ids], 0)?;
@@ -129,7 +129,7 @@ impl<C: Clone> Prefix<C> {
     ///
     /// # Errors
     ///
-    /// As [`generate`](crate::generate); a continuation for an encoder-decoder is [`GenerateError::PromptIsWhole`].
+    /// As [`generate`](crate::generate); a continuation for an encoder-decoder is [`Error::PromptIsWhole`].
     pub fn generate<M: StepModel<Cache = C>>(
         &self,
         model: &M,
@@ -137,7 +137,7 @@ impl<C: Clone> Prefix<C> {
         end: &EndTokens<'_>,
         options: &Generation,
         on_token: impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
-    ) -> Result<Vec<Generated>, GenerateError> {
+    ) -> Result<Vec<Generated>, Error> {
         self.generate_many(model, &[continuation], end, options, 1, on_token)
     }
 
@@ -153,9 +153,9 @@ impl<C: Clone> Prefix<C> {
         continuations: &[&[u32]],
         end: &EndTokens<'_>,
         options: &Generation,
-        places: usize,
+        slots: usize,
         on_token: impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
-    ) -> Result<Vec<Generated>, GenerateError> {
+    ) -> Result<Vec<Generated>, Error> {
         let prompts: Vec<Vec<u32>> = continuations
             .iter()
             .map(|continuation| [&self.ids, *continuation].concat())
@@ -170,7 +170,7 @@ impl<C: Clone> Prefix<C> {
         let shared = common(model, continuations);
         let rest: Vec<&[u32]> = continuations.iter().map(|row| &row[shared..]).collect();
         let mut longer = None;
-        queue::run(call, places, on_token, |rows, reserve| {
+        queue::run(call, slots, on_token, |rows, reserve| {
             let rest = pick(&rest, rows);
             if shared == 0 {
                 return self.go_on(model, &rest, reserve);
@@ -183,18 +183,41 @@ impl<C: Clone> Prefix<C> {
         })
     }
 
+    /// [`generate_each`](crate::generate_each) for prompts that begin with [`ids`](Self::ids) and go on with one of
+    /// `continuations` each: one that cannot be answered costs only itself.
+    pub fn generate_each<M: StepModel<Cache = C>>(
+        &self,
+        model: &M,
+        continuations: &[&[u32]],
+        end: &EndTokens<'_>,
+        options: &Generation,
+        slots: usize,
+        mut on_done: impl FnMut(usize, &Each),
+    ) -> Vec<Each> {
+        let silent = |_: Step<'_>| ControlFlow::Continue(());
+        let prompts: Vec<Vec<u32>> = continuations
+            .iter()
+            .map(|continuation| [&self.ids, *continuation].concat())
+            .collect();
+        let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+        queue::each(model, &prompts, (end, options), &mut on_done, |rows| {
+            let rest = pick(continuations, rows);
+            self.generate_many(model, &rest, end, options, slots.max(1), silent)
+        })
+    }
+
     /// [`score_candidates`](crate::score_candidates) for the prompt that begins with [`ids`](Self::ids) and goes on with
     /// `continuation`.
     ///
     /// # Errors
     ///
-    /// As [`score`](crate::score), and [`GenerateError::PromptIsWhole`].
+    /// As [`score`](crate::score), and [`Error::PromptIsWhole`].
     pub fn score_candidates<M: StepModel<Cache = C>>(
         &self,
         model: &M,
         continuation: &[u32],
         candidates: &[&[u32]],
-    ) -> Result<Vec<Score>, GenerateError> {
+    ) -> Result<Vec<Score>, Error> {
         let pairs: Vec<(&[u32], &[u32])> = candidates
             .iter()
             .map(|&candidate| (continuation, candidate))
@@ -210,7 +233,7 @@ impl<C: Clone> Prefix<C> {
         model: &M,
         continuations: &[&[u32]],
         reserve: usize,
-    ) -> Result<(C, Tensor<2>), GenerateError> {
+    ) -> Result<(C, Tensor<2>), Error> {
         let rows = continuations.len();
         if continuations
             .iter()
@@ -223,7 +246,7 @@ impl<C: Clone> Prefix<C> {
             return Ok((cache, self.logits.clone().repeat_dim(0, rows)));
         }
         if !model.prompt_counts() {
-            return Err(GenerateError::PromptIsWhole);
+            return Err(Error::PromptIsWhole);
         }
         ModelError::check_prompts(continuations, model.vocabulary())?;
         if rows > 1 {

@@ -7,7 +7,7 @@ use crate::processors::Processors;
 use crate::row::Row;
 use crate::sampler::{Draws, Sampler};
 use crate::shortlist::{Best, Part, Seen, Shortlist, Token, Wanted};
-use crate::{GenerateError, Generation, StepModel, math};
+use crate::{Error, Generation, StepModel, math};
 
 /// A continuation of an open beam by one token.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +64,7 @@ impl Ranker {
         &mut self,
         beams: Vec<&mut Beam<'_>>,
         logits: Tensor<2>,
-    ) -> Result<Seen, GenerateError> {
+    ) -> Result<Seen, Error> {
         // Drawn continuations are filtered by their own score, the others are compared across beams.
         let base = |beam: &&mut Beam<'_>| match self.sampler {
             Some(_) => 0.0,
@@ -84,7 +84,7 @@ impl Ranker {
         logits: Part<'_>,
         running: &mut [Beam<'_>],
         draws: &mut Draws,
-    ) -> Result<Vec<Continuation>, GenerateError> {
+    ) -> Result<Vec<Continuation>, Error> {
         self.best.clear();
         match logits {
             Part::All(logits) => self.rank_all(model, logits, running)?,
@@ -101,7 +101,7 @@ impl Ranker {
         model: &M,
         logits: &mut [f32],
         running: &mut [Beam<'_>],
-    ) -> Result<(), GenerateError> {
+    ) -> Result<(), Error> {
         for (beam, scores) in running.iter().zip(logits.chunks_exact_mut(self.vocabulary)) {
             let max = math::max_if_finite(scores).ok_or_else(|| beam.row.non_finite(model))?;
             let normaliser = math::log_sum_exp(scores, max);
@@ -145,7 +145,7 @@ impl Ranker {
         model: &M,
         best: &[Best],
         running: &[Beam<'_>],
-    ) -> Result<(), GenerateError> {
+    ) -> Result<(), Error> {
         if let Some((beam, _)) = running.iter().zip(best).find(|(_, best)| !best.finite) {
             return Err(beam.row.non_finite(model));
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::constraint::Matcher;
 use crate::sampler::Draws;
 use crate::text::Tail;
-use crate::{EndTokens, GenerateError, Generated, Generation, StepModel, StopReason};
+use crate::{EndTokens, Error, Generated, Generation, StepModel, StopReason};
 
 /// How many new tokens a row may have, and what sets that limit.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +20,7 @@ impl Budget {
         row: usize,
         prompt: &[u32],
         options: &Generation,
-    ) -> Result<Self, GenerateError> {
+    ) -> Result<Self, Error> {
         let mut budget = Self {
             tokens: options.max_new_tokens,
             reason: StopReason::MaxNewTokens,
@@ -32,7 +32,7 @@ impl Budget {
                 0
             };
             if read >= limit {
-                return Err(GenerateError::PromptTooLong {
+                return Err(Error::PromptTooLong {
                     row,
                     tokens: prompt.len(),
                     limit,
@@ -54,7 +54,7 @@ pub(crate) fn check_prompts<M: StepModel>(
     model: &M,
     prompts: &[&[u32]],
     options: &Generation,
-) -> Result<(), GenerateError> {
+) -> Result<(), Error> {
     for (row, prompt) in prompts.iter().enumerate() {
         Budget::new(model, row, prompt, options)?;
     }
@@ -82,7 +82,7 @@ pub(crate) struct Row<'a> {
     pub(crate) budget: Budget,
     pub(crate) draws: Draws,
     pub(crate) matcher: Option<Box<dyn Matcher>>,
-    pub(crate) tail: Option<Tail<'a>>,
+    pub(crate) tail: Option<Tail>,
     pub(crate) log_probs: Vec<f32>,
 }
 
@@ -94,7 +94,7 @@ impl<'a> Row<'a> {
         prompt: &'a [u32],
         end: &EndTokens<'a>,
         options: &Generation,
-    ) -> Result<Self, GenerateError> {
+    ) -> Result<Self, Error> {
         let budget = Budget::new(model, row, prompt, options)?;
         let history = context(model, prompt);
         Ok(Self {
@@ -106,7 +106,7 @@ impl<'a> Row<'a> {
             budget,
             draws: Draws::new(options.seed, prompt, sequence),
             matcher: options.constraint.as_ref().map(|c| c.start(row)),
-            tail: end.decoder.map(|decoder| Tail::new(decoder.stream(row))),
+            tail: end.decoder().map(|decoder| Tail::new(decoder.stream(row))),
             log_probs: Vec::new(),
         })
     }
@@ -138,8 +138,8 @@ impl<'a> Row<'a> {
     }
 
     /// The error for logits of the next token that are not finite.
-    pub(crate) fn non_finite<M: StepModel>(&self, model: &M) -> GenerateError {
-        GenerateError::non_finite(model, self.row, self.prompt, self.new_ids())
+    pub(crate) fn non_finite<M: StepModel>(&self, model: &M) -> Error {
+        Error::non_finite(model, self.row, self.prompt, self.new_ids())
     }
 
     /// Appends a token and says whether the sequence ends with it. The text moves on, and is complete if it ends.

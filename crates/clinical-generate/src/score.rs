@@ -1,14 +1,16 @@
 //! How likely a model finds a given continuation.
 
 use burn::tensor::Tensor;
+use serde::Serialize;
 
 use crate::decode::{host, read};
 use crate::queue::RESERVE;
 use crate::validate::check_vocabulary;
-use crate::{GenerateError, ModelError, StepModel, math};
+use crate::{Error, ModelError, StepModel, math};
 
 /// The log-probabilities of one given continuation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Score {
     /// The natural logarithm of each token's probability after the prompt and the tokens before it.
     pub log_probs: Vec<f32>,
@@ -44,7 +46,7 @@ pub fn score<M: StepModel>(
     model: &M,
     prompt: &[u32],
     continuation: &[u32],
-) -> Result<Score, GenerateError> {
+) -> Result<Score, Error> {
     score_batch(model, &[(prompt, continuation)]).map(|mut scores| scores.remove(0))
 }
 
@@ -58,7 +60,7 @@ pub fn score_candidates<M: StepModel>(
     model: &M,
     prompt: &[u32],
     candidates: &[&[u32]],
-) -> Result<Vec<Score>, GenerateError> {
+) -> Result<Vec<Score>, Error> {
     let pairs: Vec<(&[u32], &[u32])> = candidates
         .iter()
         .map(|&candidate| (prompt, candidate))
@@ -74,7 +76,7 @@ pub fn score_candidates<M: StepModel>(
 pub fn score_batch<M: StepModel>(
     model: &M,
     pairs: &[(&[u32], &[u32])],
-) -> Result<Vec<Score>, GenerateError> {
+) -> Result<Vec<Score>, Error> {
     score_after(model, &[], pairs, |prompts, reserve| {
         read(model, prompts, reserve)
     })
@@ -85,8 +87,8 @@ pub(crate) fn score_after<M: StepModel>(
     model: &M,
     head: &[u32],
     pairs: &[(&[u32], &[u32])],
-    read: impl FnOnce(&[&[u32]], usize) -> Result<(M::Cache, Tensor<2>), GenerateError>,
-) -> Result<Vec<Score>, GenerateError> {
+    read: impl FnOnce(&[&[u32]], usize) -> Result<(M::Cache, Tensor<2>), Error>,
+) -> Result<Vec<Score>, Error> {
     check(model, head.len(), pairs)?;
     let mut scores: Vec<Score> = pairs
         .iter()
@@ -108,7 +110,7 @@ pub(crate) fn score_after<M: StepModel>(
     let broken = |pair: usize, depth: usize| {
         let (prompt, continuation) = pairs[pair];
         let prompt = [head, prompt].concat();
-        GenerateError::non_finite(model, pair, &prompt, &continuation[..depth])
+        Error::non_finite(model, pair, &prompt, &continuation[..depth])
     };
     // Every group stands at the same place: `depth` tokens of its continuations are in the cache.
     let mut depth = 0;
@@ -164,7 +166,7 @@ fn check<M: StepModel>(
     model: &M,
     head: usize,
     pairs: &[(&[u32], &[u32])],
-) -> Result<(), GenerateError> {
+) -> Result<(), Error> {
     let vocabulary = model.vocabulary();
     check_vocabulary(vocabulary)?;
     for (row, (prompt, continuation)) in pairs.iter().enumerate() {
@@ -222,8 +224,8 @@ fn record<'l>(
     groups: &[Vec<usize>],
     rows: impl Iterator<Item = &'l [f32]>,
     depth: usize,
-    broken: &dyn Fn(usize, usize) -> GenerateError,
-) -> Result<(), GenerateError> {
+    broken: &dyn Fn(usize, usize) -> Error,
+) -> Result<(), Error> {
     for (group, row) in groups.iter().zip(rows) {
         let max = math::max_if_finite(row).ok_or_else(|| broken(group[0], depth))?;
         let normaliser = math::log_sum_exp(row, max);

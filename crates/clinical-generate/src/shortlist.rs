@@ -13,7 +13,7 @@ use clinical_kernels::choice::{FACTS, best, first_best};
 use crate::decode::check_shape;
 use crate::processors::Processors;
 use crate::row::Row;
-use crate::{GenerateError, Generation};
+use crate::{Error, Generation};
 
 /// So many more tokens are read than choosing looks at, which shows that none of an equal score was left out.
 const SPARE: usize = 16;
@@ -129,7 +129,7 @@ impl Shortlist {
         rows: &mut [&mut Row<'_>],
         logits: Tensor<2>,
         rank: impl Fn(usize, &Best, f32) -> f32,
-    ) -> Result<Seen, GenerateError> {
+    ) -> Result<Seen, Error> {
         let (count, device) = (rows.len(), logits.device());
         check_shape(&logits, count, self.vocabulary)?;
         let short = self
@@ -158,7 +158,7 @@ impl Shortlist {
     }
 
     /// One number a row.
-    fn first(&self, logits: Tensor<2>) -> Result<Vec<Best>, GenerateError> {
+    fn first(&self, logits: Tensor<2>) -> Result<Vec<Best>, Error> {
         let hidden = self.hidden.as_ref();
         let ids = first_best(logits, hidden.map(|(_, mask)| mask));
         let ids = ids.try_into_vec_as::<i64>()?;
@@ -179,7 +179,7 @@ impl Shortlist {
         Ok(best.collect())
     }
 
-    fn best(&self, logits: Tensor<2>, count: usize) -> Result<Vec<Best>, GenerateError> {
+    fn best(&self, logits: Tensor<2>, count: usize) -> Result<Vec<Best>, Error> {
         let hidden = self.hidden.as_ref().map(|(_, mask)| mask);
         let numbers = best(logits, hidden, count).try_into_vec_as::<f32>()?;
         let rows = numbers.chunks_exact(FACTS + 2 * count).map(|row| {

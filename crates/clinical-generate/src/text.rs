@@ -1,10 +1,21 @@
 //! The only text this crate sees: what a caller's decoder makes of the new tokens, watched for stop strings.
 
+use std::sync::Arc;
+
 /// Which tokens end an answer, and how ids become text where the options ask for it.
+///
+/// With a decoder that is borrowed ([`with_text`](Self::with_text)) it lives as long as that; with a shared one
+/// ([`with_shared_text`](Self::with_shared_text)), or none, as long as it likes.
 #[derive(Clone, Default)]
 pub struct EndTokens<'a> {
     pub(crate) ids: Vec<u32>,
-    pub(crate) decoder: Option<&'a dyn TextDecoder>,
+    decoder: Option<Decoder<'a>>,
+}
+
+#[derive(Clone)]
+enum Decoder<'a> {
+    Borrowed(&'a dyn TextDecoder),
+    Shared(Arc<dyn TextDecoder>),
 }
 
 impl<'a> EndTokens<'a> {
@@ -32,8 +43,22 @@ impl<'a> EndTokens<'a> {
     /// Turns new tokens into text with `decoder`: needed for stop strings; fills `Step::text` and `Generated::text`.
     #[must_use]
     pub fn with_text(mut self, decoder: &'a dyn TextDecoder) -> Self {
-        self.decoder = Some(decoder);
+        self.decoder = Some(Decoder::Borrowed(decoder));
         self
+    }
+
+    /// As [`with_text`](Self::with_text) with a decoder that is kept: for requests that outlive the call that makes them.
+    #[must_use]
+    pub fn with_shared_text(mut self, decoder: Arc<dyn TextDecoder>) -> Self {
+        self.decoder = Some(Decoder::Shared(decoder));
+        self
+    }
+
+    pub(crate) fn decoder(&self) -> Option<&dyn TextDecoder> {
+        self.decoder.as_ref().map(|decoder| match decoder {
+            Decoder::Borrowed(decoder) => *decoder,
+            Decoder::Shared(decoder) => &**decoder,
+        })
     }
 
     /// The ids that end an answer.
@@ -53,9 +78,10 @@ impl std::fmt::Debug for EndTokens<'_> {
 }
 
 /// Turns ids into text, row by row.
-pub trait TextDecoder {
-    /// A decoder for the new tokens of one sequence of the prompt in row `row`.
-    fn stream(&self, row: usize) -> Box<dyn TextStream + '_>;
+pub trait TextDecoder: Send + Sync {
+    /// A decoder for the new tokens of one sequence of the prompt in row `row`. It holds what it needs (a tokenizer in an
+    /// [`Arc`]), because a request may outlive the call that made it.
+    fn stream(&self, row: usize) -> Box<dyn TextStream>;
 }
 
 /// The new tokens of one sequence, decoded as they come.
@@ -66,24 +92,22 @@ pub trait TextStream {
     /// The text still held back when no token follows.
     fn finish(&mut self) -> String;
 
-    /// A copy that goes on by itself: beams share a beginning.
-    fn fork<'a>(&self) -> Box<dyn TextStream + 'a>
-    where
-        Self: 'a;
+    /// A copy that goes on by itself: beams share a prefix.
+    fn fork(&self) -> Box<dyn TextStream>;
 }
 
 /// The text of one sequence up to now.
-pub(crate) struct Tail<'a> {
-    stream: Box<dyn TextStream + 'a>,
+pub(crate) struct Tail {
+    stream: Box<dyn TextStream>,
     /// All text that is certain not to belong to a stop string.
     text: String,
-    /// Decoded, but perhaps the beginning of a stop string.
+    /// Decoded, but perhaps the start of a stop string.
     held: String,
     finished: bool,
 }
 
-impl<'a> Tail<'a> {
-    pub(crate) fn new(stream: Box<dyn TextStream + 'a>) -> Self {
+impl Tail {
+    pub(crate) fn new(stream: Box<dyn TextStream>) -> Self {
         Self {
             stream,
             text: String::new(),
@@ -151,7 +175,7 @@ impl<'a> Tail<'a> {
             self.held.clear();
             return true;
         }
-        let keep = possible_beginning(&self.held, stops);
+        let keep = possible_start(&self.held, stops);
         let certain = self.held.len() - keep;
         self.text.push_str(&self.held[..certain]);
         self.held.drain(..certain);
@@ -180,7 +204,7 @@ fn first_stop(text: &str, seen: usize, stops: &[String]) -> Option<usize> {
 }
 
 /// The length of the longest end of `text` that a stop string begins with.
-fn possible_beginning(text: &str, stops: &[String]) -> usize {
+fn possible_start(text: &str, stops: &[String]) -> usize {
     let longest = stops.iter().map(String::len).max().unwrap_or(0);
     let mut from = text.len().saturating_sub(longest.saturating_sub(1));
     while from < text.len() {
@@ -202,15 +226,15 @@ pub(crate) mod tests {
     /// A decoder whose token `n` is the `n`-th of a list of pieces.
     pub(crate) struct Pieces(pub(crate) Vec<&'static str>);
 
-    struct PieceStream<'a>(&'a [&'static str]);
+    struct PieceStream(Vec<&'static str>);
 
     impl TextDecoder for Pieces {
-        fn stream(&self, _row: usize) -> Box<dyn TextStream + '_> {
-            Box::new(PieceStream(&self.0))
+        fn stream(&self, _row: usize) -> Box<dyn TextStream> {
+            Box::new(PieceStream(self.0.clone()))
         }
     }
 
-    impl TextStream for PieceStream<'_> {
+    impl TextStream for PieceStream {
         fn push(&mut self, id: u32) -> String {
             self.0.get(id as usize).copied().unwrap_or("?").to_owned()
         }
@@ -219,11 +243,8 @@ pub(crate) mod tests {
             String::new()
         }
 
-        fn fork<'a>(&self) -> Box<dyn TextStream + 'a>
-        where
-            Self: 'a,
-        {
-            Box::new(PieceStream(self.0))
+        fn fork(&self) -> Box<dyn TextStream> {
+            Box::new(PieceStream(self.0.clone()))
         }
     }
 

@@ -1,6 +1,6 @@
 //! The rules that options must keep.
 
-use crate::{EndTokens, GenerateError, Generation};
+use crate::{EndTokens, Error, Generation};
 
 /// Beams or answers of one prompt. Each is a row of the model's cache; a few are usual.
 const MAX_ROWS: usize = 1 << 16;
@@ -11,14 +11,14 @@ impl Generation {
     /// # Errors
     ///
     /// The first violated rule, with the field's name.
-    pub fn validate(&self) -> Result<(), GenerateError> {
+    pub fn validate(&self) -> Result<(), Error> {
         at_least_one("max_new_tokens", self.max_new_tokens)?;
         at_least_one("beams", self.beams)?;
         at_least_one("num_return_sequences", self.num_return_sequences)?;
         at_most("beams", self.beams)?;
         at_most("num_return_sequences", self.num_return_sequences)?;
         if self.min_new_tokens > self.max_new_tokens {
-            return Err(GenerateError::MinAboveMax {
+            return Err(Error::MinAboveMax {
                 min: self.min_new_tokens,
                 max: self.max_new_tokens,
             });
@@ -28,7 +28,7 @@ impl Generation {
             (beams, _) => beams,
         };
         if self.num_return_sequences > limit {
-            return Err(GenerateError::TooManySequences {
+            return Err(Error::TooManySequences {
                 asked: self.num_return_sequences,
                 limit,
             });
@@ -40,23 +40,23 @@ impl Generation {
         ];
         for (field, list) in lists {
             if list.iter().any(Vec::is_empty) {
-                return Err(GenerateError::EmptyEntry { field });
+                return Err(Error::EmptyEntry { field });
             }
         }
         if self.logit_bias.iter().any(|(ids, _)| ids.is_empty()) {
-            return Err(GenerateError::EmptyEntry {
+            return Err(Error::EmptyEntry {
                 field: "logit_bias",
             });
         }
         if self.stop_strings.iter().any(String::is_empty) {
-            return Err(GenerateError::EmptyEntry {
+            return Err(Error::EmptyEntry {
                 field: "stop_strings",
             });
         }
         Ok(())
     }
 
-    fn validate_numbers(&self) -> Result<(), GenerateError> {
+    fn validate_numbers(&self) -> Result<(), Error> {
         let above_zero = |value: f64| value > 0.0 && value.is_finite();
         let probability = |value: f64| value > 0.0 && value <= 1.0;
         let rules = [
@@ -99,7 +99,7 @@ impl Generation {
         ];
         for (field, value, holds, range) in rules {
             if !holds {
-                return Err(GenerateError::OutOfRange {
+                return Err(Error::OutOfRange {
                     field,
                     value,
                     range,
@@ -108,7 +108,7 @@ impl Generation {
         }
         for &(_, value) in &self.logit_bias {
             if value.is_nan() || value == f64::INFINITY {
-                return Err(GenerateError::OutOfRange {
+                return Err(Error::OutOfRange {
                     field: "logit_bias",
                     value,
                     range: "a finite number, or minus infinity to forbid the token",
@@ -123,7 +123,7 @@ impl Generation {
             ("typical_p", self.typical_p < 1.0),
         ];
         match filters.into_iter().find(|&(_, set)| set && !self.sample) {
-            Some((field, _)) => Err(GenerateError::NeedsSampling { field }),
+            Some((field, _)) => Err(Error::NeedsSampling { field }),
             None => Ok(()),
         }
     }
@@ -133,14 +133,14 @@ impl Generation {
         &self,
         end: &EndTokens<'_>,
         vocabulary: usize,
-    ) -> Result<(), GenerateError> {
+    ) -> Result<(), Error> {
         self.validate()?;
         check_vocabulary(vocabulary)?;
         let known = |field: &'static str, ids: &[u32]| match ids
             .iter()
             .find(|&&id| id as usize >= vocabulary)
         {
-            Some(&id) => Err(GenerateError::UnknownToken {
+            Some(&id) => Err(Error::UnknownToken {
                 field,
                 id,
                 vocabulary,
@@ -163,17 +163,17 @@ impl Generation {
         if let Some(constraint) = &self.constraint {
             constraint.check(vocabulary)?;
         }
-        if !self.stop_strings.is_empty() && end.decoder.is_none() {
-            return Err(GenerateError::StopStringsNeedText);
+        if !self.stop_strings.is_empty() && end.decoder().is_none() {
+            return Err(Error::StopStringsNeedText);
         }
         Ok(())
     }
 }
 
 /// A model has at least one logit for each row.
-pub(crate) fn check_vocabulary(vocabulary: usize) -> Result<(), GenerateError> {
+pub(crate) fn check_vocabulary(vocabulary: usize) -> Result<(), Error> {
     if vocabulary == 0 {
-        return Err(GenerateError::LogitShape {
+        return Err(Error::LogitShape {
             got: 0,
             expected: 1,
         });
@@ -181,9 +181,9 @@ pub(crate) fn check_vocabulary(vocabulary: usize) -> Result<(), GenerateError> {
     Ok(())
 }
 
-fn at_most(field: &'static str, value: usize) -> Result<(), GenerateError> {
+fn at_most(field: &'static str, value: usize) -> Result<(), Error> {
     if value > MAX_ROWS {
-        return Err(GenerateError::OutOfRange {
+        return Err(Error::OutOfRange {
             field,
             value: value as f64,
             range: "at most 65536",
@@ -192,9 +192,9 @@ fn at_most(field: &'static str, value: usize) -> Result<(), GenerateError> {
     Ok(())
 }
 
-fn at_least_one(field: &'static str, value: usize) -> Result<(), GenerateError> {
+fn at_least_one(field: &'static str, value: usize) -> Result<(), Error> {
     if value == 0 {
-        return Err(GenerateError::OutOfRange {
+        return Err(Error::OutOfRange {
             field,
             value: 0.0,
             range: "at least 1",

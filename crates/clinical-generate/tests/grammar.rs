@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use clinical_generate::{
-    EndTokens, GenerateError, Generation, Grammar, StopReason, TokenBytes, generate,
+    EndTokens, Error, Generation, Grammar, StopReason, TokenBytes, generate,
 };
 use common::{END, TableModel};
 
@@ -146,7 +146,7 @@ fn what_cannot_be_followed_is_refused() {
     let tokens = TokenBytes::new(&vocabulary()).unwrap();
     for bad in ["{", "{\"type\": \"no such type\"}"] {
         let error = Grammar::json_schema(&tokens, bad).unwrap_err();
-        assert!(matches!(error, GenerateError::Grammar(_)), "{error}");
+        assert!(matches!(error, Error::Grammar(_)), "{error}");
     }
     assert!(Grammar::regex(&tokens, "(a").is_err());
     assert!(Grammar::lark(&tokens, "begin: \"a\"").is_err());

@@ -5,12 +5,12 @@ mod common;
 use std::ops::ControlFlow;
 
 use clinical_generate::{
-    EndTokens, GenerateError, Generation, ModelError, Processor, StopReason, generate,
+    EndTokens, Error, Generation, ModelError, Processor, StopReason, generate,
 };
 use common::{END, TableModel, prompts, run, slices, strategies};
 use proptest::prelude::*;
 
-fn error(model: &TableModel, prompts: &[&[u32]], options: &Generation) -> GenerateError {
+fn error(model: &TableModel, prompts: &[&[u32]], options: &Generation) -> Error {
     let end = EndTokens::new([END]);
     generate(model, prompts, &end, options, |_| ControlFlow::Continue(())).unwrap_err()
 }
@@ -45,7 +45,7 @@ fn the_last_position_is_kept() {
                 &[&[5, 6], &prompt[..length]],
                 &options.clone().with_beams(beams),
             );
-            let GenerateError::PromptTooLong {
+            let Error::PromptTooLong {
                 row: 1,
                 tokens,
                 limit: 8,
@@ -80,7 +80,7 @@ fn rows_without_end_are_refused_before_memory_is_taken() {
     ] {
         let refused = error(&model, &[&[4, 5]], &options);
         assert!(
-            matches!(refused, GenerateError::OutOfRange { field: found, .. } if found == field),
+            matches!(refused, Error::OutOfRange { field: found, .. } if found == field),
             "{refused}"
         );
     }
@@ -91,16 +91,16 @@ fn inputs_that_cannot_be_read_are_typed_errors() {
     let model = TableModel::decoder(40);
     for options in [Generation::greedy(), Generation::beam(2)] {
         let nothing = error(&model, &[], &options);
-        assert!(matches!(nothing, GenerateError::Model(ModelError::NoRows)));
+        assert!(matches!(nothing, Error::Model(ModelError::NoRows)));
         let empty = error(&model, &[&[4], &[]], &options);
         assert!(matches!(
             empty,
-            GenerateError::Model(ModelError::EmptyPrompt { row: 1 })
+            Error::Model(ModelError::EmptyPrompt { row: 1 })
         ));
         let unknown = error(&model, &[&[40]], &options);
         assert!(matches!(
             unknown,
-            GenerateError::Model(ModelError::TokenOutOfRange { id: 40, .. })
+            Error::Model(ModelError::TokenOutOfRange { id: 40, .. })
         ));
     }
 }
@@ -113,7 +113,7 @@ fn a_logit_that_is_not_finite_is_an_error() {
             model.broken = Some((3, value));
             let options = options.with_suppress([END]);
             let error = error(&model, &[&[4, 5], &[6, 7]], &options);
-            let GenerateError::NonFinite { layer, row, step } = &error else {
+            let Error::NonFinite { layer, row, step } = &error else {
                 panic!("{error}");
             };
             assert_eq!((*row, *step), (0, 3));
@@ -134,13 +134,13 @@ fn options_that_forbid_everything_are_an_error() {
         let all = error(&model, &[&[2]], &options.clone().with_suppress(0..5));
         assert!(matches!(
             all,
-            GenerateError::NothingAllowed { row: 0, step: 1 }
+            Error::NothingAllowed { row: 0, step: 1 }
         ));
         // One answer of two tokens, and an end that is not allowed before five.
         let options = options.with_allowed([vec![2, 3]]).with_min_new_tokens(5);
         let late = error(&model, &[&[2]], &options);
         assert!(
-            matches!(late, GenerateError::NothingAllowed { row: 0, step: 3 }),
+            matches!(late, Error::NothingAllowed { row: 0, step: 3 }),
             "{late}"
         );
     }

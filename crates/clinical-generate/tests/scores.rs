@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use clinical_generate::{
-    Cancel, EndTokens, GenerateError, Generation, ModelError, Prefix, Step, StopReason, generate,
+    Cancel, EndTokens, Error, Generation, ModelError, Prefix, Step, StopReason, generate,
     generate_many, score, score_batch, score_candidates,
 };
 use common::{END, TableModel, prompts, slices};
@@ -111,7 +111,7 @@ fn scores_refuse_what_cannot_be_scored() {
     let long = score(&model, &[2, 3], &[4, 5, 6, 7]);
     assert!(matches!(
         long,
-        Err(GenerateError::Model(ModelError::TooLong {
+        Err(Error::Model(ModelError::TooLong {
             positions: 6,
             limit: 5
         }))
@@ -119,12 +119,12 @@ fn scores_refuse_what_cannot_be_scored() {
     let empty = score(&model, &[], &[4]);
     assert!(matches!(
         empty,
-        Err(GenerateError::Model(ModelError::EmptyPrompt { row: 0 }))
+        Err(Error::Model(ModelError::EmptyPrompt { row: 0 }))
     ));
     let unknown = score(&model, &[2], &[40]);
     assert!(matches!(
         unknown,
-        Err(GenerateError::Model(ModelError::TokenOutOfRange {
+        Err(Error::Model(ModelError::TokenOutOfRange {
             id: 40,
             ..
         }))
@@ -133,7 +133,7 @@ fn scores_refuse_what_cannot_be_scored() {
     let broken = score(&model, &[2], &[3, 4, 5]);
     assert!(matches!(
         broken,
-        Err(GenerateError::NonFinite {
+        Err(Error::NonFinite {
             row: 0,
             step: 2,
             ..
@@ -194,7 +194,7 @@ fn a_beginning_read_once_gives_the_answers_of_the_whole_prompt() {
     let full = prefix.generate(&short, &[9], &end, &options, |_| ControlFlow::Continue(()));
     assert!(matches!(
         full,
-        Err(GenerateError::PromptTooLong {
+        Err(Error::PromptTooLong {
             tokens: 5,
             limit: 5,
             ..
@@ -203,7 +203,7 @@ fn a_beginning_read_once_gives_the_answers_of_the_whole_prompt() {
     let t5 = TableModel::encoder_decoder(40);
     let prefix = Prefix::read(&t5, &note).unwrap();
     let more = prefix.generate(&t5, &[9], &end, &options, |_| ControlFlow::Continue(()));
-    assert!(matches!(more, Err(GenerateError::PromptIsWhole)));
+    assert!(matches!(more, Err(Error::PromptIsWhole)));
     assert!(
         prefix
             .generate(&t5, &[], &end, &options, |_| ControlFlow::Continue(()))

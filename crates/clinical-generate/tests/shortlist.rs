@@ -5,12 +5,12 @@ mod common;
 use std::ops::ControlFlow;
 
 use clinical_generate::{
-    Cancel, EndTokens, GenerateError, Generated, Generation, Prefix, generate, generate_many,
+    Cancel, EndTokens, Error, Generated, Generation, Prefix, generate, generate_many,
 };
 use common::{END, TableModel, prompts, slices, strategies};
 use proptest::prelude::*;
 
-type Results = Result<Vec<Generated>, GenerateError>;
+type Results = Result<Vec<Generated>, Error>;
 
 /// Scores are summed in another order; everything else is the same.
 fn assert_same(found: &Results, expected: &Results, options: &Generation) {

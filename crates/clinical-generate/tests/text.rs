@@ -21,7 +21,7 @@ struct Bytes;
 struct Stream(Vec<u8>);
 
 impl TextDecoder for Bytes {
-    fn stream(&self, _row: usize) -> Box<dyn TextStream + '_> {
+    fn stream(&self, _row: usize) -> Box<dyn TextStream> {
         Box::new(Stream::default())
     }
 }
@@ -46,10 +46,7 @@ impl TextStream for Stream {
         String::from_utf8_lossy(&std::mem::take(&mut self.0)).into_owned()
     }
 
-    fn fork<'a>(&self) -> Box<dyn TextStream + 'a>
-    where
-        Self: 'a,
-    {
+    fn fork(&self) -> Box<dyn TextStream> {
         Box::new(self.clone())
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong.
 
-use clinical_generate::{GenerateError, ModelError};
+use clinical_generate::ModelError;
 use clinical_nn::LossError;
 
 /// Why a T5 model could not be built, loaded or run.
@@ -199,7 +199,7 @@ pub enum Error {
     Tokenizer(#[from] clinical_tokenizer::Error),
     /// The choice of tokens.
     #[error(transparent)]
-    Generate(#[from] GenerateError),
+    Generate(#[from] clinical_generate::Error),
     /// De-identification tags.
     #[error(transparent)]
     Deid(#[from] clinical_deid::Error),

@@ -7,7 +7,7 @@ use clinical_tokenizer::{DecodeStream, Tokenizer};
 pub(crate) struct Text<'t>(pub(crate) &'t Tokenizer);
 
 impl TextDecoder for Text<'_> {
-    fn stream(&self, _row: usize) -> Box<dyn TextStream + '_> {
+    fn stream(&self, _row: usize) -> Box<dyn TextStream> {
         Box::new(Stream(self.0.decode_stream(true)))
     }
 }
@@ -25,10 +25,7 @@ impl TextStream for Stream {
         self.0.finish().unwrap_or_default()
     }
 
-    fn fork<'f>(&self) -> Box<dyn TextStream + 'f>
-    where
-        Self: 'f,
-    {
+    fn fork(&self) -> Box<dyn TextStream> {
         Box::new(self.clone())
     }
 }

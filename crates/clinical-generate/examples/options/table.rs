@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::ops::ControlFlow;
 
-use clinical_generate::{EarlyStopping, EndTokens, GenerateError, Generation, Processor, generate};
+use clinical_generate::{EarlyStopping, EndTokens, Error, Generation, Processor, generate};
 
 use super::words::{END, Words};
 
@@ -29,7 +29,7 @@ impl Table<'_> {
         );
     }
 
-    fn row(&mut self, code: &str, options: &Generation) -> Result<(), GenerateError> {
+    fn row(&mut self, code: &str, options: &Generation) -> Result<(), Error> {
         let prompt = self.model.ids(PROMPT);
         let end = EndTokens::new([END]).with_text(self.model);
         let options = options.clone().with_log_probs(true);
@@ -65,7 +65,7 @@ impl Table<'_> {
 }
 
 /// The results part of `docs/generation.md`.
-pub fn table() -> Result<String, GenerateError> {
+pub fn table() -> Result<String, Error> {
     let model = Words::new();
     let ids = |text: &str| model.ids(text);
     let id = |text: &str| model.ids(text)[0];

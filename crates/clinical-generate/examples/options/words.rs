@@ -1,6 +1,7 @@
 //! A model of words that learned from a few invented sentences: the next word after the last two.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use clinical_generate::{ModelError, StepModel, TextDecoder, TextStream};
@@ -28,7 +29,7 @@ pub const END: u32 = 0;
 
 /// See the module. Ids are places in `words`.
 pub struct Words {
-    words: Vec<String>,
+    words: Arc<[String]>,
     /// How often each word came after the last two, one, or none.
     counts: HashMap<Vec<u32>, Vec<(u32, f32)>>,
     device: Device,
@@ -61,7 +62,7 @@ impl Words {
             }
         }
         Self {
-            words,
+            words: words.into(),
             counts,
             device: clinical_kernels::cpu(),
         }
@@ -143,26 +144,23 @@ impl StepModel for Words {
 }
 
 impl TextDecoder for Words {
-    fn stream(&self, _row: usize) -> Box<dyn TextStream + '_> {
-        Box::new(Stream(self))
+    fn stream(&self, _row: usize) -> Box<dyn TextStream> {
+        Box::new(Stream(Arc::clone(&self.words)))
     }
 }
 
-struct Stream<'w>(&'w Words);
+struct Stream(Arc<[String]>);
 
-impl TextStream for Stream<'_> {
+impl TextStream for Stream {
     fn push(&mut self, id: u32) -> String {
-        format!(" {}", self.0.words[id as usize])
+        format!(" {}", self.0[id as usize])
     }
 
     fn finish(&mut self) -> String {
         String::new()
     }
 
-    fn fork<'a>(&self) -> Box<dyn TextStream + 'a>
-    where
-        Self: 'a,
-    {
-        Box::new(Stream(self.0))
+    fn fork(&self) -> Box<dyn TextStream> {
+        Box::new(Stream(Arc::clone(&self.0)))
     }
 }
