@@ -38,4 +38,10 @@ impl<C, M> Parts<C, M> {
             generation_config: None,
         }
     }
+
+    /// The ids that end an answer, of those below `rows`: see [`end_ids`](crate::end_ids).
+    #[must_use]
+    pub fn end_ids(&self, rows: usize) -> Vec<u32> {
+        crate::end_ids(&self.tokenizer, self.generation_config.as_ref(), rows)
+    }
 }

@@ -8,8 +8,8 @@ use std::io;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
-use crate::checkpoint::Place;
 use crate::plan::Step;
+use crate::table::Place;
 
 /// Threads that read.
 const READERS: usize = 2;

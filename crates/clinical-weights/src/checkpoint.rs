@@ -2,82 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::error::shown;
 use crate::file::{Content, OpenFile, Root, head};
 use crate::index::Index;
 use crate::limits::{MAX_NAME_BYTES, MAX_TENSORS, MAX_VALUES_PER_BYTE};
-use crate::{
-    Dtype, Error, Gguf, LoadOptions, Precision, convert, flax, safetensors_file, torch_file,
-};
-
-/// The format of the files that hold the weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Format {
-    /// A JSON header and plain values; memory-mapped.
-    Safetensors,
-    /// `torch.save` since 1.6: a zip archive with a pickle.
-    TorchZip,
-    /// `torch.save` before 1.6: several pickles in a row, then the values.
-    TorchLegacy,
-    /// The files of llama.cpp: metadata, a table of tensors, values or blocks of quantised values; memory-mapped.
-    Gguf,
-    /// Flax's `flax_model.msgpack`: nested maps of arrays; memory-mapped.
-    Flax,
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Safetensors => "safetensors",
-            Self::TorchZip => "PyTorch (zip)",
-            Self::TorchLegacy => "PyTorch (before 1.6)",
-            Self::Gguf => "GGUF",
-            Self::Flax => "Flax",
-        })
-    }
-}
-
-/// What a checkpoint says about one tensor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorInfo {
-    /// Its name in the checkpoint.
-    pub name: String,
-    /// The type of its elements.
-    pub dtype: Dtype,
-    /// Its extents, the outermost first; empty for a scalar.
-    pub shape: Vec<usize>,
-    /// The bytes of its values in the file.
-    pub bytes: u64,
-    /// Which of [`Checkpoint::files`] holds it.
-    pub file: usize,
-}
-
-impl TensorInfo {
-    /// The number of elements.
-    #[must_use]
-    pub fn elements(&self) -> u64 {
-        self.shape.iter().map(|extent| *extent as u64).product()
-    }
-}
-
-/// One file of a checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WeightFile {
-    /// Its name in the directory; empty for weights in memory.
-    pub name: String,
-    /// Its size.
-    pub bytes: u64,
-    /// Its format, by its content.
-    pub format: Format,
-}
+use crate::shown::shown;
+use crate::table::{Entry, Format, Input, Pieces, Place, Source, TensorInfo, Values, WeightFile};
+use crate::{Error, Gguf, LoadOptions, Precision, flax, safetensors_file, torch_file};
 
 /// Opened weights.
 ///
@@ -91,62 +27,6 @@ pub struct Checkpoint {
     chosen: String,
     others: Vec<String>,
     notes: Vec<String>,
-}
-
-/// A tensor and where its values are.
-pub(crate) struct Entry {
-    pub(crate) info: TensorInfo,
-    pub(crate) place: Place,
-    /// Whether the file holds the transpose of what [`TensorInfo::shape`] says (a matrix of a Flax `Dense`).
-    pub(crate) turned: bool,
-}
-
-pub(crate) enum Place {
-    /// A range of the file.
-    Range { start: usize, end: usize },
-    /// Several ranges of the file, in order, each but the last of `length` bytes: rows that lie in another order, or an
-    /// array that was written in chunks.
-    Pieces {
-        starts: Vec<usize>,
-        length: usize,
-        total: usize,
-    },
-    /// A reader that gathers the values.
-    Torch(pytorch_reader::Tensor),
-}
-
-/// An open file.
-pub(crate) enum Source {
-    /// A file as a whole, mapped or in memory, and its handle for reads that should not fill the map.
-    Plain {
-        bytes: Bytes,
-        file: Option<Arc<File>>,
-    },
-    /// The tensors hold their own handles.
-    Torch,
-}
-
-/// The values of one tensor, little-endian and contiguous.
-pub(crate) enum Values<'a> {
-    /// A part of a map or of memory, which can be kept without copying.
-    Shared {
-        bytes: Bytes,
-        file: Option<&'a File>,
-        offset: u64,
-    },
-    /// A copy that was made for the caller.
-    Owned(Vec<u8>),
-    /// Parts of a map that follow each other in the tensor but not in the file.
-    Pieces(Pieces<'a>),
-}
-
-/// Parts of a file that make up a tensor; each but the last has `length` bytes.
-pub(crate) struct Pieces<'a> {
-    pub(crate) bytes: Bytes,
-    pub(crate) file: Option<&'a File>,
-    pub(crate) starts: &'a [usize],
-    pub(crate) length: usize,
-    pub(crate) total: usize,
 }
 
 impl Checkpoint {
@@ -555,7 +435,7 @@ impl Checkpoint {
             values => {
                 let mut copy = Vec::new();
                 let total = usize::try_from(entry.info.bytes).unwrap_or(usize::MAX);
-                let all = convert::Input::of(&values);
+                let all = Input::of(&values);
                 let part = all.part(0, total, &mut copy).map_err(read)?;
                 Ok(Bytes::copy_from_slice(part))
             }

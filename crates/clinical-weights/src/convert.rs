@@ -4,7 +4,6 @@
 //! touched at all.
 
 use std::cell::RefCell;
-use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,9 +13,8 @@ use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
 use crate::Dtype;
-use crate::checkpoint::{Pieces, Values};
-use crate::file::read_at;
 use crate::gguf::LARGEST;
+use crate::table::{Input, Values};
 
 #[cfg(target_endian = "big")]
 compile_error!("checkpoints are little-endian, and this crate uses their values in place");
@@ -250,82 +248,6 @@ impl<T: Copy> Columns<T> {
                 }
             }
         }
-    }
-}
-
-/// Where the bytes of a tensor come from.
-pub(crate) enum Input<'a> {
-    Memory(&'a [u8]),
-    File { file: &'a File, offset: u64 },
-    Pieces(&'a Pieces<'a>),
-}
-
-impl<'a> Input<'a> {
-    pub(crate) fn of(values: &'a Values<'_>) -> Self {
-        match values {
-            Values::Shared {
-                file: Some(file),
-                offset,
-                ..
-            } => Self::File {
-                file,
-                offset: *offset,
-            },
-            Values::Shared { bytes, .. } => Self::Memory(bytes),
-            Values::Owned(bytes) => Self::Memory(bytes),
-            Values::Pieces(pieces) => Self::Pieces(pieces),
-        }
-    }
-
-    /// Some of the bytes.
-    pub(crate) fn part<'s>(
-        &'s self,
-        start: usize,
-        length: usize,
-        buffer: &'s mut Vec<u8>,
-    ) -> io::Result<&'s [u8]> {
-        match self {
-            Self::Memory(bytes) => bytes
-                .get(start..start + length)
-                .ok_or_else(|| io::ErrorKind::UnexpectedEof.into()),
-            Self::File { file, offset } => {
-                buffer.resize(length, 0);
-                read_at(file, buffer, offset + start as u64)?;
-                Ok(buffer)
-            }
-            Self::Pieces(pieces) => {
-                buffer.resize(length, 0);
-                pieces.read(start, buffer)?;
-                Ok(buffer)
-            }
-        }
-    }
-}
-
-impl Pieces<'_> {
-    /// Fills `out` from the byte `start` of the tensor on.
-    fn read(&self, mut start: usize, mut out: &mut [u8]) -> io::Result<()> {
-        if start + out.len() > self.total {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        while !out.is_empty() {
-            let (piece, within) = (start / self.length, start % self.length);
-            let count = out.len().min(self.length - within);
-            let (part, rest) = out.split_at_mut(count);
-            let from = self.starts.get(piece).ok_or(io::ErrorKind::UnexpectedEof)? + within;
-            match self.file {
-                // Pages of the map stay untouched.
-                Some(file) => read_at(file, part, from as u64)?,
-                None => part.copy_from_slice(
-                    self.bytes
-                        .get(from..from + count)
-                        .ok_or(io::ErrorKind::UnexpectedEof)?,
-                ),
-            }
-            out = rest;
-            start += count;
-        }
-        Ok(())
     }
 }
 

@@ -10,7 +10,11 @@ use crate::checkpoint::missing;
 use crate::file::{Content, HEAD, Root, head};
 use crate::gguf::{Part, PartName};
 use crate::limits::{MAX_DIRECTORY_ENTRIES, MAX_JSON_BYTES, MAX_SHARDS};
-use crate::{Checkpoint, Error, Gguf};
+use crate::shown::shown;
+use crate::{Architecture, Checkpoint, Error, Gguf, python_json};
+
+/// What says that a directory holds a LoRA adapter of Python's peft.
+pub(crate) const ADAPTER_CONFIG: &str = "adapter_config.json";
 
 /// An existing directory with the files of a model, as published; or one GGUF file, which is a whole model.
 ///
@@ -80,8 +84,12 @@ impl CheckpointDir {
     }
 
     /// Refuses files of these names that another reader must not open: links that leave the directory, folders, pipes, and empty
-    /// files. Names that are not there are well.
-    pub(crate) fn check_files(&self, names: &[&str]) -> Result<(), Error> {
+    /// files. Names that the directory does not have pass.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutsideDirectory`], [`Error::NotAFile`], [`Error::EmptyFile`], [`Error::Unreadable`].
+    pub fn check_files(&self, names: &[&str]) -> Result<(), Error> {
         let there = names.iter().filter(|name| self.has(name));
         for name in there {
             self.root.open_file(name)?;
@@ -116,6 +124,60 @@ impl CheckpointDir {
         // Some Windows tools put a byte order mark in front.
         let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&content);
         serde_json::from_slice(content).map_err(|source| Error::Json { path, source })
+    }
+
+    /// `config.json` with every key that it has, and sentences about what Python writes and JSON does not know: `NaN` and
+    /// `Infinity` are read as `null`. The GGUF file's own configuration is [`Gguf::config`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::read_json`]; [`Error::Adapter`] where there is only a LoRA adapter.
+    pub fn read_config(&self) -> Result<(Value, Vec<String>), Error> {
+        if !self.has("config.json") {
+            self.no_adapter()?;
+        }
+        self.read_python_json("config.json")
+    }
+
+    /// A JSON file that Python wrote; [`Self::read_config`] says what that means.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::read_json`].
+    pub fn read_python_json(&self, name: &str) -> Result<(Value, Vec<String>), Error> {
+        match self.read_json(name) {
+            Ok(value) => Ok((value, Vec::new())),
+            Err(Error::Json { path, source }) => {
+                let content = self.read(name, MAX_JSON_BYTES)?;
+                match python_json::parse(&content) {
+                    Some((value, keys)) => Ok((value, vec![python_json::remark(name, &keys)])),
+                    None => Err(Error::Json { path, source }),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A folder inside this one, such as the `1_Pooling` of sentence-transformers.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::open`]; [`Error::OutsideDirectory`] for one that lies elsewhere.
+    pub fn folder(&self, name: &str) -> Result<Self, Error> {
+        let path = self.root.path.join(name);
+        self.root.check_folder(&path)?;
+        Self::open_with(&path, self.root.allow_links)
+    }
+
+    /// An adapter without its model is told what it is.
+    fn no_adapter(&self) -> Result<(), Error> {
+        match self.has(ADAPTER_CONFIG) {
+            true => Err(adapter_error(
+                &self.root.path,
+                self.read_json(ADAPTER_CONFIG).ok(),
+            )),
+            false => Ok(()),
+        }
     }
 
     /// Reads `config.json` and checks that it describes one of the `expected` model types (`"llama"`, `"t5"`, ...). Where
@@ -174,11 +236,7 @@ impl CheckpointDir {
     /// Several GGUF files are several models, unless they are the parts of one.
     fn one_model(&self, choices: &[Choice]) -> Result<(), Error> {
         let mut names = choices.iter().map(|choice| &choice.name);
-        let list: Vec<String> = names
-            .by_ref()
-            .take(3)
-            .map(|name| crate::error::shown(name))
-            .collect();
+        let list: Vec<String> = names.by_ref().take(3).map(|name| shown(name)).collect();
         if list.len() < 2 {
             return Ok(());
         }
@@ -203,6 +261,7 @@ impl CheckpointDir {
     pub fn weights(&self) -> Result<Checkpoint, Error> {
         let choices = self.choices()?;
         let Some((chosen, others)) = choices.split_first() else {
+            self.no_adapter()?;
             return Err(Error::NoWeights {
                 path: self.root.path.clone(),
                 found: self.found(),
@@ -218,6 +277,17 @@ impl CheckpointDir {
             Files::Index => Checkpoint::indexed(&self.root, &chosen.name, others),
             Files::Shards(names) => Checkpoint::shards(&self.root, names, &chosen.name, others),
         }
+    }
+
+    /// [`Self::weights`], from the file that [`Self::gguf`] has opened.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::weights`].
+    pub fn weights_of(&self, file: &Gguf) -> Result<Checkpoint, Error> {
+        let names: Vec<String> = self.choices()?.into_iter().map(|one| one.name).collect();
+        let chosen = names.first().cloned().unwrap_or_default();
+        Checkpoint::gguf(file, &chosen, names.into_iter().skip(1).collect())
     }
 
     /// Everything that could be opened, the preferred one first.
@@ -314,12 +384,26 @@ impl CheckpointDir {
             .names
             .iter()
             .take(SHOWN)
-            .map(|name| crate::error::shown(name))
+            .map(|name| shown(name))
             .collect();
         match self.names.len().checked_sub(SHOWN) {
             None | Some(0) => format!("found {}", names.join(", ")),
             Some(more) => format!("found {} and {more} more", names.join(", ")),
         }
+    }
+}
+
+/// What a directory with an adapter and no model is told.
+pub(crate) fn adapter_error(path: &Path, config: Option<Value>) -> Error {
+    let base = config
+        .as_ref()
+        .and_then(|config| config.get("base_model_name_or_path")?.as_str());
+    Error::Adapter {
+        path: path.to_owned(),
+        base: match base {
+            Some(base) if !base.is_empty() => shown(base),
+            _ => "another model".to_owned(),
+        },
     }
 }
 
@@ -354,15 +438,6 @@ enum Files {
 ///
 /// Old configurations (`Bio_ClinicalBERT`'s, for one) name no type; they pass, and `None` is returned.
 ///
-/// ```
-/// let config = serde_json::json!({"model_type": "bert", "hidden_size": 768});
-/// let error = clinical_weights::expect_model_type(&config, &["llama", "mistral"]).unwrap_err();
-/// assert_eq!(
-///     error.to_string(),
-///     "this directory holds a `bert` model, not `llama` or `mistral`: open it with ClinicalBert"
-/// );
-/// ```
-///
 /// # Errors
 ///
 /// [`Error::ModelType`], which names the facade that opens the model.
@@ -373,19 +448,11 @@ pub fn expect_model_type(config: &Value, expected: &[&str]) -> Result<Option<Str
     if expected.contains(&found) {
         return Ok(Some(found.to_owned()));
     }
-    let quoted: Vec<String> = expected.iter().map(|name| format!("`{name}`")).collect();
-    let facade = match found {
-        "llama" | "mistral" => Some("Asclepius"),
-        "t5" | "mt5" => Some("ClinicalT5"),
-        "bert" => Some("ClinicalBert"),
-        _ => None,
-    };
-    Err(Error::ModelType {
-        found: crate::error::shown(found),
-        expected: quoted.join(" or "),
-        advice: match facade {
-            Some(facade) => format!("open it with {facade}"),
-            None => "this library has no model of that kind".to_owned(),
-        },
-    })
+    match expected
+        .iter()
+        .find_map(|name| Architecture::by_model_type(name))
+    {
+        Some(one) => one.facade.expect(config).map(|_| Some(found.to_owned())),
+        None => Ok(None),
+    }
 }

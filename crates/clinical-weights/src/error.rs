@@ -139,6 +139,30 @@ pub enum Error {
         /// Which facade opens it.
         advice: String,
     },
+    /// The directory or file holds a LoRA adapter and no model.
+    #[error(
+        "{} is a LoRA adapter for {base}, not a whole model: open {base} and apply the adapter to it, or merge the two with \
+         `merge_and_unload` of Python peft",
+        path.display()
+    )]
+    Adapter {
+        /// The directory or GGUF file.
+        path: PathBuf,
+        /// The model that it belongs to, as the file names it.
+        base: String,
+    },
+    /// The weights are integers of a scheme that is not read.
+    #[error(
+        "{} holds weights quantised by {method}, which are not read: use the model in F32, F16 or BF16 (with `Precision::Int8` \
+         or `Int4` it takes as little memory), or a GGUF file of it",
+        path.display()
+    )]
+    Quantised {
+        /// The directory.
+        path: PathBuf,
+        /// The scheme: `GPTQ, 4 bits`.
+        method: String,
+    },
 
     // --- shards --------------------------------------------------------------------------------------------------
     /// The index has no entries.
@@ -339,24 +363,47 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A key of the metadata asks for something that the model does not do here.
+    #[error(
+        "the metadata {key} of the GGUF file {problem}: this library does not compute that, so use the model as safetensors \
+         if it was published so, or llama.cpp"
+    )]
+    GgufSetting {
+        /// The key.
+        key: String,
+        /// What it asks for.
+        problem: String,
+    },
+    /// The file is a GGUF file, and holds no model.
+    #[error("{} holds {what}: give the GGUF file of the model itself", path.display())]
+    GgufNoModel {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        what: String,
+    },
     /// The file holds another kind of model.
-    #[error("{} holds a model of the architecture {found}: GGUF files of llama and bert are read", path.display())]
+    #[error(
+        "{} holds a model of the architecture {found}: GGUF files of {read} are read",
+        path.display()
+    )]
     GgufArchitecture {
         /// The file.
         path: PathBuf,
         /// What `general.architecture` says.
         found: String,
+        /// The architectures that are read.
+        read: String,
     },
     /// A tensor has a quantised type that is not read.
     #[error(
-        "the tensor {name} of the GGUF file has the type {}, which is not read: use a file in Q2_K to Q8_0, F16 or F32",
-        crate::gguf::unread_type(*kind)
+        "the tensor {name} of the GGUF file has the type {kind}, which is not read: use a file in Q2_K to Q8_0, F16 or F32"
     )]
     GgufType {
         /// The tensor.
         name: String,
-        /// The number of its type.
-        kind: u32,
+        /// The name of its type, or the number of one without a name.
+        kind: String,
     },
     /// The parts of a model that was split into several GGUF files do not belong together.
     #[error("{} does not fit the other parts of its model ({problem}): download all parts again", path.display())]
@@ -515,29 +562,5 @@ impl Error {
             path: path.to_owned(),
             source,
         }
-    }
-}
-
-/// A name from a file, made fit for a message: escaped, and cut to 100 characters.
-pub(crate) fn shown(name: &str) -> String {
-    let mut out: String = name
-        .chars()
-        .take(100)
-        .flat_map(char::escape_debug)
-        .collect();
-    if name.chars().nth(100).is_some() {
-        out.push('…');
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::shown;
-
-    #[test]
-    fn hostile_names_are_harmless_in_messages() {
-        assert_eq!(shown("a\0b\x1b[2J"), "a\\0b\\u{1b}[2J");
-        assert_eq!(shown(&"x".repeat(500)).chars().count(), 101);
     }
 }

@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::Error;
-use crate::error::shown;
 use crate::limits::MAX_SAFETENSORS_HEADER;
+use crate::shown::shown;
 
 /// A directory whose files may be opened, and only those.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub(crate) struct Root {
     canonical: PathBuf,
     /// The `blobs` folder of the Hugging Face cache that the directory is a snapshot of.
     blobs: Option<PathBuf>,
-    allow_links: bool,
+    pub(crate) allow_links: bool,
 }
 
 /// An open regular file.
@@ -83,6 +83,20 @@ impl Root {
             return Err(Error::EmptyFile { path });
         }
         Ok(OpenFile { path, file, bytes })
+    }
+
+    /// Refuses a folder that is not in this directory, unless links are allowed.
+    pub(crate) fn check_folder(&self, path: &Path) -> Result<(), Error> {
+        // What is not there has its own error when it is opened.
+        let inside = path
+            .canonicalize()
+            .map_or(true, |found| found.parent() == Some(&self.canonical));
+        match inside || self.allow_links {
+            true => Ok(()),
+            false => Err(Error::OutsideDirectory {
+                path: path.to_owned(),
+            }),
+        }
     }
 
     /// The whole of a small file.

@@ -10,10 +10,10 @@ use std::path::Path;
 use bytes::Bytes;
 use memmap2::Mmap;
 
-use crate::checkpoint::{Entry, Place, TensorInfo};
-use crate::error::shown;
 use crate::file::OpenFile;
 use crate::limits::{MAX_FLAX_DEPTH, MAX_NAME_BYTES, MAX_TENSORS};
+use crate::shown::shown;
+use crate::table::{Entry, Place, TensorInfo};
 use crate::{Dtype, Error};
 
 /// The extension type of an array.

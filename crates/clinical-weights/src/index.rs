@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::Error;
-use crate::error::shown;
 use crate::file::{Content, HEAD, Root};
 use crate::limits::{MAX_INDEX_BYTES, MAX_SHARDS, MAX_TENSORS};
+use crate::shown::shown;
 
 /// A checked `*.index.json`.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod ahead;
+mod architecture;
 mod checkpoint;
 mod convert;
 mod directory;
@@ -19,16 +20,21 @@ mod options;
 mod pattern;
 mod pickle;
 mod plan;
+mod python_json;
+mod quantised;
 mod random;
 mod report;
 mod safetensors_file;
 mod save;
 mod save_directory;
+mod shown;
 mod slots;
+mod table;
 mod tokenizer;
 mod torch_file;
 
-pub use checkpoint::{Checkpoint, Format, TensorInfo, WeightBytes, WeightFile};
+pub use architecture::{ARCHITECTURES, Architecture, Facade};
+pub use checkpoint::{Checkpoint, WeightBytes};
 pub use directory::{CheckpointDir, expect_model_type};
 pub use dtype::Dtype;
 pub use error::Error;
@@ -37,9 +43,11 @@ pub use inspect::Inspection;
 pub use key_map::KeyMap;
 pub use load::{FromCheckpoint, load, load_bytes, load_from, plan};
 pub use options::{LinearLayout, LoadOptions, Precision, Progress};
+pub use quantised::Quantised;
 pub use random::with_random_weights;
 pub use report::{Alias, LoadReport, Mismatched, Missing, Unexpected};
 pub use save::{save_module, save_safetensors};
 pub use save_directory::{
     SaveOptions, load_burnpack, replace_directory, save_burnpack, save_model_files, save_pretrained,
 };
+pub use table::{Format, TensorInfo, WeightFile};

@@ -95,7 +95,7 @@ impl std::str::FromStr for Precision {
             .into_iter()
             .find(|precision| precision.name() == name)
             .ok_or_else(|| crate::Error::UnknownPrecision {
-                name: crate::error::shown(name),
+                name: crate::shown::shown(name),
             })
     }
 }

@@ -11,9 +11,9 @@ use std::io::{self, BufReader, Read};
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::Error;
-use crate::error::shown;
 use crate::file::{Content, OpenFile};
 use crate::limits::MAX_PICKLE_BYTES;
+use crate::shown::shown;
 
 /// Longest module or function name; the allowed ones are below 40 bytes.
 const MAX_GLOBAL: usize = 256;

@@ -6,14 +6,15 @@ use burn::module::Module;
 use burn::tensor::DType;
 use clinical_kernels::Format;
 
-use crate::checkpoint::{Checkpoint, Entry, Values};
+use crate::checkpoint::Checkpoint;
 use crate::convert::{self, Layout};
-use crate::error::shown;
 use crate::key_map::Mark;
 use crate::limits::MAX_SHARING;
 use crate::nearest::nearest;
 use crate::report::{Alias, Mismatched, Missing, Unexpected};
+use crate::shown::shown;
 use crate::slots::{Kind, Slot, slots};
+use crate::table::{Entry, Values};
 use crate::{Dtype, Error, KeyMap, LoadOptions, LoadReport, Precision};
 
 /// Most missing or unexpected names for which a likely meaning is looked for, and most names that it is looked for in:
@@ -56,7 +57,7 @@ pub(crate) fn plan<'c, M: Module>(
             parameter: slot.path.clone(),
         });
     }
-    let mut report = LoadReport::of(checkpoint, options.precision);
+    let mut report = empty_report(checkpoint, options.precision);
     report.bytes = needed_bytes(&slots, keys, options)?;
 
     let names = names(keys, checkpoint)?;
@@ -157,6 +158,19 @@ pub(crate) fn plan<'c, M: Module>(
         report,
         bytes: read_bytes,
     })
+}
+
+/// What is known of a checkpoint before it is compared with a model.
+fn empty_report(checkpoint: &Checkpoint, precision: Precision) -> LoadReport {
+    let files = checkpoint.files().iter();
+    LoadReport {
+        chosen: checkpoint.chosen().to_owned(),
+        files: files.map(|file| (file.name.clone(), file.format)).collect(),
+        others: checkpoint.others().to_vec(),
+        notes: checkpoint.notes().to_vec(),
+        precision,
+        ..LoadReport::default()
+    }
 }
 
 /// The bytes of all parameters at the chosen precision, within the caller's limit.

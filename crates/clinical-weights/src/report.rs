@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::checkpoint::Checkpoint;
-use crate::error::shown;
+use crate::shown::shown;
 use crate::{Dtype, Format, Precision};
 
 /// What a load did, or would have done: every parameter of the model and every tensor of the checkpoint is in one of
@@ -102,21 +101,6 @@ impl LoadReport {
     #[must_use]
     pub fn fits(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty() && self.mismatched.is_empty()
-    }
-
-    pub(crate) fn of(checkpoint: &Checkpoint, precision: Precision) -> Self {
-        Self {
-            chosen: checkpoint.chosen().to_owned(),
-            files: checkpoint
-                .files()
-                .iter()
-                .map(|file| (file.name.clone(), file.format))
-                .collect(),
-            others: checkpoint.others().to_vec(),
-            notes: checkpoint.notes().to_vec(),
-            precision,
-            ..Self::default()
-        }
     }
 
     /// One sentence for an error message.

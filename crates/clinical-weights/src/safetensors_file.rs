@@ -7,10 +7,10 @@ use memmap2::Mmap;
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Metadata, SafeTensors};
 
-use crate::checkpoint::{Entry, Place, Source, TensorInfo};
-use crate::error::shown;
 use crate::file::OpenFile;
 use crate::limits::{MAX_SAFETENSORS_HEADER, MAX_TENSORS};
+use crate::shown::shown;
+use crate::table::{Entry, Place, Source, TensorInfo};
 use crate::{Dtype, Error};
 
 /// Maps a file and reads its header.

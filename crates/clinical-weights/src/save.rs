@@ -110,7 +110,7 @@ pub(crate) fn write(path: &Path, mut tensors: Vec<Saved>) -> Result<(), Error> {
     for (tensor, (_, info)) in tensors.iter().zip(infos) {
         let data = (tensor.read)().map_err(|error| failed(&error))?;
         if data.bytes().len() != info.data_offsets.1 - info.data_offsets.0 {
-            let name = crate::error::shown(&tensor.name);
+            let name = crate::shown::shown(&tensor.name);
             return Err(failed(&format!("{name} has an unexpected number of bytes")));
         }
         put(data.bytes())?;

@@ -2,9 +2,9 @@
 
 use pytorch_reader::{PytorchError, PytorchReader};
 
-use crate::checkpoint::{Entry, Place, TensorInfo};
-use crate::error::shown;
 use crate::file::{Content, OpenFile};
+use crate::shown::shown;
+use crate::table::{Entry, Place, TensorInfo};
 use crate::{Dtype, Error, pickle};
 
 /// The tensors of a PyTorch file. Their values stay in the file.

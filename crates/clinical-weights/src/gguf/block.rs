@@ -153,6 +153,30 @@ impl BlockType {
     }
 }
 
+/// The name of a type that is not read, for a message.
+pub(super) fn unread_type(kind: u32) -> String {
+    let names = [
+        (9, "Q8_1"),
+        (15, "Q8_K"),
+        (16, "IQ2_XXS"),
+        (17, "IQ2_XS"),
+        (18, "IQ3_XXS"),
+        (19, "IQ1_S"),
+        (20, "IQ4_NL"),
+        (21, "IQ3_S"),
+        (22, "IQ2_S"),
+        (23, "IQ4_XS"),
+        (29, "IQ1_M"),
+        (34, "TQ1_0"),
+        (35, "TQ2_0"),
+        (39, "MXFP4"),
+    ];
+    names
+        .iter()
+        .find(|(number, _)| *number == kind)
+        .map_or_else(|| format!("number {kind}"), |(_, name)| (*name).to_owned())
+}
+
 /// The f16 at `at`.
 fn scale(block: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([block[at], block[at + 1]]).to_f32()

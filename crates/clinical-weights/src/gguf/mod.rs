@@ -2,10 +2,12 @@
 //! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>, versions 2 and 3.
 
 mod block;
+mod kind;
 mod llama3;
 mod names;
 mod parts;
 mod reader;
+mod settings;
 mod vocabulary;
 
 use std::collections::BTreeMap;
@@ -14,13 +16,14 @@ use std::path::{Path, PathBuf};
 
 pub use block::BlockType;
 pub(crate) use block::LARGEST;
+use block::unread_type;
 use bytes::Bytes;
 use clinical_tokenizer::Vocabulary;
 pub(crate) use parts::{Part, PartName};
 
-use crate::checkpoint::{Entry, Place, TensorInfo};
-use crate::error::shown;
 use crate::limits::{MAX_GGUF_ALIGNMENT, MAX_GGUF_KEYS, MAX_TENSORS};
+use crate::shown::shown;
+use crate::table::{Entry, Place, TensorInfo};
 use crate::{Dtype, Error};
 use names::Architecture;
 use reader::{Reader, Value};
@@ -188,10 +191,28 @@ impl Gguf {
     ///
     /// # Errors
     ///
-    /// [`Error::GgufArchitecture`] for anything but LLaMA and BERT, [`Error::GgufMetadata`] for a number that is missing or
-    /// has the wrong type.
+    /// [`Error::Adapter`] and [`Error::GgufNoModel`] for a file that holds no model, [`Error::GgufArchitecture`] for anything
+    /// but LLaMA and BERT, [`Error::GgufMetadata`] for a number that is missing or has the wrong type, [`Error::GgufSetting`]
+    /// for one that changes how the model computes and is not read.
     pub fn config(&self) -> Result<serde_json::Value, Error> {
         Architecture::of(self)?.config(self)
+    }
+
+    /// Keys about the model itself that this library does not know: they may change what it computes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::config`] about what the file holds.
+    pub fn unknown_settings(&self) -> Result<Vec<String>, Error> {
+        let architecture = Architecture::of(self)?;
+        let keys = settings::unknown(self, architecture.prefix());
+        Ok(keys.map(shown).collect())
+    }
+
+    /// The ids that the metadata gives for the end of a text, a turn or a message, each once.
+    #[must_use]
+    pub fn end_ids(&self) -> Vec<u32> {
+        vocabulary::ends(self)
     }
 
     /// The parts of the tokenizer, for [`Tokenizer::from_vocabulary`](clinical_tokenizer::Tokenizer::from_vocabulary).
@@ -437,7 +458,7 @@ fn read_tensor(
     }
     let (dtype, values, bytes) = dtype(kind).ok_or_else(|| Error::GgufType {
         name: shown(name),
-        kind,
+        kind: unread_type(kind),
     })?;
     // The innermost extent comes first.
     if !shape[0].is_multiple_of(values) {
@@ -487,28 +508,4 @@ fn dtype(kind: u32) -> Option<(Dtype, usize, usize)> {
         30 => plain(Dtype::BF16),
         _ => None,
     }
-}
-
-/// The name of a type that is not read, for a message.
-pub(crate) fn unread_type(kind: u32) -> String {
-    let names = [
-        (9, "Q8_1"),
-        (15, "Q8_K"),
-        (16, "IQ2_XXS"),
-        (17, "IQ2_XS"),
-        (18, "IQ3_XXS"),
-        (19, "IQ1_S"),
-        (20, "IQ4_NL"),
-        (21, "IQ3_S"),
-        (22, "IQ2_S"),
-        (23, "IQ4_XS"),
-        (29, "IQ1_M"),
-        (34, "TQ1_0"),
-        (35, "TQ2_0"),
-        (39, "MXFP4"),
-    ];
-    names
-        .iter()
-        .find(|(number, _)| *number == kind)
-        .map_or_else(|| format!("number {kind}"), |(_, name)| (*name).to_owned())
 }

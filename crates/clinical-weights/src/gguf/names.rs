@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Gguf, llama3};
+use super::{Gguf, kind, settings};
 use crate::Error;
-use crate::error::shown;
+use crate::shown::shown;
 
 /// The architectures whose conversion is undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +48,15 @@ const BERT: [(&str, &str); 4] = [
 ];
 
 impl Architecture {
+    /// # Errors
+    ///
+    /// [`Error::Adapter`], [`Error::GgufNoModel`], [`Error::GgufArchitecture`].
     pub(super) fn of(file: &Gguf) -> Result<Self, Error> {
+        kind::check(file)?;
         let refuse = |found: String| Error::GgufArchitecture {
             path: file.path.clone(),
             found,
+            read: crate::Architecture::all_gguf(),
         };
         match file.architecture()? {
             "llama" => match file.number("llama.expert_count") {
@@ -63,7 +68,7 @@ impl Architecture {
         }
     }
 
-    fn prefix(self) -> &'static str {
+    pub(super) fn prefix(self) -> &'static str {
         match self {
             Self::Llama => "llama",
             Self::Bert => "bert",
@@ -130,6 +135,7 @@ impl Architecture {
     }
 
     pub(super) fn config(self, file: &Gguf) -> Result<Value, Error> {
+        settings::check(file, self.prefix(), self == Self::Llama)?;
         let mut config = match self {
             Self::Llama => self.llama(file)?,
             Self::Bert => self.bert(file)?,
@@ -157,10 +163,16 @@ impl Architecture {
             None if heads > 0 => hidden / heads,
             None => 0,
         };
-        let theta = file.float("llama.rope.freq_base").unwrap_or(10_000.0);
-        let config = json!({
-            "model_type": "llama",
-            "architectures": ["LlamaForCausalLM"],
+        let (theta, window) = (settings::theta(file)?, settings::window(file)?);
+        settings::check_heads(file, head_dim)?;
+        // A window is what sets Mistral apart.
+        let (model_type, class) = match window {
+            None => ("llama", "LlamaForCausalLM"),
+            Some(_) => ("mistral", "MistralForCausalLM"),
+        };
+        let mut config = json!({
+            "model_type": model_type,
+            "architectures": [class],
             "vocab_size": file.rows("token_embd.weight")?,
             "hidden_size": hidden,
             "intermediate_size": self.need(file, "feed_forward_length")?,
@@ -172,11 +184,14 @@ impl Architecture {
             "hidden_act": "silu",
             "rms_norm_eps": file.need("llama.attention.layer_norm_rms_epsilon", "a float", Gguf::float)?,
             "rope_theta": theta,
-            "rope_scaling": scaling(file, theta, head_dim)?,
+            "rope_scaling": settings::scaling(file, theta, head_dim)?,
             "tie_word_embeddings": !file.has_tensor("output.weight"),
             "attention_bias": file.has_tensor("blk.0.attn_q.bias"),
             "mlp_bias": file.has_tensor("blk.0.ffn_up.bias"),
         });
+        if let Some(window) = window {
+            config["sliding_window"] = json!(window);
+        }
         Ok(object(config))
     }
 
@@ -202,27 +217,5 @@ fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(map) => map,
         _ => Map::new(),
-    }
-}
-
-/// `rope_scaling`: linear from the metadata, `llama3` from the tensor of factors.
-fn scaling(file: &Gguf, theta: f64, head_dim: u64) -> Result<Value, Error> {
-    if file.has_tensor("rope_freqs.weight") {
-        return llama3::scaling(file, theta, head_dim);
-    }
-    let kind = file.text("llama.rope.scaling.type").unwrap_or("none");
-    match kind {
-        "none" => Ok(Value::Null),
-        "linear" => Ok(json!({
-            "rope_type": "linear",
-            "factor": file.need("llama.rope.scaling.factor", "a float", Gguf::float)?,
-        })),
-        other => Err(Error::GgufMetadata {
-            key: "llama.rope.scaling.type".to_owned(),
-            problem: format!(
-                "is `{}`: only linear and llama3 scaling is read",
-                shown(other)
-            ),
-        }),
     }
 }

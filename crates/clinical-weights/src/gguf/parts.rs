@@ -15,9 +15,9 @@ use memmap2::Mmap;
 use super::reader::Value;
 use super::{Gguf, Parsed, Tensor};
 use crate::Error;
-use crate::error::shown;
 use crate::file::OpenFile;
 use crate::limits::MAX_TENSORS;
+use crate::shown::shown;
 
 /// One open file.
 #[derive(Clone)]

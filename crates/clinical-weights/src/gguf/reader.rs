@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::Error;
-use crate::error::shown;
 use crate::limits::MAX_GGUF_KEY_BYTES;
+use crate::shown::shown;
 
 /// A position in a mapped file; reading past its end is an error.
 pub(super) struct Reader<'a> {

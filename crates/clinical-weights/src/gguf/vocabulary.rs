@@ -5,8 +5,8 @@ use clinical_tokenizer::Vocabulary;
 use super::Gguf;
 use super::reader::Value;
 use crate::Error;
-use crate::error::shown;
 use crate::limits::MAX_VOCABULARY;
+use crate::shown::shown;
 
 const ROLES: [(&str, &str); 8] = [
     ("bos", "bos_token_id"),
@@ -19,6 +19,30 @@ const ROLES: [(&str, &str); 8] = [
     ("cls", "cls_token_id"),
     ("mask", "mask_token_id"),
 ];
+
+/// What ends a generation in llama.cpp, beside the names of tokens.
+const ENDS: [&str; 6] = [
+    "eos_token_id",
+    "eot_token_id",
+    "eom_token_id",
+    "fim_pad_token_id",
+    "fim_rep_token_id",
+    "fim_sep_token_id",
+];
+
+/// The ids under those keys.
+pub(super) fn ends(file: &Gguf) -> Vec<u32> {
+    let mut found = Vec::new();
+    for key in ENDS {
+        let id = file.number(&format!("tokenizer.ggml.{key}"));
+        if let Some(id) = id.and_then(|id| u32::try_from(id).ok())
+            && !found.contains(&id)
+        {
+            found.push(id);
+        }
+    }
+    found
+}
 
 /// The parts of a tokenizer, which a GGUF file has under `tokenizer.ggml.*`.
 pub(super) fn read(file: &Gguf) -> Result<Vocabulary, Error> {
@@ -62,6 +86,7 @@ pub(super) fn read(file: &Gguf) -> Result<Vocabulary, Error> {
         tokens,
     })
 }
+
 fn texts(file: &Gguf, key: &str) -> Result<Option<Vec<String>>, Error> {
     let key = format!("tokenizer.ggml.{key}");
     let array = match file.values.get(&key) {
