@@ -449,6 +449,8 @@ fn whole(values: &Values<'_>, from: Dtype, shape: &[usize]) -> io::Result<Vec<u8
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     fn owned<const N: usize>(values: impl IntoIterator<Item = [u8; N]>) -> Values<'static> {
