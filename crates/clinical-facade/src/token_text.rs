@@ -17,7 +17,7 @@ impl TokenText {
 }
 
 impl TextDecoder for TokenText {
-    fn stream(&self, _row: usize) -> Box<dyn TextStream + '_> {
+    fn stream(&self, _row: usize) -> Box<dyn TextStream> {
         Box::new(Stream(self.0.decode_stream(true)))
     }
 }
@@ -35,10 +35,7 @@ impl TextStream for Stream {
         self.0.finish().unwrap_or_default()
     }
 
-    fn fork<'f>(&self) -> Box<dyn TextStream + 'f>
-    where
-        Self: 'f,
-    {
+    fn fork(&self) -> Box<dyn TextStream> {
         Box::new(self.clone())
     }
 }
