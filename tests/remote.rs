@@ -59,9 +59,10 @@ fn two_devices_of_a_server_train_one_model() {
             replicas
                 .step(1e-2, |model: &Llama, at| {
                     let labels: Vec<i64> = rows[at].iter().map(|&id| id.into()).collect();
+                    let loss = model.loss(&rows[at..=at], &[&labels])?;
                     Ok::<_, clinical_llama::Error>(Part {
-                        loss: model.loss(&rows[at..=at], &[&labels])?,
-                        targets: labels.len() as f64 - 1.0,
+                        loss: loss.mean,
+                        targets: loss.targets as f64,
                     })
                 })
                 .unwrap();

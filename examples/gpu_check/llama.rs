@@ -117,7 +117,10 @@ fn found(model: &Llama, expected: &Expected) -> Result<Values> {
         found.insert(format!("logits {}", case.length), kept.copied().collect());
     }
     let (ids, labels) = (&expected.loss.ids, &expected.loss.labels);
-    let loss: f32 = model.loss(&slices(ids), &slices(labels))?.into_scalar();
+    let loss: f32 = model
+        .loss(&slices(ids), &slices(labels))?
+        .mean
+        .into_scalar();
     found.insert("loss".to_owned(), vec![loss]);
     let rows = slices(&expected.rows.ids);
     found.insert("batch".to_owned(), values(model.prefill(&rows, 0)?.1));

@@ -103,7 +103,7 @@ pub fn run(checks: &mut Checks) -> Result<()> {
 
 pub fn open(dir: &Path, options: &LoadOptions) -> Result<T5> {
     let config = T5Config::from_file(dir.join("config.json"))?;
-    let mut model = config.init(&options.device);
+    let mut model = config.init(&options.device)?;
     clinical_weights::load(&mut model, dir, options)?;
     Ok(model)
 }
@@ -141,7 +141,7 @@ fn found(model: &T5, fixture: &Fixture, device: &Device) -> Result<Values> {
     let kept = kept.flat_map(|&at| &states[at as usize * width..(at as usize + 1) * width]);
     found.insert("encoder.states".to_owned(), kept.copied().collect());
 
-    let loss: f32 = model.loss(&fixture.batch(device)?)?.into_scalar();
+    let loss: f32 = model.loss(&fixture.batch(device)?)?.mean.into_scalar();
     found.insert("loss.value".to_owned(), vec![loss]);
     Ok(found)
 }

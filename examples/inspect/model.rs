@@ -48,12 +48,12 @@ impl Model {
                 )
             }
             "t5" => {
-                let config = T5Config::from_json(json.to_string().as_bytes())?;
-                let weights = open(config.parameters())?;
-                let model = config.init(&options.device);
+                let config = T5Config::from_value(json)?;
+                let weights = open(config.parameters()?)?;
+                let model = config.init(&options.device)?;
                 (
                     config.vocab_size,
-                    config.parameters(),
+                    config.parameters()?,
                     plan(&model, &model.key_map(), &weights, &options)?,
                 )
             }

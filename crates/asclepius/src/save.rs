@@ -29,7 +29,7 @@ impl Asclepius {
             .filter_map(|&end| id(Some(end)))
             .collect();
         replace_directory(dir, |part| {
-            save_model_files(&self.model, &config.to_json(), part, options)?;
+            save_model_files(&self.model, &config.to_value().to_string(), part, options)?;
             self.tokenizer.save(part).map_err(Error::from)
         })
     }

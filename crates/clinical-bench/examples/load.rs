@@ -49,7 +49,7 @@ fn main() -> Result<(), Failure> {
     let dir = CheckpointDir::open(dir)?;
     let config = dir.config(&["llama", "mistral", "t5"])?;
     let mut model = if config["model_type"] == "t5" {
-        Model::T5(T5Config::from_json(config.to_string().as_bytes())?.init(&options.device))
+        Model::T5(T5Config::from_value(config)?.init(&options.device)?)
     } else {
         Model::Llama(LlamaConfig::from_value(config)?.init(&options.device)?)
     };

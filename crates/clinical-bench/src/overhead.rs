@@ -55,7 +55,10 @@ pub fn overhead(plan: &Plan, beams: usize) -> Result<Overhead, BenchError> {
     let shape = Shape::named(&plan.model)?;
     let prompt = random_rows(1, plan.length, shape.vocabulary()).swap_remove(0);
     match &shape {
-        Shape::T5(config) => measure(plan, beams, &config.init(&plan.device), &prompt),
+        Shape::T5(config) => {
+            let model = config.init(&plan.device).map_err(|error| build(&error))?;
+            measure(plan, beams, &model, &prompt)
+        }
         Shape::Llama(config) => {
             let model = config.init(&plan.device).map_err(|error| build(&error))?;
             measure(plan, beams, &model, &prompt)

@@ -128,12 +128,13 @@ pub fn t5(
     let config = T5Config::from_file(dir.join("config.json")).map_err(failed)?;
     let device = clinical_kernels::cpu();
     let load = |precision| {
-        let mut model: T5 = config.init(&device);
+        let mut model: T5 = config.init(&device).map_err(failed)?;
         let options = LoadOptions::default().with_precision(precision);
-        clinical_weights::load(&mut model, dir, &options).map(|_| model)
+        clinical_weights::load(&mut model, dir, &options).map_err(failed)?;
+        Ok::<_, QualityError>(model)
     };
-    let reference = load(Precision::F32).map_err(failed)?;
-    let other = load(precision).map_err(failed)?;
+    let reference = load(Precision::F32)?;
+    let other = load(precision)?;
     let encode = |text: &str| tokenizer.encode(text, true).map(|ids| ids.ids().to_vec());
     let mut sums = Sums::default();
     for (input, target) in pairs {

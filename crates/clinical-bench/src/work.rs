@@ -202,7 +202,8 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
     match &shape {
         Shape::T5(config) => {
             let device = device_for(plan);
-            let model = random(config.init(&device), plan);
+            let model = config.init(&device).map_err(|error| build(&error))?;
+            let model = random(model, plan);
             t5(plan, &shape, model, &rows, &mut report)?;
         }
         Shape::Llama(config) => {
@@ -277,7 +278,8 @@ fn t5(
                 * (shape.encoder_flops(plan.batch, plan.length)
                     + shape.decoder_flops(plan.batch, report.new_tokens, plan.length));
             train(plan, model, tokens, flops, report, |model| {
-                model.loss(&batch).map_err(|error| build(&error))
+                let loss = model.loss(&batch);
+                Ok(loss.map_err(|error| build(&error))?.mean)
             })?;
         }
         Workload::Forward => {
@@ -351,7 +353,8 @@ fn llama(
             let labels: Vec<&[i64]> = labels.iter().map(Vec::as_slice).collect();
             let flops = 3.0 * shape.decoder_flops(plan.batch, plan.length, 0);
             train(plan, model, tokens, flops, report, |model| {
-                model.loss(rows, &labels).map_err(|error| build(&error))
+                let loss = model.loss(rows, &labels);
+                Ok(loss.map_err(|error| build(&error))?.mean)
             })?;
         }
         Workload::Encode => return Err(not_for(plan)),

@@ -1,8 +1,5 @@
 //! Everything that can be wrong with a configuration or a call, one variant for each rule.
 
-use std::io;
-use std::path::PathBuf;
-
 use clinical_generate::ModelError;
 use clinical_nn::{LossError, RopeError};
 
@@ -10,24 +7,6 @@ use clinical_nn::{LossError, RopeError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The configuration cannot be read.
-    #[error("{} cannot be read ({source}): check the path and its permissions", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The configuration is larger than any real one.
-    #[error("{} has {bytes} bytes, more than the {limit} of any real configuration: give the model's config.json", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        bytes: u64,
-        /// The largest size that is read.
-        limit: u64,
-    },
     /// The configuration is not JSON, or a field has the wrong type or is missing.
     #[error(
         "the configuration is not one of a LLaMA model ({0}): give the config.json that was published with the weights"

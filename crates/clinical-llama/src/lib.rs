@@ -1,21 +1,22 @@
+// Reading order: `config` and `published` (config.json); the parts `attention`, `mlp`, `layer`; `model`; `step` with
+// `cache`; `loss`; `keys` (names in checkpoints).
 #![doc = include_str!("../README.md")]
 
 mod attention;
 mod cache;
 mod config;
-mod diagnose;
 mod error;
+mod keys;
 mod layer;
+mod loss;
 mod mlp;
 mod model;
 mod published;
-mod resize;
 mod step;
-mod weights;
 
 pub use attention::LlamaAttention;
 pub use cache::LlamaCache;
-pub use clinical_nn::RopeScaling;
+pub use clinical_nn::{Loss, RopeScaling};
 pub use config::{LlamaConfig, MAX_POSITIONS};
 pub use error::Error;
 pub use layer::{LlamaLayer, LlamaModel};

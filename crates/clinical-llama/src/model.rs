@@ -1,9 +1,8 @@
 //! The decoder with its output projection, uncached: for training, scoring and embeddings.
 
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use clinical_generate::ModelError;
-use clinical_nn::{IGNORED, Linear, LossError, Rope, cross_entropy, rows_to_tensor};
+use burn::tensor::{Device, Tensor};
+use clinical_nn::{FirstNonFinite, Linear, ModelError, Rope, resize_param, rows_to_tensor};
 
 use crate::attention::Context;
 use crate::cache::window_mask;
@@ -15,7 +14,7 @@ use crate::{Error, LlamaConfig};
 /// Made by [`LlamaConfig::init`]. It is used through `&self` and can be shared between threads. For generation it is a
 /// [`StepModel`](clinical_generate::StepModel).
 ///
-/// Rows of a batch are padded on the right. A token sees what stands before it and never the padding behind it, so no
+/// Rows of a batch are padded on the right. A token sees what stands before it and never the padding after it, so no
 /// mask is needed, and a row's results are those of the row alone.
 #[derive(Module, Debug)]
 pub struct Llama {
@@ -29,33 +28,53 @@ pub struct Llama {
     pub(crate) rope: Rope,
 }
 
-impl Llama {
-    pub(crate) fn new(config: &LlamaConfig, rope: Rope, device: &Device) -> Result<Self, Error> {
-        let lm_head = (!config.tie_word_embeddings).then(|| {
-            Linear::new(
-                config.hidden_size,
-                config.vocab_size,
-                false,
-                config.initializer_range,
-                device,
-            )
-        });
-        Ok(Self {
-            model: LlamaModel::new(config, device),
-            lm_head,
-            config: config.clone(),
-            rope,
+impl LlamaConfig {
+    /// A model with fresh weights on `device`. Weights are drawn at first use, so a model that is loaded from files
+    /// afterwards never holds two sets.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`validate`](Self::validate).
+    pub fn init(&self, device: &Device) -> Result<Llama, Error> {
+        self.validate()?;
+        let (hidden, std) = (self.hidden_size, self.initializer_range);
+        let head = || Linear::new(hidden, self.vocab_size, false, std, device);
+        Ok(Llama {
+            model: LlamaModel::new(self, device),
+            lm_head: (!self.tie_word_embeddings).then(head),
+            config: self.clone(),
+            rope: self.rope()?,
         })
     }
+}
 
+impl Llama {
     /// The configuration.
     #[must_use]
     pub fn config(&self) -> &LlamaConfig {
         &self.config
     }
 
-    pub(crate) fn set_config(&mut self, config: LlamaConfig) {
+    /// Gives the embedding table and the output projection `rows` rows, and the configuration with them. New rows are the
+    /// mean of the old ones ([`resize_param`]); rows beyond `rows` go. An id without a row is refused wherever ids come in
+    /// ([`ModelError::TokenOutOfRange`]).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Zero`], [`Error::TooBig`]; the model is unchanged.
+    pub fn resize_embeddings(&mut self, rows: usize) -> Result<(), Error> {
+        let config = LlamaConfig {
+            vocab_size: rows,
+            ..self.config.clone()
+        };
+        config.validate()?;
+        let table = &mut self.model.embed_tokens.weight;
+        *table = resize_param(table.clone(), 0, rows);
+        if let Some(head) = &mut self.lm_head {
+            head.weight = resize_param(head.weight.clone(), 1, rows);
+        }
         self.config = config;
+        Ok(())
     }
 
     /// Where the weights are.
@@ -64,7 +83,7 @@ impl Llama {
         self.model.embed_tokens.weight.lazy_device()
     }
 
-    /// Logits of the token after each position, `[batch, longest, vocabulary]`. Values behind the end of a shorter row
+    /// Logits of the token after each position, `[batch, longest, vocabulary]`. Values after the end of a shorter row
     /// mean nothing.
     ///
     /// # Errors
@@ -74,7 +93,7 @@ impl Llama {
         Ok(self.logits(self.hidden_states(ids)?))
     }
 
-    /// The last hidden state of each position, after the last norm, `[batch, longest, hidden]`. Values behind the end of
+    /// The last hidden state of each position, after the last norm, `[batch, longest, hidden]`. Values after the end of
     /// a shorter row mean nothing.
     ///
     /// # Errors
@@ -99,65 +118,6 @@ impl Llama {
             Some(head) => head.forward(hidden),
             None => self.model.embed_tokens.project(hidden),
         }
-    }
-
-    /// Mean cross entropy `[1]` of each next token, as `LlamaForCausalLM` computes it: `labels` stand beside `ids` and are
-    /// shifted here, so `labels[i]` is what position `i - 1` must foretell and the first label is not used. A negative
-    /// label does not count. Logits are computed only where a label counts.
-    ///
-    /// On an autodiff device the result carries gradients.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::LabelCount`], [`Error::Loss`] for a label outside the vocabulary or when none counts, and
-    /// [`Error::Model`] for ids that cannot be read.
-    pub fn loss(&self, ids: &[&[u32]], labels: &[&[i64]]) -> Result<Tensor<1>, Error> {
-        self.check(ids)?;
-        if labels.len() != ids.len() {
-            return Err(ModelError::RowMismatch {
-                ids: labels.len(),
-                rows: ids.len(),
-            }
-            .into());
-        }
-        let longest = ids.iter().map(|row| row.len()).max().unwrap_or(0);
-        let (mut positions, mut targets) = (Vec::new(), Vec::new());
-        for (row, (ids, labels)) in ids.iter().zip(labels).enumerate() {
-            if labels.len() != ids.len() {
-                return Err(Error::LabelCount {
-                    row,
-                    labels: labels.len(),
-                    ids: ids.len(),
-                });
-            }
-            for (i, &label) in labels.iter().enumerate().skip(1) {
-                if label >= 0 {
-                    positions.push((row * longest + i - 1) as i64);
-                    targets.push(label);
-                }
-            }
-        }
-        if targets.is_empty() {
-            return Err(LossError::NoTargets.into());
-        }
-        let hidden = self.hidden_states(ids)?;
-        let count = positions.len();
-        let device = hidden.device();
-        let positions = Tensor::<1, Int>::from_data(TensorData::new(positions, [count]), &device);
-        let hidden = hidden
-            .reshape([-1, self.config.hidden_size as i64])
-            .select(0, positions)
-            .unsqueeze_dim(0);
-        Ok(cross_entropy(self.logits(hidden), &targets)?.mean)
-    }
-
-    /// Labels for [`loss`](Self::loss) that count every token behind the first `prompt` ones.
-    #[must_use]
-    pub fn labels_after(ids: &[u32], prompt: usize) -> Vec<i64> {
-        ids.iter()
-            .enumerate()
-            .map(|(i, &id)| if i < prompt { IGNORED } else { i64::from(id) })
-            .collect()
     }
 
     /// Whether this model can read the rows.
@@ -191,5 +151,27 @@ impl Llama {
             rope: self.rope.tables(&positions, read, device),
             hidden: window_mask(start, length, self.config.sliding_window, device),
         }
+    }
+
+    /// The first part whose numbers are not finite while these tokens are read in one pass.
+    pub(crate) fn non_finite_part(&self, ids: &[u32]) -> Option<String> {
+        self.check(&[ids]).ok()?;
+        let device = self.device();
+        let mut first = FirstNonFinite::default();
+        let x = self
+            .model
+            .embed_tokens
+            .forward(rows_to_tensor(&[ids], 0, &device));
+        first.look("token embedding", None, &x);
+        let context = self.context(0, ids.len(), &[ids.len()], &device);
+        let x = self
+            .model
+            .layers_watched(x, &context, None, |part, layer, x| {
+                first.look(part, Some(layer), x);
+            });
+        let x = self.model.norm.forward(x.narrow(1, ids.len() - 1, 1));
+        first.look("last norm", None, &x);
+        first.look("output layer", None, &self.logits(x));
+        first.into_part()
     }
 }

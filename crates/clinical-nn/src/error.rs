@@ -45,6 +45,11 @@ pub enum ModelError {
         /// Tokens of the first row.
         expected: usize,
     },
+    /// The model is an encoder alone: it has nothing to write or to score with.
+    #[error(
+        "this model is an encoder alone: it makes vectors of texts, and cannot generate, fill or score"
+    )]
+    NoDecoder,
     /// Rows cannot join those in flight.
     #[error("this model cannot take new rows while others are in flight: wait until they are done")]
     CannotMerge,

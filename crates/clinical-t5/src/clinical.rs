@@ -50,9 +50,8 @@ impl ClinicalT5 {
     /// [`Error`] with one sentence that says what is wrong with the directory and what to do.
     pub fn load(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<Self, Error> {
         let dir = CheckpointDir::open_with(dir.as_ref(), options.allow_links)?;
-        let config = T5Config::from_dir(&dir, "config.json")?;
+        let config = T5Config::from_value(dir.read_json("config.json")?)?;
         let weights = dir.weights()?;
-        weights.check_size(config.parameters(), options)?;
         let tokenizer = dir.tokenizer::<Error>(&OpenOptions::default())?;
         Self::from_checkpoint(config, tokenizer, &weights, options)
     }
@@ -84,9 +83,9 @@ impl ClinicalT5 {
         weights: &Checkpoint,
         options: &LoadOptions,
     ) -> Result<Self, Error> {
-        config.find_head(weights.tensor("lm_head.weight").is_some());
-        weights.check_size(config.parameters(), options)?;
-        let mut model = config.init(&options.device);
+        config.fit(weights);
+        weights.check_size(config.parameters()?, options)?;
+        let mut model = config.init(&options.device)?;
         let keys = clinical_weights::FromCheckpoint::key_map(&model);
         let report = load_from(&mut model, &keys, weights, options)?;
         Ok(Self::new(config, model, tokenizer, report))

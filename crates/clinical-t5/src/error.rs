@@ -87,6 +87,12 @@ pub enum Error {
         vocabulary: usize,
     },
 
+    /// The sizes are absurd together.
+    #[error(
+        "the number of parameters does not fit into 64 bits: check the sizes in the config.json"
+    )]
+    ParameterCount,
+
     // --- batches -------------------------------------------------------------------------------------------------
     /// A batch has no rows, or rows without positions.
     #[error("the batch has no {what}: give at least one row with one token")]

@@ -3,10 +3,10 @@
 use burn::module::Module;
 use burn::nn::Dropout;
 use burn::tensor::{DType, Device, Tensor};
-use clinical_nn::{Linear, RmsNorm, activate, gated};
+use clinical_nn::{Activation, Linear, RmsNorm, activate, gated};
 
 use crate::half::{add, add_layer, product};
-use crate::{Activation, FeedForwardKind, T5Config};
+use crate::{FeedForwardKind, T5Config};
 
 /// `x + wo(act(wi(norm(x))))`, or gated (Shazeer 2020): `x + wo(act(wi_0(norm(x))) * wi_1(norm(x)))`.
 #[derive(Module, Debug)]
@@ -56,12 +56,12 @@ impl FeedForward {
         let inner = match (&self.wi, &self.wi_0, &self.wi_1) {
             (None, Some(wi_0), Some(wi_1)) => {
                 let gate = wide(wi_0.forward(normed.clone()));
-                gated(gate, wide(wi_1.forward(normed)), self.function())
+                gated(gate, wide(wi_1.forward(normed)), self.activation)
             }
-            (Some(wi), ..) if wo != DType::F16 => wi.forward_with(normed, self.function()),
+            (Some(wi), ..) if wo != DType::F16 => wi.forward_with(normed, self.activation),
             (wi, ..) => {
                 let inner = wi.as_ref().map_or(normed.clone(), |wi| wi.forward(normed));
-                activate(wide(inner), self.function())
+                activate(wide(inner), self.activation)
             }
         };
         let inner = dropout.forward(inner);
@@ -70,14 +70,5 @@ impl FeedForward {
         }
         let y = product(inner, wo, |inner| self.wo.forward(inner));
         add(x, dropout.forward(y))
-    }
-
-    fn function(&self) -> clinical_nn::Activation {
-        match self.activation {
-            Activation::Relu => clinical_nn::Activation::Relu,
-            Activation::GeluTanh => clinical_nn::Activation::GeluTanh,
-            Activation::Gelu => clinical_nn::Activation::Gelu,
-            Activation::Silu => clinical_nn::Activation::Silu,
-        }
     }
 }

@@ -1,3 +1,6 @@
+// Reading order: `config` (config.json); the parts `attention`, `feed_forward`, `bucket` (relative positions), `half` (f16),
+// `stack`; `model` with `batch` and `pooling`; `step`; `loss`; `keys` (names in checkpoints). Above the model: `span`
+// (pretraining data), and the facade `clinical`.
 #![doc = include_str!("../README.md")]
 
 mod attention;
@@ -6,13 +9,13 @@ mod bucket;
 mod clinical;
 mod config;
 mod demo;
-mod diagnose;
 mod error;
 mod feed_forward;
 mod fill;
 mod half;
+mod keys;
+mod loss;
 mod model;
-mod names;
 mod options;
 mod pooling;
 mod resize;
@@ -28,9 +31,10 @@ pub use bucket::relative_position_bucket;
 pub use clinical::ClinicalT5;
 pub use clinical_deid::Normalizer;
 pub use clinical_generate::{EarlyStopping, Generation, StopReason};
+pub use clinical_nn::{Activation, Loss};
 pub use clinical_tokenizer::TokenizerRemark;
 pub use clinical_weights::{LoadOptions, Precision};
-pub use config::{Activation, FeedForwardKind, MAX_BUCKETS, MODEL_TYPES, T5Config};
+pub use config::{FeedForwardKind, MAX_BUCKETS, MODEL_TYPES, T5Config};
 pub use error::Error;
 pub use feed_forward::FeedForward;
 pub use fill::Span;

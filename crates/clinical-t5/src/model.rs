@@ -2,15 +2,15 @@
 
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig};
-use burn::tensor::activation::log_softmax;
-use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
-use clinical_generate::ModelError;
-use clinical_nn::{Embedding, Linear, LossError, cross_entropy, key_mask, rows_to_tensor};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use clinical_nn::{
+    Embedding, FirstNonFinite, Linear, ModelError, key_mask, resize_param, rows_to_tensor,
+};
 
 use crate::batch::Grid;
 use crate::pooling::{Encoded, Pooling};
-use crate::stack::{Decoder, Encoder};
-use crate::{Error, Seq2SeqBatch, T5Config};
+use crate::stack::{Decoder, DecoderBlock, Encoder};
+use crate::{Error, T5Config};
 
 /// T5 (Raffel et al. 2020), v1.0 and v1.1.
 ///
@@ -22,37 +22,50 @@ pub struct T5 {
     pub shared: Embedding,
     /// The encoder.
     pub encoder: Encoder,
-    /// The decoder.
-    pub decoder: Decoder,
+    /// The decoder; `None` in an encoder alone ([`T5Config::encoder_only`]).
+    pub decoder: Option<Decoder>,
     /// The output layer, `[d_model, vocabulary]`; `None` where it is [`Self::shared`].
     pub lm_head: Option<Linear>,
-    scale: Option<f64>,
-    start: u32,
-    pad: u32,
+    #[module(skip)]
+    config: T5Config,
     dropout: f64,
 }
 
-impl T5 {
-    pub(crate) fn new(config: &T5Config, device: &Device) -> Self {
-        let (vocabulary, d_model) = (config.vocab_size, config.d_model);
-        let std = config.initializer_factor;
-        Self {
+impl T5Config {
+    /// A model with fresh weights on `device`. Weights are drawn at first use, so a model that is loaded from files
+    /// afterwards never holds two sets.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`validate`](Self::validate).
+    pub fn init(&self, device: &Device) -> Result<T5, Error> {
+        self.validate()?;
+        let (vocabulary, d_model) = (self.vocab_size, self.d_model);
+        let std = self.initializer_factor;
+        let head = || Linear::new(d_model, vocabulary, false, std, device);
+        let has_head = !self.tie_word_embeddings && !self.encoder_only;
+        Ok(T5 {
             shared: Embedding::new(vocabulary, d_model, std, device),
-            encoder: Encoder::new(config, device),
-            decoder: Decoder::new(config, device),
-            lm_head: (!config.tie_word_embeddings)
-                .then(|| Linear::new(d_model, vocabulary, false, std, device)),
-            scale: config.scales_logits().then(|| (d_model as f64).powf(-0.5)),
-            start: config.decoder_start(),
-            pad: config.pad_token_id,
+            encoder: Encoder::new(self, device),
+            decoder: (!self.encoder_only).then(|| Decoder::new(self, device)),
+            lm_head: has_head.then(head),
+            config: self.clone(),
             dropout: 0.0,
-        }
+        })
+    }
+}
+
+impl T5 {
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &T5Config {
+        &self.config
     }
 
     /// The same model with dropout at `rate` wherever `transformers` has it while training: token vectors, attention
     /// weights, feed-forward, the output of every sub-layer and stack. It acts on devices with autodiff only, and draws
-    /// from the device's random numbers (`Device::seed`). The rate is clamped to `0..=0.999`. A model starts with none; the rate of the pretraining is
-    /// [`T5Config::dropout_rate`].
+    /// from the device's random numbers (`Device::seed`). The rate is clamped to `0..=0.999`. A model starts with none; the
+    /// rate of the pretraining is [`T5Config::dropout_rate`].
     #[must_use]
     pub fn with_dropout(mut self, rate: f64) -> Self {
         self.dropout = if rate.is_nan() {
@@ -67,6 +80,28 @@ impl T5 {
     #[must_use]
     pub fn device(&self) -> Device {
         self.shared.weight.lazy_device()
+    }
+
+    /// Gives the embedding table, and the output layer where it has one of its own, `rows` rows, and the configuration with
+    /// them. New rows are the mean of the old ones ([`resize_param`]); rows beyond `rows` go. An id without a row is refused
+    /// wherever ids come in.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Zero`], [`Error::AboveLimit`], and [`Error::IdOutsideVocabulary`] where the padding, start or end token
+    /// would lose its row; the model is unchanged.
+    pub fn resize_embeddings(&mut self, rows: usize) -> Result<(), Error> {
+        let config = T5Config {
+            vocab_size: rows,
+            ..self.config.clone()
+        };
+        config.validate()?;
+        self.shared.weight = resize_param(self.shared.weight.clone(), 0, rows);
+        if let Some(head) = &mut self.lm_head {
+            head.weight = resize_param(head.weight.clone(), 1, rows);
+        }
+        self.config = config;
+        Ok(())
     }
 
     /// Encoder states of prompts that may have different lengths.
@@ -97,7 +132,7 @@ impl T5 {
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyBatch`], [`Error::BatchShape`], [`Error::InputOutsideVocabulary`].
+    /// [`Error::EmptyBatch`], [`Error::BatchShape`], [`Error::InputOutsideVocabulary`], and [`ModelError::NoDecoder`].
     pub fn forward(
         &self,
         input_ids: &Tensor<2, Int>,
@@ -108,117 +143,14 @@ impl T5 {
         Ok(self.project(self.decoder_states(input_ids, input_mask, decoder)?))
     }
 
-    /// Mean cross entropy of the labels that are not negative, `[1]`. Decoder inputs are the labels shifted right behind
-    /// the start token, negative ones as padding.
-    ///
-    /// Gradients flow when the model is on a device with autodiff:
-    ///
-    /// ```
-    /// use clinical_t5::{Seq2SeqBatch, T5Config};
-    ///
-    /// let config = T5Config::from_json(br#"{
-    ///     "vocab_size": 50, "d_model": 16, "d_kv": 4, "d_ff": 32, "num_layers": 1, "num_heads": 4
-    /// }"#)?;
-    /// let device = clinical_kernels::cpu().autodiff();
-    /// let model = config.init(&device);
-    /// let batch = Seq2SeqBatch::from_rows(&[&[5, 6, 7, 1]], &[&[8, 9, 1]], config.pad_token_id, &device);
-    /// let gradients = model.loss(&batch)?.backward();
-    /// assert!(model.shared.weight.val().grad(&gradients).is_some());
-    /// # Ok::<(), clinical_t5::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Loss`] when every label is ignored or one has no logit; the errors of [`Self::forward`].
-    pub fn loss(&self, batch: &Seq2SeqBatch) -> Result<Tensor<1>, Error> {
-        let (states, targets) = self.target_states(batch)?;
-        let targets: Vec<i64> = targets.iter().map(|&(_, label)| label).collect();
-        Ok(cross_entropy(self.project(states), &targets)?.mean)
-    }
-
-    /// The log-probability of every label that is not negative, row by row. Computed without gradients in mind; for a
-    /// loss use [`Self::loss`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Self::loss`].
-    pub fn log_probs(&self, batch: &Seq2SeqBatch) -> Result<Vec<Vec<f32>>, Error> {
-        let (states, targets) = self.target_states(batch)?;
-        let [rows, length] = batch.labels.dims();
-        let ids: Vec<i64> = targets.iter().map(|&(_, label)| label).collect();
-        let count = ids.len();
-        let ids =
-            Tensor::<3, Int>::from_data(TensorData::new(ids, [1, count, 1]), &states.device());
-        let found = log_softmax(self.project(states).cast(DType::F32), 2).gather(2, ids);
-        let mut by_row = vec![Vec::new(); rows];
-        for ((position, _), value) in targets.into_iter().zip(found.into_data().iter::<f32>()) {
-            by_row[position / length].push(value);
-        }
-        Ok(by_row)
-    }
-
-    /// The decoder states of the positions that have a label, `[1, labels, d_model]`, and these positions (in the
-    /// flattened `[batch, length]`) with their labels. Positions without one cost no output product.
-    fn target_states(&self, batch: &Seq2SeqBatch) -> Result<(Tensor<3>, Vec<(usize, i64)>), Error> {
-        let vocabulary = self.vocabulary_out();
-        let labels = Grid::read(&batch.labels, "labels")?;
-        let targets: Vec<(usize, i64)> = labels
-            .ids
-            .iter()
-            .copied()
-            .enumerate()
-            .filter(|&(_, label)| label >= 0)
-            .collect();
-        if targets.is_empty() {
-            return Err(LossError::NoTargets.into());
-        }
-        let limit = vocabulary.min(self.shared.vocabulary());
-        if let Some(&(position, label)) =
-            targets.iter().find(|&&(_, label)| label as usize >= limit)
-        {
-            return Err(LossError::LabelOutOfRange {
-                label,
-                position,
-                vocabulary,
-            }
-            .into());
-        }
-        let shifted = self.shift_right(&labels);
-        let states = self.decoder_states(&batch.input_ids, &batch.input_mask, shifted)?;
-        let [rows, length, d_model] = states.dims();
-        let positions: Vec<i64> = targets
-            .iter()
-            .map(|&(position, _)| position as i64)
-            .collect();
-        let count = positions.len();
-        let positions =
-            Tensor::<1, Int>::from_data(TensorData::new(positions, [count]), &states.device());
-        let states = states
-            .reshape([rows * length, d_model])
-            .select(0, positions)
-            .reshape([1, count, d_model]);
-        Ok((states, targets))
-    }
-
-    fn shift_right(&self, labels: &Grid) -> Grid {
-        let mut ids = Vec::with_capacity(labels.ids.len());
-        for row in labels.ids.chunks(labels.length) {
-            ids.push(i64::from(self.start));
-            let before_last = &row[..row.len() - 1];
-            ids.extend(before_last.iter().map(|&label| match label {
-                ..0 => i64::from(self.pad),
-                label => label,
-            }));
-        }
-        Grid { ids, ..*labels }
-    }
-
-    fn decoder_states(
+    /// Decoder states of all positions, `[batch, length, d_model]`.
+    pub(crate) fn decoder_states(
         &self,
         input_ids: &Tensor<2, Int>,
         input_mask: &Tensor<2, Bool>,
         decoder: Grid,
     ) -> Result<Tensor<3>, Error> {
+        let stack = self.decoder()?;
         let inputs = Grid::inputs(input_ids, "input ids", self.shared.vocabulary())?;
         let (rows, length) = (inputs.rows, inputs.length);
         if input_mask.dims() != [rows, length] || decoder.rows != rows {
@@ -234,13 +166,13 @@ impl T5 {
         let x = self.shared.forward(inputs.tensor(&device));
         let states = self.encoder.forward(x, hidden.clone(), &dropout);
         let x = self.shared.forward(decoder.tensor(&device));
-        Ok(self.decoder.forward(x, states, hidden, &dropout))
+        Ok(stack.forward(x, states, hidden, &dropout))
     }
 
     pub(crate) fn encode_checked(&self, prompts: &[&[u32]]) -> Encoded {
         let device = self.device();
         let lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.len()).collect();
-        let ids = rows_to_tensor(prompts, self.pad, &device);
+        let ids = rows_to_tensor(prompts, self.pad(), &device);
         let hidden = key_mask(&lengths, ids.dims()[1], &device);
         let x = self.shared.forward(ids);
         let states = self.encoder.forward(x, hidden.clone(), &self.dropout());
@@ -253,9 +185,9 @@ impl T5 {
 
     /// Decoder states `[batch, length, d_model]` to logits `[batch, length, vocabulary]`.
     pub(crate) fn project(&self, states: Tensor<3>) -> Tensor<3> {
-        let states = match self.scale {
-            Some(scale) => states.mul_scalar(scale),
-            None => states,
+        let states = match self.config.scales_logits() {
+            true => states.mul_scalar((self.config.d_model as f64).powf(-0.5)),
+            false => states,
         };
         match &self.lm_head {
             Some(head) => head.forward(states),
@@ -271,12 +203,54 @@ impl T5 {
         }
     }
 
+    /// The first decoder input.
     pub(crate) fn start(&self) -> u32 {
-        self.start
+        self.config.decoder_start()
+    }
+
+    /// What fills up a batch.
+    pub(crate) fn pad(&self) -> u32 {
+        self.config.pad_token_id
+    }
+
+    /// The decoder, without which nothing is written or scored.
+    pub(crate) fn decoder(&self) -> Result<&Decoder, ModelError> {
+        self.decoder.as_ref().ok_or(ModelError::NoDecoder)
+    }
+
+    /// The blocks of the decoder; none in an encoder alone.
+    pub(crate) fn decoder_blocks(&self) -> &[DecoderBlock] {
+        self.decoder.as_ref().map_or(&[], |decoder| &decoder.block)
     }
 
     fn dropout(&self) -> Dropout {
         DropoutConfig::new(self.dropout).init()
+    }
+
+    /// The first part whose numbers are not finite while the encoder reads `prompt` and the decoder `answer`, its start
+    /// token first.
+    pub(crate) fn non_finite_part(&self, prompt: &[u32], answer: &[u32]) -> Option<String> {
+        ModelError::check_prompts(&[prompt, answer], self.shared.vocabulary()).ok()?;
+        let device = self.device();
+        let none = DropoutConfig::new(0.0).init();
+        let mut first = FirstNonFinite::default();
+        let x = self.shared.forward(rows_to_tensor(&[prompt], 0, &device));
+        first.look("token embedding", None, &x);
+        let states = self
+            .encoder
+            .forward_watched(x, None, &none, |part, block, x| {
+                first.look(&format!("encoder's {part}"), Some(block), x);
+            });
+        first.look("encoder's last norm", None, &states);
+        if let Some(decoder) = &self.decoder {
+            let x = self.shared.forward(rows_to_tensor(&[answer], 0, &device));
+            let x = decoder.forward_watched(x, states, None, &none, |part, block, x| {
+                first.look(&format!("decoder's {part}"), Some(block), x);
+            });
+            first.look("decoder's last norm", None, &x);
+            first.look("output layer", None, &self.project(x));
+        }
+        first.into_part()
     }
 }
 

@@ -8,7 +8,6 @@ use clinical_nn::{KvCache, KvSizes, Pass};
 use crate::T5;
 use crate::attention::{Attention, Cached};
 use crate::bucket::StepBias;
-use crate::pooling::Encoded;
 
 /// New tokens that a cache has room for at the start, whatever the caller reserves; beyond them it grows.
 const MAX_RESERVED: usize = 4096;
@@ -48,23 +47,13 @@ impl T5Cache {
 }
 
 impl T5 {
-    /// A cache for rows whose prompts are encoded already, before the start token.
-    #[must_use]
-    pub fn new_cache(&self, encoded: &Encoded, reserve: usize) -> T5Cache {
-        let states = encoded.rows();
-        self.cache_of(self.empty_cache(0), states, &encoded.lengths, reserve)
-    }
-
     fn empty_cache(&self, reserve: usize) -> KvCache {
-        let first = self
-            .decoder
-            .block
-            .first()
-            .map(|block| &block.self_attention);
+        let blocks = self.decoder_blocks();
+        let first = blocks.first().map(|block| &block.self_attention);
         let dtype = first.map_or(DType::F32, |attention| attention.k.dtype());
         let [heads, d] = first.map_or([0; 2], Attention::heads);
         let sizes = KvSizes {
-            layers: self.decoder.block.len(),
+            layers: blocks.len(),
             heads,
             d,
             half: first.is_some_and(|attention| attention.q.is_quantised()),
@@ -84,7 +73,7 @@ impl T5 {
         prompts.add_rows(rows);
         let states = Tensor::cat(states, 1);
         let pass = prompts.read(lengths, None);
-        for (layer, block) in self.decoder.block.iter().enumerate() {
+        for (layer, block) in self.decoder_blocks().iter().enumerate() {
             let (key, value) = block.cross_attention.keys_values(states.clone());
             prompts.append(layer, &pass, key, value);
         }
@@ -126,9 +115,10 @@ impl T5 {
     }
 
     fn step_bias(&self, capacity: usize) -> Option<StepBias> {
-        let first = &self.decoder.block.first()?.self_attention;
+        let decoder = self.decoder.as_ref()?;
+        let first = &decoder.block.first()?.self_attention;
         let table = first.relative_attention_bias.as_ref()?;
-        Some(StepBias::new(table, self.decoder.max_distance(), capacity))
+        Some(StepBias::new(table, decoder.max_distance(), capacity))
     }
 }
 
@@ -157,6 +147,7 @@ impl StepModel for T5 {
         prompts: &[&[u32]],
         reserve: usize,
     ) -> Result<(T5Cache, Tensor<2>), ModelError> {
+        self.decoder()?;
         ModelError::check_prompts(prompts, self.shared.vocabulary())?;
         let lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.len()).collect();
         let empty = self.empty_cache(0);
@@ -176,6 +167,7 @@ impl StepModel for T5 {
         if ids.is_empty() {
             return Err(ModelError::NoRows);
         }
+        let decoder = self.decoder()?;
         let vocabulary = self.shared.vocabulary();
         if let Some(row) = ids.iter().position(|&id| id as usize >= vocabulary) {
             return Err(ModelError::TokenOutOfRange {
@@ -197,7 +189,7 @@ impl StepModel for T5 {
         let mut x = self.shared.forward(ids).cast(DType::F32);
         let none = DropoutConfig::new(0.0).init();
         let pass = cache.own.read(&vec![1; rows], None);
-        for (layer, block) in self.decoder.block.iter().enumerate() {
+        for (layer, block) in decoder.block.iter().enumerate() {
             let own = Cached {
                 cache: &mut cache.own,
                 pass: &pass,
@@ -212,7 +204,7 @@ impl StepModel for T5 {
             x = block.cross_attention.step_to_other(x, prompts);
             x = block.feed_forward.forward(x, &none);
         }
-        let logits = self.project(self.decoder.final_layer_norm.forward(x));
+        let logits = self.project(decoder.final_layer_norm.forward(x));
         Ok(logits.squeeze_dim::<2>(0).cast(DType::F32))
     }
 

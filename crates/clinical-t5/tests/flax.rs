@@ -14,7 +14,7 @@ fn data(name: &str) -> PathBuf {
 /// All parameters of a loaded model, as the bytes of a file under their published names.
 fn parameters(name: &str, options: &LoadOptions) -> Vec<u8> {
     let config = T5Config::from_file(data(name).join("config.json")).unwrap();
-    let mut model = config.init(&options.device);
+    let mut model = config.init(&options.device).unwrap();
     let report = load(&mut model, data(name), options).unwrap();
     assert!(report.fits(), "{name}: {report}");
     let dir = tempfile::tempdir().unwrap();
@@ -49,7 +49,7 @@ fn every_parameter_is_that_of_the_pytorch_checkpoint() {
         let states = |name: &str| {
             let config = T5Config::from_file(data(name).join("config.json")).unwrap();
             let options = LoadOptions::new().with_precision(clinical_weights::Precision::Int8);
-            let mut model = config.init(&options.device);
+            let mut model = config.init(&options.device).unwrap();
             load(&mut model, data(name), &options).unwrap();
             let states = model.encode(&[&[5, 9, 3, 17]]).unwrap().states;
             states.into_data().iter::<f32>().collect::<Vec<f32>>()

@@ -53,7 +53,7 @@ fn the_feed_forward_output_keeps_what_it_needs() {
         let fixture = Fixture::on("v1_1", clinical_kernels::cpu(), precision);
         let model = &fixture.model;
         let format = |weight| packed(weight).map(|packed| packed.matrix().format());
-        for block in &model.decoder.block {
+        for block in &model.decoder.as_ref().unwrap().block {
             assert_eq!(
                 format(&block.feed_forward.wo.weight),
                 Some(Format::Int8Mixed)

@@ -17,7 +17,7 @@ fn parameters_are_counted() {
         let fixture = Fixture::load(name);
         assert_eq!(
             fixture.facts["parameters"],
-            fixture.config.parameters(),
+            fixture.config.parameters().unwrap(),
             "{name}"
         );
     }

@@ -22,7 +22,12 @@ fn equals_transformers() {
     for name in VARIANTS {
         let fixture = Fixture::load(name);
         let batch = batch(&fixture);
-        let loss = fixture.model.loss(&batch).unwrap().into_scalar::<f32>();
+        let loss = fixture
+            .model
+            .loss(&batch)
+            .unwrap()
+            .mean
+            .into_scalar::<f32>();
         close(&[loss], fixture.floats("loss.value"), 1e-5, name);
 
         let expected = fixture
@@ -50,13 +55,16 @@ fn gradients_equal_transformers() {
     for name in VARIANTS {
         let device = clinical_kernels::cpu().autodiff();
         let fixture = Fixture::on(name, device, Precision::F32);
-        let gradients = fixture.model.loss(&batch(&fixture)).unwrap().backward();
+        let loss = fixture.model.loss(&batch(&fixture)).unwrap();
+        assert_eq!(loss.targets, 4 + 9 + 7);
+        let gradients = loss.mean.backward();
         let T5 {
             shared,
             encoder,
             decoder,
             ..
         } = &fixture.model;
+        let decoder = decoder.as_ref().unwrap();
         let last = decoder.block.len() - 1;
         let table = |table: &Option<clinical_nn::Embedding>| {
             let table = table.as_ref().unwrap().weight.val();
@@ -133,7 +141,7 @@ fn a_few_steps_lower_it() {
                  "num_heads": 4, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": false}"#,
         )
         .unwrap();
-        let mut model = config.init(&device).with_dropout(dropout);
+        let mut model = config.init(&device).unwrap().with_dropout(dropout);
         let batch = Seq2SeqBatch::from_rows(
             &[&[5, 6, 7, 1], &[8, 9, 1], &[10, 11, 12, 13, 1]],
             &[&[20, 21, 1], &[22, 1], &[23, 24, 25, 26, 1]],
@@ -143,7 +151,7 @@ fn a_few_steps_lower_it() {
         let mut optimizer = AdamConfig::new().init();
         let mut losses = Vec::new();
         for _ in 0..40 {
-            let loss = model.loss(&batch).unwrap();
+            let loss = model.loss(&batch).unwrap().mean;
             losses.push(loss.clone().into_scalar::<f32>());
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
             model = optimizer.step(3e-3, model, gradients);
@@ -151,7 +159,7 @@ fn a_few_steps_lower_it() {
         let (first, last) = (losses[0], losses[39]);
         assert!(last < first * 0.5, "dropout {dropout}: {first} to {last}");
         // Dropout must change what the forward pass computes while training, and only then.
-        let again = [0, 1].map(|_| model.loss(&batch).unwrap().into_scalar::<f32>());
+        let again = [0, 1].map(|_| model.loss(&batch).unwrap().mean.into_scalar::<f32>());
         assert_eq!(again[0] == again[1], dropout == 0.0, "{again:?}");
     }
 }
@@ -195,7 +203,12 @@ fn labels_that_allow_no_loss() {
 fn other_negative_labels_are_ignored_too() {
     let fixture = Fixture::load("v1_1");
     let mut batch = batch(&fixture);
-    let before = fixture.model.loss(&batch).unwrap().into_scalar::<f32>();
+    let before = fixture
+        .model
+        .loss(&batch)
+        .unwrap()
+        .mean
+        .into_scalar::<f32>();
     let labels: Vec<i64> = fixture
         .ints("loss.labels")
         .iter()
@@ -206,7 +219,12 @@ fn other_negative_labels_are_ignored_too() {
         &clinical_kernels::cpu(),
     );
     assert_eq!(
-        fixture.model.loss(&batch).unwrap().into_scalar::<f32>(),
+        fixture
+            .model
+            .loss(&batch)
+            .unwrap()
+            .mean
+            .into_scalar::<f32>(),
         before
     );
 }

@@ -34,9 +34,10 @@ fn part(model: &Llama, rows: &[&[u32]]) -> Result<Part, clinical_llama::Error> {
         .map(|row| row.iter().map(|&id| id.into()).collect())
         .collect();
     let labels: Vec<&[i64]> = labels.iter().map(Vec::as_slice).collect();
+    let loss = model.loss(rows, &labels)?;
     Ok(Part {
-        loss: model.loss(rows, &labels)?,
-        targets: rows.iter().map(|row| row.len() - 1).sum::<usize>() as f64,
+        loss: loss.mean,
+        targets: loss.targets as f64,
     })
 }
 

@@ -3,6 +3,7 @@
 mod ahead;
 mod architecture;
 mod checkpoint;
+mod config_file;
 mod convert;
 mod directory;
 mod dtype;
@@ -35,6 +36,7 @@ mod torch_file;
 
 pub use architecture::{ARCHITECTURES, Architecture, Facade};
 pub use checkpoint::{Checkpoint, WeightBytes};
+pub use config_file::read_config;
 pub use directory::{CheckpointDir, expect_model_type};
 pub use dtype::Dtype;
 pub use error::Error;

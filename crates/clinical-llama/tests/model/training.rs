@@ -35,7 +35,7 @@ fn optimizer_steps_lower_the_loss() {
         let mut optimizer = AdamWConfig::new().init();
         let mut losses = Vec::new();
         for _ in 0..30 {
-            let loss = model.loss(&ids, &labels).unwrap();
+            let loss = model.loss(&ids, &labels).unwrap().mean;
             losses.push(loss.clone().into_scalar::<f32>());
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
             model = optimizer.step(1e-2, model, gradients);
@@ -58,7 +58,7 @@ fn optimizer_steps_lower_the_loss() {
         // Training leaves a model that runs without autodiff.
         let model = model.valid();
         assert!(!model.device().is_autodiff());
-        assert!(model.loss(&ids, &labels).unwrap().into_scalar::<f32>() < first);
+        assert!(model.loss(&ids, &labels).unwrap().mean.into_scalar::<f32>() < first);
     }
 }
 
@@ -70,7 +70,13 @@ fn a_gradient_is_the_slope_of_the_loss() {
     let labels: Vec<&[i64]> = expected.loss.labels.iter().map(Vec::as_slice).collect();
     let model = crate::common::model("gqa").train();
     let weight = |model: &Llama| model.model.layers[0].self_attn.k_proj.weight.clone();
-    let gradients = model.loss(&ids, &labels).unwrap().backward();
+    let loss = model.loss(&ids, &labels).unwrap();
+    let counted = labels
+        .iter()
+        .flat_map(|row| &row[1..])
+        .filter(|&&label| label >= 0);
+    assert_eq!(loss.targets, counted.count());
+    let gradients = loss.mean.backward();
     let gradient = weight(&model).val().grad(&gradients).unwrap();
     let gradient = crate::common::values(gradient);
     let place = (0..gradient.len())
@@ -86,7 +92,7 @@ fn a_gradient_is_the_slope_of_the_loss() {
         model.model.layers[0].self_attn.k_proj.weight = old.map(|_| {
             burn::tensor::Tensor::from_data(burn::tensor::TensorData::new(data, shape), &device)
         });
-        model.loss(&ids, &labels).unwrap().into_scalar::<f32>()
+        model.loss(&ids, &labels).unwrap().mean.into_scalar::<f32>()
     };
     let slope = (shifted(0.01) - shifted(-0.01)) / 0.02;
     let difference = (slope - gradient[place]).abs();

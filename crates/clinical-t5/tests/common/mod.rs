@@ -39,7 +39,7 @@ impl Fixture {
     pub fn on(name: &'static str, device: Device, precision: Precision) -> Self {
         let dir = folder(name);
         let config = T5Config::from_file(dir.join("config.json")).unwrap();
-        let mut model = config.init(&device);
+        let mut model = config.init(&device).unwrap();
         let report = load(
             &mut model,
             &dir,

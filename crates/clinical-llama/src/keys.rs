@@ -1,4 +1,4 @@
-//! Published checkpoints.
+//! Names in published checkpoints.
 
 use std::path::Path;
 

@@ -1,16 +1,69 @@
-//! The fields of a published `config.json`, and what they mean when they are absent.
+//! `config.json`: its fields, and what they mean when they are absent.
+
+use std::path::Path;
 
 use clinical_nn::RopeScaling;
 use clinical_weights::limits::{MAX_LAYERS, MAX_VOCABULARY, MAX_WIDTH};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 use crate::config::MAX_POSITIONS;
 use crate::{Error, LlamaConfig};
 
+#[cfg(test)]
+mod tests;
+
+/// Keys that describe the files and not the model: a save writes them anew.
+const OF_THE_FILES: [&str; 2] = ["torch_dtype", "dtype"];
+
+impl LlamaConfig {
+    /// Reads a `config.json`, or the one in a directory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Weights`] for a file that cannot be read or is not JSON, and those of [`from_value`](Self::from_value).
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::from_value(clinical_weights::read_config(path)?)
+    }
+
+    /// Reads the text of a `config.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Json`], and those of [`from_value`](Self::from_value).
+    pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self, Error> {
+        Self::from_value(serde_json::from_slice(json.as_ref())?)
+    }
+
+    /// Reads a `config.json` that is parsed already. Fields that are absent have the values that `transformers` gives
+    /// them; keys that this crate does not know are kept in [`other`](Self::other).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Json`] for a field of the wrong type, one variant for each thing that this crate does not support, and
+    /// those of [`validate`](Self::validate).
+    pub fn from_value(json: Value) -> Result<Self, Error> {
+        let config = Self::try_from(serde_json::from_value::<Published>(json)?)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The published form, which [`from_value`](Self::from_value) and `transformers` read, with the keys that this crate
+    /// does not know.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        // Maps with string keys and plain numbers always have a form in JSON.
+        serde_json::to_value(Published::from(self)).unwrap_or_default()
+    }
+}
+
 /// `config.json` as it lies in the directory. Sizes are read as 64 bits, so that an absurd one is refused by its name and
 /// not as a parse error.
 #[derive(Debug, Default, Deserialize, Serialize)]
-pub(crate) struct Published {
+struct Published {
+    /// First, so that a known key is written last and wins.
+    #[serde(flatten)]
+    other: Map<String, Value>,
     #[serde(default)]
     model_type: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -155,7 +208,7 @@ impl Scaling {
 impl TryFrom<Published> for LlamaConfig {
     type Error = Error;
 
-    fn try_from(json: Published) -> Result<Self, Error> {
+    fn try_from(mut json: Published) -> Result<Self, Error> {
         let model_type = json.model_type.unwrap_or_default();
         // A wrong model type explains every other oddity, so it is said first.
         let mistral = match model_type.as_str() {
@@ -216,6 +269,8 @@ impl TryFrom<Published> for LlamaConfig {
             Some(None) => None,
             Some(Some(window)) => Some(size("sliding_window", window, usize::MAX)?),
         };
+        json.other
+            .retain(|key, _| !OF_THE_FILES.contains(&key.as_str()));
         Ok(Self {
             vocab_size: size("vocab_size", json.vocab_size, MAX_VOCABULARY)?,
             hidden_size,
@@ -244,6 +299,7 @@ impl TryFrom<Published> for LlamaConfig {
                 Some(Ids::Many(ids)) => ids,
             },
             pad_token_id: json.pad_token_id,
+            other: json.other,
             model_type,
         })
     }
@@ -282,15 +338,9 @@ impl From<&LlamaConfig> for Published {
                 ids => Some(Ids::Many(ids.to_vec())),
             },
             pad_token_id: config.pad_token_id,
+            other: config.other.clone(),
             ..Self::default()
         }
-    }
-}
-
-impl Published {
-    pub(crate) fn to_json(&self) -> String {
-        // Maps with string keys and plain numbers always serialise.
-        serde_json::to_string_pretty(self).unwrap_or_default()
     }
 }
 

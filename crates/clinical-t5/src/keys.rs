@@ -1,4 +1,4 @@
-//! Names in checkpoints.
+//! Names in published checkpoints.
 
 use clinical_weights::{FromCheckpoint, KeyMap};
 
@@ -61,7 +61,10 @@ mod tests {
 
     #[test]
     fn there_and_back() {
-        let keys = T5Config::t5_base().init(&clinical_kernels::cpu()).key_map();
+        let keys = T5Config::t5_base()
+            .init(&clinical_kernels::cpu())
+            .unwrap()
+            .key_map();
         for (checkpoint, module) in [
             ("shared.weight", "shared.weight"),
             (

@@ -1,0 +1,67 @@
+//! The training loss.
+
+use burn::tensor::{Int, Tensor, TensorData};
+use clinical_nn::{IGNORED, Loss, LossError, ModelError, cross_entropy};
+
+use crate::{Error, Llama};
+
+impl Llama {
+    /// Mean cross entropy of each next token, as `LlamaForCausalLM` computes it: `labels` stand beside `ids` and are
+    /// shifted here, so `labels[i]` is the target of position `i - 1` and the first label is not used. A negative
+    /// label does not count. Logits are computed only where a label counts.
+    ///
+    /// On an autodiff device the mean carries gradients.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LabelCount`], [`Error::Loss`] for a label outside the vocabulary or when none counts, and
+    /// [`Error::Model`] for ids that cannot be read.
+    pub fn loss(&self, ids: &[&[u32]], labels: &[&[i64]]) -> Result<Loss, Error> {
+        self.check(ids)?;
+        if labels.len() != ids.len() {
+            return Err(ModelError::RowMismatch {
+                ids: labels.len(),
+                rows: ids.len(),
+            }
+            .into());
+        }
+        let longest = ids.iter().map(|row| row.len()).max().unwrap_or(0);
+        let (mut positions, mut targets) = (Vec::new(), Vec::new());
+        for (row, (ids, labels)) in ids.iter().zip(labels).enumerate() {
+            if labels.len() != ids.len() {
+                return Err(Error::LabelCount {
+                    row,
+                    labels: labels.len(),
+                    ids: ids.len(),
+                });
+            }
+            for (i, &label) in labels.iter().enumerate().skip(1) {
+                if label >= 0 {
+                    positions.push((row * longest + i - 1) as i64);
+                    targets.push(label);
+                }
+            }
+        }
+        if targets.is_empty() {
+            return Err(LossError::NoTargets.into());
+        }
+        let hidden = self.hidden_states(ids)?;
+        let count = positions.len();
+        let device = hidden.device();
+        let positions = Tensor::<1, Int>::from_data(TensorData::new(positions, [count]), &device);
+        let hidden = hidden
+            .reshape([-1, self.config().hidden_size as i64])
+            .select(0, positions)
+            .unsqueeze_dim(0);
+        Ok(cross_entropy(self.logits(hidden), &targets)?)
+    }
+
+    /// Labels for [`loss`](Self::loss) that count every token after the first `prompt` ones.
+    #[must_use]
+    pub fn labels_after(ids: &[u32], prompt: usize) -> Vec<i64> {
+        ids.iter()
+            .enumerate()
+            .map(|(i, &id)| if i < prompt { IGNORED } else { i64::from(id) })
+            .collect()
+    }
+}
