@@ -6,11 +6,14 @@ use std::ops::{AddAssign, Range};
 use clinical_generate::StopReason;
 use serde::{Serialize, Serializer};
 
+use crate::Style;
+
 /// An answer to a question about a note. [`Display`](fmt::Display) prints its text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Answer {
-    /// The text, without special tokens and without white space at either end.
+    /// The text, without special tokens and without white space at either end. A text that
+    /// [`Asclepius::complete`](crate::Asclepius::complete) goes on with keeps its white space.
     pub text: String,
     /// Why the model stopped; as text in JSON.
     #[serde(serialize_with = "as_text")]
@@ -19,11 +22,102 @@ pub struct Answer {
     pub usage: Usage,
     /// Sum of the log-probabilities of the answer's tokens.
     pub log_prob: f64,
+    /// The tokens of the answer, the end token included, each with its piece of [`text`](Self::text).
+    pub tokens: Vec<Token>,
+    /// The prompt that the question was asked with; as text in JSON.
+    pub style: Style,
     /// Which part of the note the answer rests on: the byte ranges that were read, in order. The whole note is one range;
     /// a cut note lacks an end; a note read in windows has one for each.
     pub windows: Vec<Window>,
     /// The window whose answer this is; `None` where the answers of several were asked again.
     pub window: Option<usize>,
+}
+
+/// A token of an answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Token {
+    /// Its id.
+    pub id: u32,
+    /// The piece of [`Answer::text`] that became certain with it: `&answer.text[token.range.clone()]`. Empty for the end
+    /// token, and for all but the last token of a character.
+    pub text: String,
+    /// Where this piece stands in [`Answer::text`], in bytes.
+    pub range: Range<usize>,
+    /// The model's natural log-probability of the token, before any option changed it.
+    pub log_prob: f32,
+}
+
+/// A word of an answer; see [`Answer::words`].
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Word {
+    /// Where it stands in [`Answer::text`], in bytes.
+    pub range: Range<usize>,
+    /// Sum of the log-probabilities of its tokens.
+    pub log_prob: f64,
+}
+
+impl Word {
+    /// How likely the model found the word after all that stands before it, 0 to 1.
+    #[must_use]
+    pub fn probability(&self) -> f64 {
+        self.log_prob.exp()
+    }
+}
+
+impl Answer {
+    /// What stands between white space in the answer, with the log-probability of its tokens: a low one marks a word that
+    /// the model was unsure of. A token that reaches into two words counts for both.
+    ///
+    /// ```
+    /// let model = asclepius::Asclepius::embedded()?;
+    /// let note = "Service: MEDICINE\nDischarge Diagnosis: pneumonia";
+    /// let answer = model.answer(note, "What is the discharge diagnosis?")?;
+    /// let unsure = answer.words().into_iter().filter(|word| word.probability() < 0.5);
+    /// let unsure: Vec<&str> = unsure.map(|word| &answer.text[word.range]).collect();
+    /// # assert!(unsure.len() <= answer.words().len() && !answer.words().is_empty());
+    /// # Ok::<(), asclepius::Error>(())
+    /// ```
+    #[must_use]
+    pub fn words(&self) -> Vec<Word> {
+        let mut words = Vec::new();
+        let mut first = 0;
+        for range in word_ranges(&self.text) {
+            // Tokens stand in the order of the text.
+            while self
+                .tokens
+                .get(first)
+                .is_some_and(|t| t.range.end <= range.start)
+            {
+                first += 1;
+            }
+            let of_word = self.tokens[first..]
+                .iter()
+                .take_while(|token| token.range.start < range.end);
+            let log_prob = of_word.map(|token| f64::from(token.log_prob)).sum();
+            words.push(Word { range, log_prob });
+        }
+        words
+    }
+}
+
+/// The ranges between white space.
+fn word_ranges(text: &str) -> Vec<Range<usize>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    let mut start = None;
+    for (at, c) in text.char_indices() {
+        match (c.is_whitespace(), start) {
+            (true, Some(from)) => {
+                ranges.push(from..at);
+                start = None;
+            }
+            (false, None) => start = Some(at),
+            _ => {}
+        }
+    }
+    ranges.extend(start.map(|from| from..text.len()));
+    ranges
 }
 
 /// A part of a note that was read, and what it gave.
@@ -38,10 +132,11 @@ pub struct Window {
 
 /// Tokens that a question cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
 pub struct Usage {
     /// Tokens of the prompts.
     pub prompt_tokens: usize,
-    /// How many of these had been read before: the head that all prompts begin with, or what a
+    /// How many of these had been read before: the prompt prefix that all questions share, or what a
     /// [`Session`](crate::Session) keeps of its note.
     pub reused_tokens: usize,
     /// Tokens written.
@@ -63,5 +158,50 @@ fn as_text<S: Serializer>(stop: &StopReason, serializer: S) -> Result<S::Ok, S::
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_add_up_their_tokens() {
+        let text = "left  pneumonia é.";
+        let token = |range: Range<usize>, log_prob: f32| Token {
+            id: 0,
+            text: text[range.clone()].to_owned(),
+            range,
+            log_prob,
+        };
+        let answer = Answer {
+            text: text.to_owned(),
+            stop: StopReason::EndToken,
+            usage: Usage::default(),
+            log_prob: 0.0,
+            // A token of nothing (the first byte of `é`), and the end token.
+            tokens: vec![
+                token(0..4, -1.0),
+                token(4..7, -0.25),
+                token(7..15, -0.5),
+                token(15..15, -4.0),
+                token(15..18, -2.0),
+                token(18..19, -0.125),
+                token(19..19, -8.0),
+            ],
+            style: Style::Text,
+            windows: Vec::new(),
+            window: None,
+        };
+        let words: Vec<(&str, f64)> = answer
+            .words()
+            .into_iter()
+            .map(|word| (&answer.text[word.range], word.log_prob))
+            .collect();
+        assert_eq!(
+            words,
+            [("left", -1.0), ("pneumonia", -0.75), ("é.", -2.125)]
+        );
+        assert!(word_ranges(" \n").is_empty());
     }
 }

@@ -2,69 +2,47 @@
 
 use std::ops::ControlFlow;
 
-use clinical_generate::{Cancel, Generated, Step, generate_many};
+use clinical_facade::LongText;
+use clinical_generate::Cancel;
+use clinical_prompts::MarkerPolicy;
 
 use crate::answer::{Answer, Usage, Window};
+use crate::batch::Batch;
 use crate::combine::{best, first_found};
-use crate::options::{AnswerOptions, Combine, LongNote};
-use crate::plan::Part;
+use crate::options::{AnswerOptions, Combine};
+use crate::plan::{Part, plan};
 use crate::prompt::Prompter;
+use crate::run::{Call, Read, Reader};
 use crate::text::Trim;
-use crate::{Asclepius, Error, Result};
-
-/// Gets each token as it is chosen.
-pub(crate) type OnToken<'f> = dyn FnMut(Step<'_>) -> ControlFlow<Cancel> + 'f;
-
-/// Continues prompts: from their first token, or behind what was read before.
-pub(crate) trait Reader {
-    /// The best sequence of each prompt, and how many of its tokens were not read again.
-    fn read(
-        &mut self,
-        parts: &[&Part],
-        options: &AnswerOptions,
-        on_token: &mut OnToken<'_>,
-    ) -> Result<Vec<(Generated, usize)>>;
-}
-
-impl Reader for &Asclepius {
-    fn read(
-        &mut self,
-        parts: &[&Part],
-        options: &AnswerOptions,
-        on_token: &mut OnToken<'_>,
-    ) -> Result<Vec<(Generated, usize)>> {
-        let prompts: Vec<&[u32]> = parts.iter().map(|part| part.ids.as_slice()).collect();
-        let text = self.text();
-        let (end, places) = (self.end_tokens(&text), options.places());
-        let (model, generation) = (self.model(), &options.generation);
-        let head = self.head(&self.prompter(options)?, parts)?;
-        let reused = head.as_ref().map_or(0, |head| head.ids().len());
-        let results = match head {
-            Some(head) => {
-                let rest: Vec<&[u32]> = prompts.iter().map(|ids| &ids[reused..]).collect();
-                head.generate_many(model, &rest, &end, generation, places, on_token)?
-            }
-            None => generate_many(model, &prompts, &end, generation, places, on_token)?,
-        };
-        let best = results.into_iter().filter(|result| result.sequence == 0);
-        Ok(best.map(|result| (result, reused)).collect())
-    }
-}
+use crate::{Asclepius, Error, Result, Style};
 
 impl Asclepius {
     /// Answers a question about a note with the default [`AnswerOptions`].
     ///
     /// # Errors
     ///
-    /// [`Error`](crate::Error): an empty question, a note that is too long, a prompt marker inside a text, a model whose
-    /// numbers are not finite.
+    /// [`Error`](crate::Error): an empty note or question, a note that is too long, a prompt marker inside a text, a model
+    /// whose numbers are not finite.
     pub fn answer(&self, note: &str, question: &str) -> Result<Answer> {
-        self.answer_with(note, question, &AnswerOptions::default(), |_| {
-            ControlFlow::Continue(())
-        })
+        self.answer_with(note, question, &AnswerOptions::default())
     }
 
-    /// As [`answer`](Self::answer), with options and with the text as it is written.
+    /// As [`answer`](Self::answer), with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`answer`](Self::answer), and [`Error::Cancelled`] where the flag of the options is set before the first token; an
+    /// answer that is cancelled later is given as far as it was written.
+    pub fn answer_with(
+        &self,
+        note: &str,
+        question: &str,
+        options: &AnswerOptions,
+    ) -> Result<Answer> {
+        self.answer_streaming(note, question, options, |_| ControlFlow::Continue(()))
+    }
+
+    /// As [`answer_with`](Self::answer_with), with the text as it is written.
     ///
     /// `on_piece` gets whole characters; the pieces make up [`Answer::text`]. It stops the answer by returning
     /// [`ControlFlow::Break`]. Where a long note is read in windows the answer is known only at the end, and comes in
@@ -72,87 +50,149 @@ impl Asclepius {
     ///
     /// # Errors
     ///
-    /// As [`answer`](Self::answer).
-    pub fn answer_with(
+    /// As [`answer_with`](Self::answer_with).
+    pub fn answer_streaming(
         &self,
         note: &str,
         question: &str,
         options: &AnswerOptions,
         on_piece: impl FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Answer> {
-        let prompter = self.prompter(options)?;
-        let parts = self.plan(&prompter, note, question, options)?;
         let mut reader = self;
-        self.ask(&mut reader, &prompter, &parts, question, options, on_piece)
+        Asked::new(self, note, question, options)?.answer(&mut reader, on_piece)
     }
 
-    /// Answers many questions, several at a time: when an answer ends, the next question takes its place. Each answer is
-    /// what [`answer_with`](Self::answer_with) gives alone, up to the rounding of the logits.
+    /// Answers many questions, in a batch of at most [`with_batch`](AnswerOptions::with_batch) prompts: when an answer ends,
+    /// the next question takes its slot. There is one result for each question, in order; each answer is what
+    /// [`answer_with`](Self::answer_with) gives alone, up to the rounding of the logits, and a question that fails costs the
+    /// others nothing. Questions that are cancelled before their first token are [`Error::Cancelled`].
     ///
-    /// What all prompts begin with is read once: the head of the prompt, and the note where all questions are about one. A
+    /// What all prompts start with is read once: the prompt prefix, and the note where all questions are about one. A
     /// [`session`](Self::session) keeps a note for questions that come later.
     ///
-    /// # Errors
+    /// ```
+    /// use asclepius::{AnswerOptions, Asclepius, Error};
     ///
-    /// As [`answer`](Self::answer), for the first question that fails; nothing is answered before all prompts are built.
+    /// let model = Asclepius::embedded()?;
+    /// let question = "What is the discharge diagnosis?";
+    /// let notes = ["Discharge Diagnosis: pneumonia", " ", "Discharge Diagnosis: sepsis"];
+    /// let options = AnswerOptions::new().with_batch(4);
+    /// let answers = model.answer_batch(&notes.map(|note| (note, question)), &options);
+    /// assert!(answers[0].is_ok() && answers[2].is_ok());
+    /// assert!(matches!(answers[1], Err(Error::NothingLeft)));
+    /// # Ok::<(), asclepius::Error>(())
+    /// ```
     pub fn answer_batch(
         &self,
         questions: &[(&str, &str)],
         options: &AnswerOptions,
-    ) -> Result<Vec<Answer>> {
-        let prompter = self.prompter(options)?;
-        let plans = questions
+    ) -> Vec<Result<Answer>> {
+        let asked = questions
             .iter()
-            .map(|(note, question)| self.plan(&prompter, note, question, options))
-            .collect::<Result<Vec<_>>>()?;
-        let questions: Vec<&str> = questions.iter().map(|(_, question)| *question).collect();
+            .map(|(note, question)| Asked::new(self, note, question, options));
         let mut reader = self;
-        self.ask_all(&mut reader, &prompter, &plans, &questions, options)
+        Batch::new(asked.collect(), options).answers(&mut reader)
     }
 
-    /// The answer for each plan: prompts that need no windows side by side, then one long note after another.
-    pub(crate) fn ask_all(
+    /// Goes on with a text, without any prompt: what a plain language model does. [`Answer::text`] is what comes after the
+    /// text, with its white space, so that `text + &answer.text` reads on.
+    ///
+    /// Of the options all but the prompt style count; the text takes the place of the note. Of a text that is too long
+    /// [`LongText::CutStart`] keeps the end.
+    ///
+    /// ```
+    /// use asclepius::{AnswerOptions, Asclepius};
+    ///
+    /// let model = Asclepius::embedded()?;
+    /// let text = "Discharge Diagnosis:";
+    /// let more = model.complete(text, &AnswerOptions::new().with_max_new_tokens(8))?;
+    /// assert_eq!(more.usage.new_tokens, more.tokens.len());
+    /// # Ok::<(), asclepius::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`answer_with`](Self::answer_with).
+    pub fn complete(&self, text: &str, options: &AnswerOptions) -> Result<Answer> {
+        self.complete_streaming(text, options, |_| ControlFlow::Continue(()))
+    }
+
+    /// As [`complete`](Self::complete), with the text as it is written; see [`answer_streaming`](Self::answer_streaming).
+    ///
+    /// # Errors
+    ///
+    /// As [`answer_with`](Self::answer_with).
+    pub fn complete_streaming(
         &self,
-        reader: &mut impl Reader,
-        prompter: &Prompter<'_>,
-        plans: &[Vec<Part>],
-        questions: &[&str],
+        text: &str,
         options: &AnswerOptions,
-    ) -> Result<Vec<Answer>> {
-        let single = plans.iter().filter(|parts| parts.len() == 1);
-        let parts: Vec<&Part> = single.map(|parts| &parts[0]).collect();
-        let mut results = Vec::new();
-        if !parts.is_empty() {
-            results = reader.read(&parts, options, &mut |_| ControlFlow::Continue(()))?;
-        }
-        let mut results = results.iter();
-        let mut answers = Vec::with_capacity(plans.len());
-        for (parts, question) in plans.iter().zip(questions) {
-            answers.push(match &parts[..] {
-                [part] => results.next().map(|result| whole(part, result)),
-                _ => Some(self.combine(reader, prompter, parts, question, options)?),
-            });
-        }
-        Ok(answers.into_iter().flatten().collect())
+        on_piece: impl FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Answer> {
+        let prompter = Prompter::with_style(self, options, Style::Text)?;
+        let mut reader = self;
+        Asked::with(prompter, text, "")?.answer(&mut reader, on_piece)
     }
 
-    /// The answer from all parts; see [`Self::answer_with`].
-    pub(crate) fn ask(
+    /// How many tokens the prompt of a question has, the whole note included. A prompt fits if as many positions as
+    /// [`with_reserve`](AnswerOptions::with_reserve) keeps are left of [`max_tokens`](Self::max_tokens).
+    ///
+    /// # Errors
+    ///
+    /// As [`answer_with`](Self::answer_with), but for length.
+    pub fn prompt_tokens(
         &self,
-        reader: &mut impl Reader,
-        prompter: &Prompter<'_>,
-        parts: &[Part],
+        note: &str,
         question: &str,
         options: &AnswerOptions,
+    ) -> Result<usize> {
+        let prompt = Prompter::new(self, options)?.ids(note, question)?;
+        Ok(prompt.len())
+    }
+}
+
+/// A question about a note with all that its answer needs.
+pub(crate) struct Asked<'a> {
+    pub(crate) prompter: Prompter<'a>,
+    question: &'a str,
+    pub(crate) parts: Vec<Part>,
+}
+
+impl<'a> Asked<'a> {
+    /// Builds the prompts.
+    pub(crate) fn new(
+        model: &'a Asclepius,
+        note: &str,
+        question: &'a str,
+        options: &'a AnswerOptions,
+    ) -> Result<Self> {
+        Self::with(Prompter::new(model, options)?, note, question)
+    }
+
+    fn with(prompter: Prompter<'a>, note: &str, question: &'a str) -> Result<Self> {
+        if prompter.options.call.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let parts = plan(&prompter, note, question)?;
+        Ok(Self {
+            prompter,
+            question,
+            parts,
+        })
+    }
+
+    /// The answer; `on_piece` gets its text as it is written.
+    pub(crate) fn answer(
+        &self,
+        reader: &mut impl Reader,
         mut on_piece: impl FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Answer> {
-        let [part] = parts else {
-            let answer = self.combine(reader, prompter, parts, question, options)?;
+        let [part] = &self.parts[..] else {
+            let answer = self.combined(reader)?;
             let _ = on_piece(&answer.text);
             return Ok(answer);
         };
-        let mut trim = Trim::default();
-        let result = reader.read(&[part], options, &mut |step| {
+        let mut trim = self.trim();
+        let read = reader.read(&self.prompter, part, &mut |step| {
             if step.sequence > 0 {
                 return ControlFlow::Continue(());
             }
@@ -161,7 +201,7 @@ impl Asclepius {
                 _ => ControlFlow::Continue(()),
             }
         })?;
-        let answer = whole(part, &result[0]);
+        let answer = self.whole(part, read);
         // What the decoder held back comes with the last token of all.
         if let Some(rest) = answer.text.strip_prefix(trim.written.as_str())
             && !rest.is_empty()
@@ -171,40 +211,41 @@ impl Asclepius {
         Ok(answer)
     }
 
-    /// Asks the question of every window, and makes one answer of theirs.
-    fn combine(
-        &self,
-        reader: &mut impl Reader,
-        prompter: &Prompter<'_>,
-        parts: &[Part],
-        question: &str,
-        options: &AnswerOptions,
-    ) -> Result<Answer> {
-        let combine = match options.long_note {
-            LongNote::Windows { combine, .. } => combine,
-            _ => Combine::default(),
-        };
-        // The first that finds something ends the reading; the others need all windows.
-        let at_once = match combine {
-            Combine::FirstFound => 1,
-            Combine::BestScore | Combine::AskAgain => parts.len(),
-        };
-        let mut answers = Vec::with_capacity(parts.len());
-        for parts in parts.chunks(at_once) {
-            let parts: Vec<&Part> = parts.iter().collect();
-            let results = reader.read(&parts, options, &mut |_| ControlFlow::Continue(()))?;
-            answers.extend(
-                parts
-                    .iter()
-                    .zip(&results)
-                    .map(|(part, result)| whole(part, result)),
-            );
-            let found = |answer: &Answer| !options.is_no_answer(&answer.text);
-            if combine == Combine::FirstFound && answers.last().is_some_and(found) {
-                break;
-            }
+    /// An answer has no white space at either end; a text that goes on keeps it.
+    fn trim(&self) -> Trim {
+        Trim::new(self.prompter.style == Style::Text)
+    }
+
+    /// The answer from one part alone; `reused` of its tokens were not read again.
+    pub(crate) fn whole(&self, part: &Part, (result, reused): Read) -> Answer {
+        let text = result.text.as_deref().unwrap_or_default();
+        let kept = self.trim().range(text);
+        let prompt = [part.ids.as_slice()];
+        let tokens = Call::new(&self.prompter).text(&prompt).tokens(&result, kept.clone());
+        Answer {
+            text: text[kept].to_owned(),
+            stop: result.stop,
+            usage: Usage {
+                prompt_tokens: part.ids.len(),
+                reused_tokens: reused,
+                new_tokens: result.ids.len(),
+            },
+            log_prob: result.log_prob().unwrap_or(0.0),
+            tokens,
+            style: self.prompter.style,
+            windows: vec![Window {
+                range: part.range.clone(),
+                answer: None,
+            }],
+            window: Some(0),
         }
-        let chosen = match combine {
+    }
+
+    /// Asks the question of every window, and makes one answer of theirs.
+    fn combined(&self, reader: &mut impl Reader) -> Result<Answer> {
+        let options = self.prompter.options;
+        let mut answers = self.of_windows(reader)?;
+        let chosen = match options.combine {
             Combine::FirstFound => first_found(&answers, options),
             Combine::BestScore | Combine::AskAgain => best(&answers, options),
         };
@@ -212,20 +253,22 @@ impl Asclepius {
         for answer in &answers {
             usage += answer.usage;
         }
-        let mut windows: Vec<Window> = parts
+        let texts = answers.iter().map(|answer| Some(answer.text.clone()));
+        // Windows after the one that was found are not read.
+        let texts = texts.chain(std::iter::repeat(None));
+        let windows: Vec<Window> = self
+            .parts
             .iter()
-            .map(|part| Window {
+            .zip(texts)
+            .map(|(part, answer)| Window {
                 range: part.range.clone(),
-                answer: None,
+                answer,
             })
             .collect();
-        for (window, answer) in windows.iter_mut().zip(&answers) {
-            window.answer = Some(answer.text.clone());
-        }
         let mut answer = answers.swap_remove(chosen);
         answer.window = Some(chosen);
-        if combine == Combine::AskAgain
-            && let Some(again) = self.ask_again(prompter, &windows, question, options)?
+        if options.combine == Combine::AskAgain
+            && let Some(again) = self.asked_again(&windows)?
         {
             usage += again.usage;
             answer = again;
@@ -236,14 +279,34 @@ impl Asclepius {
         Ok(answer)
     }
 
-    /// The question over the answers of the windows; `None` where they do not fit, or only one of them found anything.
-    fn ask_again(
-        &self,
-        prompter: &Prompter<'_>,
-        windows: &[Window],
-        question: &str,
-        options: &AnswerOptions,
-    ) -> Result<Option<Answer>> {
+    /// The answers of the windows, in order: all of them, or up to the first that found something where that is enough.
+    fn of_windows(&self, reader: &mut impl Reader) -> Result<Vec<Answer>> {
+        let options = self.prompter.options;
+        let first_found = options.combine == Combine::FirstFound;
+        let at_once = if first_found { 1 } else { self.parts.len() };
+        let mut answers: Vec<Answer> = Vec::with_capacity(self.parts.len());
+        for parts in self.parts.chunks(at_once.max(1)) {
+            let parts: Vec<&Part> = parts.iter().collect();
+            let results = reader.read_all(&self.prompter, &parts, &mut || {});
+            for (part, result) in parts.iter().zip(results) {
+                answers.push(self.whole(part, result?));
+            }
+            // Windows that were cut short make no answer.
+            if options.call.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            let found = |answer: &Answer| !options.is_no_answer(&answer.text);
+            if first_found && answers.last().is_some_and(found) {
+                break;
+            }
+        }
+        Ok(answers)
+    }
+
+    /// The answer to the question over the answers of the windows; `None` where they do not fit, or only one of them found
+    /// anything.
+    fn asked_again(&self, windows: &[Window]) -> Result<Option<Answer>> {
+        let mut options = self.prompter.options.clone().with_long_text(LongText::Error);
         let found: Vec<&str> = windows
             .iter()
             .filter_map(|window| window.answer.as_deref())
@@ -253,32 +316,18 @@ impl Asclepius {
             return Ok(None);
         }
         let note = found.join("\n");
-        let once = options.clone().with_long_note(LongNote::Error);
-        let parts = match self.plan(prompter, &note, question, &once) {
-            Err(Error::NoteTooLong { .. }) => return Ok(None),
-            parts => parts?,
+        // What the model wrote is no fault of the caller's.
+        if options.markers == MarkerPolicy::Error {
+            options = options.with_markers(MarkerPolicy::Escape);
+        }
+        let (mut model, style) = (self.prompter.model, self.prompter.style);
+        let prompter = Prompter::with_style(model, &options, style)?;
+        let asked = match Asked::with(prompter, &note, self.question) {
+            Err(Error::TooLong(_)) => return Ok(None),
+            asked => asked?,
         };
-        let mut reader = self;
-        let result = reader.read(&[&parts[0]], options, &mut |_| ControlFlow::Continue(()))?;
-        Ok(Some(whole(&parts[0], &result[0])))
-    }
-}
-
-/// The answer from one part alone; `reused` of its tokens were not read again.
-fn whole(part: &Part, (result, reused): &(Generated, usize)) -> Answer {
-    Answer {
-        text: result.text.as_deref().unwrap_or_default().trim().to_owned(),
-        stop: result.stop,
-        usage: Usage {
-            prompt_tokens: part.ids.len(),
-            reused_tokens: *reused,
-            new_tokens: result.ids.len(),
-        },
-        log_prob: result.log_prob().unwrap_or(0.0),
-        windows: vec![Window {
-            range: part.range.clone(),
-            answer: None,
-        }],
-        window: Some(0),
+        asked
+            .answer(&mut model, |_| ControlFlow::Continue(()))
+            .map(Some)
     }
 }

@@ -3,7 +3,7 @@
 use crate::answer::Answer;
 use crate::options::AnswerOptions;
 
-/// The place of the answer with the highest mean log-probability, among those that found something if there are any.
+/// The index of the answer with the highest mean log-probability, among those that found something if there are any.
 pub(crate) fn best(answers: &[Answer], options: &AnswerOptions) -> usize {
     let found = |answer: &Answer| !options.is_no_answer(&answer.text);
     let any = answers.iter().any(found);
@@ -18,7 +18,7 @@ pub(crate) fn best(answers: &[Answer], options: &AnswerOptions) -> usize {
     best.map_or(0, |(at, _)| at)
 }
 
-/// The place of the first answer that found something; 0 if none did.
+/// The index of the first answer that found something; 0 if none did.
 pub(crate) fn first_found(answers: &[Answer], options: &AnswerOptions) -> usize {
     let found = |answer: &Answer| !options.is_no_answer(&answer.text);
     answers.iter().position(found).unwrap_or(0)
@@ -40,6 +40,8 @@ mod tests {
                 new_tokens,
             },
             log_prob,
+            tokens: Vec::new(),
+            style: crate::Style::Text,
             windows: Vec::new(),
             window: None,
         }

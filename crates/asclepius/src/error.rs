@@ -1,5 +1,7 @@
 //! What can go wrong.
 
+use clinical_facade::TextTooLong;
+
 /// Result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -26,17 +28,16 @@ pub enum Error {
     #[error(transparent)]
     Generate(#[from] clinical_generate::Error),
     /// The note does not fit into the model's positions.
+    #[error(transparent)]
+    TooLong(#[from] TextTooLong),
+    /// There is nothing of the note to read.
     #[error(
-        "the note is too long: its prompt has at least {tokens} tokens, and with {reserve} kept for the answer the model has room for {room}; choose LongNote::Windows, CutStart or CutEnd"
+        "there is nothing of the note to read: it is empty, or a cut between words leaves none of it because its first or last word alone is too long; give a note with text, or choose LongText::Windows"
     )]
-    NoteTooLong {
-        /// Tokens of the prompt; of a very long note not all are counted.
-        tokens: usize,
-        /// Positions kept for the answer.
-        reserve: usize,
-        /// Tokens that a prompt may have.
-        room: usize,
-    },
+    NothingLeft,
+    /// The call was cancelled before anything was written.
+    #[error("the call was cancelled before this answer began: ask again without the cancel flag")]
+    Cancelled,
     /// Even without a note the question does not fit.
     #[error(
         "the question is too long: its prompt has at least {tokens} tokens without the note, and the model has room for {room}; shorten the question"
@@ -52,14 +53,14 @@ pub enum Error {
         "the {field} contains the special token `{token}` at byte {offset}; remove it, or choose MarkerPolicy::Escape"
     )]
     SpecialToken {
-        /// `note`, `question` or `answer`.
+        /// `note`, `question`, `answer` or `text`.
         field: &'static str,
         /// The token.
         token: String,
         /// Byte offset in the text as given.
         offset: usize,
     },
-    /// The directory's chat template cannot be used.
+    /// The chat template of the files cannot be used.
     #[error("the chat template of this model cannot be used ({reason}{}); choose PromptStyle::Published", line.map(|line| format!(", line {line}")).unwrap_or_default())]
     ChatTemplate {
         /// The kind of failure.
@@ -67,7 +68,15 @@ pub enum Error {
         /// The line of the template.
         line: Option<usize>,
     },
-    /// A chat prompt was asked for, but the directory has no template.
+    /// A chat prompt was asked for, but the files have no template.
     #[error("this model has no chat template: choose PromptStyle::Published")]
     NoChatTemplate,
+    /// No prompt style has this name.
+    #[error(
+        "unknown prompt style `{name}`: use auto, chat, asclepius, asclepius-training, not-fine-tuned, alpaca, medalpaca or vicuna"
+    )]
+    UnknownPromptStyle {
+        /// The name that was given.
+        name: String,
+    },
 }

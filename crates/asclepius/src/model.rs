@@ -2,17 +2,16 @@
 
 use std::path::Path;
 
-use clinical_generate::EndTokens;
+use burn::tensor::Device;
+use clinical_deid::SPECIAL_TOKENS;
+use clinical_facade::{Parts, Remark};
 use clinical_llama::{Llama, LlamaConfig};
-use clinical_tokenizer::{OpenOptions, Tokenizer, TokenizerRemark};
+use clinical_tokenizer::{OpenOptions, Tokenizer};
 use clinical_weights::{CheckpointDir, FromCheckpoint, LoadOptions, LoadReport};
+use serde_json::Value;
 
-use crate::chat::ChatTemplate;
-use crate::head::Heads;
-use crate::options::AnswerOptions;
-use crate::plan::{Part, plan};
-use crate::prompt::Prompter;
-use crate::text::Text;
+use crate::prefix::Prefixes;
+use crate::style::{self, Styles};
 use crate::{Error, Result, demo};
 
 /// What published chat models end a turn with.
@@ -26,12 +25,12 @@ pub struct Asclepius {
     pub(crate) model: Llama,
     pub(crate) tokenizer: Tokenizer,
     report: LoadReport,
-    remarks: Vec<TokenizerRemark>,
+    remarks: Vec<Remark>,
+    pub(crate) generation_config: Option<Value>,
     end: Vec<u32>,
-    special: Vec<String>,
-    chat: Option<ChatTemplate>,
-    own: bool,
-    pub(crate) heads: Heads,
+    spellings: Vec<String>,
+    pub(crate) styles: Styles,
+    pub(crate) prefixes: Prefixes,
 }
 
 impl Asclepius {
@@ -45,21 +44,19 @@ impl Asclepius {
     ///
     /// [`Error`] with one sentence that says what is wrong with the directory and what to do.
     pub fn load(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
-        let path = dir.as_ref();
-        let dir = CheckpointDir::open_with(path, options.allow_links)?;
-        let config = dir.config(&["llama", "mistral"])?;
-        let own = [config["_name_or_path"].as_str(), path.to_str()]
-            .into_iter()
-            .flatten()
-            .any(|name| name.to_lowercase().contains("asclepius"));
-        let config = LlamaConfig::from_value(config)?;
+        let dir = CheckpointDir::open_with(dir.as_ref(), options.allow_links)?;
+        let config = LlamaConfig::from_value(dir.config(&["llama", "mistral"])?)?;
         let weights = dir.weights()?;
         weights.check_size(config.parameters()?, options)?;
         let tokenizer = dir.tokenizer::<Error>(&OpenOptions::default())?;
         let mut model = config.init(&options.device)?;
         let keys = model.key_map();
         let report = clinical_weights::load_from(&mut model, &keys, &weights, options)?;
-        Self::new(model, tokenizer, report, own)
+        let remarks = tokenizer.remarks(config.vocab_size);
+        let mut parts = Parts::new(config, model, tokenizer);
+        parts.report = report;
+        parts.remarks = remarks.into_iter().map(Remark::from).collect();
+        Ok(Self::from_parts(parts))
     }
 
     /// The demonstration model inside this crate: a toy trained on invented notes (`docs/demo-models.md`).
@@ -81,82 +78,64 @@ impl Asclepius {
         let tokenizer = demo::tokenizer()?;
         let mut model = config.init(&options.device)?;
         let report = clinical_weights::load_bytes(&mut model, demo::WEIGHTS, options)?;
-        Self::new(model, tokenizer, report, true)
+        let mut parts = Parts::new(config, model, tokenizer);
+        parts.report = report;
+        Ok(Self::from_parts(parts))
     }
 
-    fn new(model: Llama, tokenizer: Tokenizer, mut report: LoadReport, own: bool) -> Result<Self> {
-        let remarks = tokenizer.remarks(model.config().vocab_size);
-        report
-            .notes
-            .extend(remarks.iter().map(TokenizerRemark::to_string));
-        let special = tokenizer.special();
-        let text = |id: Option<u32>| {
-            id.and_then(|id| tokenizer.id_to_token(id))
-                .unwrap_or_default()
+    /// Puts a model together, after a training for example: [`into_parts`](Self::into_parts) backwards. The configuration that
+    /// counts is that of the model itself.
+    #[must_use]
+    pub fn from_parts(parts: Parts<LlamaConfig, Llama>) -> Self {
+        let styles = Styles::of(&parts.tokenizer, None);
+        let mut model = Self {
+            model: parts.model,
+            tokenizer: parts.tokenizer,
+            report: parts.report,
+            remarks: parts.remarks,
+            generation_config: parts.generation_config,
+            end: Vec::new(),
+            spellings: Vec::new(),
+            styles,
+            prefixes: Prefixes::default(),
         };
-        let eos = special.eos.first().copied();
-        let chat = tokenizer
-            .chat_template()
-            .map(|source| ChatTemplate::new(source, &text(special.bos), &text(eos)))
-            .transpose();
-        // A template that cannot be used matters only to those who ask through it.
-        let chat = if own { chat.unwrap_or(None) } else { chat? };
-        let mut end = special.eos.clone();
-        // Chat models end a turn with a token of their own, whatever the tokenizer calls the end of a text.
-        end.extend(
-            END_OF_TURN
-                .iter()
-                .filter_map(|token| tokenizer.token_to_id(token)),
-        );
-        let spelled = tokenizer
-            .added_tokens()
-            .into_iter()
-            .filter_map(|(_, token)| token.special.then_some(token.content));
-        let named = [special.bos, special.pad, special.unk]
-            .into_iter()
-            .chain(special.eos.iter().copied().map(Some));
-        let mut spellings: Vec<String> = spelled
-            .chain(named.map(text))
-            .filter(|token| !token.is_empty())
-            .collect();
-        spellings.sort();
-        spellings.dedup();
-        Ok(Self {
-            end,
-            special: spellings,
-            model,
-            tokenizer,
-            report,
-            remarks,
-            chat,
-            own,
-            heads: Heads::default(),
-        })
+        model.read_tokenizer();
+        model
     }
 
-    /// What was loaded, and how.
+    /// Takes the model apart: its configuration, the module, the tokenizer, and what was remarked about the files.
     #[must_use]
-    pub fn report(&self) -> &LoadReport {
-        &self.report
+    pub fn into_parts(self) -> Parts<LlamaConfig, Llama> {
+        let config = self.model.config().clone();
+        let mut parts = Parts::new(config, self.model, self.tokenizer);
+        parts.report = self.report;
+        parts.remarks = self.remarks;
+        parts.generation_config = self.generation_config;
+        parts
     }
 
-    /// What the files of the directory say wrongly or leave open, and what is used instead. [`Self::report`] has these as
-    /// sentences among its notes.
-    #[must_use]
-    pub fn remarks(&self) -> &[TokenizerRemark] {
-        &self.remarks
+    /// Finds out once more what follows from the tokenizer and the configuration.
+    pub(crate) fn read_tokenizer(&mut self) {
+        let config: Value = serde_json::from_str(&self.config().to_json()).unwrap_or_default();
+        self.styles = Styles::of(&self.tokenizer, style::name(&config));
+        self.end = end_ids(&self.tokenizer);
+        self.spellings = spellings(&self.tokenizer);
+        self.prefixes = Prefixes::default();
+        self.remarks.retain(|remark| !style::is_remark(&remark.to_string()));
+        self.remarks.push(Remark::Model(self.styles.remark().to_owned()));
+        let notes = &mut self.report.notes;
+        notes.retain(|note| !style::is_remark(note));
+        for remark in self.remarks.iter().map(Remark::to_string) {
+            if !notes.contains(&remark) {
+                notes.push(remark);
+            }
+        }
     }
 
-    /// The ids that end an answer.
+    /// The shape of the model.
     #[must_use]
-    pub fn end_ids(&self) -> &[u32] {
-        &self.end
-    }
-
-    /// The tokenizer.
-    #[must_use]
-    pub fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
+    pub fn config(&self) -> &LlamaConfig {
+        self.model.config()
     }
 
     /// The model, for callers who write their own loops.
@@ -165,34 +144,71 @@ impl Asclepius {
         &self.model
     }
 
-    pub(crate) fn prompter(&self, options: &AnswerOptions) -> Result<Prompter<'_>> {
-        Prompter::new(
-            &self.tokenizer,
-            &self.special,
-            self.chat.as_ref(),
-            self.own,
-            &options.prompt,
-            options.markers,
-        )
+    /// The tokenizer.
+    #[must_use]
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
     }
 
-    pub(crate) fn plan(
-        &self,
-        prompter: &Prompter<'_>,
-        note: &str,
-        question: &str,
-        options: &AnswerOptions,
-    ) -> Result<Vec<Part>> {
-        let positions = self.model.config().max_positions();
-        plan(prompter, note, question, positions, options)
+    /// What was loaded, and how.
+    #[must_use]
+    pub fn report(&self) -> &LoadReport {
+        &self.report
     }
 
-    /// The tokenizer, as the engine wants it.
-    pub(crate) fn text(&self) -> Text<'_> {
-        Text(&self.tokenizer)
+    /// What the files say wrongly or leave open, and what is used instead; and which prompt questions are asked with unless
+    /// the caller chooses one. [`Self::report`] has these as sentences among its notes.
+    #[must_use]
+    pub fn remarks(&self) -> &[Remark] {
+        &self.remarks
     }
 
-    pub(crate) fn end_tokens<'a>(&self, text: &'a Text<'a>) -> EndTokens<'a> {
-        EndTokens::new(self.end.iter().copied()).with_text(text)
+    /// The most tokens that a prompt and its answer have together.
+    #[must_use]
+    pub fn max_tokens(&self) -> usize {
+        self.config().max_positions()
     }
+
+    /// Where the weights are.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.model.device()
+    }
+
+    /// The ids that end an answer.
+    #[must_use]
+    pub fn end_ids(&self) -> &[u32] {
+        &self.end
+    }
+
+    /// What the tokenizer reads as a special token wherever it stands in a text.
+    pub(crate) fn spellings(&self) -> &[String] {
+        &self.spellings
+    }
+}
+
+/// The tokenizer's end, and that of a chat model's turn, whatever the tokenizer calls the end of a text.
+fn end_ids(tokenizer: &Tokenizer) -> Vec<u32> {
+    let mut end = tokenizer.special().eos.clone();
+    let turns = END_OF_TURN.iter();
+    end.extend(turns.filter_map(|token| tokenizer.token_to_id(token)));
+    end
+}
+
+/// Tags of de-identification are text, also where a model has them as special tokens.
+fn spellings(tokenizer: &Tokenizer) -> Vec<String> {
+    let special = tokenizer.special();
+    let added = tokenizer.added_tokens().into_iter();
+    let added = added.filter_map(|(_, token)| token.special.then_some(token.content));
+    let named = [special.bos, special.pad, special.unk].into_iter().flatten();
+    let named = named
+        .chain(special.eos.iter().copied())
+        .filter_map(|id| tokenizer.id_to_token(id));
+    let mut spellings: Vec<String> = added
+        .chain(named)
+        .filter(|token| !token.is_empty() && !SPECIAL_TOKENS.contains(&token.as_str()))
+        .collect();
+    spellings.sort();
+    spellings.dedup();
+    spellings
 }

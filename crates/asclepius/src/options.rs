@@ -1,46 +1,10 @@
 //! What a caller may choose.
 
+use clinical_facade::{CallOptions, LongText, call_options};
 use clinical_generate::Generation;
 use clinical_prompts::MarkerPolicy;
-use clinical_prompts::asclepius::Template;
 
-/// How a note and a question become the text that the model reads.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum PromptStyle {
-    /// The chat template of the directory if it has one and does not call itself Asclepius, else the published
-    /// Asclepius prompt. (Asclepius was trained on its own prompt alone, but some of its directories inherit a chat
-    /// template from their base model.)
-    #[default]
-    Auto,
-    /// A published prompt, byte for byte.
-    Published(Template),
-    /// The directory's chat template; the published Asclepius prompt is the user's message.
-    Chat {
-        /// A system message before it.
-        system: Option<String>,
-    },
-}
-
-/// What happens to a note that does not fit into the model's positions.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum LongNote {
-    /// [`Error::NoteTooLong`](crate::Error::NoteTooLong). Nothing is cut unless the caller says so.
-    #[default]
-    Error,
-    /// The beginning of the note is left out.
-    CutStart,
-    /// The end of the note is left out.
-    CutEnd,
-    /// The note is read in windows that end at sections and sentences, and the question is asked of each.
-    Windows {
-        /// Tokens of the end of one window that the next one repeats.
-        overlap: usize,
-        /// How the answers become one.
-        combine: Combine,
-    },
-}
+use crate::PromptStyle;
 
 /// How the answers from the windows of a long note become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,29 +22,41 @@ pub enum Combine {
     AskAgain,
 }
 
+/// The largest number of new tokens unless the caller says another: the length of the published evaluation.
+const MAX_NEW_TOKENS: usize = 400;
+
+/// How many prompts are in a batch at once, unless the caller says another number.
+const BATCH: usize = 8;
+
 /// How a question is asked. The default answers as the published evaluation would with greedy decoding.
+///
+/// The order of the builder calls never matters. A note that is too long is an error unless
+/// [`with_long_text`](Self::with_long_text) says otherwise; [`with_max_tokens`](Self::with_max_tokens) bounds the prompt;
+/// [`with_batch`](Self::with_batch) is 8 prompts unless set.
 #[derive(Debug, Clone)]
 pub struct AnswerOptions {
-    pub(crate) generation: Generation,
-    pub(crate) long_note: LongNote,
+    pub(crate) call: CallOptions,
+    generation: Option<Generation>,
+    max_new_tokens: Option<usize>,
+    pub(crate) combine: Combine,
     pub(crate) prompt: PromptStyle,
     pub(crate) markers: MarkerPolicy,
     pub(crate) reserve: usize,
-    pub(crate) batch: usize,
-    pub(crate) no_answer: Vec<String>,
+    no_answer: Vec<String>,
 }
+
+call_options!(AnswerOptions);
 
 impl Default for AnswerOptions {
     fn default() -> Self {
         Self {
-            generation: Generation::greedy()
-                .with_max_new_tokens(400)
-                .with_log_probs(true),
-            long_note: LongNote::default(),
+            call: CallOptions::default(),
+            generation: None,
+            max_new_tokens: None,
+            combine: Combine::default(),
             prompt: PromptStyle::default(),
             markers: MarkerPolicy::Error,
             reserve: 64,
-            batch: 8,
             no_answer: [
                 "not mentioned",
                 "not stated",
@@ -102,25 +78,28 @@ impl AnswerOptions {
         Self::default()
     }
 
-    /// How tokens are chosen. Default: greedy, at most 400 new tokens (the length of the published evaluation).
+    /// How tokens are chosen. Default: greedy. The length of an answer is that of
+    /// [`with_max_new_tokens`](Self::with_max_new_tokens) where it is set, else what was set in `generation`, else 400; a
+    /// flag of [`with_cancel`](Self::with_cancel) takes the place of one in `generation`.
     #[must_use]
     pub fn with_generation(mut self, generation: Generation) -> Self {
-        // Answers of windows are compared by their scores.
-        self.generation = generation.with_log_probs(true);
+        self.generation = Some(generation);
         self
     }
 
-    /// The largest number of new tokens. Default: 400.
+    /// The largest number of new tokens. Default: what [`with_generation`](Self::with_generation) sets, else 400 (the length
+    /// of the published evaluation).
     #[must_use]
     pub fn with_max_new_tokens(mut self, count: usize) -> Self {
-        self.generation = self.generation.with_max_new_tokens(count);
+        self.max_new_tokens = Some(count);
         self
     }
 
-    /// What happens to a note that is too long. Default: an error.
+    /// How the answers from the windows of a long note become one, with
+    /// [`LongText::Windows`](crate::LongText::Windows). Default: [`Combine::BestScore`].
     #[must_use]
-    pub fn with_long_note(mut self, policy: LongNote) -> Self {
-        self.long_note = policy;
+    pub fn with_combine(mut self, combine: Combine) -> Self {
+        self.combine = combine;
         self
     }
 
@@ -131,7 +110,9 @@ impl AnswerOptions {
         self
     }
 
-    /// What happens to a prompt marker or a special token inside the note or the question. Default: an error.
+    /// What happens to a prompt marker or a special token inside the note or the question. Default: an error. The tags of
+    /// converted de-identification (`[Name]` and 14 more, [`clinical_deid::SPECIAL_TOKENS`]) are text whatever this says,
+    /// even where a model has them as special tokens.
     #[must_use]
     pub fn with_markers(mut self, policy: MarkerPolicy) -> Self {
         self.markers = policy;
@@ -145,14 +126,6 @@ impl AnswerOptions {
         self
     }
 
-    /// How many prompts [`Asclepius::answer_batch`](crate::Asclepius::answer_batch) has in flight at once. Default: 8; 0
-    /// counts as 1.
-    #[must_use]
-    pub fn with_batch(mut self, rows: usize) -> Self {
-        self.batch = rows.max(1);
-        self
-    }
-
     /// Phrases by which an answer says that the note has no answer, compared without case; used when the answers of
     /// windows are combined. Default: `not mentioned` and five more.
     #[must_use]
@@ -161,11 +134,30 @@ impl AnswerOptions {
         self
     }
 
-    /// Sequences in flight.
-    pub(crate) fn places(&self) -> usize {
-        let generation = &self.generation;
-        let each = generation.beams.max(generation.num_return_sequences);
-        self.batch.saturating_mul(each)
+    /// How tokens are chosen, all options together.
+    pub(crate) fn generation(&self) -> Generation {
+        let mut generation = self.generation.clone().unwrap_or_else(Generation::greedy);
+        if let Some(count) = self.max_new_tokens {
+            generation.max_new_tokens = count;
+        } else if !generation.sets_max_new_tokens() {
+            generation.max_new_tokens = MAX_NEW_TOKENS;
+        }
+        if let Some(flag) = &self.call.cancel {
+            generation.cancel = Some(flag.clone());
+        }
+        // Answers of windows are compared by their scores, and tokens tell theirs.
+        generation.with_log_probs(true)
+    }
+
+    /// What happens to a long note.
+    pub(crate) fn long_text(&self) -> LongText {
+        self.call.long_text.unwrap_or_default()
+    }
+
+    /// Sequences of a batch.
+    pub(crate) fn slots(&self, generation: &Generation) -> usize {
+        let each = generation.beams.max(generation.num_return_sequences).max(1);
+        self.call.batch.unwrap_or(BATCH).max(1).saturating_mul(each)
     }
 
     /// Whether an answer says that the note has no answer.
@@ -176,5 +168,38 @@ impl AnswerOptions {
                 .no_answer
                 .iter()
                 .any(|phrase| answer.contains(&phrase.to_lowercase()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_calls_does_not_matter() {
+        let length = |options: AnswerOptions| options.generation().max_new_tokens;
+        let new = AnswerOptions::new;
+        let sample = Generation::sample;
+        assert_eq!(length(new()), 400);
+        assert_eq!(length(new().with_generation(sample())), 400);
+        let set = || sample().with_max_new_tokens(256);
+        assert_eq!(length(new().with_generation(set())), 256);
+        for options in [
+            new().with_max_new_tokens(64).with_generation(set()),
+            new().with_generation(set()).with_max_new_tokens(64),
+            new().with_max_new_tokens(64).with_generation(sample()),
+        ] {
+            assert_eq!(length(options.clone()), 64);
+            assert!(options.generation().sample && options.generation().log_probs);
+        }
+    }
+
+    #[test]
+    fn a_flag_of_the_call_reaches_the_tokens() {
+        let flag = crate::CancelFlag::new();
+        let options = AnswerOptions::new().with_cancel(flag.clone());
+        flag.cancel();
+        let generation = options.with_generation(Generation::beam(2)).generation();
+        assert!(generation.cancel.unwrap().is_cancelled());
     }
 }

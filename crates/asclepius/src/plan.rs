@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::options::{AnswerOptions, LongNote};
+use clinical_facade::{LongText, TextTooLong};
+
 use crate::prompt::Prompter;
 use crate::{Error, Result};
 
@@ -13,67 +14,129 @@ const QUESTION_STEP: usize = 64;
 const COUNTED: usize = 4;
 
 /// One prompt and the part of the note in it.
+#[derive(Debug)]
 pub(crate) struct Part {
     pub ids: Vec<u32>,
     pub range: Range<usize>,
 }
 
 /// The prompts for a question about a note, in the order of the note; at least one.
-pub(crate) fn plan(
-    prompter: &Prompter<'_>,
-    note: &str,
-    question: &str,
-    positions: usize,
-    options: &AnswerOptions,
-) -> Result<Vec<Part>> {
-    // One position at least must be left for a new token.
-    let reserve = options.reserve.max(1);
-    let room = positions.saturating_sub(reserve);
-    let counted = COUNTED.saturating_mul(room);
-    let ids = prompter.ids_up_to(note, question, counted)?;
-    if ids.len() <= room {
-        let range = 0..note.len();
-        return Ok(vec![Part { ids, range }]);
-    }
-    let empty = prompter.ids_up_to("", question, counted)?.len();
-    if empty > room {
-        return Err(Error::QuestionTooLong {
-            tokens: empty,
-            room,
-        });
-    }
-    let part = |range: Range<usize>| -> Result<Part> {
-        let ids = prompter.ids(&note[range.clone()], question)?;
-        Ok(Part { ids, range })
-    };
-    let fits = |range: Range<usize>| -> Result<bool> {
-        Ok(prompter.ids_up_to(&note[range], question, room)?.len() <= room)
-    };
-    match &options.long_note {
-        LongNote::Error => Err(Error::NoteTooLong {
-            tokens: ids.len(),
+pub(crate) fn plan(prompter: &Prompter<'_>, note: &str, question: &str) -> Result<Vec<Part>> {
+    Plan::new(prompter, note, question)?.parts()
+}
+
+/// A question about a note, before it is known whether it fits.
+struct Plan<'a> {
+    prompter: &'a Prompter<'a>,
+    note: &'a str,
+    question: &'a str,
+    /// Positions kept for the answer.
+    reserve: usize,
+    /// Tokens that a prompt may have.
+    room: usize,
+}
+
+impl<'a> Plan<'a> {
+    fn new(prompter: &'a Prompter<'a>, note: &'a str, question: &'a str) -> Result<Self> {
+        // Without a note a model invents one.
+        if note.trim().is_empty() {
+            return Err(Error::NothingLeft);
+        }
+        // What is refused is refused in the part that a cut would leave out, too.
+        prompter.check(note, question)?;
+        let options = prompter.options;
+        // One position at least must be left for a new token.
+        let reserve = options.reserve.max(1);
+        let room = prompter.model.max_tokens().saturating_sub(reserve);
+        let room = room.min(options.call.max_tokens.unwrap_or(usize::MAX));
+        Ok(Self {
+            prompter,
+            note,
+            question,
             reserve,
             room,
-        }),
-        LongNote::CutStart => {
-            let starts = borders(note);
-            let at = first_that_fits(starts.len(), |at| fits(starts[at]..note.len()))?;
-            Ok(vec![part(starts[at]..note.len())?])
+        })
+    }
+
+    fn parts(&self) -> Result<Vec<Part>> {
+        let ids = self.up_to(self.note, COUNTED.saturating_mul(self.room))?;
+        if ids.len() <= self.room {
+            let range = 0..self.note.len();
+            return Ok(vec![Part { ids, range }]);
         }
-        LongNote::CutEnd => {
-            let ends = borders(note);
-            let last = ends.len() - 1;
-            let at = first_that_fits(ends.len(), |at| fits(0..ends[last - at]))?;
-            Ok(vec![part(0..ends[last - at])?])
+        let empty = self.without_note()?;
+        match self.prompter.options.long_text() {
+            LongText::CutStart => self.one(self.end_that_fits()?),
+            LongText::CutEnd => self.one(self.start_that_fits()?),
+            LongText::Windows { overlap } => self.windows(empty, overlap),
+            _ => Err(TextTooLong::new("note", ids.len(), self.room)
+                .with_reserved(self.reserve)
+                .into()),
         }
-        LongNote::Windows { overlap, .. } => {
-            let count =
-                |text: &str| -> Result<usize> { Ok(prompter.ids(text, question)?.len() - empty) };
-            clinical_notes::windows(note, room - rounded(empty, room), *overlap, count)?
-                .into_iter()
-                .map(|window| part(window.range))
-                .collect()
+    }
+
+    /// The ids of the prompt with a part of the note, as far as `limit`.
+    fn up_to(&self, note: &str, limit: usize) -> Result<Vec<u32>> {
+        self.prompter.ids_up_to(note, self.question, limit)
+    }
+
+    /// The tokens of the prompt without the note.
+    fn without_note(&self) -> Result<usize> {
+        let tokens = self.up_to("", COUNTED.saturating_mul(self.room))?.len();
+        let room = self.room;
+        match tokens > room {
+            true => Err(Error::QuestionTooLong { tokens, room }),
+            false => Ok(tokens),
         }
+    }
+
+    fn fits(&self, range: Range<usize>) -> Result<bool> {
+        let ids = self.up_to(&self.note[range], self.room)?;
+        Ok(ids.len() <= self.room)
+    }
+
+    fn part(&self, range: Range<usize>) -> Result<Part> {
+        let ids = self
+            .prompter
+            .ids(&self.note[range.clone()], self.question)?;
+        Ok(Part { ids, range })
+    }
+
+    /// The only part of a cut note.
+    fn one(&self, range: Range<usize>) -> Result<Vec<Part>> {
+        if self.note[range.clone()].trim().is_empty() {
+            return Err(Error::NothingLeft);
+        }
+        Ok(vec![self.part(range)?])
+    }
+
+    /// The longest start of the note that fits and ends between words.
+    fn start_that_fits(&self) -> Result<Range<usize>> {
+        let ends = borders(self.note);
+        let longest = longest(ends.len(), |at| self.fits(0..ends[at]))?;
+        Ok(0..ends[longest])
+    }
+
+    /// The longest end of the note that fits and starts between words.
+    fn end_that_fits(&self) -> Result<Range<usize>> {
+        let (starts, end) = (borders(self.note), self.note.len());
+        let last = starts.len() - 1;
+        let longest = longest(starts.len(), |at| self.fits(starts[last - at]..end))?;
+        Ok(starts[last - longest]..end)
+    }
+
+    /// One part for each window; the prompt has `empty` tokens without the note.
+    fn windows(&self, empty: usize, overlap: usize) -> Result<Vec<Part>> {
+        // A count beyond the room only says how finely a text is cut.
+        let counted = COUNTED.saturating_mul(self.room);
+        let count = |text: &str| -> Result<usize> {
+            Ok(self.up_to(text, counted)?.len().saturating_sub(empty))
+        };
+        let room = self.room - rounded(empty, self.room);
+        clinical_notes::windows(self.note, room, overlap, count)?
+            .into_iter()
+            .map(|window| self.part(window.range))
+            .collect()
     }
 }
 
@@ -103,15 +166,27 @@ fn borders(note: &str) -> Vec<usize> {
     borders
 }
 
-/// The first of `count` ever shorter candidates that fits; the last one (nothing of the note) always does.
-fn first_that_fits(count: usize, fits: impl Fn(usize) -> Result<bool>) -> Result<usize> {
-    let (mut low, mut high) = (0, count - 1);
-    while low < high {
-        let middle = (low + high) / 2;
+/// The last of `count` ever longer candidates that fits; the first one (nothing of the note) always does. None is tried that is
+/// more than about twice as long as the result, however many there are.
+fn longest(count: usize, fits: impl Fn(usize) -> Result<bool>) -> Result<usize> {
+    let (mut low, mut step) = (0, 1);
+    // `low` fits; what is at `high` or after it does not, or is not there.
+    let mut high = loop {
+        let next = low + step;
+        if next >= count {
+            break count;
+        }
+        if !fits(next)? {
+            break next;
+        }
+        (low, step) = (next, 2 * step);
+    };
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
         if fits(middle)? {
-            high = middle;
+            low = middle;
         } else {
-            low = middle + 1;
+            high = middle;
         }
     }
     Ok(low)
@@ -119,6 +194,8 @@ fn first_that_fits(count: usize, fits: impl Fn(usize) -> Result<bool>) -> Result
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
@@ -129,9 +206,15 @@ mod tests {
 
     #[test]
     fn finds_the_longest_that_fits() {
-        for count in 1..9 {
-            for first in 0..count {
-                assert_eq!(first_that_fits(count, |at| Ok(at >= first)).unwrap(), first);
+        for count in 1..40 {
+            for last in 0..count {
+                let tried = Cell::new(0);
+                let fits = |at| {
+                    tried.set(tried.get().max(at));
+                    Ok(at <= last)
+                };
+                assert_eq!(longest(count, fits).unwrap(), last);
+                assert!(tried.get() <= 2 * last + 2, "{count} {last}");
             }
         }
     }

@@ -1,5 +1,6 @@
 //! One model for the whole process.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{Asclepius, LoadOptions, Result};
@@ -20,15 +21,22 @@ pub fn answer(note: &str, question: &str) -> Result<String> {
     Ok(model()?.answer(note, question)?.text)
 }
 
+/// The directory of the model that this process asks unless told another: `ASCLEPIUS_MODEL`, if it is set and not empty.
+#[must_use]
+pub fn model_dir() -> Option<PathBuf> {
+    let dir = std::env::var_os(VARIABLE)?;
+    (!dir.is_empty()).then(|| dir.into())
+}
+
 fn model() -> Result<Arc<Asclepius>> {
     // A panic elsewhere leaves the slot as it was: empty or loaded.
     let mut slot = MODEL.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(model) = &*slot {
         return Ok(Arc::clone(model));
     }
-    let model = Arc::new(match std::env::var_os(VARIABLE) {
-        Some(dir) if !dir.is_empty() => Asclepius::load(dir, &LoadOptions::default())?,
-        _ => Asclepius::embedded()?,
+    let model = Arc::new(match model_dir() {
+        Some(dir) => Asclepius::load(dir, &LoadOptions::default())?,
+        None => Asclepius::embedded()?,
     });
     *slot = Some(Arc::clone(&model));
     Ok(model)

@@ -4,99 +4,126 @@ use std::borrow::Cow;
 
 use clinical_prompts::asclepius::Template;
 use clinical_prompts::{MarkerPolicy, Options};
-use clinical_tokenizer::Tokenizer;
 
-use crate::chat::ChatTemplate;
-use crate::options::PromptStyle;
-use crate::{Error, Result};
+use crate::options::AnswerOptions;
+use crate::style::{PromptStyle, Style};
+use crate::{Asclepius, Error, Result};
 
-/// Builds prompts of one style for one model.
+/// Of a note with more bytes only this many are read at first: they are nearly always enough to know that it is too long.
+const START: usize = 1 << 20;
+
+/// Builds the prompts of one style for one model.
 pub(crate) struct Prompter<'m> {
-    tokenizer: &'m Tokenizer,
-    /// Spellings that the tokenizer reads as special tokens.
-    special: &'m [String],
-    chat: Option<(&'m ChatTemplate, Option<String>)>,
-    template: Template,
-    markers: MarkerPolicy,
+    pub(crate) model: &'m Asclepius,
+    pub(crate) options: &'m AnswerOptions,
+    pub(crate) style: Style,
 }
 
 impl<'m> Prompter<'m> {
-    /// `chat` is the directory's template; `own` says that the directory is an Asclepius.
-    pub fn new(
-        tokenizer: &'m Tokenizer,
-        special: &'m [String],
-        chat: Option<&'m ChatTemplate>,
-        own: bool,
-        style: &PromptStyle,
-        markers: MarkerPolicy,
+    /// Prompts in the style that the options ask for.
+    pub(crate) fn new(model: &'m Asclepius, options: &'m AnswerOptions) -> Result<Self> {
+        let style = model.styles.style(&options.prompt);
+        Self::with_style(model, options, style)
+    }
+
+    /// Prompts in a style, whatever the options say.
+    pub(crate) fn with_style(
+        model: &'m Asclepius,
+        options: &'m AnswerOptions,
+        style: Style,
     ) -> Result<Self> {
-        let (chat, template) = match style {
-            PromptStyle::Auto if own => (None, Template::Inference),
-            PromptStyle::Auto => (chat.map(|chat| (chat, None)), Template::Inference),
-            PromptStyle::Published(template) => (None, *template),
-            PromptStyle::Chat { system } => {
-                let chat = chat.ok_or(Error::NoChatTemplate)?;
-                (Some((chat, system.clone())), Template::Inference)
-            }
-        };
+        if style == Style::Chat {
+            model.styles.chat()?;
+        }
         Ok(Self {
-            tokenizer,
-            special,
-            chat,
-            template,
-            markers,
+            model,
+            options,
+            style,
         })
     }
 
-    /// The ids of the prompt, its start token as the checkpoint says.
-    pub fn ids(&self, note: &str, question: &str) -> Result<Vec<u32>> {
-        self.ids_with_answer(note, question, "")
+    /// The system message of a chat prompt.
+    pub(crate) fn system(&self) -> Option<&'m str> {
+        match (&self.options.prompt, self.style) {
+            (PromptStyle::Chat { system }, Style::Chat) => system.as_deref(),
+            _ => None,
+        }
     }
 
-    /// [`ids`](Self::ids) of the prompt and an answer behind it.
-    pub fn ids_with_answer(&self, note: &str, question: &str, answer: &str) -> Result<Vec<u32>> {
+    /// Refuses what no prompt may hold, wherever in the texts it stands.
+    pub(crate) fn check(&self, note: &str, question: &str) -> Result<()> {
+        self.message(note, question).map(drop)
+    }
+
+    /// The ids of the prompt, its start token as the checkpoint says.
+    pub(crate) fn ids(&self, note: &str, question: &str) -> Result<Vec<u32>> {
+        self.encode(note, question, "", usize::MAX)
+    }
+
+    /// [`ids`](Self::ids) of the prompt and an answer after it.
+    pub(crate) fn ids_with_answer(
+        &self,
+        note: &str,
+        question: &str,
+        answer: &str,
+    ) -> Result<Vec<u32>> {
         self.encode(note, question, answer, usize::MAX)
     }
 
     /// [`ids`](Self::ids) if there are at most `limit`; otherwise more than `limit`, and perhaps not all: a note far beyond
     /// the model's context is not read to its end.
-    pub fn ids_up_to(&self, note: &str, question: &str, limit: usize) -> Result<Vec<u32>> {
+    pub(crate) fn ids_up_to(&self, note: &str, question: &str, limit: usize) -> Result<Vec<u32>> {
+        if note.len() > START {
+            let start = &note[..note.floor_char_boundary(START)];
+            let ids = self.encode(start, question, "", limit)?;
+            if ids.len() > limit {
+                return Ok(ids);
+            }
+        }
         self.encode(note, question, "", limit)
     }
 
     fn encode(&self, note: &str, question: &str, answer: &str, limit: usize) -> Result<Vec<u32>> {
         let answer = self.guard("answer", answer)?;
-        let note = self.guard("note", note)?;
-        let question = self.guard("question", question)?;
-        let options = Options::new().with_markers(self.markers);
-        let prompt = self.template.render(&note, &question, &options)?;
-        let encoding = match &self.chat {
-            None => {
-                let text = format!("{prompt}{answer}");
-                self.tokenizer.encode_start(&text, true, limit)?
-            }
+        let message = self.message(note, question)?;
+        let (text, start) = match self.style {
+            Style::Published(_) | Style::Text => (message, true),
             // The template writes the special tokens itself.
-            Some((chat, system)) => {
-                let text = chat.render(system.as_deref(), prompt.trim_end())?;
-                let text = format!("{text}{answer}");
-                self.tokenizer.encode_start(&text, false, limit)?
+            Style::Chat => {
+                let chat = self.model.styles.chat()?;
+                (chat.render(self.system(), message.trim_end())?, false)
             }
         };
+        let text = format!("{text}{answer}");
+        let encoding = self.model.tokenizer().encode_start(&text, start, limit)?;
         Ok(encoding.into_ids())
+    }
+
+    /// What the model is asked: the published prompt, or the text alone.
+    fn message(&self, note: &str, question: &str) -> Result<String> {
+        let template = match self.style {
+            Style::Published(template) => template,
+            Style::Chat => Template::Inference,
+            Style::Text => return Ok(self.guard("text", note)?.into_owned()),
+        };
+        let note = self.guard("note", note)?;
+        let question = self.guard("question", question)?;
+        let options = Options::new().with_markers(self.options.markers);
+        Ok(template.render(&note, &question, &options)?)
     }
 
     /// Treats the spelling of a special token inside a text: the tokenizer would read it as the token itself, and the
     /// text could end the prompt, or speak in the model's place.
     fn guard<'t>(&self, field: &'static str, text: &'t str) -> Result<Cow<'t, str>> {
         let mut text = Cow::Borrowed(text);
-        if self.markers == MarkerPolicy::Allow {
+        if self.options.markers == MarkerPolicy::Allow {
             return Ok(text);
         }
-        for token in self.special {
+        for token in self.model.spellings() {
             let Some(offset) = text.find(token.as_str()) else {
                 continue;
             };
-            if self.markers == MarkerPolicy::Error {
+            if self.options.markers == MarkerPolicy::Error {
                 return Err(Error::SpecialToken {
                     field,
                     token: token.clone(),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use clinical_tokenizer::AddedToken;
 use clinical_weights::{SaveOptions, replace_directory, save_model_files};
 
 use crate::{Asclepius, Error, Result};
@@ -16,7 +17,7 @@ impl Asclepius {
     ///
     /// [`Error::Weights`], [`Error::Tokenizer`].
     pub fn save(&self, dir: impl AsRef<Path>, options: &SaveOptions) -> Result<()> {
-        let mut config = self.model.config().clone();
+        let mut config = self.config().clone();
         let special = self.tokenizer.special();
         // A token that has lost its row is none of the model's any more.
         let rows = config.vocab_size;
@@ -34,12 +35,32 @@ impl Asclepius {
         })
     }
 
+    /// Adds tokens to the tokenizer and, where they need rows, to the model
+    /// ([`resize_embeddings`](Self::resize_embeddings)). Returns how many got new ids.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`], [`Error::Config`]; nothing is changed then.
+    pub fn add_tokens(&mut self, tokens: &[AddedToken]) -> Result<usize> {
+        let mut tokenizer = self.tokenizer.clone();
+        let new = tokenizer.add_tokens(tokens)?;
+        let rows = tokenizer.vocab_size();
+        if rows > self.config().vocab_size {
+            self.model.resize_embeddings(rows)?;
+        }
+        self.tokenizer = tokenizer;
+        self.read_tokenizer();
+        Ok(new)
+    }
+
     /// Gives the embedding table and the output projection `rows` rows: [`clinical_llama::Llama::resize_embeddings`].
     ///
     /// # Errors
     ///
     /// [`Error::Config`] for a number that no vocabulary has; the model is unchanged.
     pub fn resize_embeddings(&mut self, rows: usize) -> Result<()> {
-        Ok(self.model.resize_embeddings(rows)?)
+        self.model.resize_embeddings(rows)?;
+        self.read_tokenizer();
+        Ok(())
     }
 }

@@ -1,16 +1,21 @@
 //! Several questions about one note, which is read once.
 
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
-use clinical_generate::{Generated, Prefix, Score, score_candidates};
+use clinical_facade::LongText;
+use clinical_generate::{Prefix, Score, score_candidates};
 use clinical_llama::LlamaCache;
 
 use crate::answer::Answer;
-use crate::ask::{OnToken, Reader};
-use crate::head::{PROBES, alike};
-use crate::options::{AnswerOptions, LongNote};
-use crate::plan::Part;
-use crate::{Asclepius, Result};
+use crate::ask::Asked;
+use crate::batch::Batch;
+use crate::options::AnswerOptions;
+use crate::plan::{Part, plan};
+use crate::prefix::{PROBES, alike, goes_on};
+use crate::prompt::Prompter;
+use crate::run::{Call, OnToken, Read, Reader};
+use crate::{Asclepius, Error, Result};
 
 /// Questions about one note, which the model reads once; made by [`Asclepius::session`].
 ///
@@ -19,26 +24,30 @@ use crate::{Asclepius, Result};
 /// a note that is read in windows each window is kept as long as questions ask for the same windows, which they do unless
 /// their lengths differ much.
 ///
+/// A session shares its model, so it lives as long as it likes, and on any thread. Every user has their own.
+///
 /// An answer is that of [`Asclepius::answer_with`] up to the rounding of the logits (about 1e-5): sums are taken over
 /// other pieces of the prompt, so two tokens that are as good as equally likely may change places.
 #[derive(Debug)]
-pub struct Session<'m> {
-    model: &'m Asclepius,
+pub struct Session {
+    model: Arc<Asclepius>,
     note: String,
     options: AnswerOptions,
-    /// The beginning of the prompt for each range of the note that was asked about.
-    kept: Vec<(Range<usize>, Prefix<LlamaCache>)>,
+    kept: Kept,
 }
 
 impl Asclepius {
-    /// Reads a note for several questions, with the default [`AnswerOptions`].
+    /// Reads a note for several questions, with options that hold for all of them.
     ///
     /// ```
-    /// let model = asclepius::Asclepius::embedded()?;
+    /// use std::sync::Arc;
+    /// use asclepius::{AnswerOptions, Asclepius};
+    ///
+    /// let model = Arc::new(Asclepius::embedded()?);
     /// let note = "Service: MEDICINE\nPertinent Results: K 4.1; Cr 1.2\nDischarge Diagnosis: pneumonia";
-    /// let mut session = model.session(note)?;
+    /// let mut session = model.session(note, &AnswerOptions::default())?;
     /// for question in ["What is the discharge diagnosis?", "What was the potassium?"] {
-    ///     let answer = session.answer(question)?;
+    ///     let answer = session.ask(question)?;
     ///     assert_eq!(answer.text, model.answer(note, question)?.text);
     ///     assert!(answer.usage.reused_tokens > answer.usage.prompt_tokens / 2);
     /// }
@@ -47,31 +56,28 @@ impl Asclepius {
     ///
     /// # Errors
     ///
-    /// As [`answer`](Self::answer), for the note.
-    pub fn session(&self, note: &str) -> Result<Session<'_>> {
-        self.session_with(note, &AnswerOptions::default())
-    }
-
-    /// As [`session`](Self::session), with options that hold for every question.
-    ///
-    /// # Errors
-    ///
-    /// As [`answer`](Self::answer), for the note.
-    pub fn session_with(&self, note: &str, options: &AnswerOptions) -> Result<Session<'_>> {
-        let prompter = self.prompter(options)?;
-        let parts = self.plan(&prompter, note, PROBES[0], options)?;
+    /// As [`answer_with`](Self::answer_with), for the note.
+    pub fn session(self: &Arc<Self>, note: &str, options: &AnswerOptions) -> Result<Session> {
         let mut session = Session {
-            model: self,
+            model: Arc::clone(self),
             note: note.to_owned(),
             options: options.clone(),
-            kept: Vec::new(),
+            kept: Kept::default(),
         };
-        session.keep(&parts[0].range)?;
+        let (prompter, mut reader) = session.open()?;
+        let parts = plan(&prompter, reader.note, PROBES[0])?;
+        reader.keep(&prompter, &parts[0].range)?;
         Ok(session)
     }
 }
 
-impl Session<'_> {
+impl Session {
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &Arc<Asclepius> {
+        &self.model
+    }
+
     /// The note.
     #[must_use]
     pub fn note(&self) -> &str {
@@ -81,67 +87,62 @@ impl Session<'_> {
     /// The tokens that are kept and need not be read again.
     #[must_use]
     pub fn kept_tokens(&self) -> usize {
-        self.kept.iter().map(|(_, prefix)| prefix.ids().len()).sum()
+        let kept = self.kept.0.iter();
+        kept.map(|(_, prefix)| prefix.ids().len()).sum()
     }
 
     /// Answers a question about the note.
     ///
     /// # Errors
     ///
-    /// As [`Asclepius::answer`].
-    pub fn answer(&mut self, question: &str) -> Result<Answer> {
-        self.answer_with(question, |_| ControlFlow::Continue(()))
+    /// As [`Asclepius::answer_with`].
+    pub fn ask(&mut self, question: &str) -> Result<Answer> {
+        self.ask_streaming(question, |_| ControlFlow::Continue(()))
     }
 
-    /// As [`answer`](Self::answer), with the text as it is written; see [`Asclepius::answer_with`].
+    /// As [`ask`](Self::ask), with the text as it is written; see [`Asclepius::answer_streaming`].
     ///
     /// # Errors
     ///
-    /// As [`Asclepius::answer`].
-    pub fn answer_with(
+    /// As [`Asclepius::answer_with`].
+    pub fn ask_streaming(
         &mut self,
         question: &str,
         on_piece: impl FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Answer> {
-        let (model, options) = (self.model, self.options.clone());
-        let prompter = model.prompter(&options)?;
-        let parts = model.plan(&prompter, &self.note, question, &options)?;
-        self.forget_all_but(&parts);
-        model.ask(self, &prompter, &parts, question, &options, on_piece)
+        let asked = Asked::new(&self.model, &self.note, question, &self.options)?;
+        self.kept.forget_all_but(&asked.parts);
+        let mut reader = self.kept.of(&self.note);
+        asked.answer(&mut reader, on_piece)
     }
 
-    /// Answers several questions, read and answered side by side behind the one note.
-    ///
-    /// # Errors
-    ///
-    /// As [`Asclepius::answer`], for the first question that fails; nothing is answered before all prompts are built.
-    pub fn answer_batch(&mut self, questions: &[&str]) -> Result<Vec<Answer>> {
-        let (model, options) = (self.model, self.options.clone());
-        let prompter = model.prompter(&options)?;
-        let plans = questions
+    /// Answers several questions in a batch, after the one note. There is one result for each; see
+    /// [`Asclepius::answer_batch`].
+    pub fn ask_batch(&mut self, questions: &[&str]) -> Vec<Result<Answer>> {
+        let asked: Vec<Result<Asked<'_>>> = questions
             .iter()
-            .map(|question| model.plan(&prompter, &self.note, question, &options))
-            .collect::<Result<Vec<_>>>()?;
-        self.forget_all_but(plans.iter().flatten());
-        model.ask_all(self, &prompter, &plans, questions, &options)
+            .map(|question| Asked::new(&self.model, &self.note, question, &self.options))
+            .collect();
+        let parts = asked.iter().flatten().flat_map(|asked| &asked.parts);
+        self.kept.forget_all_but(parts);
+        let mut reader = self.kept.of(&self.note);
+        Batch::new(asked, &self.options).answers(&mut reader)
     }
 
     /// How likely the model finds each of some answers to a question, the end of the answer included. The note and the
-    /// question are read once, and so is what answers begin with alike.
+    /// question are read once, and so is what answers start with alike.
     ///
     /// # Errors
     ///
-    /// As [`Asclepius::answer`]; a note that fits only in windows is
-    /// [`Error::NoteTooLong`](crate::Error::NoteTooLong) here.
+    /// As [`Asclepius::answer_with`]; a note that fits only in windows is [`Error::TooLong`] here.
     pub fn score(&mut self, question: &str, answers: &[&str]) -> Result<Vec<Score>> {
-        let (model, mut options) = (self.model, self.options.clone());
-        if let LongNote::Windows { .. } = options.long_note {
-            options = options.with_long_note(LongNote::Error);
+        let mut options = self.options.clone();
+        if let LongText::Windows { .. } = options.long_text() {
+            options = options.with_long_text(LongText::Error);
         }
-        let prompter = model.prompter(&options)?;
-        let part = model
-            .plan(&prompter, &self.note, question, &options)?
-            .swap_remove(0);
+        let model: &Asclepius = &self.model;
+        let prompter = Prompter::new(model, &options)?;
+        let part = plan(&prompter, &self.note, question)?.swap_remove(0);
         let text = &self.note[part.range.clone()];
         let texts = answers
             .iter()
@@ -151,95 +152,116 @@ impl Session<'_> {
                 Ok(ids)
             })
             .collect::<Result<Vec<_>>>()?;
-        // A tokenizer may join the end of the prompt and the beginning of an answer.
+        // A tokenizer may join the end of the prompt and the start of an answer.
         let shared = texts.iter().map(|ids| alike(&part.ids, ids)).min();
         let (prompt, _) = part.ids.split_at(shared.unwrap_or(0));
         let candidates: Vec<&[u32]> = texts.iter().map(|ids| &ids[prompt.len()..]).collect();
-        let model = model.model();
-        let kept = self.keep(&part.range)?;
+        let mut reader = self.kept.of(&self.note);
+        let kept = reader.keep(&prompter, &part.range)?;
         Ok(match prompt.strip_prefix(kept.ids()) {
-            Some(rest) => kept.score_candidates(model, rest, &candidates)?,
-            None => score_candidates(model, prompt, &candidates)?,
+            Some(rest) => kept.score_candidates(model.model(), rest, &candidates)?,
+            None => score_candidates(model.model(), prompt, &candidates)?,
         })
     }
 
-    /// Reads the beginning of the prompt for a range of the note, unless it is kept.
-    fn keep(&mut self, range: &Range<usize>) -> Result<&Prefix<LlamaCache>> {
-        let at = match self.kept.iter().position(|(kept, _)| kept == range) {
-            Some(at) => at,
-            None => {
-                let prompter = self.model.prompter(&self.options)?;
-                let text = &self.note[range.clone()];
-                let (first, second) = (
-                    prompter.ids(text, PROBES[0])?,
-                    prompter.ids(text, PROBES[1])?,
-                );
-                let shared = &first[..alike(&first, &second).max(1)];
-                let model = self.model.model();
-                let part = Part {
-                    ids: shared.to_vec(),
-                    range: range.clone(),
-                };
-                let prefix = match self.model.head(&prompter, &[&part])? {
-                    Some(head) => head.extended(model, &shared[head.ids().len()..])?,
-                    None => Prefix::read(model, shared)?,
-                };
-                self.kept.push((range.clone(), prefix));
-                self.kept.len() - 1
-            }
-        };
-        Ok(&self.kept[at].1)
+    fn open(&mut self) -> Result<(Prompter<'_>, KeptNote<'_>)> {
+        if self.options.call.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let prompter = Prompter::new(&self.model, &self.options)?;
+        Ok((prompter, self.kept.of(&self.note)))
+    }
+}
+
+/// The prompt up to the question, for each range of the note that was asked about.
+#[derive(Debug, Default)]
+struct Kept(Vec<(Range<usize>, Prefix<LlamaCache>)>);
+
+impl Kept {
+    fn of<'a>(&'a mut self, note: &'a str) -> KeptNote<'a> {
+        KeptNote { note, kept: self }
     }
 
     fn forget_all_but<'p>(&mut self, parts: impl IntoIterator<Item = &'p Part>) {
         let ranges: Vec<&Range<usize>> = parts.into_iter().map(|part| &part.range).collect();
-        self.kept.retain(|(range, _)| ranges.contains(&range));
+        self.0.retain(|(range, _)| ranges.contains(&range));
     }
 }
 
-impl Reader for Session<'_> {
+/// A note and what is kept of it.
+struct KeptNote<'a> {
+    note: &'a str,
+    kept: &'a mut Kept,
+}
+
+impl KeptNote<'_> {
+    /// Reads the prompt up to the question for a range of the note, unless it is kept.
+    fn keep(
+        &mut self,
+        prompter: &Prompter<'_>,
+        range: &Range<usize>,
+    ) -> Result<&Prefix<LlamaCache>> {
+        let kept = &mut self.kept.0;
+        let at = match kept.iter().position(|(kept, _)| kept == range) {
+            Some(at) => at,
+            None => {
+                let note = &self.note[range.clone()];
+                kept.push((range.clone(), read(prompter, note)?));
+                kept.len() - 1
+            }
+        };
+        Ok(&kept[at].1)
+    }
+}
+
+/// Reads what all prompts about a note start with.
+fn read(prompter: &Prompter<'_>, note: &str) -> Result<Prefix<LlamaCache>> {
+    let first = prompter.ids(note, PROBES[0])?;
+    let second = prompter.ids(note, PROBES[1])?;
+    let shared = &first[..alike(&first, &second).max(1)];
+    let model = prompter.model;
+    let prefix = model.prompt_prefix(prompter, &[shared])?;
+    Ok(match prefix.filter(|prefix| goes_on(shared, prefix.ids())) {
+        Some(prefix) => prefix.extended(model.model(), &shared[prefix.ids().len()..])?,
+        None => Prefix::read(model.model(), shared)?,
+    })
+}
+
+impl Reader for KeptNote<'_> {
     fn read(
         &mut self,
-        parts: &[&Part],
-        options: &AnswerOptions,
+        prompter: &Prompter<'_>,
+        part: &Part,
         on_token: &mut OnToken<'_>,
-    ) -> Result<Vec<(Generated, usize)>> {
-        let model = self.model;
-        let mut results: Vec<Option<(Generated, usize)>> = parts.iter().map(|_| None).collect();
+    ) -> Result<Read> {
+        let kept = self.keep(prompter, &part.range)?;
+        Call::new(prompter).one(Some(kept), &part.ids, on_token)
+    }
+
+    fn read_all(
+        &mut self,
+        prompter: &Prompter<'_>,
+        parts: &[&Part],
+        on_done: &mut dyn FnMut(),
+    ) -> Vec<Result<Read>> {
+        let call = Call::new(prompter);
+        let mut results: Vec<Option<Result<Read>>> = parts.iter().map(|_| None).collect();
         for first in 0..parts.len() {
             if results[first].is_some() {
                 continue;
             }
-            let kept = self.keep(&parts[first].range)?;
-            let follows =
-                |part: &Part| part.ids.len() > kept.ids().len() && part.ids.starts_with(kept.ids());
-            if !follows(parts[first]) {
-                // A question that runs into the text before it.
-                let mut reader = model;
-                results[first] = reader.read(&[parts[first]], options, on_token)?.pop();
-                continue;
-            }
-            let same: Vec<usize> = (first..parts.len())
-                .filter(|&at| parts[at].range == parts[first].range && follows(parts[at]))
+            let range = &parts[first].range;
+            let rows: Vec<usize> = (first..parts.len())
+                .filter(|&at| parts[at].range == *range)
                 .collect();
-            let reused = kept.ids().len();
-            let rest: Vec<&[u32]> = same.iter().map(|&at| &parts[at].ids[reused..]).collect();
-            let text = model.text();
-            let (end, places) = (model.end_tokens(&text), options.places());
-            let generation = &options.generation;
-            let found = kept.generate_many(
-                model.model(),
-                &rest,
-                &end,
-                generation,
-                places,
-                &mut *on_token,
-            )?;
-            for result in found.into_iter().filter(|result| result.sequence == 0) {
-                let at = same[result.row];
-                results[at] = Some((result, reused));
+            let prompts: Vec<&[u32]> = rows.iter().map(|&at| &parts[at].ids[..]).collect();
+            // What is wrong with the note is wrong with each prompt, which tells of it.
+            let kept = self.keep(prompter, range).ok();
+            let found = call.all(kept, &prompts, on_done);
+            for (at, result) in rows.into_iter().zip(found) {
+                results[at] = Some(result);
             }
         }
-        Ok(results.into_iter().flatten().collect())
+        results.into_iter().flatten().collect()
     }
 }

@@ -1,17 +1,43 @@
-//! The text of an answer, as it is written.
+//! The text of an answer, as it is written and token by token.
 
-use clinical_generate::{TextDecoder, TextStream};
+use std::ops::Range;
+
+use clinical_generate::{Generated, TextDecoder, TextStream};
 use clinical_tokenizer::{DecodeStream, Tokenizer};
 
-/// Holds white space back until text follows it: an answer has none at either end.
+use crate::answer::Token;
+
+/// Holds white space back until text follows it: an answer has none at either end. Or lets all of it through.
 #[derive(Default)]
 pub(crate) struct Trim {
+    keep: bool,
     held: String,
     pub written: String,
 }
 
 impl Trim {
+    pub fn new(keep: bool) -> Self {
+        Self {
+            keep,
+            ..Self::default()
+        }
+    }
+
+    /// What of a whole text is let through.
+    pub fn range(&self, text: &str) -> Range<usize> {
+        if self.keep {
+            return 0..text.len();
+        }
+        let start = text.len() - text.trim_start().len();
+        start..text.trim_end().len().max(start)
+    }
+
+    /// What of the next piece is let through, with what was held back before.
     pub fn push(&mut self, piece: &str) -> Option<String> {
+        if self.keep {
+            self.written.push_str(piece);
+            return (!piece.is_empty()).then(|| piece.to_owned());
+        }
         self.held.push_str(piece);
         let end = self.held.trim_end().len();
         if end == 0 {
@@ -27,12 +53,54 @@ impl Trim {
     }
 }
 
-/// Decodes the new tokens of a row for the engine.
-pub(crate) struct Text<'a>(pub &'a Tokenizer);
+/// Decodes new tokens for the engine.
+pub(crate) struct Text<'a> {
+    pub(crate) tokenizer: &'a Tokenizer,
+    /// The tokens before the new ones of each row, where their text is to go on without a seam: a tokenizer gives the first
+    /// token of a text no blank. Empty for texts of their own.
+    pub(crate) before: &'a [&'a [u32]],
+}
+
+impl Text<'_> {
+    fn decoder(&self, row: usize) -> DecodeStream {
+        let mut stream = self.tokenizer.decode_stream(true);
+        for &id in self.before.get(row).copied().unwrap_or_default() {
+            let _ = stream.push(id);
+        }
+        stream
+    }
+
+    /// Each new token of the only row with its piece of `kept`, a range of the text of all of them.
+    pub(crate) fn tokens(&self, result: &Generated, kept: Range<usize>) -> Vec<Token> {
+        let mut stream = Stream(self.decoder(0));
+        let content = result.content();
+        let mut pieces: Vec<String> = content.iter().map(|&id| stream.push(id)).collect();
+        if let Some(last) = pieces.last_mut() {
+            last.push_str(&stream.finish());
+        }
+        // What ends an answer has no text.
+        pieces.resize(result.ids.len(), String::new());
+        let mut at = 0;
+        let tokens = result.ids.iter().zip(&result.log_probs).zip(pieces);
+        let tokens = tokens.map(|((&id, &log_prob), piece)| {
+            let end = at + piece.len();
+            let range = at.clamp(kept.start, kept.end)..end.clamp(kept.start, kept.end);
+            let inside = kept.start.clamp(at, end) - at..kept.end.clamp(at, end) - at;
+            at = end;
+            Token {
+                id,
+                text: piece.get(inside).unwrap_or_default().to_owned(),
+                range: range.start - kept.start..range.end - kept.start,
+                log_prob,
+            }
+        });
+        tokens.collect()
+    }
+}
 
 impl TextDecoder for Text<'_> {
-    fn stream(&self, _row: usize) -> Box<dyn TextStream> {
-        Box::new(Stream(self.0.decode_stream(true)))
+    fn stream(&self, row: usize) -> Box<dyn TextStream> {
+        Box::new(Stream(self.decoder(row)))
     }
 }
 

@@ -85,6 +85,8 @@ pub struct Generation {
     pub cancel: Option<CancelFlag>,
     /// Whether to return the model's log-probability of each new token. Default false.
     pub log_probs: bool,
+    /// Whether `max_new_tokens` was set.
+    length_is_set: bool,
     /// Whether to find the best tokens where the logits are (`true`) or to read all logits (`false`); by the device if not said.
     pub(crate) shortlist: Option<bool>,
 }
@@ -133,6 +135,7 @@ impl Generation {
             deadline: None,
             cancel: None,
             log_probs: false,
+            length_is_set: false,
             shortlist: None,
         }
     }
@@ -160,7 +163,15 @@ impl Generation {
     #[must_use]
     pub fn with_max_new_tokens(mut self, tokens: usize) -> Self {
         self.max_new_tokens = tokens;
+        self.length_is_set = true;
         self
+    }
+
+    /// Whether [`max_new_tokens`](Self::max_new_tokens) was set, rather than left as it is at first. A facade whose answers have
+    /// a usual length of their own uses that one otherwise.
+    #[must_use]
+    pub fn sets_max_new_tokens(&self) -> bool {
+        self.length_is_set || self.max_new_tokens != Self::greedy().max_new_tokens
     }
 
     /// Sets [`min_new_tokens`](Self::min_new_tokens).
