@@ -58,7 +58,8 @@ fn run(arguments: Arguments) -> Result<()> {
             .iter()
             .map(|(note, pair)| (note.as_str(), pair.question.as_str()))
             .collect();
-        for ((_, pair), answer) in chunk.iter().zip(model.answer_batch(&asked, &options)?) {
+        for ((_, pair), answer) in chunk.iter().zip(model.answer_batch(&asked, &options)) {
+            let answer = answer?;
             let (right, asked) = tasks.entry(pair.task.name()).or_default();
             *right += usize::from(answer.text == pair.answer);
             *asked += 1;

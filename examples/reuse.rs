@@ -8,6 +8,7 @@ mod common;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -56,10 +57,10 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     clinical_kernels::keep_freed_memory();
     clinical_kernels::set_threads(arguments.threads)?;
-    let model = match &arguments.model {
+    let model = Arc::new(match &arguments.model {
         Some(dir) => Asclepius::load(dir, &LoadOptions::default())?,
         None => Asclepius::embedded()?,
-    };
+    });
     if arguments.notes > 0 {
         queue(&model, arguments)?;
     }
@@ -167,7 +168,7 @@ fn queue(model: &Asclepius, arguments: &Arguments) -> Result<()> {
 }
 
 /// Eight questions about each of some notes: each by itself, in a session, and in a session at once.
-fn sessions(model: &Asclepius, arguments: &Arguments) -> Result<()> {
+fn sessions(model: &Arc<Asclepius>, arguments: &Arguments) -> Result<()> {
     let cases: Vec<_> = Generator::held_out(13).take(arguments.sessions).collect();
     let options = AnswerOptions::new()
         .with_prompt(PromptStyle::Published(Template::Inference))
@@ -196,23 +197,23 @@ fn sessions(model: &Asclepius, arguments: &Arguments) -> Result<()> {
         seconds[0] += start.elapsed().as_secs_f64();
         let start = Instant::now();
         for question in &asked {
-            let silent = |_: &str| ControlFlow::Continue(());
-            let answer = model.answer_with(&case.note, question, &options, silent)?;
+            let answer = model.answer_with(&case.note, question, &options)?;
             head += answer.usage.reused_tokens;
         }
         seconds[1] += start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let mut session = model.session_with(&case.note, &options)?;
+        let mut session = model.session(&case.note, &options)?;
         for question in &asked {
-            let usage = session.answer(question)?.usage;
+            let usage = session.ask(question)?.usage;
             read += usage.prompt_tokens;
             reused += usage.reused_tokens;
         }
         seconds[2] += start.elapsed().as_secs_f64();
         let start = Instant::now();
-        model
-            .session_with(&case.note, &options)?
-            .answer_batch(&asked)?;
+        let mut session = model.session(&case.note, &options)?;
+        for answer in session.ask_batch(&asked) {
+            answer?;
+        }
         seconds[3] += start.elapsed().as_secs_f64();
     }
     common::print(format_args!(

@@ -3,9 +3,9 @@
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use asclepius::Asclepius;
+use asclepius::{AnswerOptions, Asclepius};
 use clinical_generate::{Cancel, EndTokens, Generation, generate, generate_many};
 
 mod files;
@@ -18,10 +18,10 @@ static ALLOCATOR: Counting = Counting;
 /// Scratch memory that products keep for their next call may come and go.
 const SCRATCH: usize = 200_000;
 
-static MODEL: LazyLock<Asclepius> = LazyLock::new(|| {
+static MODEL: LazyLock<Arc<Asclepius>> = LazyLock::new(|| {
     // A helper that finds no work in the first run, as on a busy machine, would take its scratch memory in the second.
     clinical_kernels::set_threads(1).unwrap();
-    Asclepius::embedded().unwrap()
+    Arc::new(Asclepius::embedded().unwrap())
 });
 
 /// Runs the same work twice, and checks that the second time leaves nothing behind: what is made at the first use stays.
@@ -155,13 +155,13 @@ fn a_session_keeps_its_note_and_frees_it() {
     let note = "The patient slept well and had no complaints overnight.\n".repeat(40);
     leaves_nothing(|| {
         let before = live();
-        let mut session = MODEL.session(&note).unwrap();
+        let mut session = MODEL.session(&note, &AnswerOptions::default()).unwrap();
         let kept = session.kept_tokens();
-        let head = MODEL.answer("", "Why?").unwrap().usage.reused_tokens;
+        let head = MODEL.answer("x", "Why?").unwrap().usage.reused_tokens;
         assert!(head > 0 && live() - before > (kept - head) * position());
-        let _ = session.answer("How did the patient sleep?").unwrap();
+        let _ = session.ask("How did the patient sleep?").unwrap();
         let after_one = live() - before;
-        let _ = session.answer("Were there any complaints?").unwrap();
+        let _ = session.ask("Were there any complaints?").unwrap();
         assert!(live() - before < after_one + SCRATCH, "nothing piles up");
         assert_eq!(session.kept_tokens(), kept);
     });

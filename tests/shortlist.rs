@@ -40,7 +40,8 @@ fn of_a_decoder() {
         let [found, expected] = [true, false].map(|shortlist| {
             let options =
                 AnswerOptions::new().with_generation(way.clone().with_shortlist(shortlist));
-            model.answer_batch(&asked, &options).unwrap()
+            let answers = model.answer_batch(&asked, &options).into_iter();
+            answers.map(Result::unwrap).collect::<Vec<_>>()
         });
         for (found, expected) in found.iter().zip(&expected) {
             assert_eq!(found.text, expected.text, "{way:?}");

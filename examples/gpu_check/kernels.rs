@@ -171,10 +171,12 @@ fn choices(checks: &mut Checks) -> Result<()> {
         let [short, all] = [true, false].map(|short| {
             let way = way.clone().with_max_new_tokens(24).with_shortlist(short);
             let options = AnswerOptions::new().with_generation(way);
-            let answers = model.answer_batch(&asked, &options);
-            answers.map(|all| all.into_iter().map(|answer| answer.text).collect())
+            let answers = model.answer_batch(&asked, &options).into_iter();
+            answers
+                .map(|answer| Ok(answer?.text))
+                .collect::<Result<Vec<String>>>()
         });
-        let (short, all): (Vec<String>, Vec<String>) = (short?, all?);
+        let (short, all) = (short?, all?);
         checks.same(&format!("choosing on the device, {name}"), &short, &all);
     }
     Ok(())

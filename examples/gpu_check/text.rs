@@ -52,8 +52,8 @@ fn answers(device: &Device) -> Result<Vec<String>> {
         .map(|(note, question)| (note.as_str(), question.as_str()))
         .collect();
     let options = AnswerOptions::new().with_max_new_tokens(64).with_batch(16);
-    let answers = model.answer_batch(&asked, &options)?;
-    Ok(answers.into_iter().map(|answer| answer.text).collect())
+    let answers = model.answer_batch(&asked, &options).into_iter();
+    answers.map(|answer| Ok(answer?.text)).collect()
 }
 
 fn outputs(device: &Device) -> Result<Vec<String>> {

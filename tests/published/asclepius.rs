@@ -1,6 +1,6 @@
 //! Asclepius and Asclepius-R.
 
-use asclepius::{AnswerOptions, Asclepius, Error, LoadOptions, TokenizerRemark};
+use asclepius::{AnswerOptions, Asclepius, Error, LoadOptions, Remark, TokenizerRemark};
 use clinical_tokenizer::TokenizerKind;
 use clinical_weights::Format;
 use serde_json::{Value, json};
@@ -337,7 +337,10 @@ fn open(name: &str, files: &Directory, release: &Release) -> Asclepius {
     let options = AnswerOptions::new().with_max_new_tokens(3);
     let ask = |model: &Asclepius| {
         let answers = model.answer_batch(&[(NOTE, QUESTION), ("fever", QUESTION)], &options);
-        answers.unwrap_or_else(|error| panic!("{name}: {error}"))
+        let answers = answers.into_iter();
+        answers
+            .map(|answer| answer.unwrap_or_else(|error| panic!("{name}: {error}")))
+            .collect::<Vec<_>>()
     };
     assert_eq!(ask(&model), ask(&again), "{name}");
     model
@@ -346,6 +349,19 @@ fn open(name: &str, files: &Directory, release: &Release) -> Asclepius {
 fn special(model: &Asclepius) -> (Option<u32>, &[u32], Option<u32>, Option<u32>) {
     let special = model.tokenizer().special();
     (special.bos, model.end_ids(), special.pad, special.unk)
+}
+
+/// The remarks about the tokenizer. The only other one tells the prompt, which is Asclepius' own for all of these.
+fn remarks(model: &Asclepius) -> Vec<TokenizerRemark> {
+    let [others @ .., Remark::Model(style)] = model.remarks() else {
+        panic!("{:?}", model.remarks());
+    };
+    assert!(style.contains("the published Asclepius prompt"), "{style}");
+    let tokenizer = others.iter().map(|remark| match remark {
+        Remark::Tokenizer(remark) => remark.clone(),
+        other => panic!("{other}"),
+    });
+    tokenizer.collect()
 }
 
 fn wrong(role: &'static str, config: i64, tokenizer: u32) -> TokenizerRemark {
@@ -369,7 +385,7 @@ fn asclepius_7b_has_wrong_ids_and_empty_tokens() {
         let model = open(name, &seven(), &SEVEN);
         // With the published eos_token_id 1 an answer would never end: the model writes 2.
         assert_eq!(special(&model), (Some(1), &[2][..], None, Some(0)));
-        let remarks = model.remarks();
+        let remarks = remarks(&model);
         for expected in [
             empty("bos", "<s>", 1),
             empty("eos", "</s>", 2),
@@ -401,7 +417,7 @@ fn asclepius_13b_pads_with_its_start() {
         let model = open(name, &thirteen(), &THIRTEEN);
         assert_eq!(special(&model), (Some(1), &[2][..], Some(1), Some(0)));
         assert_eq!(
-            model.remarks(),
+            remarks(&model),
             [wrong("bos", 0, 1), wrong("eos", 1, 2), wrong("pad", -1, 1)]
         );
         assert_eq!(model.report().files.len(), 6);
@@ -416,7 +432,7 @@ fn asclepius_llama2_needs_no_correction() {
     ] {
         let model = open(name, &files, &release);
         assert_eq!(special(&model), (Some(1), &[2][..], None, Some(0)));
-        assert_eq!(model.remarks(), []);
+        assert_eq!(remarks(&model), []);
         assert_eq!(model.report().files.len(), shards);
         assert_eq!(model.model().config().max_positions(), 4096);
     }
@@ -429,7 +445,7 @@ fn pretraining_only_has_two_tokenizers_and_a_token_without_a_row() {
         &pretraining_only(false),
         &LLAMA2_7,
     );
-    assert_eq!(seven.remarks(), []);
+    assert_eq!(remarks(&seven), []);
     assert_eq!(seven.tokenizer().resolution().file(), "tokenizer.json");
     let also = TokenizerRemark::AlsoPresent {
         file: "tokenizer.model".to_owned(),
@@ -444,7 +460,7 @@ fn pretraining_only_has_two_tokenizers_and_a_token_without_a_row() {
         count: 1,
         rows: 32_000,
     };
-    assert_eq!(model.remarks(), [beyond]);
+    assert_eq!(remarks(&model), [beyond]);
     assert_eq!(special(&model).0, Some(1));
     // A note that spells the token is refused before it reaches the embedding; with markers escaped it is plain text.
     let error = model.answer("a <pad> b", QUESTION).unwrap_err();
@@ -462,7 +478,7 @@ fn asclepius_llama3_has_only_a_tokenizer_json() {
         special(&model),
         (Some(128_000), &[128_001, 128_009][..], None, None)
     );
-    assert_eq!(model.remarks(), []);
+    assert_eq!(remarks(&model), []);
     assert_eq!(model.report().files.len(), 7);
     assert_eq!(model.report().files[0].1, Format::Safetensors);
     assert_eq!(
@@ -476,7 +492,7 @@ fn asclepius_llama3_has_only_a_tokenizer_json() {
 fn asclepius_mistral_has_no_window() {
     let model = open("Asclepius-Mistral-7B-v0.3", &mistral(), &MISTRAL);
     assert_eq!(special(&model), (Some(1), &[2][..], None, Some(0)));
-    assert_eq!(model.remarks(), []);
+    assert_eq!(remarks(&model), []);
     assert_eq!(model.model().config().sliding_window, None);
     assert_eq!(model.model().config().max_positions(), 32_768);
     // A control token of the vocabulary is never found in a note.

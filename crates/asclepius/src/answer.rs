@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{AddAssign, Range};
 
 use clinical_generate::StopReason;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::Style;
 
@@ -16,7 +16,6 @@ pub struct Answer {
     /// [`Asclepius::complete`](crate::Asclepius::complete) goes on with keeps its white space.
     pub text: String,
     /// Why the model stopped; as text in JSON.
-    #[serde(serialize_with = "as_text")]
     pub stop: StopReason,
     /// Tokens read and written, all windows together.
     pub usage: Usage,
@@ -149,10 +148,6 @@ impl AddAssign for Usage {
         self.reused_tokens += other.reused_tokens;
         self.new_tokens += other.new_tokens;
     }
-}
-
-fn as_text<S: Serializer>(stop: &StopReason, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(stop)
 }
 
 impl fmt::Display for Answer {

@@ -88,9 +88,7 @@ fn a_file_answers_in_every_precision_and_from_its_directory() {
     .unwrap();
     let options = AnswerOptions::new().with_max_new_tokens(4);
     let ask = |model: &Asclepius| {
-        let found = model.answer_with("He has a cough.", "What does he have?", &options, |_| {
-            std::ops::ControlFlow::Continue(())
-        });
+        let found = model.answer_with("He has a cough.", "What does he have?", &options);
         found.unwrap()
     };
     let load = LoadOptions::default();
