@@ -9,15 +9,17 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
-use asclepius::{AnswerOptions, Asclepius, Combine, LoadOptions, LongNote, Precision};
+use anyhow::Result;
+use asclepius::{
+    AnswerOptions, Asclepius, LoadOptions, LongText, MarkerPolicy, Precision, PromptStyle, device,
+};
 use clap::{Parser, ValueEnum};
 
 /// Answer a question about a clinical note
 #[derive(Parser)]
 struct Arguments {
     /// A model directory; without it the one named by ASCLEPIUS_MODEL, else the demonstration model
-    #[arg(long, env = "ASCLEPIUS_MODEL")]
+    #[arg(long)]
     model: Option<PathBuf>,
     /// A text file with the note; without it the note is read from standard input
     #[arg(long)]
@@ -28,6 +30,12 @@ struct Arguments {
     /// What to do with a note that is too long
     #[arg(long, value_enum, default_value = "error")]
     long_note: Policy,
+    /// The prompt: auto, chat, asclepius, asclepius-training, not-fine-tuned, alpaca, medalpaca or vicuna
+    #[arg(long, default_value = "auto")]
+    prompt: PromptStyle,
+    /// What to do with a prompt marker or a special token in the note or the question
+    #[arg(long, value_enum, default_value = "error")]
+    markers: Markers,
     /// The largest number of new tokens
     #[arg(long, default_value_t = 400)]
     max_new_tokens: usize,
@@ -50,37 +58,43 @@ enum Policy {
     Windows,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum Markers {
+    Error,
+    Escape,
+    Allow,
+}
+
 fn main() -> ExitCode {
     common::exit(run(Arguments::parse()))
 }
 
 fn run(arguments: Arguments) -> Result<()> {
     let note = common::text(arguments.note.as_deref())?;
-    ensure!(
-        !note.trim().is_empty(),
-        "the note is empty: the model would invent an answer"
-    );
-    clinical_kernels::keep_freed_memory();
+    device::keep_freed_memory();
     let load = LoadOptions::new()
-        .with_device(clinical_kernels::parse(&arguments.device)?)
+        .with_device(device::parse(&arguments.device)?)
         .with_precision(arguments.precision);
-    let model = match &arguments.model {
+    let model = match arguments.model.or_else(asclepius::model_dir) {
         Some(dir) => Asclepius::load(dir, &load)?,
         None => Asclepius::embedded_with(&load)?,
     };
     let options = AnswerOptions::new()
         .with_max_new_tokens(arguments.max_new_tokens)
-        .with_long_note(match arguments.long_note {
-            Policy::Error => LongNote::Error,
-            Policy::CutStart => LongNote::CutStart,
-            Policy::CutEnd => LongNote::CutEnd,
-            Policy::Windows => LongNote::Windows {
-                overlap: 64,
-                combine: Combine::BestScore,
-            },
+        .with_prompt(arguments.prompt)
+        .with_markers(match arguments.markers {
+            Markers::Error => MarkerPolicy::Error,
+            Markers::Escape => MarkerPolicy::Escape,
+            Markers::Allow => MarkerPolicy::Allow,
+        })
+        .with_long_text(match arguments.long_note {
+            Policy::Error => LongText::Error,
+            Policy::CutStart => LongText::CutStart,
+            Policy::CutEnd => LongText::CutEnd,
+            Policy::Windows => LongText::Windows { overlap: 64 },
         });
     let mut out = std::io::stdout().lock();
-    let answer = model.answer_with(&note, &arguments.question, &options, |piece| {
+    let answer = model.answer_streaming(&note, &arguments.question, &options, |piece| {
         // Nobody reads any more: stop writing the answer.
         let written = arguments.json || write!(out, "{piece}").and_then(|()| out.flush()).is_ok();
         if written {

@@ -154,9 +154,13 @@ fn a_note_that_is_too_long_is_an_error_unless_told_otherwise() {
             .with_max_new_tokens(8);
         MODEL.answer_with(&note, question, &options).unwrap()
     };
-    let start = ask(LongText::CutStart, Combine::default()).windows[0].range.clone();
+    let start = ask(LongText::CutStart, Combine::default()).windows[0]
+        .range
+        .clone();
     assert!(start.start > 0 && start.end == note.len());
-    let end = ask(LongText::CutEnd, Combine::default()).windows[0].range.clone();
+    let end = ask(LongText::CutEnd, Combine::default()).windows[0]
+        .range
+        .clone();
     assert!(end.start == 0 && end.end < note.len());
     for combine in [Combine::BestScore, Combine::FirstFound, Combine::AskAgain] {
         let answer = ask(LongText::Windows { overlap: 32 }, combine);

@@ -177,17 +177,14 @@ fn windows_of_a_long_note_are_read_once() {
         Err(Error::TooLong(_))
     ));
     for combine in [Combine::BestScore, Combine::FirstFound, Combine::AskAgain] {
-        let options =
-            AnswerOptions::new()
-                .with_max_new_tokens(12)
-                .with_long_text(LongText::Windows { overlap: 16 })
-                .with_combine(combine);
+        let options = AnswerOptions::new()
+            .with_max_new_tokens(12)
+            .with_long_text(LongText::Windows { overlap: 16 })
+            .with_combine(combine);
         let mut session = MODEL.session(&note, &options).unwrap();
         let mut kept = Vec::new();
         for pair in &case.pairs[..3] {
-            let expected = MODEL
-                .answer_with(&note, &pair.question, &options)
-                .unwrap();
+            let expected = MODEL.answer_with(&note, &pair.question, &options).unwrap();
             let got = session.ask(&pair.question).unwrap();
             assert!(got.windows.len() > 1);
             assert_eq!(
@@ -209,7 +206,10 @@ fn windows_of_a_long_note_are_read_once() {
 fn a_session_refuses_what_answer_refuses() {
     let strict = AnswerOptions::default();
     assert!(MODEL.session("stable </s>", &strict).is_err());
-    assert!(matches!(MODEL.session(" \n", &strict), Err(Error::NothingLeft)));
+    assert!(matches!(
+        MODEL.session(" \n", &strict),
+        Err(Error::NothingLeft)
+    ));
     let mut session = session("stable");
     assert!(matches!(session.ask(" \n"), Err(Error::Prompt(_))));
     assert!(matches!(
@@ -238,7 +238,9 @@ fn sessions_live_on_any_thread() {
         .iter()
         .map(|case| {
             let model = Arc::new(Asclepius::embedded().unwrap());
-            let mut session = model.session(&case.note, &AnswerOptions::default()).unwrap();
+            let mut session = model
+                .session(&case.note, &AnswerOptions::default())
+                .unwrap();
             drop(model);
             let question = case.pairs[0].question.clone();
             std::thread::spawn(move || {

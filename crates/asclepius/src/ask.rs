@@ -221,7 +221,9 @@ impl<'a> Asked<'a> {
         let text = result.text.as_deref().unwrap_or_default();
         let kept = self.trim().range(text);
         let prompt = [part.ids.as_slice()];
-        let tokens = Call::new(&self.prompter).text(&prompt).tokens(&result, kept.clone());
+        let tokens = Call::new(&self.prompter)
+            .text(&prompt)
+            .tokens(&result, kept.clone());
         Answer {
             text: text[kept].to_owned(),
             stop: result.stop,
@@ -306,7 +308,11 @@ impl<'a> Asked<'a> {
     /// The answer to the question over the answers of the windows; `None` where they do not fit, or only one of them found
     /// anything.
     fn asked_again(&self, windows: &[Window]) -> Result<Option<Answer>> {
-        let mut options = self.prompter.options.clone().with_long_text(LongText::Error);
+        let mut options = self
+            .prompter
+            .options
+            .clone()
+            .with_long_text(LongText::Error);
         let found: Vec<&str> = windows
             .iter()
             .filter_map(|window| window.answer.as_deref())

@@ -4,18 +4,15 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use clinical_deid::SPECIAL_TOKENS;
-use clinical_facade::{Parts, Remark};
+use clinical_facade::{Facade, ModelDir, Parts, Remark, end_ids};
 use clinical_llama::{Llama, LlamaConfig};
 use clinical_tokenizer::{OpenOptions, Tokenizer};
-use clinical_weights::{CheckpointDir, FromCheckpoint, LoadOptions, LoadReport};
+use clinical_weights::{FromCheckpoint, LoadOptions, LoadReport};
 use serde_json::Value;
 
 use crate::prefix::Prefixes;
 use crate::style::{self, Styles};
-use crate::{Error, Result, demo};
-
-/// What published chat models end a turn with.
-const END_OF_TURN: [&str; 2] = ["<|im_end|>", "<|eot_id|>"];
+use crate::{Result, demo};
 
 /// A model that answers questions about clinical notes: Asclepius, or any LLaMA or Mistral of the same layout.
 ///
@@ -37,26 +34,24 @@ impl Asclepius {
     /// Opens a Hugging Face directory as it was published, or a GGUF file (the path of the file, or of a directory with one
     /// and no other weights), which brings its own configuration and tokenizer.
     ///
-    /// The end token is the tokenizer's, not `config.json`'s: the published Asclepius-7B says `eos_token_id` 1 there, which
-    /// is its start token.
+    /// The end tokens are the tokenizer's and those of `generation_config.json` ([`end_ids`]), not `config.json`'s: the
+    /// published Asclepius-7B says `eos_token_id` 1 there, which is its start token.
     ///
     /// # Errors
     ///
-    /// [`Error`] with one sentence that says what is wrong with the directory and what to do.
+    /// [`Error`](crate::Error) with one sentence that says what is wrong with the directory and what to do.
     pub fn load(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
-        let dir = CheckpointDir::open_with(dir.as_ref(), options.allow_links)?;
-        let config = LlamaConfig::from_value(dir.config(&["llama", "mistral"])?)?;
-        let weights = dir.weights()?;
-        weights.check_size(config.parameters()?, options)?;
-        let tokenizer = dir.tokenizer::<Error>(&OpenOptions::default())?;
+        let dir = ModelDir::open_as(dir, Facade::Asclepius, options)?;
+        let config = LlamaConfig::from_value(dir.config().clone())?;
+        let rows = config.vocab_size;
+        dir.weights().check_size(config.parameters()?, options)?;
+        let tokenizer = dir.tokenizer(&OpenOptions::default())?;
         let mut model = config.init(&options.device)?;
         let keys = model.key_map();
-        let report = clinical_weights::load_from(&mut model, &keys, &weights, options)?;
-        let remarks = tokenizer.remarks(config.vocab_size);
-        let mut parts = Parts::new(config, model, tokenizer);
-        parts.report = report;
-        parts.remarks = remarks.into_iter().map(Remark::from).collect();
-        Ok(Self::from_parts(parts))
+        let report = clinical_weights::load_from(&mut model, &keys, dir.weights(), options)?;
+        Ok(Self::from_parts(
+            dir.into_parts(config, model, tokenizer, rows, report),
+        ))
     }
 
     /// The demonstration model inside this crate: a toy trained on invented notes (`docs/demo-models.md`).
@@ -116,13 +111,16 @@ impl Asclepius {
 
     /// Finds out once more what follows from the tokenizer and the configuration.
     pub(crate) fn read_tokenizer(&mut self) {
-        let config: Value = serde_json::from_str(&self.config().to_json()).unwrap_or_default();
+        let config = self.config().to_value();
         self.styles = Styles::of(&self.tokenizer, style::name(&config));
-        self.end = end_ids(&self.tokenizer);
+        let rows = self.config().vocab_size;
+        self.end = end_ids(&self.tokenizer, self.generation_config.as_ref(), rows);
         self.spellings = spellings(&self.tokenizer);
         self.prefixes = Prefixes::default();
-        self.remarks.retain(|remark| !style::is_remark(&remark.to_string()));
-        self.remarks.push(Remark::Model(self.styles.remark().to_owned()));
+        self.remarks
+            .retain(|remark| !style::is_remark(&remark.to_string()));
+        self.remarks
+            .push(Remark::Model(self.styles.remark().to_owned()));
         let notes = &mut self.report.notes;
         notes.retain(|note| !style::is_remark(note));
         for remark in self.remarks.iter().map(Remark::to_string) {
@@ -187,20 +185,14 @@ impl Asclepius {
     }
 }
 
-/// The tokenizer's end, and that of a chat model's turn, whatever the tokenizer calls the end of a text.
-fn end_ids(tokenizer: &Tokenizer) -> Vec<u32> {
-    let mut end = tokenizer.special().eos.clone();
-    let turns = END_OF_TURN.iter();
-    end.extend(turns.filter_map(|token| tokenizer.token_to_id(token)));
-    end
-}
-
 /// Tags of de-identification are text, also where a model has them as special tokens.
 fn spellings(tokenizer: &Tokenizer) -> Vec<String> {
     let special = tokenizer.special();
     let added = tokenizer.added_tokens().into_iter();
     let added = added.filter_map(|(_, token)| token.special.then_some(token.content));
-    let named = [special.bos, special.pad, special.unk].into_iter().flatten();
+    let named = [special.bos, special.pad, special.unk]
+        .into_iter()
+        .flatten();
     let named = named
         .chain(special.eos.iter().copied())
         .filter_map(|id| tokenizer.id_to_token(id));

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use clinical_generate::{
-    Cancel, Each, EndTokens, Generated, Generation, Prefix, Step, StopReason, generate, generate_each,
+    Cancel, Each, EndTokens, Generated, Generation, Prefix, Step, StopReason, generate,
+    generate_each,
 };
 use clinical_llama::LlamaCache;
 
@@ -111,7 +112,8 @@ impl<'a> Call<'a> {
         prompts: &[&[u32]],
         on_done: &mut dyn FnMut(),
     ) -> Vec<Result<Read>> {
-        let follows = |row: &usize| prefix.is_some_and(|prefix| goes_on(prompts[*row], prefix.ids()));
+        let follows =
+            |row: &usize| prefix.is_some_and(|prefix| goes_on(prompts[*row], prefix.ids()));
         let (after, alone): (Vec<usize>, Vec<usize>) = (0..prompts.len()).partition(follows);
         let mut results: Vec<Option<Result<Read>>> = prompts.iter().map(|_| None).collect();
         for (rows, prefix) in [(after, prefix), (alone, None)] {
@@ -119,7 +121,11 @@ impl<'a> Call<'a> {
             let reused = prefix.map_or(0, |prefix| prefix.ids().len());
             let each = self.each(prefix, &prompts, on_done);
             for (row, found) in rows.into_iter().zip(each) {
-                results[row] = Some(found.map_err(Error::from).and_then(|found| best(found, reused)));
+                results[row] = Some(
+                    found
+                        .map_err(Error::from)
+                        .and_then(|found| best(found, reused)),
+                );
             }
         }
         results.into_iter().flatten().collect()
@@ -152,17 +158,12 @@ impl<'a> Call<'a> {
     }
 
     /// The decoder of new tokens; a text that is gone on with has no seam.
-    pub(crate) fn text<'t>(&self, prompts: &'t [&'t [u32]]) -> Text<'t>
-    where
-        'a: 't,
-    {
-        Text {
-            tokenizer: self.model.tokenizer(),
-            before: match self.style {
-                Style::Text => prompts,
-                _ => &[],
-            },
-        }
+    pub(crate) fn text<'t>(&self, prompts: &'t [&'t [u32]]) -> Text<'t> {
+        let before = match self.style {
+            Style::Text => prompts,
+            _ => &[],
+        };
+        Text::new(self.model.tokenizer(), before)
     }
 }
 

@@ -2,20 +2,21 @@
 
 use std::path::Path;
 
+use clinical_facade::SavedParts;
 use clinical_tokenizer::AddedToken;
-use clinical_weights::{SaveOptions, replace_directory, save_model_files};
+use clinical_weights::SaveOptions;
 
-use crate::{Asclepius, Error, Result};
+use crate::{Asclepius, Result};
 
 impl Asclepius {
     /// Writes the model as a Hugging Face directory that this crate and Python's `transformers` open: `config.json`,
     /// weights in the type that they have in memory, tokenizer files. The ids of special tokens in `config.json` are the
-    /// tokenizer's, which Asclepius-7B's are not. An error leaves what was there before; see
-    /// [`clinical_weights::save_pretrained`].
+    /// tokenizer's, which Asclepius-7B's are not; `generation_config.json` is written as it was found. An error leaves what was
+    /// there before; see [`clinical_weights::save_pretrained`].
     ///
     /// # Errors
     ///
-    /// [`Error::Weights`], [`Error::Tokenizer`].
+    /// [`Error::Weights`](crate::Error::Weights), [`Error::Tokenizer`](crate::Error::Tokenizer).
     pub fn save(&self, dir: impl AsRef<Path>, options: &SaveOptions) -> Result<()> {
         let mut config = self.config().clone();
         let special = self.tokenizer.special();
@@ -29,10 +30,9 @@ impl Asclepius {
             .iter()
             .filter_map(|&end| id(Some(end)))
             .collect();
-        replace_directory(dir, |part| {
-            save_model_files(&self.model, &config.to_value().to_string(), part, options)?;
-            self.tokenizer.save(part).map_err(Error::from)
-        })
+        let config = config.to_value();
+        let parts = SavedParts::new(&config, &self.tokenizer, self.generation_config.as_ref());
+        clinical_facade::save(&self.model, parts, dir, options)
     }
 
     /// Adds tokens to the tokenizer and, where they need rows, to the model
@@ -40,7 +40,7 @@ impl Asclepius {
     ///
     /// # Errors
     ///
-    /// [`Error::Tokenizer`], [`Error::Config`]; nothing is changed then.
+    /// [`Error::Tokenizer`](crate::Error::Tokenizer), [`Error::Config`](crate::Error::Config); nothing is changed then.
     pub fn add_tokens(&mut self, tokens: &[AddedToken]) -> Result<usize> {
         let mut tokenizer = self.tokenizer.clone();
         let new = tokenizer.add_tokens(tokens)?;
@@ -57,7 +57,7 @@ impl Asclepius {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for a number that no vocabulary has; the model is unchanged.
+    /// [`Error::Config`](crate::Error::Config) for a number that no vocabulary has; the model is unchanged.
     pub fn resize_embeddings(&mut self, rows: usize) -> Result<()> {
         self.model.resize_embeddings(rows)?;
         self.read_tokenizer();

@@ -221,10 +221,12 @@ fn read(prompter: &Prompter<'_>, note: &str) -> Result<Prefix<LlamaCache>> {
     let shared = &first[..alike(&first, &second).max(1)];
     let model = prompter.model;
     let prefix = model.prompt_prefix(prompter, &[shared])?;
-    Ok(match prefix.filter(|prefix| goes_on(shared, prefix.ids())) {
-        Some(prefix) => prefix.extended(model.model(), &shared[prefix.ids().len()..])?,
-        None => Prefix::read(model.model(), shared)?,
-    })
+    Ok(
+        match prefix.filter(|prefix| goes_on(shared, prefix.ids())) {
+            Some(prefix) => prefix.extended(model.model(), &shared[prefix.ids().len()..])?,
+            None => Prefix::read(model.model(), shared)?,
+        },
+    )
 }
 
 impl Reader for KeptNote<'_> {

@@ -219,7 +219,10 @@ mod tests {
         }
         assert_eq!(PUBLISHED.len(), Template::ALL.len());
         assert_eq!("auto".parse::<PromptStyle>().unwrap(), PromptStyle::Auto);
-        assert!(matches!("".parse::<PromptStyle>(), Err(Error::UnknownPromptStyle { .. })));
+        assert!(matches!(
+            "".parse::<PromptStyle>(),
+            Err(Error::UnknownPromptStyle { .. })
+        ));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use clinical_facade::TokenText;
 use clinical_generate::{Generated, TextDecoder, TextStream};
-use clinical_tokenizer::{DecodeStream, Tokenizer};
+use clinical_tokenizer::Tokenizer;
 
 use crate::answer::Token;
 
@@ -53,26 +54,25 @@ impl Trim {
     }
 }
 
-/// Decodes new tokens for the engine.
+/// Decodes new tokens for the engine, after what stands before them.
 pub(crate) struct Text<'a> {
-    pub(crate) tokenizer: &'a Tokenizer,
-    /// The tokens before the new ones of each row, where their text is to go on without a seam: a tokenizer gives the first
-    /// token of a text no blank. Empty for texts of their own.
-    pub(crate) before: &'a [&'a [u32]],
+    tokens: TokenText,
+    /// The prompt of each row where its text is to go on without a seam: a tokenizer gives the first token of a text no blank.
+    /// Empty for texts of their own.
+    before: &'a [&'a [u32]],
 }
 
-impl Text<'_> {
-    fn decoder(&self, row: usize) -> DecodeStream {
-        let mut stream = self.tokenizer.decode_stream(true);
-        for &id in self.before.get(row).copied().unwrap_or_default() {
-            let _ = stream.push(id);
+impl<'a> Text<'a> {
+    pub(crate) fn new(tokenizer: &Tokenizer, before: &'a [&'a [u32]]) -> Self {
+        Self {
+            tokens: TokenText::new(tokenizer),
+            before,
         }
-        stream
     }
 
     /// Each new token of the only row with its piece of `kept`, a range of the text of all of them.
     pub(crate) fn tokens(&self, result: &Generated, kept: Range<usize>) -> Vec<Token> {
-        let mut stream = Stream(self.decoder(0));
+        let mut stream = self.stream(0);
         let content = result.content();
         let mut pieces: Vec<String> = content.iter().map(|&id| stream.push(id)).collect();
         if let Some(last) = pieces.last_mut() {
@@ -100,25 +100,11 @@ impl Text<'_> {
 
 impl TextDecoder for Text<'_> {
     fn stream(&self, row: usize) -> Box<dyn TextStream> {
-        Box::new(Stream(self.decoder(row)))
-    }
-}
-
-#[derive(Clone)]
-struct Stream(DecodeStream);
-
-impl TextStream for Stream {
-    fn push(&mut self, id: u32) -> String {
-        // An id without a piece has no text; the engine has already checked it against the vocabulary.
-        self.0.push(id).ok().flatten().unwrap_or_default()
-    }
-
-    fn finish(&mut self) -> String {
-        self.0.finish().unwrap_or_default()
-    }
-
-    fn fork(&self) -> Box<dyn TextStream> {
-        Box::new(self.clone())
+        let mut stream = self.tokens.stream(row);
+        for &id in self.before.get(row).copied().unwrap_or_default() {
+            stream.push(id);
+        }
+        stream
     }
 }
 

@@ -31,8 +31,8 @@ const NAMES: [&str; 22] = [
 ];
 
 /// The ids that end an answer, each once and only those below `rows`, the rows of the embedding table: the tokenizer's end of
-/// a text, then those of `generation_config.json` (`eos_token_id`, a number or a list), then tokens by the names that
-/// published models have for an end.
+/// a text, then those of `generation_config.json` (`eos_token_id`, a number or a list) but its start, then tokens by the names
+/// that published models have for an end.
 ///
 /// ```
 /// # let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../clinical-tokenizer/tests/data/models/fast_t5");
@@ -42,7 +42,9 @@ const NAMES: [&str; 22] = [
 /// ```
 #[must_use]
 pub fn end_ids(tokenizer: &Tokenizer, generation_config: Option<&Value>, rows: usize) -> Vec<u32> {
-    let said = generation_config.map(ids).unwrap_or_default();
+    let mut said = generation_config.map(ids).unwrap_or_default();
+    // Asclepius-7B's says its start token there, which ends nothing.
+    said.retain(|&id| Some(id) != tokenizer.special().bos);
     let has = |name: &str| tokenizer.token_to_id(name);
     // In the format of gpt-oss `<|end|>` ends a message, of which an answer has several.
     let messages = has("<|return|>").is_some() && has("<|call|>").is_some();
