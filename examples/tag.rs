@@ -9,10 +9,9 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
 use clinical_bert::{Aggregation, BertOptions, ClinicalBert, LabelSet, LowerCase, TagOptions};
-use clinical_deid::csv::replace_file;
 use clinical_weights::{LoadOptions, Precision};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -78,10 +77,7 @@ fn run(args: &Args) -> Result<()> {
     let entities = entities?.swap_remove(0);
     if let Some(path) = &args.html {
         let page = clinical_bert::html(&note, &entities);
-        replace_file(path, |file| {
-            file.write_all(page.as_bytes())
-                .with_context(|| format!("cannot write {}", path.display()))
-        })?;
+        clinical_files::write_file(path, page.as_bytes())?;
     }
     let mut out = io::stdout().lock();
     if args.json || !out.is_terminal() {

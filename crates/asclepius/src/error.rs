@@ -12,6 +12,9 @@ pub enum Error {
     /// The directory or its weights cannot be read.
     #[error(transparent)]
     Weights(#[from] clinical_weights::Error),
+    /// A directory could not be written.
+    #[error(transparent)]
+    Files(#[from] clinical_files::Error),
     /// The tokenizer cannot be read, or cannot read a text.
     #[error(transparent)]
     Tokenizer(#[from] clinical_tokenizer::Error),

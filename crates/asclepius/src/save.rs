@@ -16,7 +16,7 @@ impl Asclepius {
     ///
     /// # Errors
     ///
-    /// [`Error::Weights`](crate::Error::Weights), [`Error::Tokenizer`](crate::Error::Tokenizer).
+    /// [`Error::Weights`](crate::Error::Weights), [`Error::Tokenizer`](crate::Error::Tokenizer), [`Error::Files`](crate::Error::Files).
     pub fn save(&self, dir: impl AsRef<Path>, options: &SaveOptions) -> Result<()> {
         let mut config = self.config().clone();
         let special = self.tokenizer.special();

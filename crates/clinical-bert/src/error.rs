@@ -16,6 +16,9 @@ pub enum Error {
     /// The directory or its weights cannot be read, or do not fit the config.
     #[error(transparent)]
     Weights(#[from] clinical_weights::Error),
+    /// A directory could not be written.
+    #[error(transparent)]
+    Files(#[from] clinical_files::Error),
     /// The directory's tokenizer cannot be read, or a text cannot be split.
     #[error(transparent)]
     Tokenizer(#[from] clinical_tokenizer::Error),

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use clinical_files::replace_directory;
 use clinical_tokenizer::Tokenizer;
-use clinical_weights::{Error, FromCheckpoint, SaveOptions, replace_directory, save_model_files};
+use clinical_weights::{Error, FromCheckpoint, SAVED_MODEL, SaveOptions, save_model_files};
 use serde_json::Value;
 
 /// The parts of a facade that are written beside its weights.
@@ -50,9 +51,9 @@ pub fn save<M, E>(
 ) -> Result<(), E>
 where
     M: FromCheckpoint,
-    E: From<Error> + From<clinical_tokenizer::Error>,
+    E: From<Error> + From<clinical_files::Error> + From<clinical_tokenizer::Error>,
 {
-    replace_directory(dir, |part| {
+    replace_directory(dir, &SAVED_MODEL, |part| {
         save_model_files(model, &parts.config.to_string(), part, options)?;
         if let Some(config) = parts.generation_config {
             write(&part.join("generation_config.json"), config)?;

@@ -200,6 +200,9 @@ pub enum Error {
     /// The directory or its weights.
     #[error(transparent)]
     Weights(#[from] clinical_weights::Error),
+    /// A directory could not be written.
+    #[error(transparent)]
+    Files(#[from] clinical_files::Error),
     /// The tokenizer.
     #[error(transparent)]
     Tokenizer(#[from] clinical_tokenizer::Error),

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use clinical_weights::{SaveOptions, replace_directory, save_model_files};
+use clinical_files::replace_directory;
+use clinical_weights::{SAVED_MODEL, SaveOptions, save_model_files};
 
 use crate::{ClinicalT5, Error};
 
@@ -13,10 +14,10 @@ impl ClinicalT5 {
     ///
     /// # Errors
     ///
-    /// [`Error::Weights`], [`Error::Tokenizer`].
+    /// [`Error::Weights`], [`Error::Tokenizer`], [`Error::Files`].
     pub fn save(&self, dir: impl AsRef<Path>, options: &SaveOptions) -> Result<(), Error> {
         let config = self.config.to_value().to_string();
-        replace_directory(dir, |part| {
+        replace_directory(dir, &SAVED_MODEL, |part| {
             save_model_files(&self.model, &config, part, options)?;
             Ok(self.tokenizer.save(part)?)
         })

@@ -25,6 +25,9 @@ pub enum Error {
         /// The error of the operating system.
         source: std::io::Error,
     },
+    /// A file could not be written.
+    #[error(transparent)]
+    Files(#[from] clinical_files::Error),
     /// A file of the model is a folder, a pipe, a device, or a link to nothing.
     #[error("`{}` is not a regular file; replace it by the real file", path.display())]
     NotAFile {

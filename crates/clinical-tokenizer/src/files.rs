@@ -1,7 +1,7 @@
 //! Reading the files of a model directory, with limits, and writing them so that an old file is never half overwritten.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -73,15 +73,7 @@ pub(crate) fn read_config(path: PathBuf) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Writes a file beside its place and then moves it there: whoever reads it sees the old one or the new one.
+/// Writes a file so that whoever reads it sees the old one or the new one.
 pub(crate) fn write(directory: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    let path = directory.join(name);
-    let draft = directory.join(format!(".{name}.{}.part", std::process::id()));
-    let result = fs::File::create(&draft)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&draft, &path));
-    result.map_err(|source| {
-        let _ = fs::remove_file(&draft);
-        Error::Write { path, source }
-    })
+    Ok(clinical_files::write_file(directory.join(name), bytes)?)
 }

@@ -527,6 +527,9 @@ pub enum Error {
         /// What the system said.
         detail: String,
     },
+    /// A file or folder could not be read, written or put in its place.
+    #[error(transparent)]
+    Files(#[from] clinical_files::Error),
     /// A file in Burn's own format does not fit the module.
     #[error("{} does not fit the module ({detail}): write it again with this version, or load the published directory", path.display())]
     Burnpack {

@@ -50,6 +50,7 @@ pub use random::with_random_weights;
 pub use report::{Alias, LoadReport, Mismatched, Missing, Unexpected};
 pub use save::{save_module, save_safetensors};
 pub use save_directory::{
-    SaveOptions, load_burnpack, replace_directory, save_burnpack, save_model_files, save_pretrained,
+    SAVED_MODEL, SAVED_WEIGHTS, SaveOptions, load_burnpack, save_burnpack, save_model_files,
+    save_pretrained,
 };
 pub use table::{Format, TensorInfo, WeightFile};

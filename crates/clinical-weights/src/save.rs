@@ -1,7 +1,7 @@
 //! Writing a module as one safetensors file that Python reads.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
@@ -33,20 +33,7 @@ pub fn save_safetensors<M: FromCheckpoint>(model: &M, path: impl AsRef<Path>) ->
 /// Those of [`save_safetensors`].
 pub fn save_module<M: Module>(model: &M, keys: &KeyMap, path: &Path) -> Result<(), Error> {
     let tensors = collect(model, keys)?;
-    let name = path
-        .file_name()
-        .ok_or_else(|| failed(path, &"it has no file name"))?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(hidden);
-    let written = write(&part, tensors)
-        .and_then(|()| fs::rename(&part, path).map_err(|error| failed(path, &error)));
-    if written.is_err() {
-        // Nothing can be done if this fails too.
-        let _ = fs::remove_file(&part);
-    }
-    written
+    clinical_files::replace_file(path, |file| write(file, path, tensors))
 }
 
 pub(crate) fn failed(path: &Path, detail: &dyn std::fmt::Display) -> Error {
@@ -72,7 +59,8 @@ pub(crate) fn collect<M: Module>(model: &M, keys: &KeyMap) -> Result<Vec<Saved>,
 }
 
 /// Writes one file.
-pub(crate) fn write(path: &Path, mut tensors: Vec<Saved>) -> Result<(), Error> {
+/// Writes the tensors into the file, whose name is for errors.
+pub(crate) fn write(file: &mut File, path: &Path, mut tensors: Vec<Saved>) -> Result<(), Error> {
     // Larger elements first, as the format's own writer does: every tensor is then aligned.
     tensors.sort_by(|a, b| {
         b.dtype
@@ -102,7 +90,6 @@ pub(crate) fn write(path: &Path, mut tensors: Vec<Saved>) -> Result<(), Error> {
     header.resize(header.len().next_multiple_of(8), b' ');
 
     let failed = |error: &dyn std::fmt::Display| failed(path, error);
-    let file = File::create(path).map_err(|error| failed(&error))?;
     let mut out = BufWriter::with_capacity(1 << 20, file);
     let mut put = |bytes: &[u8]| out.write_all(bytes).map_err(|error| failed(&error));
     put(&(header.len() as u64).to_le_bytes())?;
@@ -115,8 +102,7 @@ pub(crate) fn write(path: &Path, mut tensors: Vec<Saved>) -> Result<(), Error> {
         }
         put(data.bytes())?;
     }
-    let file = out.into_inner().map_err(|error| failed(&error))?;
-    file.sync_all().map_err(|error| failed(&error))
+    out.flush().map_err(|error| failed(&error))
 }
 
 /// One parameter, whose values are fetched when they are written.

@@ -1,12 +1,12 @@
 //! Writing a whole model directory, and Burn's own format.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{AllocationProperty, Bytes};
+use clinical_files::{FolderRules, replace_directory};
 use memmap2::Mmap;
 use serde_json::{Value, json};
 
@@ -45,26 +45,40 @@ impl SaveOptions {
     }
 }
 
+const INDEX: &str = "model.safetensors.index.json";
+
+/// How a directory changes in which weights are saved: one without `config.json` is never taken for a model, and weights of
+/// an earlier save go.
+pub const SAVED_WEIGHTS: FolderRules = FolderRules::new()
+    .with_gates(&["config.json", INDEX])
+    .with_stale(are_weights);
+
+/// [`SAVED_WEIGHTS`] for those who save all of a model: old files of its tokenizer, and its end tokens, go too.
+pub const SAVED_MODEL: FolderRules =
+    SAVED_WEIGHTS.with_stale(|name| are_weights(name) || are_beside_weights(name));
+
 /// Writes a model as a Hugging Face directory that Python's `transformers` opens: `config.json`, and
 /// `model.safetensors`, or shards with `model.safetensors.index.json`. `config` is the text of the model's configuration;
 /// the type of the weights is added to it.
 ///
-/// Everything is written beside its place first: an error leaves what was there before. Weights of an earlier save that
-/// would be taken for these are removed at the end.
+/// All files change at once, as [`clinical_files::replace_directory`] says: an error leaves what was there before. Weights of
+/// an earlier save that would be taken for these go.
 ///
 /// # Errors
 ///
-/// [`Error::Write`], [`Error::Unwritable`] for quantised parameters, [`Error::KeyMap`].
+/// [`Error::Write`], [`Error::Files`], [`Error::Unwritable`] for quantised parameters, [`Error::KeyMap`].
 pub fn save_pretrained<M: FromCheckpoint>(
     model: &M,
     config: &str,
     dir: impl AsRef<Path>,
     options: &SaveOptions,
 ) -> Result<(), Error> {
-    replace_directory(dir, |part| save_model_files(model, config, part, options))
+    replace_directory(dir, &SAVED_WEIGHTS, |part| {
+        save_model_files(model, config, part, options)
+    })
 }
 
-/// What [`save_pretrained`] does inside a [`replace_directory`], for facades that write more files.
+/// What [`save_pretrained`] does inside a [`replace_directory`], for facades that write more files ([`SAVED_MODEL`]).
 ///
 /// # Errors
 ///
@@ -105,7 +119,7 @@ fn save_weights(tensors: Vec<Saved>, dir: &Path, options: &SaveOptions) -> Resul
         }
     }
     if let [single] = shards.as_mut_slice() {
-        return write(&dir.join("model.safetensors"), std::mem::take(single));
+        return write_shard(&dir.join("model.safetensors"), std::mem::take(single));
     }
     let count = shards.len();
     let mut places = serde_json::Map::new();
@@ -116,10 +130,15 @@ fn save_weights(tensors: Vec<Saved>, dir: &Path, options: &SaveOptions) -> Resul
                 .iter()
                 .map(|tensor| (tensor.name().to_owned(), json!(name))),
         );
-        write(&dir.join(&name), shard)?;
+        write_shard(&dir.join(&name), shard)?;
     }
     let index = json!({"metadata": {"total_size": total}, "weight_map": places});
-    write_json(&dir.join("model.safetensors.index.json"), &index)
+    write_json(&dir.join(INDEX), &index)
+}
+
+fn write_shard(path: &Path, tensors: Vec<Saved>) -> Result<(), Error> {
+    let mut file = File::create(path).map_err(|error| failed(path, &error))?;
+    write(&mut file, path, tensors)
 }
 
 /// What `transformers` calls the type of most values.
@@ -133,63 +152,9 @@ fn write_json(path: &Path, value: &Value) -> Result<(), Error> {
     fs::write(path, text + "\n").map_err(|error| failed(path, &error))
 }
 
-/// Fills a directory so that it has all of the new files or none of them: `fill` writes them into an empty directory
-/// beside `dir`. If `dir` is not there yet that one gets its name; otherwise its files are moved into `dir` one by one,
-/// over those of the same names, and weights that would be taken for the new ones are removed.
-///
-/// # Errors
-///
-/// Those of `fill`, and [`Error::Write`].
-pub fn replace_directory<E: From<Error>>(
-    dir: impl AsRef<Path>,
-    fill: impl FnOnce(&Path) -> Result<(), E>,
-) -> Result<(), E> {
-    let dir = dir.as_ref();
-    let part = beside(dir)?;
-    fs::create_dir_all(&part).map_err(|error| failed(&part, &error))?;
-    let filled = fill(&part).and_then(|()| Ok(publish(&part, dir)?));
-    if filled.is_err() {
-        // Nothing can be done if this fails too.
-        let _ = fs::remove_dir_all(&part);
-    }
-    filled
-}
-
-/// A hidden name in the same folder, so that renaming moves nothing.
-fn beside(dir: &Path) -> Result<PathBuf, Error> {
-    let name = dir
-        .file_name()
-        .ok_or_else(|| failed(dir, &"it has no name of its own"))?;
-    let mut hidden = OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".{}.part", std::process::id()));
-    Ok(dir.with_file_name(hidden))
-}
-
-fn publish(part: &Path, dir: &Path) -> Result<(), Error> {
-    if !dir.exists() {
-        return fs::rename(part, dir).map_err(|error| failed(dir, &error));
-    }
-    let mut new = Vec::new();
-    for entry in fs::read_dir(part).map_err(|error| failed(part, &error))? {
-        let name = entry.map_err(|error| failed(part, &error))?.file_name();
-        let to = dir.join(&name);
-        fs::rename(part.join(&name), &to).map_err(|error| failed(&to, &error))?;
-        new.push(name);
-    }
-    for entry in fs::read_dir(dir).map_err(|error| failed(dir, &error))? {
-        let name = entry.map_err(|error| failed(dir, &error))?.file_name();
-        if !new.contains(&name) && name.to_str().is_some_and(are_weights) {
-            let path = dir.join(&name);
-            fs::remove_file(&path).map_err(|error| failed(&path, &error))?;
-        }
-    }
-    fs::remove_dir(part).map_err(|error| failed(part, &error))
-}
-
 /// Names under which [`save_pretrained`] writes weights.
 fn are_weights(name: &str) -> bool {
-    if matches!(name, "model.safetensors" | "model.safetensors.index.json") {
+    if matches!(name, "model.safetensors" | INDEX) {
         return true;
     }
     let numbers = name
@@ -198,6 +163,25 @@ fn are_weights(name: &str) -> bool {
         .and_then(|rest| rest.split_once("-of-"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     numbers.is_some_and(|(number, count)| digits(number) && digits(count))
+}
+
+/// Names of files that tokenizers and end tokens are read from: an old one beside new ones of another kind would be taken for
+/// one of them.
+fn are_beside_weights(name: &str) -> bool {
+    matches!(
+        name,
+        "tokenizer.json"
+            | "tokenizer.model"
+            | "spiece.model"
+            | "vocab.txt"
+            | "vocab.json"
+            | "merges.txt"
+            | "added_tokens.json"
+            | "special_tokens_map.json"
+            | "tokenizer_config.json"
+            | "chat_template.jinja"
+            | "generation_config.json"
+    )
 }
 
 /// Writes the parameters in Burn's own format (burnpack, `.bpk`): as they are in memory, under the names of the module, so

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use clinical_files::replace_directory;
 use clinical_nn::resize_param;
 use clinical_tokenizer::AddedToken;
-use clinical_weights::{FromCheckpoint, SaveOptions, replace_directory, save_model_files};
+use clinical_weights::{FromCheckpoint, SAVED_MODEL, SaveOptions, save_model_files};
 
 use super::{BertModel, ClinicalBert};
 use crate::Error;
@@ -77,7 +78,7 @@ impl ClinicalBert {
     ///
     /// # Errors
     ///
-    /// [`Error::Weights`], [`Error::Tokenizer`].
+    /// [`Error::Weights`], [`Error::Tokenizer`], [`Error::Files`].
     pub fn save(&self, dir: impl AsRef<Path>, options: &SaveOptions) -> Result<(), Error> {
         let mut config = self.config.clone();
         config.architectures = vec![self.class()];
@@ -106,7 +107,7 @@ impl ClinicalBert {
         dir: impl AsRef<Path>,
         options: &SaveOptions,
     ) -> Result<(), Error> {
-        replace_directory(dir, |part| {
+        replace_directory(dir, &SAVED_MODEL, |part| {
             save_model_files(model, config, part, options)?;
             Ok(self.text.tokenizer.save(part)?)
         })

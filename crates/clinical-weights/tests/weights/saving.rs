@@ -1,8 +1,8 @@
 //! What is written can be read again, here and in Python.
 
 use clinical_weights::{
-    CheckpointDir, Error, LinearLayout, LoadOptions, Precision, SaveOptions, load, load_burnpack,
-    replace_directory, save_burnpack, save_pretrained, save_safetensors,
+    CheckpointDir, Error, LinearLayout, LoadOptions, Precision, SAVED_MODEL, SaveOptions, load,
+    load_burnpack, save_burnpack, save_pretrained, save_safetensors,
 };
 
 use crate::files::directory;
@@ -72,12 +72,12 @@ fn a_failed_save_leaves_the_old_file() {
         dir.path().join("missing/model.safetensors"),
     )
     .unwrap_err();
-    assert!(matches!(error, Error::Write { .. }), "{error}");
+    assert!(matches!(error, Error::Files(_)), "{error}");
     // A directory in the place of the file cannot be replaced.
     std::fs::create_dir(dir.path().join("taken")).unwrap();
     std::fs::write(dir.path().join("taken/x"), "x").unwrap();
     let error = save_safetensors(&Tiny::new(false), dir.path().join("taken")).unwrap_err();
-    assert!(matches!(error, Error::Write { .. }), "{error}");
+    assert!(matches!(error, Error::Files(_)), "{error}");
     let mut names: Vec<_> = std::fs::read_dir(dir.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
@@ -169,9 +169,9 @@ fn a_failed_save_changes_nothing() {
     let stop = || Error::UnknownPrecision {
         name: "any".to_owned(),
     };
-    let error = replace_directory(&dir, |part| {
+    let error = clinical_files::replace_directory(&dir, &SAVED_MODEL, |part| {
         std::fs::write(part.join("model.safetensors"), "new").unwrap();
-        Err(stop())
+        Err::<(), _>(stop())
     });
     assert!(matches!(error, Err(Error::UnknownPrecision { .. })));
     assert_eq!(
@@ -187,10 +187,29 @@ fn a_failed_save_changes_nothing() {
             parent.path().join("model/model.safetensors/x"),
             &SaveOptions::new()
         ),
-        Err(Error::Write { .. })
+        Err(Error::Files(clinical_files::Error::Write { .. }))
     ));
     // Folders above it are made.
     save_pretrained(&loaded(), "{}", &nowhere, &SaveOptions::new()).unwrap();
+}
+
+#[test]
+fn a_saved_model_is_not_read_with_an_old_tokenizer() {
+    let parent = directory(&[]);
+    let dir = parent.path().join("model");
+    std::fs::create_dir(&dir).unwrap();
+    for name in [
+        "tokenizer.json",
+        "model-00001-of-00002.safetensors",
+        "README.md",
+    ] {
+        std::fs::write(dir.join(name), "old").unwrap();
+    }
+    clinical_files::replace_directory(&dir, &SAVED_MODEL, |part| {
+        clinical_files::write_file(part.join("spiece.model"), b"new")
+    })
+    .unwrap();
+    assert_eq!(names(&dir), ["README.md", "spiece.model"]);
 }
 
 #[test]
