@@ -1,6 +1,6 @@
 """Load time and peak memory of this library against Python's `transformers`, every weight read.
 
-    cargo build --release --workspace --example load
+    cargo build --release --workspace --bins
     python scripts/bench_load.py [t5-large] [llama-1b] [--runs 3] [--folder /tmp]
     python scripts/bench_load.py llama-1b --precision float32
     python scripts/bench_load.py t5-large --make /tmp/t5-large; python scripts/bench_load.py t5-large --made /tmp/t5-large
@@ -83,7 +83,7 @@ def main():
     parser.add_argument("models", nargs="*", default=list(MODELS))
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--folder", default=tempfile.gettempdir())
-    parser.add_argument("--bin", default=str(ROOT / "target" / "release" / "examples" / "load"))
+    parser.add_argument("--bin", default=str(ROOT / "target" / "release" / "load"))
     parser.add_argument("--make", help="only write the directories of the one model into this folder")
     parser.add_argument("--made", help="measure the directories that --make has written, and leave them")
     parser.add_argument("--kinds", nargs="*", default=["safetensors", "bin"])

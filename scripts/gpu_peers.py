@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""One workload of examples/bench in PyTorch and transformers: random weights in the same shapes, one JSON line for each way.
+"""One workload of the program `bench` in PyTorch and transformers: random weights in the same shapes, one JSON line for each way.
 
     python scripts/gpu_peers.py --model llama-1b --workload decode --batch 1 --length 512 --new-tokens 64
 
 Ways: `eager` (transformers as it comes, scaled dot product attention) and `compiled` (torch.compile, with a static cache where there is
-one). Decoding is timed without reading the prompt, as examples/bench does. On a machine without CUDA it runs on the CPU in f32,
+one). Decoding is timed without reading the prompt, as the program `bench` does. On a machine without CUDA it runs on the CPU in f32,
 which only shows that the script works.
 """
 

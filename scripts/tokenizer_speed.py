@@ -1,4 +1,4 @@
-"""Measures `transformers` on the note that `cargo run --release -p clinical-tokenizer --example throughput -- --write-note FILE` writes.
+"""Measures `transformers` on the note that `cargo run --release -p clinical-bench --bin tokenizer_speed -- --write-note FILE` writes.
 
     python scripts/tokenizer_speed.py FILE [ASSETS]
 """

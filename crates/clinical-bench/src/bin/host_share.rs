@@ -1,9 +1,10 @@
 //! How much of an answer's time is not the model: DEID tags, prompt, tokens, choosing, text.
 //!
-//! `cargo run --release --example host_share -- --model llama-1b --new-tokens 64`
+//! `cargo run --release -p clinical-bench --bin host_share -- --model llama-1b --new-tokens 64`
 //!
 //! The weights are random, in the shape that is named; text and tokenizer are the demonstration model's. Prints one JSON line.
 
+#[path = "../../../../examples/common/mod.rs"]
 mod common;
 
 use std::cell::Cell;
@@ -100,7 +101,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     model.prefill(&[&[1]], 1)?;
     model.1.set(0.0);
 
-    let note = include_str!("data/note.txt").repeat(arguments.notes);
+    let note = include_str!("../../../../examples/data/note.txt").repeat(arguments.notes);
     let start = Instant::now();
     let note = Normalizer::mimic_iii()
         .with_unknown(UnknownTag::Keep)

@@ -1,6 +1,6 @@
 //! What the engine itself costs for each token: everything outside the model's forward pass.
 //!
-//!     cargo run --release -p clinical-generate --example overhead [VOCABULARY]
+//!     cargo run --release -p clinical-bench --bin overhead [VOCABULARY]
 //!
 //! The model gives prepared logits at once, so all of the time is the engine's, the copy out of the tensor included.
 //! Prints the median and the least over 200 tokens for each option set (for beams over five searches of 200 tokens).

@@ -1,8 +1,9 @@
 //! Measures what is gained by not doing work twice: places that never stand empty (`generate_many`) over padded batches,
 //! and one note read once for several questions (`Asclepius::session`).
 //!
-//! `cargo run --release --example reuse`
+//! `cargo run --release -p clinical-bench --bin reuse`
 
+#[path = "../../../../examples/common/mod.rs"]
 mod common;
 
 use std::ops::ControlFlow;

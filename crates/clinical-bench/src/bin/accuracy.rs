@@ -1,7 +1,8 @@
 //! Measures the exact match of a model on generated questions about notes that the demonstration model has not seen.
 //!
-//! `cargo run --release --example accuracy`
+//! `cargo run --release -p clinical-bench --bin accuracy`
 
+#[path = "../../../../examples/common/mod.rs"]
 mod common;
 
 use std::collections::BTreeMap;

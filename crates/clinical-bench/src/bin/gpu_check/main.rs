@@ -1,9 +1,9 @@
 //! Compares a device with the parity fixtures of this repository and with the CPU, one JSON line a check.
 //!
-//! `cargo run --release --features cuda --example gpu_check -- --device cuda`
+//! `cargo run --release -p clinical-bench --features cuda --bin gpu_check -- --device cuda`
 //!
 //! Needs the repository's fixtures only (`--root`), so a built binary and 15 MB of files can be carried to a machine with
-//! a GPU: `scripts/gpu_check` does that. `--device cpu` checks the checks. `gpu_check bench ...` is the example `bench`, so
+//! a GPU: `scripts/gpu_check` does that. `--device cpu` checks the checks. `gpu_check bench ...` is the program `bench`, so
 //! that one binary of that size is enough.
 
 #[path = "../bench.rs"]

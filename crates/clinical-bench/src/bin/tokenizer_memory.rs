@@ -1,7 +1,7 @@
 //! Measures the peak memory of encoding 4 MiB of one repeated text (Linux).
 //!
 //! ```text
-//! cargo run --release -p clinical-tokenizer --example memory -- tokenizer.json "The patient was well. "
+//! cargo run --release -p clinical-bench --bin tokenizer_memory -- tokenizer.json "The patient was well. "
 //! ```
 #![allow(clippy::print_stdout)]
 

@@ -2,7 +2,7 @@
 //! largest tensor and 64 MiB.
 //!
 //! ```text
-//! cargo run --release -p clinical-weights --example peak_memory
+//! cargo run --release -p clinical-bench --bin peak_memory
 //! ```
 //!
 //! Writes a synthetic model of about one gigabyte into a temporary folder, in each format, and loads each in a process of

@@ -1,7 +1,7 @@
 //! Measures what the layout of a matrix costs or saves in products on the CPU: the figures of the README.
 //!
 //! ```text
-//! cargo run --release --workspace --example linear_layout
+//! cargo run --release -p clinical-bench --bin linear_layout
 //! ```
 //!
 //! `x` is `[rows, d_input]`; the matrix has rows of `d_output` values (`InputMajor`) or is a view of one with rows of

@@ -1,7 +1,8 @@
 //! Times a model on its shape alone (random weights, no files) and prints one JSON line.
 //!
-//! `cargo run --release --example bench -- --model t5-base --workload encode --batch 1 --length 512`
+//! `cargo run --release -p clinical-bench --bin bench -- --model t5-base --workload encode --batch 1 --length 512`
 
+#[path = "../../../../examples/common/mod.rs"]
 pub(crate) mod common;
 
 use std::ffi::OsString;

@@ -1,10 +1,11 @@
 //! Holds a model in a reduced precision against the same model in f32: perplexity, agreement, distance of logits.
 //!
-//! `cargo run --release --example perplexity -- --model DIR --precision int8 --text notes.csv --column section_text`
+//! `cargo run --release -p clinical-bench --bin perplexity -- --model DIR --precision int8 --text notes.csv --column section_text`
 //!
 //! Without `--text` the text is generated, as the demonstration models know it: answers to questions about held-out notes
 //! for a LLaMA, four tasks for a T5.
 
+#[path = "../../../../examples/common/mod.rs"]
 mod common;
 
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 //! 2,048 tokens.
 //!
 //! ```text
-//! cargo run --release -p clinical-tokenizer --example throughput [-- --write-note FILE]
+//! cargo run --release -p clinical-bench --bin tokenizer_speed [-- --write-note FILE]
 //! ```
 //!
 //! The real tokenizers are those that `scripts/get_assets` fetches; without them the small ones of the tests are measured.
@@ -66,7 +66,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     {
         std::fs::write(file, &text)?;
     }
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../clinical-tokenizer");
     let assets = std::env::var_os("CLINICAL_LM_CACHE")
         .map_or_else(|| here.join("../../.cache/assets"), PathBuf::from);
     let models = here.join("tests/data/models");
