@@ -64,13 +64,8 @@ pub enum Error {
         offset: usize,
     },
     /// The chat template of the files cannot be used.
-    #[error("the chat template of this model cannot be used ({reason}{}); choose PromptStyle::Published", line.map(|line| format!(", line {line}")).unwrap_or_default())]
-    ChatTemplate {
-        /// The kind of failure.
-        reason: String,
-        /// The line of the template.
-        line: Option<usize>,
-    },
+    #[error("{0}; or choose PromptStyle::Published")]
+    ChatTemplate(#[from] clinical_chat::Error),
     /// A chat prompt was asked for, but the files have no template.
     #[error("this model has no chat template: choose PromptStyle::Published")]
     NoChatTemplate,

@@ -6,7 +6,6 @@
 mod answer;
 mod ask;
 mod batch;
-mod chat;
 mod combine;
 mod demo;
 mod error;

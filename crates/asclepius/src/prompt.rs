@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use clinical_chat::Conversation;
 use clinical_prompts::asclepius::Template;
 use clinical_prompts::{MarkerPolicy, Options};
 
@@ -91,7 +92,12 @@ impl<'m> Prompter<'m> {
             // The template writes the special tokens itself.
             Style::Chat => {
                 let chat = self.model.styles.chat()?;
-                (chat.render(self.system(), message.trim_end())?, false)
+                let conversation = match self.system() {
+                    Some(system) => Conversation::new().system(system),
+                    None => Conversation::new(),
+                };
+                let conversation = conversation.user(message.trim_end());
+                (chat.render(&conversation)?, false)
             }
         };
         let text = format!("{text}{answer}");

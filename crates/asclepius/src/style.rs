@@ -3,12 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use clinical_chat::{ChatTemplate, Conversation};
 use clinical_prompts::asclepius::Template;
 use clinical_tokenizer::Tokenizer;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::chat::ChatTemplate;
 use crate::{Error, Result};
 
 /// How a note and a question become the text that the model reads.
@@ -116,7 +116,7 @@ pub(crate) fn is_remark(sentence: &str) -> bool {
 #[derive(Debug)]
 pub(crate) struct Styles {
     /// `None` without a template.
-    chat: Option<Result<ChatTemplate>>,
+    chat: Option<clinical_chat::Result<ChatTemplate>>,
     /// What [`PromptStyle::Auto`] stands for.
     auto: Style,
     /// Why, in one sentence.
@@ -126,15 +126,9 @@ pub(crate) struct Styles {
 impl Styles {
     /// Reads the chat template, and decides what `Auto` stands for. A template that cannot be used is no error here.
     pub(crate) fn of(tokenizer: &Tokenizer, name: Option<&str>) -> Self {
-        let special = tokenizer.special();
-        let text = |id: Option<u32>| {
-            id.and_then(|id| tokenizer.id_to_token(id))
-                .unwrap_or_default()
-        };
-        let (bos, eos) = (text(special.bos), text(special.eos.first().copied()));
         let chat = tokenizer
             .chat_template()
-            .map(|source| ChatTemplate::new(source, &bos, &eos));
+            .map(|source| ChatTemplate::new(source, tokenizer.special_tokens_map()));
         let (auto, why) = match &chat {
             None => (PUBLISHED_STYLE, "the files have no chat template".to_owned()),
             Some(_) if name.is_some_and(is_asclepius) => (
@@ -143,7 +137,7 @@ impl Styles {
             ),
             Some(Err(error)) => (PUBLISHED_STYLE, error.to_string()),
             // What only shows when a conversation is there.
-            Some(Ok(template)) => match template.render(None, "A") {
+            Some(Ok(template)) => match template.render(&Conversation::new().user("A")) {
                 Ok(_) => (Style::Chat, "the files have one".to_owned()),
                 Err(error) => (PUBLISHED_STYLE, error.to_string()),
             },
@@ -166,7 +160,7 @@ impl Styles {
         match &self.chat {
             None => Err(Error::NoChatTemplate),
             Some(Ok(template)) => Ok(template),
-            Some(Err(error)) => Err(again(error)),
+            Some(Err(error)) => Err(Error::ChatTemplate(error.clone())),
         }
     }
 
@@ -182,15 +176,6 @@ impl Styles {
 
 /// What `Auto` stands for where no chat template is used.
 const PUBLISHED_STYLE: Style = Style::Published(Template::Inference);
-
-/// An error that was kept, once more.
-fn again(error: &Error) -> Error {
-    let (reason, line) = match error {
-        Error::ChatTemplate { reason, line } => (reason.clone(), *line),
-        other => (other.to_string(), None),
-    };
-    Error::ChatTemplate { reason, line }
-}
 
 /// What the files call the model: a path that `transformers` wrote counts by its last part alone, which is the model's name on
 /// the Hub; folders above it are some machine's.

@@ -40,7 +40,7 @@ pub(crate) fn save(inner: &Inner, directory: &Path) -> Result<()> {
     write_json(
         directory,
         "special_tokens_map.json",
-        &special_tokens_map(inner),
+        &Value::Object(special_tokens_map(inner)),
     )?;
     let base = inner.backend.base_size();
     let beyond: Map<String, Value> = inner
@@ -126,7 +126,7 @@ fn tokenizer_config(inner: &Inner) -> Value {
     Value::Object(config)
 }
 
-fn special_tokens_map(inner: &Inner) -> Value {
+pub(crate) fn special_tokens_map(inner: &Inner) -> Map<String, Value> {
     let mut map: Map<String, Value> = inner
         .role_names
         .iter()
@@ -136,7 +136,7 @@ fn special_tokens_map(inner: &Inner) -> Value {
     if !additional.is_empty() {
         map.insert("additional_special_tokens".to_owned(), json!(additional));
     }
-    Value::Object(map)
+    map
 }
 
 /// Names of the special tokens that have no role.

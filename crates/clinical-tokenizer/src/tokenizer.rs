@@ -337,6 +337,15 @@ impl Tokenizer {
         self.inner.backend.added()
     }
 
+    /// The special tokens by the names that `transformers` gives them, with their texts: `bos_token`, `eos_token`, `unk_token`,
+    /// `sep_token`, `pad_token`, `cls_token`, `mask_token` as far as there are any, and `additional_special_tokens` as a list.
+    ///
+    /// This is what `special_tokens_map.json` holds and what a chat template is given.
+    #[must_use]
+    pub fn special_tokens_map(&self) -> serde_json::Map<String, serde_json::Value> {
+        save::special_tokens_map(&self.inner)
+    }
+
     /// The Jinja template of a chat model.
     pub fn chat_template(&self) -> Option<&str> {
         self.inner.chat_template.as_deref()
