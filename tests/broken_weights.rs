@@ -4,9 +4,7 @@ use std::ops::ControlFlow;
 
 use burn::module::Param;
 use burn::tensor::Tensor;
-use clinical_generate::{
-    EndTokens, Error, Generation, StepModel, generate, generate_many, score,
-};
+use clinical_generate::{EndTokens, Error, Generation, StepModel, generate, generate_many, score};
 use clinical_llama::{Llama, LlamaConfig};
 use clinical_t5::{T5, T5Config};
 

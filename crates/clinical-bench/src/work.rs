@@ -174,7 +174,7 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
             length: plan.length,
         });
     }
-    if plan.precision.format().is_some() && plan.workload == Workload::Train {
+    if plan.precision.packing().is_some() && plan.workload == Workload::Train {
         return Err(BenchError::Precision {
             precision: plan.precision,
         });

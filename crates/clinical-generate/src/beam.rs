@@ -16,8 +16,7 @@ use crate::sampler::Draws;
 use crate::shortlist::Part;
 use crate::text::Tail;
 use crate::{
-    Cancel, EarlyStopping, EndTokens, Error, Generated, Generation, Step, StepModel,
-    StopReason,
+    Cancel, EarlyStopping, EndTokens, Error, Generated, Generation, Step, StepModel, StopReason,
 };
 
 /// The searches in flight, and the model's cache for their open beams.
@@ -195,12 +194,7 @@ where
         cancelled.or_else(|| self.rules.by_caller())
     }
 
-    fn give_up(
-        &mut self,
-        row: usize,
-        prompt: &'a [u32],
-        reason: StopReason,
-    ) -> Result<(), Error> {
+    fn give_up(&mut self, row: usize, prompt: &'a [u32], reason: StopReason) -> Result<(), Error> {
         let row = Row::new(self.model, row, 0, prompt, self.end, self.rules.options)?;
         self.done.push(row.finish(reason, &self.rules));
         Ok(())
@@ -383,7 +377,9 @@ impl<'a> Search<'a> {
             let mut result = answer.row.finish(answer.stop, rules);
             result.sequence = sequence;
             result.score = Some(answer.score);
-            let mut tail = end.decoder().map(|decoder| Tail::new(decoder.stream(number)));
+            let mut tail = end
+                .decoder()
+                .map(|decoder| Tail::new(decoder.stream(number)));
             let mut listening = !cancelled;
             for (index, &id) in result.ids.iter().enumerate() {
                 let is_last = index + 1 == result.ids.len();

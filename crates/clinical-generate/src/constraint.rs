@@ -242,16 +242,10 @@ mod tests {
     fn empty_lists_and_unknown_ids_are_refused() {
         for answers in [vec![], vec![vec![]], vec![vec![1], vec![]]] {
             let error = Allowed::new(answers).check(10);
-            assert!(matches!(
-                error,
-                Err(Error::EmptyEntry { field: "allowed" })
-            ));
+            assert!(matches!(error, Err(Error::EmptyEntry { field: "allowed" })));
         }
         let error = Allowed::new([vec![1, 10]]).check(10);
-        assert!(matches!(
-            error,
-            Err(Error::UnknownToken { id: 10, .. })
-        ));
+        assert!(matches!(error, Err(Error::UnknownToken { id: 10, .. })));
     }
 
     #[test]

@@ -12,8 +12,7 @@ use crate::sampler::Sampler;
 use crate::shortlist::{Best, Part, Seen, Shortlist, Wanted};
 use crate::text::Tail;
 use crate::{
-    Cancel, EndTokens, Error, Generated, Generation, ModelError, Step, StepModel,
-    StopReason, math,
+    Cancel, EndTokens, Error, Generated, Generation, ModelError, Step, StepModel, StopReason, math,
 };
 
 /// Continues each prompt as `options` say.
@@ -224,12 +223,7 @@ where
         cancelled.or_else(|| self.rules.by_caller())
     }
 
-    fn give_up(
-        &mut self,
-        row: usize,
-        prompt: &'a [u32],
-        reason: StopReason,
-    ) -> Result<(), Error> {
+    fn give_up(&mut self, row: usize, prompt: &'a [u32], reason: StopReason) -> Result<(), Error> {
         let options = self.rules.options;
         for sequence in 0..options.num_return_sequences {
             let row = Row::new(self.model, row, sequence, prompt, self.end, options)?;
@@ -378,21 +372,13 @@ fn nothing_allowed(row: &Row<'_>) -> Error {
 }
 
 /// The logits in the host's memory, `rows * vocabulary` numbers.
-pub(crate) fn host(
-    logits: Tensor<2>,
-    rows: usize,
-    vocabulary: usize,
-) -> Result<Vec<f32>, Error> {
+pub(crate) fn host(logits: Tensor<2>, rows: usize, vocabulary: usize) -> Result<Vec<f32>, Error> {
     check_shape(&logits, rows, vocabulary)?;
     Ok(logits.try_into_vec_as::<f32>()?)
 }
 
 /// Refuses logits that are not `[rows, vocabulary]`, before any is read.
-pub(crate) fn check_shape(
-    logits: &Tensor<2>,
-    rows: usize,
-    vocabulary: usize,
-) -> Result<(), Error> {
+pub(crate) fn check_shape(logits: &Tensor<2>, rows: usize, vocabulary: usize) -> Result<(), Error> {
     let shape = logits.dims();
     if shape != [rows, vocabulary] {
         return Err(Error::LogitShape {

@@ -109,11 +109,7 @@ impl<C: Clone> Prefix<C> {
     /// # Errors
     ///
     /// As [`generate`](Self::generate).
-    pub fn extended<M: StepModel<Cache = C>>(
-        &self,
-        model: &M,
-        ids: &[u32],
-    ) -> Result<Self, Error> {
+    pub fn extended<M: StepModel<Cache = C>>(&self, model: &M, ids: &[u32]) -> Result<Self, Error> {
         let ids_of_all = [&self.ids, ids].concat();
         Budget::new(model, 0, &ids_of_all, &Generation::greedy())?;
         let (cache, logits) = self.go_on(model, &[ids], 0)?;

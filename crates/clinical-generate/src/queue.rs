@@ -186,12 +186,7 @@ pub(crate) trait InFlight<'a, M: StepModel> {
     fn ended(&self) -> Option<StopReason>;
 
     /// Ends a prompt that was never read.
-    fn give_up(
-        &mut self,
-        row: usize,
-        prompt: &'a [u32],
-        reason: StopReason,
-    ) -> Result<(), Error>;
+    fn give_up(&mut self, row: usize, prompt: &'a [u32], reason: StopReason) -> Result<(), Error>;
 
     /// What was generated, in any order.
     fn into_results(self) -> Vec<Generated>;

@@ -162,11 +162,7 @@ pub(crate) fn score_after<M: StepModel>(
     }
 }
 
-fn check<M: StepModel>(
-    model: &M,
-    head: usize,
-    pairs: &[(&[u32], &[u32])],
-) -> Result<(), Error> {
+fn check<M: StepModel>(model: &M, head: usize, pairs: &[(&[u32], &[u32])]) -> Result<(), Error> {
     let vocabulary = model.vocabulary();
     check_vocabulary(vocabulary)?;
     for (row, (prompt, continuation)) in pairs.iter().enumerate() {

@@ -129,11 +129,7 @@ impl Generation {
     }
 
     /// [`validate`](Self::validate), and what depends on the model and the end tokens.
-    pub(crate) fn check(
-        &self,
-        end: &EndTokens<'_>,
-        vocabulary: usize,
-    ) -> Result<(), Error> {
+    pub(crate) fn check(&self, end: &EndTokens<'_>, vocabulary: usize) -> Result<(), Error> {
         self.validate()?;
         check_vocabulary(vocabulary)?;
         let known = |field: &'static str, ids: &[u32]| match ids

@@ -6,9 +6,7 @@ mod common;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use clinical_generate::{
-    EndTokens, Error, Generation, Grammar, StopReason, TokenBytes, generate,
-};
+use clinical_generate::{EndTokens, Error, Generation, Grammar, StopReason, TokenBytes, generate};
 use common::{END, TableModel};
 
 /// Token 0 pads, 1 ends; then each byte of printable text, some longer pieces, and a second token for `a`.

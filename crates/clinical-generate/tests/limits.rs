@@ -132,10 +132,7 @@ fn options_that_forbid_everything_are_an_error() {
         Generation::beam(2),
     ] {
         let all = error(&model, &[&[2]], &options.clone().with_suppress(0..5));
-        assert!(matches!(
-            all,
-            Error::NothingAllowed { row: 0, step: 1 }
-        ));
+        assert!(matches!(all, Error::NothingAllowed { row: 0, step: 1 }));
         // One answer of two tokens, and an end that is not allowed before five.
         let options = options.with_allowed([vec![2, 3]]).with_min_new_tokens(5);
         let late = error(&model, &[&[2]], &options);

@@ -124,10 +124,7 @@ fn scores_refuse_what_cannot_be_scored() {
     let unknown = score(&model, &[2], &[40]);
     assert!(matches!(
         unknown,
-        Err(Error::Model(ModelError::TokenOutOfRange {
-            id: 40,
-            ..
-        }))
+        Err(Error::Model(ModelError::TokenOutOfRange { id: 40, .. }))
     ));
     model.broken = Some((2, f32::NAN));
     let broken = score(&model, &[2], &[3, 4, 5]);

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 
-/// A device that cannot be used.
+/// A device, or a setting of the process, that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -35,6 +35,24 @@ pub enum Error {
         index: usize,
         /// Why.
         cause: String,
+    },
+    /// [`LEVEL_VARIABLE`](crate::LEVEL_VARIABLE) names no instructions.
+    #[error(
+        "the environment variable CLINICAL_KERNELS is `{name}`: use portable, avx2 or avx512, or unset it"
+    )]
+    UnknownLevel {
+        /// What it says.
+        name: String,
+    },
+    /// [`LEVEL_VARIABLE`](crate::LEVEL_VARIABLE) names instructions that this processor does not have.
+    #[error(
+        "the environment variable CLINICAL_KERNELS is `{name}`, and this processor has no more than {best}: use that, or unset the variable"
+    )]
+    NoSuchLevel {
+        /// What it says.
+        name: &'static str,
+        /// The most that there is.
+        best: &'static str,
     },
     /// The thread pool was in use before the number of threads was set.
     #[error("the number of threads must be set once, before the first model runs")]
@@ -175,8 +193,9 @@ pub fn cube_cpu() -> Result<Device, Error> {
 ///
 /// # Errors
 ///
-/// [`Error::UnknownDevice`], and the errors of [`cuda`] and [`remote`].
+/// [`Error::UnknownDevice`], and the errors of [`cuda`], [`remote`] and [`check_level`](crate::check_level).
 pub fn parse(name: &str) -> Result<Device, Error> {
+    crate::check_level()?;
     let unknown = || Error::UnknownDevice {
         name: name.to_owned(),
     };

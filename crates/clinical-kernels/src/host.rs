@@ -41,8 +41,14 @@ pub fn threads() -> usize {
 /// Burn's CPU backend allocates every result anew; on glibc each large one is mapped and unmapped, and its page faults
 /// cost up to a third of the time of a matrix product (`docs/performance.md`). This is a setting of the whole process,
 /// so a program chooses it, not a library; call it first. The process gets addresses for that half, and memory only as it
-/// uses them. It does nothing outside Linux with glibc.
+/// uses them.
+///
+/// It does nothing where addresses count as memory (`ulimit -v` or `-d`, strict overcommitment), and outside Linux with glibc.
 pub fn keep_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    if addresses_count() {
+        return;
+    }
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: mallopt only changes tuning values of the allocator.
     unsafe {
@@ -78,22 +84,27 @@ fn huge_heap() {
     }
 }
 
-/// Half of the machine's memory in GiB, or one where addresses count as memory.
+/// Whether this process may not have addresses without end, or they are counted as if they were memory.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn addresses_count() -> bool {
+    let strict = std::fs::read_to_string("/proc/sys/vm/overcommit_memory");
+    let limited = |resource| {
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        // SAFETY: `limit` has room for the answer.
+        let known = unsafe { libc::getrlimit(resource, &mut limit) } == 0;
+        !known || limit.rlim_cur != libc::RLIM_INFINITY
+    };
+    strict.is_ok_and(|mode| mode.trim() == "2")
+        || limited(libc::RLIMIT_AS)
+        || limited(libc::RLIMIT_DATA)
+}
+
+/// Half of the machine's memory in GiB.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn heap_pieces() -> usize {
-    let strict = std::fs::read_to_string("/proc/sys/vm/overcommit_memory");
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: `limit` has room for the answer.
-    let known = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) } == 0;
-    if strict.is_ok_and(|mode| mode.trim() == "2")
-        || !known
-        || limit.rlim_cur != libc::RLIM_INFINITY
-    {
-        return 1;
-    }
     // SAFETY: these have no preconditions.
     let (pages, size) = unsafe {
         (
@@ -101,8 +112,8 @@ fn heap_pieces() -> usize {
             libc::sysconf(libc::_SC_PAGESIZE),
         )
     };
-    let bytes = usize::try_from(pages).unwrap_or(0) * usize::try_from(size).unwrap_or(0);
-    (bytes / 2 / GIB).max(1)
+    let [pages, size] = [pages, size].map(|number| usize::try_from(number).unwrap_or(0));
+    (pages.saturating_mul(size) / 2 / GIB).max(1)
 }
 
 /// Memory from which it pays to ask for huge pages.
@@ -153,5 +164,37 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn peak_is_known_on_linux() {
         assert!(super::peak_rss_bytes().unwrap() > 1 << 20);
+    }
+
+    /// This test runs itself under each limit: a limit cannot be taken back.
+    #[test]
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn freed_memory_is_not_kept_where_addresses_are_limited() {
+        const INSIDE: &str = "CLINICAL_KERNELS_TEST_LIMIT";
+        let addresses = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+            let kib = line.unwrap().trim().strip_suffix("kB").unwrap();
+            kib.trim().parse::<u64>().unwrap() << 10
+        };
+        if std::env::var_os(INSIDE).is_some() {
+            let before = addresses();
+            super::keep_freed_memory();
+            drop(std::hint::black_box(vec![1u8; 1 << 20]));
+            assert!(addresses() < before + (32 << 20));
+            return;
+        }
+        for limit in ["ulimit -v 2000000", "ulimit -d 2000000"] {
+            let mut shell = std::process::Command::new("sh");
+            shell
+                .arg("-c")
+                .arg(format!("{limit} && exec \"$0\" \"$@\""));
+            shell.arg(std::env::current_exe().unwrap());
+            shell.arg("freed_memory_is_not_kept_where_addresses_are_limited");
+            let output = shell.env(INSIDE, "1").output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{limit}: {said}");
+            assert!(said.contains("1 passed"), "{said}");
+        }
     }
 }

@@ -1,5 +1,10 @@
 //! Threads for products that take microseconds.
 //!
+//! Why not Rayon, which packing uses: a decoding step is hundreds of products of some tens of microseconds. There a caller that is no
+//! worker hands its job over, sleeps and is woken; all callers' jobs share the workers, so that one answer's products wait for
+//! another's; and how long a worker looks for work before it sleeps cannot be set. Here the caller works, waits for nobody who has not
+//! begun, and the only kind of job is "call this with 0 to n", so there are no queues and nothing is allocated.
+//!
 //! Waking a sleeping thread costs more than a small product. The workers here look for the next job for a short while
 //! before they sleep, the caller takes part in its own job, and a job that the caller has finished alone does not wait for
 //! a worker that is still waking up. A job that finds the pool at work for another caller runs on its own thread alone,

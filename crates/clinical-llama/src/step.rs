@@ -127,8 +127,7 @@ impl StepModel for Llama {
     }
 
     fn merge(&self, cache: &mut LlamaCache, other: LlamaCache) -> Result<(), ModelError> {
-        cache.kv.merge(other.kv);
-        Ok(())
+        cache.kv.merge(other.kv)
     }
 }
 

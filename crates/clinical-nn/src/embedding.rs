@@ -71,7 +71,7 @@ impl Embedding {
 mod tests {
     use std::sync::Arc;
 
-    use clinical_kernels::{Format, Packed, PackedMatrix};
+    use clinical_kernels::{Packed, PackedMatrix, Packing};
 
     use super::*;
 
@@ -93,7 +93,7 @@ mod tests {
         let device = clinical_kernels::cpu();
         let mut table = Embedding::new(3, 2, 1.0, &device);
         let values = [1.0, 0.0, 0.0, 2.0, 3.0, 3.0];
-        let matrix = PackedMatrix::new(Format::BF16, 3, 2, &values);
+        let matrix = PackedMatrix::new(Packing::BF16, 3, 2, &values);
         table.weight = Packed::attach(table.weight, Arc::new(matrix), false);
         assert_eq!(table.vocabulary(), 3);
         let x = table.forward(Tensor::from_ints([[2, 1]], &device));

@@ -50,16 +50,21 @@ pub enum ModelError {
         "this model is an encoder alone: it makes vectors of texts, and cannot generate, fill or score"
     )]
     NoDecoder,
-    /// Rows cannot join those in flight.
-    #[error("this model cannot take new rows while others are in flight: wait until they are done")]
+    /// Rows cannot join a running batch.
+    #[error("this model cannot take new rows while others are running: wait until they are done")]
     CannotMerge,
-    /// Different continuations of one beginning cannot be read at once.
+    /// Keys and values of another model, or of the same at another precision, were to be continued.
     #[error(
-        "this model cannot read several continuations of one beginning at once: give them one after another"
+        "this was read by another model, or at another precision: read it with the model that goes on"
+    )]
+    OtherModel,
+    /// Different continuations of one prefix cannot be read at once.
+    #[error(
+        "this model cannot read several continuations of one prefix at once: give them one after another"
     )]
     CannotShare,
     /// The number of ids is not the number of rows in the cache.
-    #[error("{ids} tokens for {rows} rows: give one token for each row in flight")]
+    #[error("{ids} tokens for {rows} rows: give one token for each running row")]
     RowMismatch {
         /// Ids given.
         ids: usize,

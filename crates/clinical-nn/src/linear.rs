@@ -101,7 +101,7 @@ impl Linear {
     /// Whether the weights are integers with scales.
     #[must_use]
     pub fn is_quantised(&self) -> bool {
-        packed(&self.weight).is_some_and(|packed| packed.matrix().format().is_integer())
+        packed(&self.weight).is_some_and(|packed| packed.matrix().packing().is_integer())
     }
 
     /// The type that activations have: that of the weights, f32 for packed ones.
@@ -115,7 +115,7 @@ impl Linear {
 mod tests {
     use std::sync::Arc;
 
-    use clinical_kernels::{Format, Packed, PackedMatrix};
+    use clinical_kernels::{Packed, PackedMatrix, Packing};
 
     use super::*;
 
@@ -174,7 +174,7 @@ mod tests {
         // With gradients around, Burn's own product is used; both must agree.
         for device in [plain.clone(), plain.autodiff()] {
             let values = [0.5f32, -1.0, 2.0, 0.25, 1.0, 1.0];
-            let matrix = PackedMatrix::new(Format::F16, 2, 3, &values);
+            let matrix = PackedMatrix::new(Packing::F16, 2, 3, &values);
             let mut layer = Linear::new(3, 2, true, 0.1, &device);
             layer.weight = Packed::attach(layer.weight, Arc::new(matrix), true);
             assert_eq!(layer.dims(), [3, 2]);

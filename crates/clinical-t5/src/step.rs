@@ -237,8 +237,11 @@ impl StepModel for T5 {
     }
 
     fn merge(&self, cache: &mut T5Cache, other: T5Cache) -> Result<(), ModelError> {
-        cache.own.merge(other.own);
-        cache.prompts.merge(other.prompts);
+        if !cache.own.fits(&other.own) || !cache.prompts.fits(&other.prompts) {
+            return Err(ModelError::OtherModel);
+        }
+        cache.own.merge(other.own)?;
+        cache.prompts.merge(other.prompts)?;
         cache.shared.extend(other.shared);
         cache.look = cache.prompts.look(&cache.shared);
         Ok(())

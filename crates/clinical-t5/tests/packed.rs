@@ -4,7 +4,7 @@ mod common;
 
 use burn::module::Module;
 use clinical_generate::{EndTokens, Generation, generate};
-use clinical_kernels::{Format, packed};
+use clinical_kernels::{Packing, packed};
 use clinical_t5::T5;
 use clinical_weights::Precision;
 use common::{Fixture, VARIANTS, host, slices};
@@ -52,18 +52,21 @@ fn the_feed_forward_output_keeps_what_it_needs() {
     for precision in [Precision::Int8, Precision::Int4] {
         let fixture = Fixture::on("v1_1", clinical_kernels::cpu(), precision);
         let model = &fixture.model;
-        let format = |weight| packed(weight).map(|packed| packed.matrix().format());
+        let packing = |weight| packed(weight).map(|packed| packed.matrix().packing());
         for block in &model.decoder.as_ref().unwrap().block {
             assert_eq!(
-                format(&block.feed_forward.wo.weight),
-                Some(Format::Int8Mixed)
+                packing(&block.feed_forward.wo.weight),
+                Some(Packing::Int8Mixed)
             );
-            assert_eq!(format(&block.cross_attention.o.weight), precision.format());
+            assert_eq!(
+                packing(&block.cross_attention.o.weight),
+                precision.packing()
+            );
         }
         let bias = &model.encoder.block[0]
             .self_attention
             .relative_attention_bias;
-        assert_eq!(format(&bias.as_ref().unwrap().weight), None);
+        assert_eq!(packing(&bias.as_ref().unwrap().weight), None);
     }
 }
 

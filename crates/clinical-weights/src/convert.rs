@@ -8,7 +8,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::tensor::{DType, TensorData, bf16, f16};
-use clinical_kernels::{Block, Format, PackedMatrix};
+use clinical_kernels::{Block, PackedMatrix, Packing};
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
@@ -78,7 +78,7 @@ pub(crate) fn floats(
 pub(crate) fn packed(
     values: &Values<'_>,
     from: Dtype,
-    format: Format,
+    format: Packing,
     outputs: usize,
     inputs: usize,
 ) -> io::Result<(PackedMatrix, u64)> {
@@ -108,7 +108,7 @@ pub(crate) fn packed(
 pub(crate) fn packed_turned(
     values: &Values<'_>,
     from: Dtype,
-    format: Format,
+    format: Packing,
     outputs: usize,
     inputs: usize,
 ) -> io::Result<(PackedMatrix, u64)> {
@@ -126,7 +126,7 @@ pub(crate) fn packed_turned(
 
 /// Packs floats. `read` fills some of them from the given one on, and returns how many finite values became infinite.
 fn pack(
-    format: Format,
+    format: Packing,
     outputs: usize,
     inputs: usize,
     read: impl Fn(usize, &mut [f32]) -> io::Result<u64> + Sync,
@@ -134,7 +134,7 @@ fn pack(
     let overflowed = AtomicU64::new(0);
     let matrix = PackedMatrix::from_rows(format, outputs, inputs, |row, out: &mut [f32]| {
         let mut lost = read(row * inputs, out)?;
-        if format == Format::F16 {
+        if format == Packing::F16 {
             // The first value that rounds to infinity.
             lost += infinite(out.iter().map(|v| v.is_finite() && v.abs() >= 65_520.0));
         }

@@ -53,9 +53,13 @@ pub enum Error {
         found: String,
     },
 
+    /// A setting of the kernels cannot be followed.
+    #[error(transparent)]
+    Kernels(#[from] clinical_kernels::Error),
+
     // --- one file ------------------------------------------------------------------------------------------------
     /// The system does not let the file be read.
-    #[error("{} cannot be read ({source}): check its permissions", path.display())]
+    #[error("{} cannot be read ({source}): {}", path.display(), advice(source))]
     Unreadable {
         /// The file or directory.
         path: PathBuf,
@@ -565,5 +569,39 @@ impl Error {
             path: path.to_owned(),
             source,
         }
+    }
+}
+
+/// What helps where a file cannot be read.
+fn advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => "check its permissions",
+        io::ErrorKind::NotFound => "check the path",
+        io::ErrorKind::OutOfMemory => {
+            "the process may have no more memory or addresses: raise the limit (ulimit -v), or choose a smaller model"
+        }
+        _ => "check the disk that it lies on",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A model under `ulimit -v` has nothing to do with permissions.
+    #[test]
+    fn the_advice_fits_the_cause() {
+        let message = |kind: io::ErrorKind| {
+            Error::unreadable(Path::new("model.safetensors"), kind.into()).to_string()
+        };
+        assert!(message(io::ErrorKind::PermissionDenied).contains("permissions"));
+        for kind in [
+            io::ErrorKind::OutOfMemory,
+            io::ErrorKind::NotFound,
+            io::ErrorKind::Other,
+        ] {
+            assert!(!message(kind).contains("permissions"), "{kind}");
+        }
+        assert!(message(io::ErrorKind::OutOfMemory).contains("ulimit"));
     }
 }

@@ -94,7 +94,7 @@ impl KeyMap {
     }
 
     /// Matrices whose inputs have outliers, in the module's spelling: integer precisions keep them in 8 bits and multiply
-    /// them by activations of 8 bits, or 16 where outliers are ([`Format::Int8Mixed`](clinical_kernels::Format::Int8Mixed)).
+    /// them by activations of 8 bits, or 16 where outliers are ([`Packing::Int8Mixed`](clinical_kernels::Packing::Int8Mixed)).
     #[must_use]
     pub fn outliers(self, pattern: &str) -> Self {
         self.mark(Mark::Outliers, pattern)

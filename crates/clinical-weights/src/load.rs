@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{AllocationProperty, Bool, Bytes, Device, Int, Tensor, TensorData};
 
-use clinical_kernels::{Format, Packed, PackedMatrix};
+use clinical_kernels::{Packed, PackedMatrix, Packing};
 
 use crate::ahead::Ahead;
 use crate::checkpoint::{Checkpoint, WeightBytes};
@@ -74,6 +74,7 @@ pub fn load_from<M: Module>(
     checkpoint: &Checkpoint,
     options: &LoadOptions,
 ) -> Result<LoadReport, Error> {
+    clinical_kernels::check_level()?;
     let Plan {
         steps,
         report,
@@ -185,7 +186,7 @@ impl<'c> Loader<'c> {
         path: &str,
         step: &Step<'_>,
         values: &Values<'_>,
-        format: Format,
+        format: Packing,
     ) -> std::io::Result<Arc<PackedMatrix>> {
         let info = &step.entry.info;
         let &[outputs, inputs] = info.shape.as_slice() else {

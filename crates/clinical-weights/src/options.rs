@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
-use clinical_kernels::Format;
+use clinical_kernels::Packing;
 
 /// The type that floating point weights have in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -70,13 +70,13 @@ impl Precision {
 
     /// How most matrices are packed, `None` where none is.
     #[must_use]
-    pub fn format(self) -> Option<Format> {
+    pub fn packing(self) -> Option<Packing> {
         match self {
             Self::F32 | Self::F16 | Self::BF16 => None,
-            Self::StoredF16 => Some(Format::F16),
-            Self::StoredBF16 => Some(Format::BF16),
-            Self::Int8 => Some(Format::Int8),
-            Self::Int4 => Some(Format::Int4Affine),
+            Self::StoredF16 => Some(Packing::F16),
+            Self::StoredBF16 => Some(Packing::BF16),
+            Self::Int8 => Some(Packing::Int8),
+            Self::Int4 => Some(Packing::Int4Affine),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use burn::module::Module;
 use burn::tensor::DType;
-use clinical_kernels::Format;
+use clinical_kernels::Packing;
 
 use crate::checkpoint::Checkpoint;
 use crate::convert::{self, Layout};
@@ -38,7 +38,7 @@ pub(crate) struct Step<'c> {
     /// The type of a floating point parameter.
     pub(crate) float: Option<DType>,
     /// How it is packed, if it is.
-    pub(crate) packing: Option<Format>,
+    pub(crate) packing: Option<Packing>,
 }
 
 /// Matches the parameters of a module with the tensors of a checkpoint.
@@ -197,7 +197,7 @@ fn needed_bytes(slots: &[Slot], keys: &KeyMap, options: &LoadOptions) -> Result<
     }
 }
 
-fn packed_bytes(slot: &Slot, format: Format) -> Result<u64, Error> {
+fn packed_bytes(slot: &Slot, format: Packing) -> Result<u64, Error> {
     let file = slot.file_shape();
     format
         .bytes(file[0], file[1])
@@ -235,8 +235,8 @@ const MIN_OUTPUTS: usize = 16;
 const MIN_ENTRIES: usize = 1024;
 
 /// How a parameter is packed at this precision.
-pub(crate) fn packing(slot: &Slot, keys: &KeyMap, precision: Precision) -> Option<Format> {
-    let format = precision.format()?;
+pub(crate) fn packing(slot: &Slot, keys: &KeyMap, precision: Precision) -> Option<Packing> {
+    let format = precision.packing()?;
     let [outputs, _] = slot.file_shape().try_into().ok()?;
     let least = match (slot.transposed, slot.table) {
         (true, _) => MIN_OUTPUTS,
@@ -247,25 +247,27 @@ pub(crate) fn packing(slot: &Slot, keys: &KeyMap, precision: Precision) -> Optio
         return None;
     }
     Some(match format {
-        Format::Int8 | Format::Int4Affine if keys.is(Mark::Outliers, &slot.path) => {
-            Format::Int8Mixed
+        Packing::Int8 | Packing::Int4Affine if keys.is(Mark::Outliers, &slot.path) => {
+            Packing::Int8Mixed
         }
-        Format::Int8 | Format::Int4Affine if keys.is(Mark::Half, &slot.path) => Format::F16,
-        Format::Int4Affine if !slot.table && !keys.is(Mark::EightBits, &slot.path) => {
-            Format::Int4Affine
+        Packing::Int8 | Packing::Int4Affine if keys.is(Mark::Half, &slot.path) => Packing::F16,
+        Packing::Int4Affine if !slot.table && !keys.is(Mark::EightBits, &slot.path) => {
+            Packing::Int4Affine
         }
-        Format::Int8 | Format::Int4Affine if keys.is(Mark::Sensitive, &slot.path) => {
-            Format::Int8Wide
+        Packing::Int8 | Packing::Int4Affine if keys.is(Mark::Sensitive, &slot.path) => {
+            Packing::Int8Wide
         }
-        Format::Int4Affine => Format::Int8,
+        Packing::Int4Affine => Packing::Int8,
         format => format,
     })
 }
 
 /// The format in which integers of 4 bits stay as the file has them, if they can.
-fn kept(format: Format, dtype: Dtype) -> Format {
+fn kept(format: Packing, dtype: Dtype) -> Packing {
     match (format, dtype) {
-        (Format::Int4Affine, Dtype::Block(kind)) if kind.fits(Format::Int4Min) => Format::Int4Min,
+        (Packing::Int4Affine, Dtype::Block(kind)) if kind.fits(Packing::Int4Min) => {
+            Packing::Int4Min
+        }
         _ => format,
     }
 }
@@ -455,25 +457,25 @@ fn dtype_name(dtype: DType) -> &'static str {
     }
 }
 
-fn format_name(format: Format) -> &'static str {
+fn format_name(format: Packing) -> &'static str {
     match format {
-        Format::Int8 => "INT8",
-        Format::Int8Wide => "INT8 by 16-bit activations",
-        Format::Int8Mixed => "INT8 by activations of 8 and 16 bits",
-        Format::Int4 => "INT4",
-        Format::Int4Min => "INT4 with minima",
-        Format::Int4Affine => "INT4 with zero points",
-        Format::F16 => "F16",
-        Format::BF16 => "BF16",
+        Packing::Int8 => "INT8",
+        Packing::Int8Wide => "INT8 by 16-bit activations",
+        Packing::Int8Mixed => "INT8 by activations of 8 and 16 bits",
+        Packing::Int4 => "INT4",
+        Packing::Int4Min => "INT4 with minima",
+        Packing::Int4Affine => "INT4 with zero points",
+        Packing::F16 => "F16",
+        Packing::BF16 => "BF16",
     }
 }
 
 /// For integers that stay as the file has them.
-fn kept_name(format: Format) -> &'static str {
+fn kept_name(format: Packing) -> &'static str {
     match format {
-        Format::Int8Wide => "INT8 by 16-bit activations, the same integers",
-        Format::Int8Mixed => "INT8 by activations of 8 and 16 bits, the same integers",
-        Format::Int4 | Format::Int4Min => "INT4, the same integers",
+        Packing::Int8Wide => "INT8 by 16-bit activations, the same integers",
+        Packing::Int8Mixed => "INT8 by activations of 8 and 16 bits, the same integers",
+        Packing::Int4 | Packing::Int4Min => "INT4, the same integers",
         _ => "INT8, the same integers",
     }
 }

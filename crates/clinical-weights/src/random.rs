@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::module::{ModuleMapper, Param};
 use burn::tensor::{DType, Distribution, Tensor};
-use clinical_kernels::{Format, Packed, PackedMatrix};
+use clinical_kernels::{Packed, PackedMatrix, Packing};
 
 use crate::plan::packing;
 use crate::slots::{Position, slots};
@@ -46,7 +46,7 @@ pub fn with_random_weights<M: FromCheckpoint>(
 /// What is done with a matrix.
 enum Step {
     /// It is packed; `true` for those of layers, `[d_input, d_output]` in the module.
-    Pack(Format, bool),
+    Pack(Packing, bool),
     /// It becomes a view of `[d_output, d_input]`.
     Turn,
 }

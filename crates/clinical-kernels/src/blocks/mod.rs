@@ -71,6 +71,11 @@ impl Blocks {
         match *self {}
     }
 
+    #[must_use]
+    pub fn fits(&self, _: &Self) -> bool {
+        match *self {}
+    }
+
     pub fn merge(&mut self, _: Self) {
         match *self {}
     }

@@ -43,11 +43,39 @@ fn matrix(tensor: &FlexTensor) -> Matrix {
     }
 }
 
-/// A tensor of `shape` that `fill` writes in full.
+/// How many values a tensor of this shape has.
+///
+/// A view that repeats values can have a shape that no memory holds. Kernels count positions, so every shape that they compute
+/// with goes through here first.
+///
+/// # Panics
+///
+/// When there are more values than memory can hold.
+pub(crate) fn count<const D: usize>(shape: [usize; D]) -> usize {
+    if shape.contains(&0) {
+        return 0;
+    }
+    let values = shape
+        .iter()
+        .try_fold(size_of::<f32>(), |all, &size| all.checked_mul(size))
+        .filter(|&bytes| bytes <= isize::MAX as usize)
+        .map(|bytes| bytes / size_of::<f32>());
+    match values {
+        Some(values) => values,
+        None => panic!("a tensor of {shape:?} has more values than memory can hold"),
+    }
+}
+
+/// A tensor of `shape` that `fill` writes in full; it is not called where there is nothing to write.
 pub(crate) fn filled<const D: usize>(shape: [usize; D], fill: impl FnOnce(*mut f32)) -> Tensor<D> {
-    let count = shape.iter().product();
-    let mut values = Vec::<f32>::with_capacity(count);
-    fill(values.as_mut_ptr());
+    let count = count(shape);
+    let mut values = Vec::<f32>::new();
+    if values.try_reserve_exact(count).is_err() {
+        panic!("there is no memory for a tensor of {shape:?}");
+    }
+    if count > 0 {
+        fill(values.as_mut_ptr());
+    }
     // SAFETY: the caller's `fill` has written every value.
     unsafe { values.set_len(count) };
     Tensor::from_primitive::<Flex>(FlexTensor::from_data(TensorData::new(values, shape)))
@@ -71,6 +99,8 @@ pub(super) fn linear(x: &Tensor<2>, weight: &Tensor<2>, then: Then<'_>) -> Optio
         "x is [rows, d_input], the weight [d_input, d_output]"
     );
     let (x, weight) = (primitive(x)?, primitive(weight)?);
+    count([m, k]);
+    count([k, n]);
     let bias = match then.bias {
         Some(bias) => {
             assert_eq!(bias.dims(), [n], "one bias for each output");
@@ -115,6 +145,7 @@ pub(super) fn norm<const D: usize>(
 ) -> Option<Tensor<D>> {
     let shape = x.dims();
     let n = shape[D - 1];
+    count(shape);
     assert_eq!(weight.dims(), [n], "one weight for each value of a row");
     let (x, weight) = (packed(x)?, packed(weight)?);
     let bias = match bias {
@@ -131,9 +162,9 @@ pub(super) fn norm<const D: usize>(
     ));
     Some(filled(shape, |out| {
         let out = Shared(out);
-        let count = shape[..D - 1].iter().product();
-        let least = WORTH_SHARING.div_ceil(n.max(1));
-        ranges(count, least, 1, 2, |range| {
+        let rows = shape[..D - 1].iter().product();
+        let least = WORTH_SHARING.div_ceil(n);
+        ranges(rows, least, 1, 2, |range| {
             let (x, weight, bias) = from.get();
             let (level, start, rows) = (Level::best(), range.start * n, range.len());
             let epsilon = epsilon as f32;
@@ -156,13 +187,13 @@ pub(super) fn gated<const D: usize>(
     activation: Activation,
 ) -> Option<Tensor<D>> {
     let shape = x.dims();
+    count(shape);
     assert_eq!(gate.dims(), shape, "gate and gated values have one shape");
     let (gate, x) = (packed(gate)?, packed(x)?);
     let from = Shared((pointer(&gate), pointer(&x)));
     Some(filled(shape, |out| {
         let out = Shared(out);
-        let count = shape.iter().product();
-        ranges(count, WORTH_SHARING, 16, 2, |range| {
+        ranges(count(shape), WORTH_SHARING, 16, 2, |range| {
             let (gate, x) = from.get();
             let start = range.start;
             // SAFETY: the sizes are those of the tensors; ranges do not overlap.
@@ -176,12 +207,12 @@ pub(super) fn gated<const D: usize>(
 
 pub(super) fn activate<const D: usize>(x: &Tensor<D>, activation: Activation) -> Option<Tensor<D>> {
     let shape = x.dims();
+    count(shape);
     let x = packed(x)?;
     let from = Shared(pointer(&x));
     Some(filled(shape, |out| {
         let out = Shared(out);
-        let count = shape.iter().product();
-        ranges(count, WORTH_SHARING, 16, 2, |range| {
+        ranges(count(shape), WORTH_SHARING, 16, 2, |range| {
             let start = range.start;
             // SAFETY: the sizes are those of the tensors; ranges do not overlap.
             unsafe {
@@ -201,15 +232,19 @@ pub(super) fn rotate(x: &Tensor<4>, cos: &Tensor<4>, sin: &Tensor<4>) -> Option<
         "cosines and sines"
     );
     assert!(
-        (tables == 1 || tables == batch) && one == 1 && positions == length && 2 * half == d,
+        (tables == 1 || tables == batch)
+            && one == 1
+            && positions == length
+            && half.checked_mul(2) == Some(d),
         "tables are [batch or 1, 1, length, d / 2]"
     );
+    count(shape);
     let x = with_rows(primitive(x)?);
     let (cos, sin) = (packed(cos)?, packed(sin)?);
     let from = Shared((heads_of(&x, shape), pointer(&cos), pointer(&sin)));
     Some(filled(shape, |out| {
         let out = Shared(out);
-        let least = WORTH_SHARING.div_ceil((length * d).max(1));
+        let least = WORTH_SHARING.div_ceil(length * d);
         ranges(batch * heads, least, 1, 2, |range| {
             let (x, cos, sin) = from.get();
             for head in range {
@@ -272,10 +307,15 @@ pub(super) fn attention(attend: Attend<'_>) -> Option<Tensor<4>> {
     };
     if attend.bias.is_some_and(|bias| !fits(bias.dims()))
         || attend.hidden.is_some_and(|hidden| !fits(hidden.dims()))
-        || batch * heads * queries * keys * d * d_value == 0
+        || [batch, heads, queries, keys, d, d_value].contains(&0)
     {
         return None;
     }
+    // The scores and what they are made of, none of which need lie in memory as such.
+    count([batch, heads, queries, keys]);
+    count(attend.query.dims());
+    count(attend.key.dims());
+    count(attend.value.dims());
     let query = with_rows(primitive(attend.query)?);
     let key = with_rows(primitive(attend.key)?);
     let value = with_rows(primitive(attend.value)?);

@@ -4,14 +4,15 @@ use half::f16;
 
 use super::codec::{Affine, OFFSET4, OFFSET8};
 use super::kernel::{BLOCK, LANES};
-use super::matrix::{Format, Layout, Line, PackedMatrix};
+use super::matrix::{Line, PackedMatrix};
+use super::packing::{Layout, Packing};
 
 /// 32 values of a row, each `integer * scale + least`, as the blocks Q8_0, Q5_0, Q4_0 and Q4_1 of GGUF files are.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Block {
     /// What the integers are multiplied with; it may be negative.
     pub scale: f16,
-    /// What is added to each; 0 in formats without minima.
+    /// What is added to each; 0 in packings without minima.
     pub least: f16,
     /// From -128 to 127 with 8 bits, from -8 to 7 with 4, from 0 to 15 with 4 and a minimum.
     pub integers: [i8; BLOCK],
@@ -38,21 +39,22 @@ impl PackedMatrix {
     ///
     /// # Panics
     ///
-    /// When the format keeps no integers, a row is no whole number of blocks, or an integer or a minimum is beyond the format.
+    /// When the packing keeps no integers, a row is no whole number of blocks, an integer or a minimum is beyond the packing, or the
+    /// matrix would be larger than memory can be.
     pub fn from_blocks<E: Send>(
-        format: Format,
+        packing: Packing,
         outputs: usize,
         inputs: usize,
         read: impl Fn(usize, &mut [Block]) -> Result<(), E> + Sync,
     ) -> Result<Self, E> {
-        let put = match format {
-            Format::Int8 | Format::Int8Wide | Format::Int8Mixed => put8,
-            Format::Int4 => put4::<OFFSET4>,
-            Format::Int4Min => put4::<0>,
-            _ => panic!("{format:?} has no integers"),
+        let put = match packing {
+            Packing::Int8 | Packing::Int8Wide | Packing::Int8Mixed => put8,
+            Packing::Int4 => put4::<OFFSET4>,
+            Packing::Int4Min => put4::<0>,
+            _ => panic!("{packing:?} has no integers"),
         };
         assert!(inputs.is_multiple_of(BLOCK), "whole blocks");
-        Self::from_panels(format, outputs, inputs, |row, rows, lines, scales| {
+        Self::from_panels(packing, outputs, inputs, |row, rows, lines, scales| {
             let mut blocks = vec![Block::ZERO; rows * inputs / BLOCK];
             read(row, &mut blocks)?;
             // Lanes behind the last row have the scale 0.
@@ -61,11 +63,11 @@ impl PackedMatrix {
                     let mut store = |at: usize, half: f16| {
                         scales[at / 2] |= u32::from(half.to_bits()) << (at % 2 * 16);
                     };
-                    if format == Format::Int4Min {
+                    if packing == Packing::Int4Min {
                         store(number * 2 * LANES + lane, block.scale);
                         store((number * 2 + 1) * LANES + lane, block.least);
                     } else {
-                        assert_eq!(block.least, f16::ZERO, "{format:?} has no minima");
+                        assert_eq!(block.least, f16::ZERO, "{packing:?} has no minima");
                         store(number * LANES + lane, block.scale);
                     }
                     put(lines, number, lane, &block.integers);
@@ -76,7 +78,7 @@ impl PackedMatrix {
     }
 
     /// The integers and the scale of the inputs `32 * number` and following of one row; what stands behind the last input
-    /// means nothing. `None` for a format that keeps no integers. The minimum of [`Format::Int4Affine`] is rounded to f16.
+    /// means nothing. `None` for a packing that keeps no integers. The minimum of [`Packing::Int4Affine`] is rounded to f16.
     ///
     /// # Panics
     ///
@@ -87,18 +89,18 @@ impl PackedMatrix {
         let blocks = self.inputs.div_ceil(BLOCK);
         assert!(number < blocks, "block {number} of {blocks}");
         let (panel, lane) = (row / LANES, row % LANES);
-        let layout = Layout::new(self.format, self.inputs);
+        let layout = Layout::new(self.packing, self.inputs);
         let line = |at: usize| &self.lines[panel * layout.panel_bytes / 64 + at].0;
         let mut integers = [0; BLOCK];
-        match self.format {
-            Format::Int8 | Format::Int8Wide | Format::Int8Mixed => {
+        match self.packing {
+            Packing::Int8 | Packing::Int8Wide | Packing::Int8Mixed => {
                 for (i, integer) in integers.iter_mut().enumerate() {
                     let byte = line(number * BLOCK / 4 + i / 4)[lane * 4 + i % 4];
                     *integer = (i32::from(byte) - OFFSET8) as i8;
                 }
             }
-            Format::Int4 | Format::Int4Min | Format::Int4Affine => {
-                let offset = if self.format == Format::Int4 {
+            Packing::Int4 | Packing::Int4Min | Packing::Int4Affine => {
+                let offset = if self.packing == Packing::Int4 {
                     OFFSET4
                 } else {
                     0
@@ -114,13 +116,13 @@ impl PackedMatrix {
             let word = self.scales[panel * layout.panel_scales + at / 2];
             f16::from_bits((word >> (at % 2 * 16)) as u16)
         };
-        let (scale, least) = match self.format {
-            Format::Int4Affine => {
+        let (scale, least) = match self.packing {
+            Packing::Int4Affine => {
                 let affine = Affine(half(number * LANES + lane).to_bits());
                 let least = affine.step() * affine.zero() / -4.0;
                 (f16::from_f32(affine.step()), f16::from_f32(least))
             }
-            Format::Int4Min => {
+            Packing::Int4Min => {
                 let at = number * 2 * LANES + lane;
                 (half(at), half(at + LANES))
             }
@@ -148,7 +150,7 @@ fn put8(lines: &mut [Line], number: usize, lane: usize, integers: &[i8; BLOCK]) 
 fn put4<const OFFSET: i32>(lines: &mut [Line], number: usize, lane: usize, integers: &[i8; BLOCK]) {
     let half = |integer: i8| {
         let code = i32::from(integer) + OFFSET;
-        assert!((0..16).contains(&code), "{integer} is beyond the format");
+        assert!((0..16).contains(&code), "{integer} is beyond the packing");
         code as u8
     };
     let lines = &mut lines[number * (BLOCK / 8)..];
@@ -172,14 +174,14 @@ mod tests {
 
     #[test]
     fn integers_and_scales_stay_as_they_are() {
-        for (format, bits) in [
-            (Format::Int8, 8),
-            (Format::Int8Wide, 8),
-            (Format::Int8, 4),
-            (Format::Int4, 4),
-            (Format::Int4Min, 4),
+        for (packing, bits) in [
+            (Packing::Int8, 8),
+            (Packing::Int8Wide, 8),
+            (Packing::Int8, 4),
+            (Packing::Int4, 4),
+            (Packing::Int4Min, 4),
         ] {
-            let minima = format == Format::Int4Min;
+            let minima = packing == Packing::Int4Min;
             for (outputs, inputs) in [(1, 32), (16, 64), (21, 160)] {
                 let mut state = 5;
                 let blocks: Vec<Block> = (0..outputs * inputs / BLOCK)
@@ -194,7 +196,7 @@ mod tests {
                         }),
                     })
                     .collect();
-                let matrix = PackedMatrix::from_blocks(format, outputs, inputs, |row, out| {
+                let matrix = PackedMatrix::from_blocks(packing, outputs, inputs, |row, out| {
                     out.copy_from_slice(&blocks[row * inputs / BLOCK..][..out.len()]);
                     Ok::<_, std::convert::Infallible>(())
                 })
@@ -216,20 +218,23 @@ mod tests {
                     let expected: f32 = row.iter().zip(&x).map(|(w, x)| w * x).sum();
                     let size: f32 = row.iter().map(|w| w.abs()).sum();
                     // Half a step of the activations.
-                    assert!((found - expected).abs() <= size * 0.51 + 1e-3, "{format:?}");
+                    assert!(
+                        (found - expected).abs() <= size * 0.51 + 1e-3,
+                        "{packing:?}"
+                    );
                 }
             }
         }
-        let half = PackedMatrix::new(Format::F16, 1, 1, &[1.0]);
+        let half = PackedMatrix::new(Packing::F16, 1, 1, &[1.0]);
         assert_eq!(half.block(0, 0), None);
     }
 
     #[test]
     fn an_error_of_the_reader_is_passed_on() {
         let read = |_: usize, _: &mut [Block]| Err("end");
-        let matrix = PackedMatrix::from_blocks(Format::Int8, 3, 32, read);
+        let matrix = PackedMatrix::from_blocks(Packing::Int8, 3, 32, read);
         assert_eq!(matrix.err(), Some("end"));
-        let empty = PackedMatrix::from_blocks(Format::Int8, 0, 32, read);
+        let empty = PackedMatrix::from_blocks(Packing::Int8, 0, 32, read);
         assert_eq!(empty.unwrap().outputs(), 0);
     }
 }

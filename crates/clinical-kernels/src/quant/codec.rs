@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::kernel::{BLOCK, LANES};
-use super::matrix::Format;
+use super::packing::Packing;
 
 /// Added to an int8 weight so that it is unsigned.
 pub(super) const OFFSET8: i32 = 128;
@@ -40,7 +40,7 @@ impl Affine {
     /// Steps are kept times this, so that those of small weights are not too small for an f16.
     pub const STEPS: f32 = 256.0;
 
-    /// For a block that is not finite or beyond the format: its scale is NaN.
+    /// For a block that is not finite or beyond the packing: its scale is NaN.
     const WRONG: Self = Self(0x7e00 << 1);
 
     fn new(step: u16, zero: u16) -> Self {
@@ -62,7 +62,7 @@ impl Affine {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Scale {
     pub step: f16,
-    /// 0 in formats without minima.
+    /// 0 in packings without minima.
     pub least: f16,
 }
 
@@ -319,7 +319,7 @@ fn mean(values: &[f32; BLOCK]) -> f32 {
 
 /// Row `lane` of a panel.
 pub(super) fn decode_row(
-    format: Format,
+    packing: Packing,
     bytes: &[u8],
     scales: &[u32],
     lane: usize,
@@ -327,37 +327,37 @@ pub(super) fn decode_row(
 ) {
     let half = |at: usize| f16::from_bits((scales[at / 2] >> (at % 2 * 16)) as u16).to_f32();
     let scale = |input: usize| half(input / BLOCK * LANES + lane);
-    match format {
-        Format::Int8 | Format::Int8Wide | Format::Int8Mixed => {
+    match packing {
+        Packing::Int8 | Packing::Int8Wide | Packing::Int8Mixed => {
             for (input, out) in out.iter_mut().enumerate() {
                 let byte = bytes[input / 4 * 64 + lane * 4 + input % 4];
                 *out = (i32::from(byte) - OFFSET8) as f32 * scale(input);
             }
         }
-        Format::Int4 => {
+        Packing::Int4 => {
             for (input, out) in out.iter_mut().enumerate() {
                 *out = (nibble(bytes, input, lane) - OFFSET4) as f32 * scale(input);
             }
         }
-        Format::Int4Min => {
+        Packing::Int4Min => {
             for (input, out) in out.iter_mut().enumerate() {
                 let at = input / BLOCK * 2 * LANES + lane;
                 *out = nibble(bytes, input, lane) as f32 * half(at) + half(at + LANES);
             }
         }
-        Format::Int4Affine => {
+        Packing::Int4Affine => {
             for (input, out) in out.iter_mut().enumerate() {
                 let at = input / BLOCK * LANES + lane;
                 let affine = Affine((scales[at / 2] >> (at % 2 * 16)) as u16);
                 *out = (nibble(bytes, input, lane) as f32 - affine.zero() / 4.0) * affine.step();
             }
         }
-        Format::F16 | Format::BF16 => {
+        Packing::F16 | Packing::BF16 => {
             for (input, out) in out.iter_mut().enumerate() {
                 let at = (input * LANES + lane) * 2;
                 let bits = u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-                *out = match format {
-                    Format::F16 => f16::from_bits(bits).to_f32(),
+                *out = match packing {
+                    Packing::F16 => f16::from_bits(bits).to_f32(),
                     _ => f32::from_bits(u32::from(bits) << 16),
                 };
             }

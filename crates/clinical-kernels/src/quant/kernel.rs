@@ -1,11 +1,5 @@
-//! What the innermost loops have in common, and which of them this processor can run.
+//! What the innermost loops have in common.
 
-use std::sync::OnceLock;
-
-use super::matrix::Format;
-use super::portable;
-#[cfg(target_arch = "x86_64")]
-use super::{avx2, avx512, avx512_wide};
 use crate::float::product::Finish;
 
 /// Outputs of one panel of packed weights.
@@ -74,7 +68,7 @@ pub(super) struct Tile {
 /// The processor must have the instruction set, and the tile must be valid for the kernel's rows and panels.
 pub(super) type TileFn = unsafe fn(&Tile);
 
-/// The kernels of one format: by rows (1 first), over several panels and over one.
+/// The kernels of one packing: by rows (1 first), over several panels and over one.
 #[derive(Clone, Copy)]
 pub(super) struct Kernels {
     /// Panels of [`Self::wide`].
@@ -83,90 +77,4 @@ pub(super) struct Kernels {
     pub single: &'static [TileFn],
     /// Whether they see to [`Tile::finish`].
     pub finishes: bool,
-}
-
-/// Instructions that the kernels are written for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum InstructionSet {
-    /// AVX-512 F, BW, VL and VNNI.
-    Avx512,
-    /// AVX2, FMA and F16C.
-    Avx2,
-    /// What every processor has.
-    Portable,
-}
-
-/// The best set that this processor has.
-#[must_use]
-pub fn instruction_set() -> InstructionSet {
-    static BEST: OnceLock<InstructionSet> = OnceLock::new();
-    *BEST.get_or_init(|| {
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vl")
-                && is_x86_feature_detected!("avx512vnni")
-            {
-                return InstructionSet::Avx512;
-            }
-            if is_x86_feature_detected!("avx2")
-                && is_x86_feature_detected!("fma")
-                && is_x86_feature_detected!("f16c")
-            {
-                return InstructionSet::Avx2;
-            }
-        }
-        InstructionSet::Portable
-    })
-}
-
-/// The sets that this processor has, the best first.
-#[cfg(test)]
-pub(super) fn available() -> Vec<InstructionSet> {
-    let all = [
-        InstructionSet::Avx512,
-        InstructionSet::Avx2,
-        InstructionSet::Portable,
-    ];
-    let best = all
-        .iter()
-        .position(|set| *set == instruction_set())
-        .unwrap_or(0);
-    all[best..].to_vec()
-}
-
-/// The kernels for a format. The caller answers for the set being there.
-pub(super) fn kernels(set: InstructionSet, format: Format) -> Kernels {
-    match set {
-        #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512 => match format {
-            Format::Int8 => avx512::INT8,
-            Format::Int8Wide => avx512_wide::INT8_WIDE,
-            Format::Int8Mixed => avx512::INT8_MIXED,
-            Format::Int4 => avx512::INT4,
-            Format::Int4Min => avx512::INT4_MIN,
-            Format::Int4Affine => avx512::INT4_AFFINE,
-            Format::F16 => avx512::F16,
-            Format::BF16 => avx512::BF16,
-        },
-        #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx2 => match format {
-            Format::Int8 | Format::Int8Wide | Format::Int8Mixed => avx2::INT8,
-            Format::Int4 => avx2::INT4,
-            Format::Int4Min => avx2::INT4_MIN,
-            Format::Int4Affine => avx2::INT4_AFFINE,
-            Format::F16 => avx2::F16,
-            Format::BF16 => avx2::BF16,
-        },
-        _ => match format {
-            Format::Int8 | Format::Int8Wide | Format::Int8Mixed => portable::INT8,
-            Format::Int4 => portable::INT4,
-            Format::Int4Min => portable::INT4_MIN,
-            Format::Int4Affine => portable::INT4_AFFINE,
-            Format::F16 => portable::F16,
-            Format::BF16 => portable::BF16,
-        },
-    }
 }

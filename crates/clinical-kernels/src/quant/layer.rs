@@ -146,7 +146,8 @@ impl Packed {
         }
         let width = self.matrix.inputs();
         let indices: Vec<i64> = rows.into_data().iter::<i64>().collect();
-        let mut values = vec![0.0; indices.len() * width];
+        let count = indices.len().checked_mul(width);
+        let mut values = vec![0.0; count.expect("as many values as memory can hold")];
         if width > 0 {
             for (index, out) in indices.iter().zip(values.chunks_exact_mut(width)) {
                 let index = usize::try_from(*index).unwrap_or(usize::MAX);
@@ -204,14 +205,23 @@ mod flex {
         x: &Tensor<2>,
         then: Then<'_>,
     ) -> Option<Tensor<2>> {
-        let [rows, _] = x.dims();
+        let [rows, inputs] = x.dims();
+        assert_eq!(
+            inputs,
+            matrix.inputs(),
+            "x is [rows, d_input], the weight [d_input, d_output]"
+        );
         let x = contiguous(x)?;
         let bias = match then.bias {
             Some(bias) => Some(contiguous(bias)?),
             None => None,
         };
         let residual = match then.residual {
-            Some(residual) => Some(contiguous(residual)?),
+            Some(residual) => {
+                let shape = [rows, matrix.outputs()];
+                assert_eq!(residual.dims(), shape, "one residual for each result");
+                Some(contiguous(residual)?)
+            }
             None => None,
         };
         let ending = Ending {

@@ -4,14 +4,17 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
+#[cfg(target_arch = "x86_64")]
+use super::choose::instruction_set;
 use super::codec::{
     Affine, OFFSET4, OFFSET8, Scale, quantise_block4, quantise_block4_affine, quantise_block4_min,
     quantise_block8,
 };
 use super::kernel::{BLOCK, LANES};
+use super::matrix::{Line, PackedMatrix};
+use super::packing::{Layout, Packing};
 #[cfg(target_arch = "x86_64")]
-use super::kernel::{InstructionSet, instruction_set};
-use super::matrix::{Format, Layout, Line, PackedMatrix};
+use crate::InstructionSet;
 use crate::host::on_huge_pages;
 
 impl PackedMatrix {
@@ -19,15 +22,16 @@ impl PackedMatrix {
     ///
     /// # Panics
     ///
-    /// When `values` has another number of values.
+    /// When `values` has another number of values, or the matrix would be larger than memory can be.
     #[must_use]
-    pub fn new(format: Format, outputs: usize, inputs: usize, values: &[f32]) -> Self {
-        assert_eq!(values.len(), outputs * inputs, "[outputs, inputs] values");
+    pub fn new(packing: Packing, outputs: usize, inputs: usize, values: &[f32]) -> Self {
+        let count = outputs.checked_mul(inputs);
+        assert_eq!(Some(values.len()), count, "[outputs, inputs] values");
         let read = |row: usize, out: &mut [f32]| {
             out.copy_from_slice(&values[row * inputs..][..out.len()]);
             Ok::<_, std::convert::Infallible>(())
         };
-        match Self::from_rows(format, outputs, inputs, read) {
+        match Self::from_rows(packing, outputs, inputs, read) {
             Ok(matrix) => matrix,
             Err(never) => match never {},
         }
@@ -39,35 +43,40 @@ impl PackedMatrix {
     /// # Errors
     ///
     /// The first error of `read`.
+    ///
+    /// # Panics
+    ///
+    /// When the matrix would be larger than memory can be.
     pub fn from_rows<E: Send>(
-        format: Format,
+        packing: Packing,
         outputs: usize,
         inputs: usize,
         read: impl Fn(usize, &mut [f32]) -> Result<(), E> + Sync,
     ) -> Result<Self, E> {
-        Self::from_panels(format, outputs, inputs, |row, rows, lines, scales| {
-            PANEL.with_borrow_mut(|values| {
-                values.resize(rows * inputs, 0.0);
-                read(row, values)?;
-                // SAFETY: lines are plain bytes.
-                let bytes = unsafe {
-                    std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * 64)
-                };
-                pack_panel(format, values, inputs, bytes, scales);
-                Ok(())
-            })
+        Self::from_panels(packing, outputs, inputs, |row, rows, lines, scales| {
+            // Taken, so that `read` may pack something itself.
+            let mut values = PANEL.take();
+            values.resize(rows * inputs, 0.0);
+            read(row, &mut values)?;
+            // SAFETY: lines are plain bytes.
+            let bytes = unsafe {
+                std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * 64)
+            };
+            pack_panel(packing, &values, inputs, bytes, scales);
+            PANEL.set(values);
+            Ok(())
         })
     }
 
     /// `fill(row, rows, lines, scales)` makes the panel of `rows` rows (at most 16) from `row` on, of zeros. It is called by
     /// several threads at once.
     pub(super) fn from_panels<E: Send>(
-        format: Format,
+        packing: Packing,
         outputs: usize,
         inputs: usize,
         fill: impl Fn(usize, usize, &mut [Line], &mut [u32]) -> Result<(), E> + Sync,
     ) -> Result<Self, E> {
-        let layout = Layout::new(format, inputs);
+        let layout = Layout::of(packing, outputs, inputs);
         let panels = outputs.div_ceil(LANES);
         let mut lines = on_huge_pages(panels * layout.panel_bytes / 64, Line([0; 64]));
         let mut scales = on_huge_pages(panels * layout.panel_scales, 0u32);
@@ -88,7 +97,7 @@ impl PackedMatrix {
                 .try_for_each(|(panel, (lines, scales))| one_panel(panel, lines, scales))?;
         }
         Ok(Self {
-            format,
+            packing,
             outputs,
             inputs,
             lines,
@@ -98,9 +107,13 @@ impl PackedMatrix {
 
     /// Random weights of about the given standard deviation, for measurements of speed: made in packed form, so it takes
     /// no more memory than the result.
+    ///
+    /// # Panics
+    ///
+    /// When the matrix would be larger than memory can be.
     #[must_use]
-    pub fn random(format: Format, outputs: usize, inputs: usize, std: f32, seed: u64) -> Self {
-        let layout = Layout::new(format, inputs);
+    pub fn random(packing: Packing, outputs: usize, inputs: usize, std: f32, seed: u64) -> Self {
+        let layout = Layout::of(packing, outputs, inputs);
         let panels = outputs.div_ceil(LANES);
         let mut lines = on_huge_pages(panels * layout.panel_bytes / 64, Line([0; 64]));
         lines
@@ -115,13 +128,13 @@ impl PackedMatrix {
                         state ^= state << 25;
                         state ^= state >> 27;
                         let random = state.wrapping_mul(0x2545_f491_4f6c_dd1d);
-                        *bytes = random_bytes(format, random, std).to_le_bytes();
+                        *bytes = random_bytes(packing, random, std).to_le_bytes();
                     }
                 }
             });
-        let scales = match format {
+        let scales = match packing {
             // Uniform bytes have a deviation of 74 steps, halves of bytes one of 4.6.
-            Format::Int4Min => {
+            Packing::Int4Min => {
                 let half = |value: f32| u32::from(f16::from_f32(value).to_bits());
                 let (scale, least) = (half(std / 4.6), half(std / 4.6 * -7.5));
                 let each = LANES / 2;
@@ -137,20 +150,20 @@ impl PackedMatrix {
                     .map(|half| half | half << 16)
                     .collect()
             }
-            Format::Int8 | Format::Int8Wide | Format::Int8Mixed | Format::Int4 => {
-                let steps = if format == Format::Int4 { 4.6 } else { 74.0 };
+            Packing::Int8 | Packing::Int8Wide | Packing::Int8Mixed | Packing::Int4 => {
+                let steps = if packing == Packing::Int4 { 4.6 } else { 74.0 };
                 let scale = u32::from(f16::from_f32(std / steps).to_bits());
                 vec![scale | scale << 16; panels * layout.panel_scales]
             }
-            Format::Int4Affine => {
+            Packing::Int4Affine => {
                 let step = f16::from_f32(std / 4.6 * Affine::STEPS).to_bits() & 0x7fe0;
                 let word = u32::from(step << 1 | 30);
                 vec![word | word << 16; panels * layout.panel_scales]
             }
-            Format::F16 | Format::BF16 => Vec::new(),
+            Packing::F16 | Packing::BF16 => Vec::new(),
         };
         Self {
-            format,
+            packing,
             outputs,
             inputs,
             lines,
@@ -160,10 +173,10 @@ impl PackedMatrix {
 }
 
 /// Eight random bytes as weights: integers as they are, halves with the exponent of `std` and a random sign and mantissa.
-fn random_bytes(format: Format, random: u64, std: f32) -> u64 {
-    let (template, mask) = match format {
-        format if format.is_integer() => return random,
-        Format::F16 => (f16::from_f32(std).to_bits() & 0x7c00, 0x83ffu16),
+fn random_bytes(packing: Packing, random: u64, std: f32) -> u64 {
+    let (template, mask) = match packing {
+        packing if packing.is_integer() => return random,
+        Packing::F16 => (f16::from_f32(std).to_bits() & 0x7c00, 0x83ffu16),
         _ => (bf16::from_f32(std).to_bits() & 0x7f80, 0x807f),
     };
     let four = |bits: u16| u64::from(bits) * 0x0001_0001_0001_0001;
@@ -175,14 +188,20 @@ thread_local! {
 }
 
 /// Packs up to 16 rows.
-fn pack_panel(format: Format, values: &[f32], inputs: usize, bytes: &mut [u8], scales: &mut [u32]) {
+fn pack_panel(
+    packing: Packing,
+    values: &[f32],
+    inputs: usize,
+    bytes: &mut [u8],
+    scales: &mut [u32],
+) {
     if inputs == 0 {
         return;
     }
-    match format {
-        Format::Int8 | Format::Int8Wide | Format::Int8Mixed => {
+    match packing {
+        Packing::Int8 | Packing::Int8Wide | Packing::Int8Mixed => {
             bytes.fill(OFFSET8 as u8);
-            blocks(format, values, inputs, scales, |lane, number, small| {
+            blocks(packing, values, inputs, scales, |lane, number, small| {
                 for (four, values) in small.as_chunks::<4>().0.iter().enumerate() {
                     let start = (number * (BLOCK / 4) + four) * 64 + lane * 4;
                     for (i, value) in values.iter().enumerate() {
@@ -191,13 +210,13 @@ fn pack_panel(format: Format, values: &[f32], inputs: usize, bytes: &mut [u8], s
                 }
             });
         }
-        Format::Int4 | Format::Int4Min | Format::Int4Affine => {
-            let offset = match format {
-                Format::Int4 => OFFSET4,
+        Packing::Int4 | Packing::Int4Min | Packing::Int4Affine => {
+            let offset = match packing {
+                Packing::Int4 => OFFSET4,
                 _ => 0,
             };
             bytes.fill((offset | offset << 4) as u8);
-            blocks(format, values, inputs, scales, |lane, number, small| {
+            blocks(packing, values, inputs, scales, |lane, number, small| {
                 for (eight, values) in small.as_chunks::<8>().0.iter().enumerate() {
                     let start = (number * (BLOCK / 8) + eight) * 64 + lane * 4;
                     for i in 0..4 {
@@ -208,14 +227,14 @@ fn pack_panel(format: Format, values: &[f32], inputs: usize, bytes: &mut [u8], s
                 }
             });
         }
-        Format::F16 => {
+        Packing::F16 => {
             let mut row = vec![f16::ZERO; inputs];
             for (lane, values) in values.chunks_exact(inputs).enumerate() {
                 row.convert_from_f32_slice(values);
                 scatter(bytes, lane, row.iter().map(|value| value.to_bits()));
             }
         }
-        Format::BF16 => {
+        Packing::BF16 => {
             let mut row = vec![bf16::ZERO; inputs];
             for (lane, values) in values.chunks_exact(inputs).enumerate() {
                 row.convert_from_f32_slice(values);
@@ -227,7 +246,7 @@ fn pack_panel(format: Format, values: &[f32], inputs: usize, bytes: &mut [u8], s
 
 /// Quantises the blocks of up to 16 rows; `put(row, block, integers)` places them.
 fn blocks(
-    format: Format,
+    packing: Packing,
     values: &[f32],
     inputs: usize,
     scales: &mut [u32],
@@ -239,22 +258,22 @@ fn blocks(
         for (number, values) in values.chunks(BLOCK).enumerate() {
             block[..values.len()].copy_from_slice(values);
             // What is behind the end meets zeros; it must not widen the range of the block.
-            block[values.len()..].fill(match format {
-                Format::Int4Min => values[0],
+            block[values.len()..].fill(match packing {
+                Packing::Int4Min => values[0],
                 _ => 0.0,
             });
             let mut store = |at: usize, bits: u16| {
                 scales[at / 2] |= u32::from(bits) << (at % 2 * 16);
             };
             let at = number * LANES + lane;
-            match format {
-                Format::Int4Min => {
+            match packing {
+                Packing::Int4Min => {
                     let scale = dispatch4_min(&block, &mut small);
                     store(at + number * LANES, scale.step.to_bits());
                     store(at + (number + 1) * LANES, scale.least.to_bits());
                 }
-                Format::Int4Affine => store(at, dispatch4_affine(&block, &mut small).0),
-                Format::Int4 => store(at, dispatch4(&block, &mut small).step.to_bits()),
+                Packing::Int4Affine => store(at, dispatch4_affine(&block, &mut small).0),
+                Packing::Int4 => store(at, dispatch4(&block, &mut small).step.to_bits()),
                 _ => store(at, dispatch8(&block, &mut small).step.to_bits()),
             }
             put(lane, number, &small);

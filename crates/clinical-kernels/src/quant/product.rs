@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 
-use super::kernel::{InstructionSet, Kernels, LANES, Tile, instruction_set, kernels};
-use super::matrix::{Format, Layout, PackedMatrix};
+use super::choose::{instruction_set, kernels};
+use super::kernel::{Kernels, LANES, Tile};
+use super::matrix::PackedMatrix;
+use super::packing::{Layout, Packing};
 use super::rows::Rows;
-use crate::Activation;
 use crate::float::product::{Finish, Target, finish_rows};
 use crate::float::simd::Level;
+use crate::{Activation, InstructionSet};
 
 /// Bytes of weights times rows that are worth handing to another thread.
 const WORTH_SHARING: usize = 1 << 17;
@@ -26,7 +28,7 @@ impl PackedMatrix {
     ///
     /// # Panics
     ///
-    /// When `x` has not `rows * inputs` values or `bias` not one for each output.
+    /// When `x` has not `rows * inputs` values or `bias` not one for each output, or there would be more results than memory can hold.
     #[must_use]
     pub fn multiply(&self, x: &[f32], rows: usize, bias: Option<&[f32]>) -> Vec<f32> {
         let ending = Ending {
@@ -45,15 +47,23 @@ impl PackedMatrix {
         ending: Ending<'_>,
     ) -> Vec<f32> {
         let Ending { bias, residual, .. } = ending;
-        assert_eq!(x.len(), rows * self.inputs, "x must be [rows, inputs]");
+        let count = |columns| rows.checked_mul(columns);
+        assert_eq!(
+            Some(x.len()),
+            count(self.inputs),
+            "x must be [rows, inputs]"
+        );
+        let results = count(self.outputs).expect("as many results as memory can hold");
         if let Some(bias) = bias {
             assert_eq!(bias.len(), self.outputs, "one bias for each output");
         }
         if let Some(residual) = residual {
-            let count = rows * self.outputs;
-            assert_eq!(residual.len(), count, "one residual for each result");
+            assert_eq!(residual.len(), results, "one residual for each result");
         }
-        let mut out = Vec::with_capacity(rows * self.outputs);
+        if results == 0 {
+            return Vec::new();
+        }
+        let mut out = Vec::with_capacity(results);
         let product = Product {
             matrix: self,
             rows,
@@ -67,12 +77,12 @@ impl PackedMatrix {
             },
             out: out.as_mut_ptr(),
         };
-        match self.format {
-            Format::F16 | Format::BF16 => {
+        match self.packing {
+            Packing::F16 | Packing::BF16 => {
                 product.run(set, x.as_ptr().cast(), self.inputs * 4, None)
             }
-            format => ROWS.with_borrow_mut(|quantised| {
-                quantised.fill(set, format, rows, x);
+            packing => ROWS.with_borrow_mut(|quantised| {
+                quantised.fill(set, packing, rows, x);
                 product.run(
                     set,
                     quantised.values.as_ptr().cast(),
@@ -82,7 +92,7 @@ impl PackedMatrix {
             }),
         }
         // SAFETY: every row and output belongs to one tile, and every tile has been computed.
-        unsafe { out.set_len(rows * self.outputs) };
+        unsafe { out.set_len(results) };
         out
     }
 }
@@ -122,8 +132,8 @@ unsafe impl Sync for Shared {}
 impl Product<'_> {
     fn run(&self, set: InstructionSet, x: *const u8, x_step: usize, quantised: Option<&Rows>) {
         let matrix = self.matrix;
-        let layout = Layout::new(matrix.format, matrix.inputs);
-        let kernels = kernels(set, matrix.format);
+        let layout = Layout::new(matrix.packing, matrix.inputs);
+        let kernels = kernels(set, matrix.packing);
         let shared = Shared {
             tile: Tile {
                 weights: matrix.lines.as_ptr().cast(),
@@ -149,11 +159,10 @@ impl Product<'_> {
             rows: self.rows,
             scale_row: quantised.map_or(0, |rows| rows.planes * rows.blocks),
         };
-        if self.rows == 0 {
-            return;
-        }
         let strips = matrix.outputs.div_ceil(LANES * kernels.panels);
-        let strip_work = (layout.panel_bytes * kernels.panels * self.rows).max(1);
+        let strip_work = (layout.panel_bytes * kernels.panels)
+            .saturating_mul(self.rows)
+            .max(1);
         // Several pieces for each thread, so that one that is held up does not hold up all; with many rows a strip is a
         // piece worth having, and threads wait at the end for less.
         let each = if self.rows > MANY_ROWS { 16 } else { 4 };

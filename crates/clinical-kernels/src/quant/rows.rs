@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use super::codec::{self, Affine, OFFSET4, OFFSET8};
-use super::kernel::{BLOCK, InstructionSet, SHARED};
-use super::matrix::{Format, Layout};
+use super::kernel::{BLOCK, SHARED};
+use super::packing::{Layout, Packing};
+use crate::InstructionSet;
 
 /// How many times the typical largest value of a row's blocks a block must reach to get 16 bits. Below it the error of
 /// rounding to 8 bits is that of other blocks, a few times over.
@@ -36,18 +37,18 @@ pub(super) struct Rows {
 
 impl Rows {
     /// Quantises `[rows, inputs]`. A block that holds a value which is not finite gets the scale NaN.
-    pub(super) fn fill(&mut self, set: InstructionSet, format: Format, rows: usize, x: &[f32]) {
+    pub(super) fn fill(&mut self, set: InstructionSet, packing: Packing, rows: usize, x: &[f32]) {
         let inputs = x.len().checked_div(rows).unwrap_or(0);
-        let sums = match format {
-            Format::Int4 => Sums::Offset(OFFSET4),
-            Format::Int4Min => Sums::Value,
-            Format::Int4Affine => Sums::Quarters,
+        let sums = match packing {
+            Packing::Int4 => Sums::Offset(OFFSET4),
+            Packing::Int4Min => Sums::Value,
+            Packing::Int4Affine => Sums::Quarters,
             _ => Sums::Offset(OFFSET8),
         };
-        self.inputs = Layout::new(format, inputs).inputs;
-        let bits = match format {
-            Format::Int8Wide => Bits::Sixteen,
-            Format::Int8Mixed => Bits::Mixed,
+        self.inputs = Layout::new(packing, inputs).inputs;
+        let bits = match packing {
+            Packing::Int8Wide => Bits::Sixteen,
+            Packing::Int8Mixed => Bits::Mixed,
             _ => Bits::Eight,
         };
         self.planes = if bits == Bits::Eight { 1 } else { 2 };
@@ -55,7 +56,12 @@ impl Rows {
         self.step = self.planes * self.inputs + GAP;
         // Padding is overwritten too, so old contents do not matter; nothing is cleared that has been there before.
         let count = rows * self.planes * self.blocks;
-        grow(&mut self.values, rows * self.step);
+        // The gaps alone could be more than memory holds.
+        let bytes = rows.checked_mul(self.step);
+        grow(
+            &mut self.values,
+            bytes.expect("as many rows as memory can hold"),
+        );
         grow(&mut self.offsets, count);
         grow(&mut self.scales, count);
         if inputs == 0 {

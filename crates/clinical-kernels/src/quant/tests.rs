@@ -2,20 +2,23 @@
 
 use proptest::prelude::*;
 
-use super::kernel::{BLOCK, InstructionSet, available};
-use super::matrix::{Format, PackedMatrix};
+use super::choose::available;
+use super::kernel::BLOCK;
+use super::matrix::PackedMatrix;
+use super::packing::Packing;
 use super::product::Ending;
 use crate::Activation;
+use crate::InstructionSet;
 
-pub(super) const FORMATS: [Format; 8] = [
-    Format::Int8,
-    Format::Int8Wide,
-    Format::Int8Mixed,
-    Format::Int4,
-    Format::Int4Min,
-    Format::Int4Affine,
-    Format::F16,
-    Format::BF16,
+pub(super) const PACKINGS: [Packing; 8] = [
+    Packing::Int8,
+    Packing::Int8Wide,
+    Packing::Int8Mixed,
+    Packing::Int4,
+    Packing::Int4Min,
+    Packing::Int4Affine,
+    Packing::F16,
+    Packing::BF16,
 ];
 
 /// Numbers from -1 to 1, the same for a seed.
@@ -50,14 +53,16 @@ fn exact(x: &[f32], w: &[f32], inputs: usize, bias: Option<&[f32]>) -> Vec<(f64,
     all
 }
 
-/// What activations of this format may be off, as a part of the largest one of a block.
-fn step(format: Format) -> f64 {
-    match format {
-        Format::Int8 | Format::Int8Mixed | Format::Int4 | Format::Int4Min | Format::Int4Affine => {
-            0.5 / 127.0
-        }
-        Format::Int8Wide => 0.5 / 32_512.0,
-        Format::F16 | Format::BF16 => 0.0,
+/// What activations of this packing may be off, as a part of the largest one of a block.
+fn step(packing: Packing) -> f64 {
+    match packing {
+        Packing::Int8
+        | Packing::Int8Mixed
+        | Packing::Int4
+        | Packing::Int4Min
+        | Packing::Int4Affine => 0.5 / 127.0,
+        Packing::Int8Wide => 0.5 / 32_512.0,
+        Packing::F16 | Packing::BF16 => 0.0,
     }
 }
 
@@ -73,9 +78,9 @@ fn check(rows: usize, outputs: usize, inputs: usize, biased: bool, seed: u64) {
     let x = random(rows * inputs, seed + 1);
     let bias = random(outputs, seed + 2);
     let bias = biased.then_some(bias.as_slice());
-    for format in FORMATS {
-        let matrix = PackedMatrix::new(format, outputs, inputs, &weights);
-        assert_eq!(Some(matrix.bytes()), format.bytes(outputs, inputs));
+    for packing in PACKINGS {
+        let matrix = PackedMatrix::new(packing, outputs, inputs, &weights);
+        assert_eq!(Some(matrix.bytes()), packing.bytes(outputs, inputs));
         let decoded = matrix.to_f32();
         let magnitudes: Vec<f64> = decoded
             .chunks_exact(inputs)
@@ -89,13 +94,13 @@ fn check(rows: usize, outputs: usize, inputs: usize, biased: bool, seed: u64) {
             for (i, ((found, portable), (exact, magnitude))) in
                 found.iter().zip(&portable).zip(&expected).enumerate()
             {
-                let case = format!("{format:?} {set:?} {rows}x{inputs}x{outputs} at {i}");
+                let case = format!("{packing:?} {set:?} {rows}x{inputs}x{outputs} at {i}");
                 // The same integers are summed; only the order of the f32 sums differs.
                 let rounding = 1e-6 * magnitude + 1e-12;
                 let apart = f64::from((found - portable).abs());
                 assert!(apart <= rounding, "{case}: {found} {portable}");
                 // Each activation is off by half a step of its block, whose largest value is at most 1.
-                let quantised = step(format) * magnitudes[i % outputs];
+                let quantised = step(packing) * magnitudes[i % outputs];
                 let error = (f64::from(*found) - exact).abs();
                 assert!(error <= rounding + quantised, "{case}: {found} {exact}");
             }
@@ -145,8 +150,8 @@ fn activation_and_residual_follow_the_bias() {
         let weights = random(outputs * inputs, 8);
         let (x, bias) = (random(rows * inputs, 9), random(outputs, 10));
         let residual = random(rows * outputs, 11);
-        for format in FORMATS {
-            let matrix = PackedMatrix::new(format, outputs, inputs, &weights);
+        for packing in PACKINGS {
+            let matrix = PackedMatrix::new(packing, outputs, inputs, &weights);
             for set in available() {
                 let plain = matrix.multiply_with(set, &x, rows, with_bias(Some(&bias)));
                 let silu = |y: f32| y / (1.0 + (-y).exp());
@@ -167,7 +172,7 @@ fn activation_and_residual_follow_the_bias() {
                     for ((found, y), residual) in found.iter().zip(&plain).zip(&residual) {
                         let expected = residual + function(*y);
                         let allowed = apart * (1.0 + y.abs());
-                        assert!((found - expected).abs() <= allowed, "{format:?} {set:?}");
+                        assert!((found - expected).abs() <= allowed, "{packing:?} {set:?}");
                     }
                 }
             }
@@ -177,9 +182,9 @@ fn activation_and_residual_follow_the_bias() {
 
 #[test]
 fn empty_shapes() {
-    for format in FORMATS {
+    for packing in PACKINGS {
         for set in available() {
-            let matrix = PackedMatrix::new(format, 5, 0, &[]);
+            let matrix = PackedMatrix::new(packing, 5, 0, &[]);
             let bias = [1.0, 2.0, 3.0, 4.0, 5.0];
             let out = matrix.multiply_with(set, &[], 2, with_bias(Some(&bias)));
             assert_eq!(out, [bias, bias].concat());
@@ -187,13 +192,13 @@ fn empty_shapes() {
                 matrix.multiply_with(set, &[], 2, with_bias(None)),
                 [0.0; 10]
             );
-            let matrix = PackedMatrix::new(format, 5, 3, &[1.0; 15]);
+            let matrix = PackedMatrix::new(packing, 5, 3, &[1.0; 15]);
             assert!(
                 matrix
                     .multiply_with(set, &[], 0, with_bias(None))
                     .is_empty()
             );
-            let matrix = PackedMatrix::new(format, 0, 3, &[]);
+            let matrix = PackedMatrix::new(packing, 0, 3, &[]);
             assert!(
                 matrix
                     .multiply_with(set, &[1.0; 6], 2, with_bias(None))
@@ -205,17 +210,17 @@ fn empty_shapes() {
 
 #[test]
 fn what_is_not_finite_stays_visible_where_it_belongs() {
-    for format in FORMATS {
+    for packing in PACKINGS {
         let mut weights = vec![1.0; 20 * 40];
         weights[3 * 40 + 5] = f32::NAN;
-        let matrix = PackedMatrix::new(format, 20, 40, &weights);
+        let matrix = PackedMatrix::new(packing, 20, 40, &weights);
         let mut x = vec![1.0; 2 * 40];
         x[40 + 7] = f32::INFINITY;
         for set in available() {
             let out = matrix.multiply_with(set, &x, 2, with_bias(None));
             for (i, y) in out.iter().enumerate() {
                 let expected = i < 20 && i != 3;
-                assert_eq!(y.is_finite(), expected, "{format:?} {set:?} at {i}: {y}");
+                assert_eq!(y.is_finite(), expected, "{packing:?} {set:?} at {i}: {y}");
             }
         }
     }
@@ -227,8 +232,8 @@ fn outliers_spoil_only_their_block_and_16_bits_nothing() {
     let weights = random(64 * inputs, 1);
     let mut x = random(inputs, 2);
     x[200] = 3000.0;
-    let worst = |format| {
-        let matrix = PackedMatrix::new(format, 64, inputs, &weights);
+    let worst = |packing| {
+        let matrix = PackedMatrix::new(packing, 64, inputs, &weights);
         let expected = exact(&x, &matrix.to_f32(), inputs, None);
         let found = matrix.multiply(&x, 1, None);
         found
@@ -237,9 +242,9 @@ fn outliers_spoil_only_their_block_and_16_bits_nothing() {
             .map(|(found, (exact, _))| (f64::from(*found) - exact).abs())
             .fold(0.0, f64::max)
     };
-    for format in [Format::Int8Wide, Format::Int8Mixed] {
-        assert!(worst(format) < 1.0, "{format:?} {}", worst(format));
-        assert!(worst(Format::Int8) > 10.0 * worst(format));
+    for packing in [Packing::Int8Wide, Packing::Int8Mixed] {
+        assert!(worst(packing) < 1.0, "{packing:?} {}", worst(packing));
+        assert!(worst(Packing::Int8) > 10.0 * worst(packing));
     }
 }
 
@@ -255,7 +260,7 @@ fn rows_with_and_without_outliers_stand_side_by_side() {
             _ => {}
         }
     }
-    let matrix = PackedMatrix::new(Format::Int8Mixed, outputs, inputs, &weights);
+    let matrix = PackedMatrix::new(Packing::Int8Mixed, outputs, inputs, &weights);
     let expected = exact(&x, &matrix.to_f32(), inputs, None);
     for set in available() {
         let found = matrix.multiply_with(set, &x, rows, with_bias(None));
@@ -280,21 +285,21 @@ fn rows_of_a_table() {
     let (entries, width) = (37, 70);
     let values = random(entries * width, 5);
     let largest = |row: &[f32]| row.iter().fold(0.0f32, |a, b| a.max(b.abs()));
-    for format in FORMATS {
-        let matrix = PackedMatrix::new(format, entries, width, &values);
+    for packing in PACKINGS {
+        let matrix = PackedMatrix::new(packing, entries, width, &values);
         let mut out = vec![0.0; width];
         for (row, values) in values.chunks_exact(width).enumerate() {
             matrix.row(row, &mut out);
-            let allowed = match format {
-                Format::Int8 | Format::Int8Wide | Format::Int8Mixed => {
+            let allowed = match packing {
+                Packing::Int8 | Packing::Int8Wide | Packing::Int8Mixed => {
                     largest(values) * 0.56 / 127.0
                 }
-                Format::Int4 | Format::Int4Min | Format::Int4Affine => largest(values) / 6.0,
-                Format::F16 => largest(values) * 0.51 / 1024.0,
-                Format::BF16 => largest(values) * 0.51 / 128.0,
+                Packing::Int4 | Packing::Int4Min | Packing::Int4Affine => largest(values) / 6.0,
+                Packing::F16 => largest(values) * 0.51 / 1024.0,
+                Packing::BF16 => largest(values) * 0.51 / 128.0,
             };
             for (value, out) in values.iter().zip(&out) {
-                assert!((value - out).abs() <= allowed, "{format:?} {value} {out}");
+                assert!((value - out).abs() <= allowed, "{packing:?} {value} {out}");
             }
         }
     }
@@ -304,7 +309,7 @@ fn rows_of_a_table() {
 fn int4_blocks_have_their_own_scale() {
     let mut values = vec![1e-3; 4 * BLOCK];
     values[0] = 100.0;
-    let matrix = PackedMatrix::new(Format::Int4, 1, 4 * BLOCK, &values);
+    let matrix = PackedMatrix::new(Packing::Int4, 1, 4 * BLOCK, &values);
     let out = matrix.to_f32();
     assert!((out[0] - 100.0).abs() < 1.0);
     assert!((out[BLOCK] - 1e-3).abs() < 1e-4);
@@ -312,19 +317,19 @@ fn int4_blocks_have_their_own_scale() {
 
 #[test]
 fn random_weights_have_about_the_deviation_asked_for() {
-    for format in FORMATS {
-        let matrix = PackedMatrix::random(format, 64, 256, 0.02, 1);
+    for packing in PACKINGS {
+        let matrix = PackedMatrix::random(packing, 64, 256, 0.02, 1);
         let values = matrix.to_f32();
         let square: f32 = values.iter().map(|v| v * v).sum::<f32>() / values.len() as f32;
         let deviation = square.sqrt();
-        assert!((0.01..0.05).contains(&deviation), "{format:?} {deviation}");
-        assert_eq!(Some(matrix.bytes()), format.bytes(64, 256));
+        assert!((0.01..0.05).contains(&deviation), "{packing:?} {deviation}");
+        assert_eq!(Some(matrix.bytes()), packing.bytes(64, 256));
     }
 }
 
 #[test]
 fn rows_that_cannot_be_read_are_an_error() {
-    let failed = PackedMatrix::from_rows(Format::Int8, 40, 8, |row, out: &mut [f32]| {
+    let failed = PackedMatrix::from_rows(Packing::Int8, 40, 8, |row, out: &mut [f32]| {
         out.fill(1.0);
         if row >= 32 { Err("no") } else { Ok(()) }
     });

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use clinical_generate::StepModel;
-use clinical_kernels::{Format, packed};
+use clinical_kernels::{Packing, packed};
 use clinical_llama::Llama;
 use clinical_weights::{Error, LoadOptions, Precision, load, save_safetensors};
 
@@ -91,21 +91,21 @@ fn what_the_cache_gives_is_what_the_model_computes_without_it() {
 #[test]
 fn which_matrices_are_packed_and_how() {
     let model = loaded("gqa", Precision::Int4);
-    let format = |weight| packed(weight).map(|packed| packed.matrix().format());
+    let packing = |weight| packed(weight).map(|packed| packed.matrix().packing());
     let layer = &model.model.layers[0];
-    let four = Some(Format::Int4Affine);
-    assert_eq!(format(&layer.self_attn.q_proj.weight), four);
-    assert_eq!(format(&layer.self_attn.o_proj.weight), four);
-    assert_eq!(format(&layer.mlp.gate_proj.weight), four);
+    let four = Some(Packing::Int4Affine);
+    assert_eq!(packing(&layer.self_attn.q_proj.weight), four);
+    assert_eq!(packing(&layer.self_attn.o_proj.weight), four);
+    assert_eq!(packing(&layer.mlp.gate_proj.weight), four);
     // A narrow model: some matrices keep 8 bits, and those meet 16-bit activations.
-    let wide = Some(Format::Int8Wide);
-    assert_eq!(format(&layer.self_attn.v_proj.weight), Some(Format::F16));
-    assert_eq!(format(&layer.mlp.up_proj.weight), wide);
-    assert_eq!(format(&layer.mlp.down_proj.weight), wide);
+    let wide = Some(Packing::Int8Wide);
+    assert_eq!(packing(&layer.self_attn.v_proj.weight), Some(Packing::F16));
+    assert_eq!(packing(&layer.mlp.up_proj.weight), wide);
+    assert_eq!(packing(&layer.mlp.down_proj.weight), wide);
     let head = model.lm_head.as_ref().unwrap();
-    assert_eq!(format(&head.weight), wide);
+    assert_eq!(packing(&head.weight), wide);
     // A table of 96 entries is too small to be worth it.
-    assert_eq!(format(&model.model.embed_tokens.weight), None);
+    assert_eq!(packing(&model.model.embed_tokens.weight), None);
     assert!(packed(&layer.input_layernorm.weight).is_none());
 }
 

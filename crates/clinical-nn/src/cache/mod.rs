@@ -9,6 +9,8 @@ use clinical_kernels::blocks::{Blocks, Look};
 
 use padded::Padded;
 
+use crate::ModelError;
+
 /// The keys and values that the attention layers of a model keep of some rows.
 ///
 /// Rows have any lengths and do not know of each other. A pass of the model reads some new positions of each row: the model
@@ -32,7 +34,7 @@ enum Store {
 }
 
 /// The sizes of the attention layers that a [`KvCache`] serves.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KvSizes {
     /// Attention layers.
     pub layers: usize,
@@ -131,9 +133,13 @@ impl KvCache {
 
     /// Begins a pass in which each row reads `counts[row]` new positions. Every query sees the positions of its row up to its
     /// own, of which `window` hides all but the last so many. Each layer must get its [`attend`](Self::attend) then.
+    ///
+    /// # Panics
+    ///
+    /// Unless there is one count for each row.
     #[must_use]
     pub fn read(&mut self, counts: &[usize], window: Option<usize>) -> Pass {
-        debug_assert_eq!(counts.len(), self.rows(), "one count for each row");
+        assert_eq!(counts.len(), self.rows(), "one count for each row");
         for (length, count) in self.lengths.iter_mut().zip(counts) {
             *length += count;
         }
@@ -227,14 +233,34 @@ impl KvCache {
         }
     }
 
-    /// Appends the rows of another cache of the same sizes, device and type.
-    pub fn merge(&mut self, other: Self) {
+    /// Whether the rows of another cache can join these: of one model, with the same sizes, device and type.
+    #[must_use]
+    pub fn fits(&self, other: &Self) -> bool {
+        match (&self.store, &other.store) {
+            (Store::Blocks(layers), Store::Blocks(others)) => {
+                let mut pairs = layers.iter().zip(others);
+                layers.len() == others.len() && pairs.all(|(layer, other)| layer.fits(other))
+            }
+            (Store::Padded(padded), Store::Padded(other)) => padded.fits(other),
+            _ => false,
+        }
+    }
+
+    /// Appends the rows of another cache.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::OtherModel`] unless the other cache [`fits`](Self::fits); this one is then unchanged.
+    pub fn merge(&mut self, other: Self) -> Result<(), ModelError> {
+        if !self.fits(&other) {
+            return Err(ModelError::OtherModel);
+        }
         if self.lengths.is_empty() {
             *self = other;
-            return;
+            return Ok(());
         }
         if other.lengths.is_empty() {
-            return;
+            return Ok(());
         }
         match (&mut self.store, other.store) {
             (Store::Blocks(layers), Store::Blocks(others)) => {
@@ -243,8 +269,9 @@ impl KvCache {
                 }
             }
             (Store::Padded(padded), Store::Padded(other)) => padded.merge(other),
-            _ => unreachable!("caches of one model have one form"),
+            _ => return Err(ModelError::OtherModel),
         }
         self.lengths.extend(other.lengths);
+        Ok(())
     }
 }

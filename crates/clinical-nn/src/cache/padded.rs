@@ -214,7 +214,7 @@ impl Padded {
         causal: bool,
         scale: f64,
     ) -> Tensor<4> {
-        debug_assert!(
+        assert!(
             bias.is_none() || self.spans.iter().all(|spans| spans.len() < 2),
             "a gap between positions would shift the bias"
         );
@@ -293,6 +293,10 @@ impl Padded {
             let moved = all.clone().slice(tail.clone()).select(0, rows.clone());
             all.slice_assign(tail.clone(), moved)
         });
+    }
+
+    pub(super) fn fits(&self, other: &Self) -> bool {
+        (self.sizes, &self.device, self.dtype) == (other.sizes, &other.device, other.dtype)
     }
 
     /// Both end at the same slot.

@@ -191,9 +191,9 @@ impl Forms {
     }
 
     fn merge(&mut self, other: Self) {
-        self.blocks.merge(other.blocks);
-        self.halves.merge(other.halves);
-        self.padded.merge(other.padded);
+        self.blocks.merge(other.blocks).unwrap();
+        self.halves.merge(other.halves).unwrap();
+        self.padded.merge(other.padded).unwrap();
         self.expected.rows.extend(other.expected.rows);
         self.even &= other.even;
     }
@@ -369,4 +369,66 @@ fn reordering_the_end_is_selecting_where_the_beginning_is_the_same() {
         before.look(&[1, 1, 1]);
         before.read(&[1, 1, 1], None);
     }
+}
+
+/// A beginning that one model has read cannot be continued by another: the sizes decide, whatever the form.
+#[test]
+fn rows_of_another_model_are_refused() {
+    let device = clinical_kernels::cpu();
+    let sizes = KvSizes {
+        layers: 2,
+        heads: 2,
+        d: 4,
+        half: false,
+    };
+    type New = fn(KvSizes, usize, &Device, DType) -> KvCache;
+    for new in [KvCache::new as New, KvCache::padded as New] {
+        let others = [
+            KvSizes { layers: 1, ..sizes },
+            KvSizes { layers: 3, ..sizes },
+            KvSizes { heads: 1, ..sizes },
+            KvSizes { d: 8, ..sizes },
+            KvSizes {
+                half: true,
+                ..sizes
+            },
+        ];
+        for rows in [0, 1] {
+            let mut cache = new(sizes, 0, &device, DType::F32);
+            cache.add_rows(rows);
+            for other in others {
+                let mut other = new(other, 0, &device, DType::F32);
+                other.add_rows(1);
+                assert!(!cache.fits(&other));
+                let refused = cache.merge(other);
+                assert!(matches!(refused, Err(ModelError::OtherModel)));
+                assert_eq!(cache.rows(), rows);
+            }
+            let mut same = new(sizes, 0, &device, DType::F32);
+            same.add_rows(2);
+            cache.merge(same).unwrap();
+            assert_eq!(cache.rows(), rows + 2);
+        }
+    }
+    let (blocks, mut padded) = (
+        KvCache::new(sizes, 0, &device, DType::F32),
+        KvCache::padded(sizes, 0, &device, DType::F32),
+    );
+    if blocks.is_ragged() {
+        assert!(padded.merge(blocks).is_err());
+    }
+}
+
+#[test]
+#[should_panic(expected = "one count for each row")]
+fn a_pass_has_a_count_for_each_row() {
+    let sizes = KvSizes {
+        layers: 1,
+        heads: 1,
+        d: 1,
+        half: false,
+    };
+    let mut cache = KvCache::new(sizes, 0, &clinical_kernels::cpu(), DType::F32);
+    cache.add_rows(2);
+    let _ = cache.read(&[1], None);
 }

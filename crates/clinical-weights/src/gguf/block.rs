@@ -1,7 +1,7 @@
 //! The block types of GGML: a few values that share a scale, in 16 to 210 bytes.
 //! Layouts: <https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-common.h>.
 
-use clinical_kernels::{Block, Format};
+use clinical_kernels::{Block, Packing};
 use half::f16;
 
 /// A quantised type of GGML. Its values come in blocks; a row of a matrix is a whole number of blocks.
@@ -106,19 +106,19 @@ impl BlockType {
 impl BlockType {
     /// Whether a block is 32 integers with one scale, and perhaps a minimum, that fit the format, so that all can be taken over
     /// as they are.
-    pub(crate) fn fits(self, format: Format) -> bool {
+    pub(crate) fn fits(self, format: Packing) -> bool {
         match format {
-            Format::Int8 | Format::Int8Wide | Format::Int8Mixed => {
+            Packing::Int8 | Packing::Int8Wide | Packing::Int8Mixed => {
                 matches!(self, Self::Q8_0 | Self::Q5_0 | Self::Q4_0)
             }
-            Format::Int4 => self == Self::Q4_0,
-            Format::Int4Min => matches!(self, Self::Q4_0 | Self::Q4_1),
+            Packing::Int4 => self == Self::Q4_0,
+            Packing::Int4Min => matches!(self, Self::Q4_0 | Self::Q4_1),
             _ => false,
         }
     }
 
     /// The scales and the integers of whole blocks, for a type that [fits](Self::fits) the format.
-    pub(crate) fn take(self, format: Format, blocks: &[u8], out: &mut [Block]) {
+    pub(crate) fn take(self, format: Packing, blocks: &[u8], out: &mut [Block]) {
         for (block, out) in blocks.chunks_exact(self.bytes()).zip(out) {
             out.scale = f16::from_le_bytes([block[0], block[1]]);
             let integers = &mut out.integers;
@@ -127,12 +127,12 @@ impl BlockType {
                     // Codes from 0 to 15, of which Q4_0 takes 8; with minima these are 8 steps below zero.
                     let (offset, start) = match (self, format) {
                         (Self::Q4_1, _) => (0, 4),
-                        (_, Format::Int4Min) => (0, 2),
+                        (_, Packing::Int4Min) => (0, 2),
                         _ => (8, 2),
                     };
                     out.least = match (self, format) {
                         (Self::Q4_1, _) => f16::from_le_bytes([block[2], block[3]]),
-                        (_, Format::Int4Min) => f16::from_f32(out.scale.to_f32() * -8.0),
+                        (_, Packing::Int4Min) => f16::from_f32(out.scale.to_f32() * -8.0),
                         _ => f16::ZERO,
                     };
                     for (i, byte) in block[start..].iter().enumerate() {

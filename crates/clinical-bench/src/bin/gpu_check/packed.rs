@@ -6,18 +6,18 @@ use std::sync::Arc;
 use anyhow::Result;
 use burn::module::Param;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
-use clinical_kernels::{Format, Packed, PackedMatrix, fused};
+use clinical_kernels::{Packed, PackedMatrix, Packing, fused};
 use clinical_nn::{Embedding, Linear};
 
 use crate::check::{Checks, values};
 
-const FORMATS: [Format; 6] = [
-    Format::Int8,
-    Format::Int4,
-    Format::Int4Min,
-    Format::Int4Affine,
-    Format::F16,
-    Format::BF16,
+const PACKINGS: [Packing; 6] = [
+    Packing::Int8,
+    Packing::Int4,
+    Packing::Int4Min,
+    Packing::Int4Affine,
+    Packing::F16,
+    Packing::BF16,
 ];
 
 /// The largest difference in parts of the largest value. Burn may multiply f32 with the 10 bits of tf32; this crate's kernels do not.
@@ -41,11 +41,11 @@ pub fn run(checks: &mut Checks) -> Result<()> {
         if own && !fused::gpu_kernels(&checks.device) {
             continue;
         }
-        for format in FORMATS {
+        for packing in PACKINGS {
             for shape in SHAPES {
-                products(checks, format, shape, own);
+                products(checks, packing, shape, own);
             }
-            table(checks, format, own);
+            table(checks, packing, own);
         }
     }
     clinical_kernels::set_gpu_kernels(checks.kernels);
@@ -53,8 +53,8 @@ pub fn run(checks: &mut Checks) -> Result<()> {
 }
 
 /// Random weights and the same in f32 on the CPU, `[outputs, inputs]`.
-fn random(format: Format, outputs: usize, inputs: usize) -> (Arc<PackedMatrix>, Tensor<2>) {
-    let matrix = PackedMatrix::random(format, outputs, inputs, 1.0, 7);
+fn random(packing: Packing, outputs: usize, inputs: usize) -> (Arc<PackedMatrix>, Tensor<2>) {
+    let matrix = PackedMatrix::random(packing, outputs, inputs, 1.0, 7);
     let data = TensorData::new(matrix.to_f32(), [outputs, inputs]);
     let dense = Tensor::from_data(data, &clinical_kernels::cpu());
     (Arc::new(matrix), dense)
@@ -71,8 +71,8 @@ fn param(
     Packed::attach(Param::from_tensor(zeros), matrix.clone(), transposed)
 }
 
-fn products(checks: &mut Checks, format: Format, [rows, inputs, outputs]: [usize; 3], own: bool) {
-    let (matrix, dense) = random(format, outputs, inputs);
+fn products(checks: &mut Checks, packing: Packing, [rows, inputs, outputs]: [usize; 3], own: bool) {
+    let (matrix, dense) = random(packing, outputs, inputs);
     let cpu = clinical_kernels::cpu();
     let x = Tensor::<2>::random([rows, inputs], Distribution::Normal(0.0, 1.0), &cpu);
     let expected = values(x.clone().matmul(dense.transpose()));
@@ -86,13 +86,13 @@ fn products(checks: &mut Checks, format: Format, [rows, inputs, outputs]: [usize
     let largest = expected.iter().fold(0.0f32, |a, b| a.max(b.abs()));
     let tolerance = TOLERANCES[usize::from(own && rows <= FEW_ROWS)];
     let name =
-        format!("packed, {format:?}, {rows}x{inputs} by {inputs}x{outputs}, own kernels {own}");
+        format!("packed, {packing:?}, {rows}x{inputs} by {inputs}x{outputs}, own kernels {own}");
     checks.close(&name, &values(found), &expected, tolerance * largest);
 }
 
-fn table(checks: &mut Checks, format: Format, own: bool) {
+fn table(checks: &mut Checks, packing: Packing, own: bool) {
     let (entries, width) = (3000, 200);
-    let (matrix, dense) = random(format, entries, width);
+    let (matrix, dense) = random(packing, entries, width);
     let device = checks.exact_device();
     let table = Embedding {
         weight: param(&matrix, [entries, width], false, &device),
@@ -101,6 +101,6 @@ fn table(checks: &mut Checks, format: Format, own: bool) {
     let found = table.forward(Tensor::<2, Int>::from_ints([ids], &device));
     let ids = Tensor::<1, Int>::from_ints(ids, &dense.device());
     let expected = values(dense.select(0, ids));
-    let name = format!("packed, {format:?}, rows of a table, own kernels {own}");
+    let name = format!("packed, {packing:?}, rows of a table, own kernels {own}");
     checks.close(&name, &values(found), &expected, 1e-5);
 }

@@ -12,7 +12,7 @@ use super::Look;
 use crate::float::attention::{Heads, Part, RowOf, Shared, Vectors, attention_of_rows};
 use crate::float::product::Target;
 use crate::float::simd::Level;
-use crate::fused::flex::{filled, heads_of, primitive, with_rows};
+use crate::fused::flex::{count, filled, heads_of, primitive, with_rows};
 
 /// A row grows by this many positions; a block is as long as what is appended at once, rounded up to it. Rows that part
 /// copy less than this.
@@ -61,7 +61,7 @@ enum Values {
 
 impl Block {
     fn new(sizes: Sizes, capacity: usize) -> Self {
-        let len = 2 * sizes.key_heads * capacity * sizes.d;
+        let len = count([2, sizes.key_heads, capacity, sizes.d]);
         let values = match sizes.half {
             true => Values::F16(crate::host::on_huge_pages(len, f16::ZERO)),
             false => Values::F32(crate::host::on_huge_pages(len, 0.0)),
@@ -199,6 +199,10 @@ impl Row {
 impl Blocks {
     /// No rows yet, of `key_heads` heads of `d` values, kept in f16 if `half` says so, and in f32 otherwise; `None` unless the
     /// device is Burn's CPU backend, the type of the tensors f32 and no gradient flows.
+    ///
+    /// # Panics
+    ///
+    /// When one block would be larger than memory can be.
     #[must_use]
     pub fn new(
         device: &Device,
@@ -207,7 +211,7 @@ impl Blocks {
         d: usize,
         half: bool,
     ) -> Option<Self> {
-        if key_heads * d == 0 {
+        if count([2, key_heads, BLOCK, d]) == 0 {
             return None;
         }
         primitive(&Tensor::<1>::zeros([1], (device, dtype)))?;
@@ -229,13 +233,13 @@ impl Blocks {
     ///
     /// Where the shapes do not fit, or the tensors are not as promised to [`new`](Self::new).
     pub fn append(&mut self, counts: &[usize], key: &Tensor<4>, value: &Tensor<4>) {
-        let total = counts.iter().sum();
+        let total = sum(counts);
         let shape = [1, self.sizes.key_heads, total, self.sizes.d];
         assert!(
             counts.len() == self.rows.len() && key.dims() == shape && value.dims() == shape,
             "new keys and values of the rows"
         );
-        if total == 0 {
+        if count(shape) == 0 {
             return;
         }
         let (key, value) = (memory(key), memory(value));
@@ -260,14 +264,16 @@ impl Blocks {
         let key_heads = self.sizes.key_heads;
         assert!(
             counts.len() == self.rows.len()
-                && shape == [1, heads, counts.iter().sum(), self.sizes.d]
+                && shape == [1, heads, sum(counts), self.sizes.d]
                 && heads % key_heads == 0,
             "queries of the rows"
         );
+        let longest = self.rows.iter().map(|row| row.len).max();
+        // The scores of all heads of a query may be held at once.
+        count([heads, longest.unwrap_or(0)]);
         let query = memory(query);
         let bias = look.bias.map(|bias| {
             let shape @ [one, bias_heads, queries, len] = bias.dims();
-            let longest = self.rows.iter().map(|row| row.len).max();
             assert!(
                 [one, bias_heads, queries] == [1, heads, 1]
                     && longest <= Some(len)
@@ -309,6 +315,10 @@ impl Blocks {
     }
 
     /// Keeps the given rows, in this order. Nothing is copied: a row that comes twice shares its blocks.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such row.
     pub fn select(&mut self, rows: &[usize]) {
         let mut uses = vec![0; self.rows.len()];
         rows.iter().for_each(|&row| uses[row] += 1);
@@ -323,11 +333,34 @@ impl Blocks {
         self.rows = kept.collect();
     }
 
-    /// Appends the rows of another one of the same heads and sizes.
+    /// Whether the rows of another one are of the same heads and sizes, so that [`merge`](Self::merge) takes them.
+    #[must_use]
+    pub fn fits(&self, other: &Self) -> bool {
+        self.sizes == other.sizes
+    }
+
+    /// Appends the rows of another one.
+    ///
+    /// # Panics
+    ///
+    /// Unless the other one [`fits`](Self::fits): of other heads, or kept in another type.
     pub fn merge(&mut self, other: Self) {
-        debug_assert_eq!(self.sizes, other.sizes);
+        assert!(
+            self.fits(&other),
+            "rows of {:?} cannot join those of {:?}",
+            other.sizes,
+            self.sizes
+        );
         self.rows.extend(other.rows);
     }
+}
+
+/// Of the counts of rows.
+fn sum(counts: &[usize]) -> usize {
+    let sum = counts
+        .iter()
+        .try_fold(0usize, |sum, &count| sum.checked_add(count));
+    sum.expect("as many positions as memory can hold")
 }
 
 /// The memory of a tensor, its rows one value after another.

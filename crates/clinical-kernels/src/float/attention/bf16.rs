@@ -6,7 +6,7 @@
 
 use std::arch::x86_64::*;
 
-use super::super::product::Target;
+use super::super::product::{Target, part};
 use super::super::scratch::scratch;
 use super::super::simd::{Avx512, Simd};
 use super::task::weight;
@@ -88,8 +88,8 @@ pub(super) unsafe fn attention(
             i / pieces / sizes.heads,
         );
         let (first, end) = (
-            piece * sizes.queries / pieces,
-            (piece + 1) * sizes.queries / pieces,
+            part(piece, pieces, sizes.queries),
+            part(piece + 1, pieces, sizes.queries),
         );
         // SAFETY: the caller's promise; tasks write different rows or heads.
         unsafe {
@@ -135,8 +135,8 @@ impl Head<'_> {
             let queries = results.add(ROWS * room.d_value);
             let weights = queries.add(room.left[0]);
             for block in 0..blocks {
-                let start = first + block * (end - first) / blocks;
-                let rows = first + (block + 1) * (end - first) / blocks - start;
+                let start = first + part(block, blocks, end - first);
+                let rows = first + part(block + 1, blocks, end - first) - start;
                 self.pack_queries(start, rows, queries);
                 let last = see(start + rows - 1).keys.end;
                 for panel in 0..last.div_ceil(WIDTH) {

@@ -5,7 +5,7 @@ mod bf16;
 mod rows;
 mod task;
 
-use super::product::{Matrix, THIN, Target};
+use super::product::{Matrix, THIN, Target, part};
 use super::simd::Level;
 use crate::pool;
 
@@ -104,11 +104,11 @@ pub(crate) unsafe fn attention(level: Level, sizes: Sizes, inputs: Inputs, out: 
         // The last blocks see most keys, so they come first.
         let block = blocks - 1 - i % blocks;
         let (batch, head) = (i / blocks / heads, i / blocks % heads);
-        let first = block * sizes.queries / blocks;
+        let first = part(block, blocks, sizes.queries);
         let (head, key_head, rows) = match single {
             true => (head * group, head, group),
             false => {
-                let end = (block + 1) * sizes.queries / blocks;
+                let end = part(block + 1, blocks, sizes.queries);
                 (head, head / group, end - first)
             }
         };

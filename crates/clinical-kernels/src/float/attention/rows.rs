@@ -1,6 +1,6 @@
 //! Attention of rows of different lengths to keys and values that lie in blocks.
 
-use super::super::product::{Matrix, Target};
+use super::super::product::{Matrix, Target, part as even_part};
 use super::super::simd::Level;
 use super::task::{Run, Sight, Task, Vectors};
 use super::{Heads, QUERIES};
@@ -65,8 +65,8 @@ pub(crate) unsafe fn attention_of_rows<P: Sync>(
         let blocks = row.queries.div_ceil(QUERIES);
         let heads = if row.queries == 1 { key_heads } else { heads };
         for block in (0..blocks).rev() {
-            let first = block * row.queries / blocks;
-            let end = (block + 1) * row.queries / blocks;
+            let first = even_part(block, blocks, row.queries);
+            let end = even_part(block + 1, blocks, row.queries);
             tasks.extend((0..heads).map(|head| (at, head, first, end)));
         }
     }

@@ -52,7 +52,7 @@ unsafe fn widened(
     match vectors {
         Vectors::F32(data) => work(data, row),
         Vectors::F16(data) => scratch(len * d, |wide| {
-            debug_assert_eq!(row, d as isize, "halves lie one vector after another");
+            assert_eq!(row, d as isize, "halves lie one vector after another");
             // SAFETY: the caller's promise; the copy has room for all.
             unsafe { widen(level, len * d, data, wide) };
             work(wide, row);

@@ -47,7 +47,7 @@ pub(crate) unsafe fn product(
         }
         let chunks = m.div_ceil(HEIGHT);
         for chunk in 0..chunks {
-            let (start, end) = (chunk * m / chunks, (chunk + 1) * m / chunks);
+            let (start, end) = (part(chunk, chunks, m), part(chunk + 1, chunks, m));
             let (a, out) = (a.from(start, 0), out.from(start, 0));
             many_rows(level, [end - start, n, k], a, b, out, finish.from(start, 0));
         }
@@ -82,6 +82,12 @@ unsafe fn finish_kernel<S: Simd>(m: usize, n: usize, out: Target, finish: Finish
             }
         }
     }
+}
+
+/// Where part `index` of `parts` nearly equal ones begins, of `all`.
+pub(crate) fn part(index: usize, parts: usize, all: usize) -> usize {
+    // The product of the two may pass 64 bits, the quotient does not.
+    (index as u128 * all as u128 / parts as u128) as usize
 }
 
 /// `work` on all threads over `0..len` in pieces of at least `least`, a multiple of `step` but for the last, at most

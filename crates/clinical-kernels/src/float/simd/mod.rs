@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 
 use half::f16;
 
+use crate::InstructionSet;
+
 /// The instruction sets that kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
@@ -24,28 +26,41 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    /// The best of this machine.
+    /// The best of this machine, unless [`LEVEL_VARIABLE`](crate::LEVEL_VARIABLE) asks for less.
     pub(crate) fn best() -> Self {
         static BEST: OnceLock<Level> = OnceLock::new();
-        *BEST.get_or_init(|| *Self::all().last().expect("portable code is always there"))
+        *BEST.get_or_init(|| {
+            let most = crate::level::most();
+            let all = Self::all().into_iter();
+            all.rev()
+                .find(|level| level.set() <= most)
+                .unwrap_or(Self::Portable)
+        })
     }
 
     /// All that this machine has, the best one last.
     pub(crate) fn all() -> Vec<Self> {
-        let mut all = vec![Self::Portable];
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx2")
-                && is_x86_feature_detected!("fma")
-                && is_x86_feature_detected!("f16c")
-            {
-                all.push(Self::Avx2);
-                if is_x86_feature_detected!("avx512f") {
-                    all.push(Self::Avx512);
-                }
-            }
+        let all = [
+            Self::Portable,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512,
+        ];
+        let detected = InstructionSet::detected();
+        let there = all.into_iter().filter(|level| level.set() <= detected);
+        there.collect()
+    }
+
+    /// The instructions that it stands for.
+    pub(crate) fn set(self) -> InstructionSet {
+        match self {
+            Self::Portable => InstructionSet::Portable,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => InstructionSet::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => InstructionSet::Avx512,
         }
-        all
     }
 }
 

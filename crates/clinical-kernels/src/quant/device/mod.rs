@@ -16,7 +16,8 @@ use rayon::prelude::*;
 
 use super::codec::{Affine, OFFSET4, OFFSET8};
 use super::kernel::{BLOCK, LANES};
-use super::matrix::{Format, Layout, Line, PackedMatrix};
+use super::matrix::{Line, PackedMatrix};
+use super::packing::{Layout, Packing};
 
 /// The copies of a matrix, one for each device that asked. They are freed with the last layer that shares them.
 #[derive(Debug, Default)]
@@ -64,14 +65,14 @@ pub(crate) enum Beside {
 }
 
 impl Form {
-    fn of(format: Format) -> Option<Self> {
+    fn of(packing: Packing) -> Option<Self> {
         let form = |bits, beside| Some(Self { bits, beside });
-        match format {
-            Format::Int8 | Format::Int8Wide | Format::Int8Mixed => form(8, Beside::Scale),
-            Format::Int4 => form(4, Beside::Scale),
-            Format::Int4Min => form(4, Beside::ScaleAndMinimum),
-            Format::Int4Affine => form(4, Beside::ScaleAndZero),
-            Format::F16 | Format::BF16 => None,
+        match packing {
+            Packing::Int8 | Packing::Int8Wide | Packing::Int8Mixed => form(8, Beside::Scale),
+            Packing::Int4 => form(4, Beside::Scale),
+            Packing::Int4Min => form(4, Beside::ScaleAndMinimum),
+            Packing::Int4Affine => form(4, Beside::ScaleAndZero),
+            Packing::F16 | Packing::BF16 => None,
         }
     }
 
@@ -165,7 +166,7 @@ struct Integers {
 impl OnDevice {
     pub(super) fn new(matrix: &PackedMatrix, device: &Device) -> Self {
         let (outputs, inputs) = (matrix.outputs, matrix.inputs);
-        let values = match Form::of(matrix.format) {
+        let values = match Form::of(matrix.packing) {
             _ if outputs == 0 || inputs == 0 => Values::Nothing,
             Some(form) => Values::Integers(Integers::new(matrix, form, device)),
             None => Values::Halves(halves(matrix, device)),
@@ -327,8 +328,8 @@ fn halves(matrix: &PackedMatrix, device: &Device) -> Tensor<2> {
         let at = input * LANES + lane;
         (word(lines, at / 2) >> (at % 2 * 16)) as u16
     });
-    let values = match matrix.format {
-        Format::BF16 => uploaded(bits.into_iter().map(bf16::from_bits).collect(), device),
+    let values = match matrix.packing {
+        Packing::BF16 => uploaded(bits.into_iter().map(bf16::from_bits).collect(), device),
         _ => uploaded(bits.into_iter().map(f16::from_bits).collect(), device),
     };
     values.reshape([matrix.outputs, matrix.inputs])
@@ -371,7 +372,7 @@ fn each_row<T: Copy + Default + Send>(
     count: usize,
     value: impl Fn(&[Line], &[u32], usize, usize) -> T + Sync,
 ) -> Vec<T> {
-    let layout = Layout::new(matrix.format, matrix.inputs);
+    let layout = Layout::new(matrix.packing, matrix.inputs);
     let (lines, scales) = (layout.panel_bytes / size_of::<Line>(), layout.panel_scales);
     let mut all = vec![T::default(); matrix.outputs * count];
     let panels = all.par_chunks_mut(LANES * count).enumerate();

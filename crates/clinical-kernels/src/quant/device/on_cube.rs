@@ -8,12 +8,12 @@ use super::*;
 use crate::quant::tests::random;
 use crate::{Packed, packed};
 
-const FORMATS: [Format; 5] = [
-    Format::Int8,
-    Format::Int4,
-    Format::Int4Min,
-    Format::Int4Affine,
-    Format::F16,
+const PACKINGS: [Packing; 5] = [
+    Packing::Int8,
+    Packing::Int4,
+    Packing::Int4Min,
+    Packing::Int4Affine,
+    Packing::F16,
 ];
 
 /// What is on is on for all tests.
@@ -23,7 +23,7 @@ static SWITCH: Mutex<()> = Mutex::new(());
 #[test]
 fn kernels() {
     let device = crate::cube_cpu().unwrap();
-    for format in FORMATS {
+    for packing in PACKINGS {
         for (rows, outputs, inputs) in [
             (1, 1, 1),
             (3, 5, 70),
@@ -32,14 +32,14 @@ fn kernels() {
             (1, 2049, 32),
             (6, 2050, 32),
         ] {
-            let matrix = PackedMatrix::new(format, outputs, inputs, &random(outputs * inputs, 1));
+            let matrix = PackedMatrix::new(packing, outputs, inputs, &random(outputs * inputs, 1));
             let weights = matrix.to_f32();
             let copy = OnDevice::new(&matrix, &device);
             let Values::Integers(integers) = &copy.values else {
                 continue;
             };
             let (words, scales, form) = (&integers.words, &integers.scales, integers.form);
-            let case = format!("{format:?}, {rows} by {inputs} by {outputs}");
+            let case = format!("{packing:?}, {rows} by {inputs} by {outputs}");
             for (dtype, tolerance) in [(DType::F32, 1e-6), (DType::F16, 1e-3)] {
                 let x = tensor(&random(rows * inputs, 2), [rows, inputs], &device).cast(dtype);
                 let near = Tolerance::<f32>::absolute(tolerance as f32);
@@ -74,8 +74,8 @@ fn a_layer_keeps_its_weights_on_its_device() {
     let _switch = SWITCH.lock().unwrap_or_else(PoisonError::into_inner);
     let device = crate::cube_cpu().unwrap();
     let (outputs, inputs) = (7, 45);
-    for format in FORMATS {
-        let matrix = PackedMatrix::new(format, outputs, inputs, &random(outputs * inputs, 3));
+    for packing in PACKINGS {
+        let matrix = PackedMatrix::new(packing, outputs, inputs, &random(outputs * inputs, 3));
         let weights = matrix.to_f32();
         let param = Param::from_tensor(Tensor::<2>::zeros([inputs, outputs], &device));
         let param = Packed::attach(param, Arc::new(matrix), true);
@@ -92,7 +92,10 @@ fn a_layer_keeps_its_weights_on_its_device() {
                 assert_eq!(y.len(), rows * outputs);
                 for (at, (sum, magnitude)) in exact(&x, &weights, inputs).into_iter().enumerate() {
                     let error = (f64::from(y[at] - bias[at % outputs]) - sum).abs();
-                    assert!(error <= 1e-6 * (magnitude + 1.0), "{format:?}: {error} off");
+                    assert!(
+                        error <= 1e-6 * (magnitude + 1.0),
+                        "{packing:?}: {error} off"
+                    );
                 }
                 let near = Tolerance::<f32>::absolute(1e-6);
                 let expected = TensorData::new(weights.clone(), [outputs, inputs]);
@@ -113,7 +116,7 @@ fn a_layer_keeps_its_weights_on_its_device() {
                 for (at, found) in found.into_iter().enumerate() {
                     let column = weights.iter().skip(at % inputs).step_by(inputs);
                     let expected: f32 = column.sum();
-                    assert!((found - expected).abs() < 1e-5, "{format:?} at {at}");
+                    assert!((found - expected).abs() < 1e-5, "{packing:?} at {at}");
                 }
             }
         }

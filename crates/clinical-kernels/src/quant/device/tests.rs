@@ -4,7 +4,7 @@ use burn::tensor::Tolerance;
 use proptest::prelude::*;
 
 use super::*;
-use crate::quant::tests::{FORMATS, random};
+use crate::quant::tests::{PACKINGS, random};
 
 /// Backends on which the way through Burn's operations can be run anywhere.
 fn devices() -> Vec<Device> {
@@ -38,13 +38,13 @@ pub(super) fn exact(x: &[f32], weights: &[f32], inputs: usize) -> Vec<(f64, f64)
         .collect()
 }
 
-fn check(format: Format, [rows, outputs, inputs]: [usize; 3], device: &Device) {
+fn check(packing: Packing, [rows, outputs, inputs]: [usize; 3], device: &Device) {
     let seed = (rows * 1000 + outputs * 100 + inputs) as u64;
     let weights = random(outputs * inputs, seed);
-    let matrix = PackedMatrix::new(format, outputs, inputs, &weights);
+    let matrix = PackedMatrix::new(packing, outputs, inputs, &weights);
     let copy = OnDevice::new(&matrix, device);
     let expected = matrix.to_f32();
-    let case = format!("{format:?}, {rows} by {inputs} by {outputs} on {device:?}");
+    let case = format!("{packing:?}, {rows} by {inputs} by {outputs} on {device:?}");
     assert_eq!(numbers(copy.values(device)), expected, "{case}");
 
     let x = random(rows * inputs, seed + 1);
@@ -76,8 +76,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(30))]
     #[test]
     fn any_shape(rows in 1usize..20, outputs in 1usize..50, inputs in 1usize..200) {
-        for format in FORMATS {
-            check(format, [rows, outputs, inputs], &crate::cpu());
+        for packing in PACKINGS {
+            check(packing, [rows, outputs, inputs], &crate::cpu());
         }
     }
 }
@@ -85,7 +85,7 @@ proptest! {
 #[test]
 fn shapes_at_the_edges() {
     for device in devices() {
-        for format in FORMATS {
+        for packing in PACKINGS {
             for shape in [
                 [1, 1, 1],
                 [1, 16, 32],
@@ -96,7 +96,7 @@ fn shapes_at_the_edges() {
                 [3, 0, 40],
                 [3, 4, 0],
             ] {
-                check(format, shape, &device);
+                check(packing, shape, &device);
             }
         }
     }
@@ -106,8 +106,8 @@ fn shapes_at_the_edges() {
 fn products_in_halves() {
     let device = crate::cpu();
     let (weights, x) = (random(40 * 70, 1), random(3 * 70, 2));
-    for format in FORMATS {
-        let matrix = PackedMatrix::new(format, 40, 70, &weights);
+    for packing in PACKINGS {
+        let matrix = PackedMatrix::new(packing, 40, 70, &weights);
         let weight = tensor(&matrix.to_f32(), [40, 70], &device);
         let copy = OnDevice::new(&matrix, &device);
         for (dtype, tolerance) in [(DType::F16, 2e-2), (DType::BF16, 2e-1)] {
@@ -131,8 +131,8 @@ fn products_in_halves() {
 fn gradients_flow_through_a_product() {
     let device = crate::cpu().autodiff();
     let weights = random(6 * 40, 3);
-    for format in FORMATS {
-        let matrix = PackedMatrix::new(format, 6, 40, &weights);
+    for packing in PACKINGS {
+        let matrix = PackedMatrix::new(packing, 6, 40, &weights);
         let copy = OnDevice::new(&matrix, &crate::cpu());
         let x = tensor(&random(2 * 40, 4), [2, 40], &device).require_grad();
         let gradients = copy.product(x.clone()).sum().backward();
@@ -141,7 +141,7 @@ fn gradients_flow_through_a_product() {
         for (at, found) in found.into_iter().enumerate() {
             let column = values.iter().skip(at % 40).step_by(40);
             let expected: f32 = column.sum();
-            assert!((found - expected).abs() < 1e-5, "{format:?} at {at}");
+            assert!((found - expected).abs() < 1e-5, "{packing:?} at {at}");
         }
         // Rows and values are such that they meet others there.
         assert!(copy.values(&device).is_autodiff());
@@ -153,14 +153,14 @@ fn gradients_flow_through_a_product() {
 #[test]
 fn a_device_has_one_copy_of_the_packed_size() {
     let device = crate::cpu();
-    for (format, bits) in [
-        (Format::Int8, 8.5),
-        (Format::Int4, 4.5),
-        (Format::Int4Min, 5.0),
-        (Format::Int4Affine, 5.0),
-        (Format::BF16, 16.0),
+    for (packing, bits) in [
+        (Packing::Int8, 8.5),
+        (Packing::Int4, 4.5),
+        (Packing::Int4Min, 5.0),
+        (Packing::Int4Affine, 5.0),
+        (Packing::BF16, 16.0),
     ] {
-        let matrix = PackedMatrix::new(format, 8, 64, &random(8 * 64, 5));
+        let matrix = PackedMatrix::new(packing, 8, 64, &random(8 * 64, 5));
         let copies = Copies::default();
         let copy = copies.on(&matrix, &device);
         for on in [device.clone(), device.clone().autodiff()] {
@@ -175,7 +175,7 @@ fn a_device_has_one_copy_of_the_packed_size() {
                     + scales.dtype().size() * scales.shape().num_elements()
             }
         };
-        assert_eq!(bytes as f64 * 8.0 / (8.0 * 64.0), bits, "{format:?}");
+        assert_eq!(bytes as f64 * 8.0 / (8.0 * 64.0), bits, "{packing:?}");
         let weak = Arc::downgrade(&copy);
         drop((copy, copies));
         assert!(weak.upgrade().is_none(), "freed with the last layer");
@@ -188,14 +188,14 @@ fn what_is_not_finite_stays_where_it_is() {
     let device = crate::cpu();
     let mut weights = random(3 * 64, 6);
     weights[64 + 40] = f32::NAN;
-    for format in FORMATS {
-        let matrix = PackedMatrix::new(format, 3, 64, &weights);
+    for packing in PACKINGS {
+        let matrix = PackedMatrix::new(packing, 3, 64, &weights);
         let copy = OnDevice::new(&matrix, &device);
         let y = numbers(copy.product(tensor(&random(64, 7), [1, 64], &device)));
         assert_eq!(
             y.iter().map(|y| y.is_nan()).collect::<Vec<_>>(),
             [false, true, false],
-            "{format:?}"
+            "{packing:?}"
         );
     }
 }
