@@ -1,12 +1,14 @@
 #![doc = include_str!("../README.md")]
 
+mod error;
 mod overhead;
 pub mod quality;
 mod report;
 mod shape;
 mod work;
 
+pub use error::Error;
 pub use overhead::{Overhead, overhead};
 pub use report::Report;
-pub use shape::{Shape, ShapeError};
-pub use work::{BenchError, Plan, Workload, run};
+pub use shape::Shape;
+pub use work::{Plan, Workload, run};

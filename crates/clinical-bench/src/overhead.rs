@@ -9,7 +9,7 @@ use clinical_generate::{EndTokens, Generation, ModelError, StepModel, generate};
 use serde::Serialize;
 
 use crate::work::{build, not_for, random_rows, sync};
-use crate::{BenchError, Plan, Shape};
+use crate::{Error, Plan, Shape};
 
 /// Where the time of a generation goes, in milliseconds for each new token; medians over the runs.
 #[derive(Debug, Clone, Serialize)]
@@ -41,15 +41,15 @@ pub struct Overhead {
 ///
 /// # Errors
 ///
-/// [`BenchError`] for a plan that makes no sense.
-pub fn overhead(plan: &Plan, beams: usize) -> Result<Overhead, BenchError> {
+/// [`Error`] for a plan that makes no sense.
+pub fn overhead(plan: &Plan, beams: usize) -> Result<Overhead, Error> {
     for (field, value) in [
         ("length", plan.length),
         ("runs", plan.runs),
         ("beams", beams),
     ] {
         if value == 0 {
-            return Err(BenchError::Zero { field });
+            return Err(Error::Zero { field });
         }
     }
     let shape = Shape::named(&plan.model)?;
@@ -72,7 +72,7 @@ fn measure<M: StepModel>(
     beams: usize,
     model: &M,
     prompt: &[u32],
-) -> Result<Overhead, BenchError> {
+) -> Result<Overhead, Error> {
     let options = Generation::beam(beams).with_max_new_tokens(plan.new_tokens.max(2));
     let mut runs = Vec::new();
     for _ in 0..=plan.runs {

@@ -8,6 +8,8 @@ use clinical_llama::Llama;
 use clinical_t5::{Seq2SeqBatch, T5, T5Config};
 use clinical_tokenizer::Tokenizer;
 use clinical_weights::{LoadOptions, Precision};
+
+use crate::Error;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -48,13 +50,8 @@ struct Sums {
     logits: usize,
 }
 
-/// Text could not be measured.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct QualityError(String);
-
-fn failed(error: impl std::fmt::Display) -> QualityError {
-    QualityError(error.to_string())
+fn failed(error: impl std::fmt::Display) -> Error {
+    Error::Quality(error.to_string())
 }
 
 /// Measures a LLaMA directory on pairs of a text that is only read and a text that is foretold, until `limit` tokens were.
@@ -69,7 +66,7 @@ pub fn llama(
     precision: Precision,
     texts: impl Iterator<Item = (String, String)>,
     limit: usize,
-) -> Result<Quality, QualityError> {
+) -> Result<Quality, Error> {
     let tokenizer = Tokenizer::from_dir(dir).map_err(failed)?;
     let load = |precision| {
         let options = LoadOptions::default().with_precision(precision);
@@ -81,7 +78,7 @@ pub fn llama(
     let mut sums = Sums::default();
     let encode = |text: &str| {
         let ids = tokenizer.encode(text, true).map_err(failed)?;
-        Ok::<_, QualityError>(ids.ids().to_vec())
+        Ok::<_, Error>(ids.ids().to_vec())
     };
     for (read, text) in texts {
         let ids = encode(&format!("{read}{text}"))?;
@@ -106,7 +103,7 @@ pub fn llama(
 }
 
 /// Logits `[1, ids, vocabulary]` as generation computes them, with keys and values from the cache.
-fn through_cache(model: &Llama, ids: &[u32]) -> Result<Tensor<3>, QualityError> {
+fn through_cache(model: &Llama, ids: &[u32]) -> Result<Tensor<3>, Error> {
     let (first, rest) = ids.split_at(1);
     let (mut cache, logits) = model.prefill(&[first], rest.len()).map_err(failed)?;
     let rest = model.extend(&[rest], false, &mut cache).map_err(failed)?;
@@ -123,7 +120,7 @@ pub fn t5(
     precision: Precision,
     pairs: impl Iterator<Item = (String, String)>,
     limit: usize,
-) -> Result<Quality, QualityError> {
+) -> Result<Quality, Error> {
     let tokenizer = Tokenizer::from_dir(dir).map_err(failed)?;
     let config = T5Config::from_file(dir.join("config.json")).map_err(failed)?;
     let device = clinical_kernels::cpu();
@@ -131,7 +128,7 @@ pub fn t5(
         let mut model: T5 = config.init(&device).map_err(failed)?;
         let options = LoadOptions::default().with_precision(precision);
         clinical_weights::load(&mut model, dir, &options).map_err(failed)?;
-        Ok::<_, QualityError>(model)
+        Ok::<_, Error>(model)
     };
     let reference = load(Precision::F32)?;
     let other = load(precision)?;
@@ -168,7 +165,7 @@ impl Sums {
         first: Tensor<3>,
         second: Tensor<3>,
         targets: &[u32],
-    ) -> Result<(), QualityError> {
+    ) -> Result<(), Error> {
         let vocabulary = first.dims()[2];
         let (first, second) = (host(first)?, host(second)?);
         let sums = first
@@ -209,10 +206,10 @@ impl Sums {
     }
 }
 
-fn host(logits: Tensor<3>) -> Result<Vec<f32>, QualityError> {
+fn host(logits: Tensor<3>) -> Result<Vec<f32>, Error> {
     let data: TensorData = logits.try_into_data().map_err(failed)?;
     data.try_into_vec::<f32>()
-        .map_err(|error| QualityError(format!("{error:?}")))
+        .map_err(|error| Error::Quality(format!("{error:?}")))
 }
 
 fn position(first: &[f32], second: &[f32], target: usize) -> Sums {

@@ -5,6 +5,9 @@ use std::path::Path;
 use clinical_bert::BertConfig;
 use clinical_llama::LlamaConfig;
 use clinical_t5::T5Config;
+use clinical_weights::{Architecture, Facade};
+
+use crate::Error;
 
 /// The architecture that is timed.
 #[derive(Debug, Clone)]
@@ -16,28 +19,6 @@ pub enum Shape {
     Llama(LlamaConfig),
     /// An encoder.
     Bert(BertConfig),
-}
-
-/// A shape that is not known.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ShapeError {
-    /// Neither a known name nor a file.
-    #[error("`{name}` is neither a known shape ({}) nor a config.json that can be read: {source}", Shape::NAMES.join(", "))]
-    Unknown {
-        /// What was asked for.
-        name: String,
-        /// Why it is no file either.
-        source: std::io::Error,
-    },
-    /// The file holds no config of a supported model.
-    #[error("{path} is not the config.json of a T5, a LLaMA or a BERT: {reason}")]
-    Config {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        reason: String,
-    },
 }
 
 impl Shape {
@@ -55,8 +36,8 @@ impl Shape {
     ///
     /// # Errors
     ///
-    /// [`ShapeError`] where it is neither.
-    pub fn named(name: &str) -> Result<Self, ShapeError> {
+    /// [`Error`] where it is neither.
+    pub fn named(name: &str) -> Result<Self, Error> {
         Ok(match name {
             "t5-base" => Self::T5(T5Config::t5_base()),
             "t5-large" => Self::T5(T5Config::t5_large()),
@@ -68,32 +49,32 @@ impl Shape {
         })
     }
 
-    fn from_file(path: &str) -> Result<Self, ShapeError> {
+    fn from_file(path: &str) -> Result<Self, Error> {
         let text =
-            std::fs::read_to_string(Path::new(path)).map_err(|source| ShapeError::Unknown {
+            std::fs::read_to_string(Path::new(path)).map_err(|source| Error::UnknownShape {
                 name: path.to_owned(),
                 source,
             })?;
-        let config = |reason: String| ShapeError::Config {
+        let config = |reason: String| Error::Config {
             path: path.to_owned(),
             reason,
         };
         let json: serde_json::Value =
             serde_json::from_str(&text).map_err(|error| config(error.to_string()))?;
-        match json["model_type"].as_str() {
-            Some("t5") => T5Config::from_json(text.as_bytes())
+        let architecture = Architecture::of(&json).ok_or_else(|| {
+            config("its model_type is missing or none that this library runs".to_owned())
+        })?;
+        match architecture.facade {
+            Facade::ClinicalT5 => T5Config::from_value(json)
                 .map(Self::T5)
                 .map_err(|error| config(error.to_string())),
-            Some("llama" | "mistral") => LlamaConfig::from_json(&text)
+            Facade::Asclepius => LlamaConfig::from_value(json)
                 .map(Self::Llama)
                 .map_err(|error| config(error.to_string())),
-            Some("bert" | "roberta" | "megatron-bert") => BertConfig::from_json(&text)
+            Facade::ClinicalBert => BertConfig::from_value(json)
                 .map(Self::Bert)
                 .map_err(|error| config(error.to_string())),
-            other => Err(config(format!(
-                "model_type is {}",
-                other.unwrap_or("missing")
-            ))),
+            other => Err(config(format!("{other} is not timed"))),
         }
     }
 

@@ -16,7 +16,7 @@ use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::{Report, Shape, ShapeError};
+use crate::{Error, Report, Shape};
 
 /// The most tokens of all rows together.
 const MAX_TOKENS: usize = 1 << 26;
@@ -40,9 +40,9 @@ pub enum Workload {
 }
 
 impl std::str::FromStr for Workload {
-    type Err = BenchError;
+    type Err = Error;
 
-    fn from_str(name: &str) -> Result<Self, BenchError> {
+    fn from_str(name: &str) -> Result<Self, Error> {
         Ok(match name {
             "encode" => Self::Encode,
             "prefill" => Self::Prefill,
@@ -51,7 +51,7 @@ impl std::str::FromStr for Workload {
             "forward" => Self::Forward,
             "train" => Self::Train,
             _ => {
-                return Err(BenchError::UnknownWorkload {
+                return Err(Error::UnknownWorkload {
                     name: name.to_owned(),
                 });
             }
@@ -97,66 +97,12 @@ pub struct Plan {
     pub device: Device,
 }
 
-/// A measurement that cannot be made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BenchError {
-    /// The shape is not known.
-    #[error(transparent)]
-    Shape(#[from] ShapeError),
-    /// The workload is not known.
-    #[error("unknown workload `{name}`: use encode, prefill, decode, greedy, forward or train")]
-    UnknownWorkload {
-        /// What was asked for.
-        name: String,
-    },
-    /// The model has no such workload.
-    #[error(
-        "`{workload}` does not apply to {model}: see the table in the README of clinical-bench"
-    )]
-    NotForThisModel {
-        /// What was asked for.
-        workload: Workload,
-        /// The model.
-        model: String,
-    },
-    /// Packed weights cannot be trained.
-    #[error("a model in precision {precision} cannot be trained: use f32, f16 or bf16")]
-    Precision {
-        /// What was asked for.
-        precision: Precision,
-    },
-    /// A count is zero.
-    #[error("{field} must be at least 1")]
-    Zero {
-        /// The argument.
-        field: &'static str,
-    },
-    /// Rows and their tokens are more than any machine can hold.
-    #[error("{batch} rows of {length} tokens are too many")]
-    TooLarge {
-        /// Rows.
-        batch: usize,
-        /// Tokens of a row.
-        length: usize,
-    },
-    /// The model refused the input.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// The engine refused the input.
-    #[error(transparent)]
-    Generate(#[from] clinical_generate::Error),
-    /// The loss cannot be computed, or the model not be built.
-    #[error("{0}")]
-    Build(String),
-}
-
 /// Makes one measurement: one run to warm up, then [`Plan::runs`] timed ones.
 ///
 /// # Errors
 ///
-/// [`BenchError`] for a plan that makes no sense.
-pub fn run(plan: &Plan) -> Result<Report, BenchError> {
+/// [`Error`] for a plan that makes no sense.
+pub fn run(plan: &Plan) -> Result<Report, Error> {
     for (field, value) in [
         ("batch", plan.batch),
         ("length", plan.length),
@@ -164,18 +110,18 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
         ("beams", plan.beams),
     ] {
         if value == 0 {
-            return Err(BenchError::Zero { field });
+            return Err(Error::Zero { field });
         }
     }
     let tokens = plan.batch.checked_mul(plan.length);
     if tokens.is_none_or(|tokens| tokens > MAX_TOKENS) {
-        return Err(BenchError::TooLarge {
+        return Err(Error::TooLarge {
             batch: plan.batch,
             length: plan.length,
         });
     }
     if plan.precision.packing().is_some() && plan.workload == Workload::Train {
-        return Err(BenchError::Precision {
+        return Err(Error::Precision {
             precision: plan.precision,
         });
     }
@@ -236,8 +182,8 @@ impl ModuleMapper for Cast {
     }
 }
 
-pub(crate) fn build(error: &dyn std::fmt::Display) -> BenchError {
-    BenchError::Build(error.to_string())
+pub(crate) fn build(error: &dyn std::fmt::Display) -> Error {
+    Error::Build(error.to_string())
 }
 
 fn device_for(plan: &Plan) -> Device {
@@ -253,7 +199,7 @@ fn t5(
     model: T5,
     rows: &[&[u32]],
     report: &mut Report,
-) -> Result<(), BenchError> {
+) -> Result<(), Error> {
     let tokens = plan.batch * plan.length;
     match plan.workload {
         Workload::Encode => {
@@ -307,7 +253,7 @@ fn bert(
     model: &Bert,
     rows: &[&[u32]],
     report: &mut Report,
-) -> Result<(), BenchError> {
+) -> Result<(), Error> {
     if plan.workload != Workload::Forward {
         return Err(not_for(plan));
     }
@@ -324,7 +270,7 @@ fn llama(
     model: Llama,
     rows: &[&[u32]],
     report: &mut Report,
-) -> Result<(), BenchError> {
+) -> Result<(), Error> {
     let tokens = plan.batch * plan.length;
     match plan.workload {
         Workload::Prefill => {
@@ -362,8 +308,8 @@ fn llama(
     Ok(())
 }
 
-pub(crate) fn not_for(plan: &Plan) -> BenchError {
-    BenchError::NotForThisModel {
+pub(crate) fn not_for(plan: &Plan) -> Error {
+    Error::NotForThisModel {
         workload: plan.workload,
         model: plan.model.clone(),
     }
@@ -376,7 +322,7 @@ fn decode<M: StepModel>(
     model: &M,
     rows: &[&[u32]],
     report: &mut Report,
-) -> Result<(), BenchError> {
+) -> Result<(), Error> {
     report.new_tokens = plan.new_tokens.max(1);
     let mut seconds = Vec::new();
     for run in 0..=plan.runs {
@@ -409,7 +355,7 @@ fn greedy<M: StepModel>(
     model: &M,
     rows: &[&[u32]],
     report: &mut Report,
-) -> Result<(), BenchError> {
+) -> Result<(), Error> {
     report.new_tokens = plan.new_tokens.max(1);
     let steps = report.new_tokens - 1;
     let options = Generation::beam(plan.beams).with_max_new_tokens(report.new_tokens);
@@ -435,8 +381,8 @@ fn train<M: Module>(
     tokens: usize,
     flops: f64,
     report: &mut Report,
-    loss: impl Fn(&M) -> Result<Tensor<1>, BenchError>,
-) -> Result<(), BenchError> {
+    loss: impl Fn(&M) -> Result<Tensor<1>, Error>,
+) -> Result<(), Error> {
     let mut optimiser = AdamWConfig::new().init();
     let mut model = Some(model);
     let mut seconds = Vec::new();
@@ -458,8 +404,8 @@ fn train<M: Module>(
 
 fn time<T>(
     plan: &Plan,
-    mut work: impl FnMut() -> Result<T, BenchError>,
-) -> Result<Vec<f64>, BenchError> {
+    mut work: impl FnMut() -> Result<T, Error>,
+) -> Result<Vec<f64>, Error> {
     let mut seconds = Vec::with_capacity(plan.runs);
     for run in 0..=plan.runs {
         let start = Instant::now();

@@ -8,6 +8,7 @@ mod questions;
 mod t5;
 mod vocab;
 
+pub use clinical_prompts::asclepius::Task;
 use serde::{Deserialize, Serialize};
 
 use crate::draw::Draw;
@@ -15,67 +16,11 @@ use crate::facts::Facts;
 pub use crate::questions::NOT_MENTIONED;
 pub use crate::t5::{Example, T5Task};
 
-/// The eight Asclepius tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Task {
-    /// List what the note names: drugs, conditions, tests, procedures.
-    #[serde(rename = "Named Entity Recognition")]
-    NamedEntityRecognition,
-    /// Spell out an abbreviation used in the note.
-    #[serde(rename = "Abbreviation Expansion")]
-    AbbreviationExpansion,
-    /// Relate two things: a drug and its dose, reason or frequency, a procedure and its surgeon.
-    #[serde(rename = "Relation Extraction")]
-    RelationExtraction,
-    /// Dates and durations.
-    #[serde(rename = "Temporal Information Extraction")]
-    TemporalInformationExtraction,
-    /// Whom or what a pronoun or a noun phrase stands for.
-    #[serde(rename = "Coreference Resolution")]
-    CoreferenceResolution,
-    /// Say a term in plain words.
-    #[serde(rename = "Paraphrasing")]
-    Paraphrasing,
-    /// One sentence of fixed form.
-    #[serde(rename = "Summarization")]
-    Summarization,
-    /// Other questions, some of which the note does not answer.
-    #[serde(rename = "Question Answering")]
-    QuestionAnswering,
-}
-
-impl Task {
-    /// All eight tasks, in the order of the published table.
-    pub const ALL: [Self; 8] = [
-        Self::NamedEntityRecognition,
-        Self::AbbreviationExpansion,
-        Self::RelationExtraction,
-        Self::TemporalInformationExtraction,
-        Self::CoreferenceResolution,
-        Self::Paraphrasing,
-        Self::Summarization,
-        Self::QuestionAnswering,
-    ];
-
-    /// The name of the task in the Asclepius data, for example `Named Entity Recognition`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NamedEntityRecognition => "Named Entity Recognition",
-            Self::AbbreviationExpansion => "Abbreviation Expansion",
-            Self::RelationExtraction => "Relation Extraction",
-            Self::TemporalInformationExtraction => "Temporal Information Extraction",
-            Self::CoreferenceResolution => "Coreference Resolution",
-            Self::Paraphrasing => "Paraphrasing",
-            Self::Summarization => "Summarization",
-            Self::QuestionAnswering => "Question Answering",
-        }
-    }
-}
-
 /// A question about a note and its one right answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pair {
-    /// Which of the eight tasks.
+    /// Which of the eight tasks, by its published name.
+    #[serde(with = "task_name")]
     pub task: Task,
     /// A finer name inside the task, for example `dose`; used in reports only.
     pub kind: String,
@@ -87,6 +32,22 @@ pub struct Pair {
     /// The part of the answer that is quoted from the note, for questions that quote. It is a
     /// substring of both.
     pub span: Option<String>,
+}
+
+/// A task as its published name.
+mod task_name {
+    use clinical_prompts::asclepius::Task;
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+
+    pub(super) fn serialize<S: Serializer>(task: &Task, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(task.name())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Task, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map_err(D::Error::custom)
+    }
 }
 
 /// A note and questions about it.
