@@ -160,12 +160,7 @@ pub fn t5(
 
 impl Sums {
     /// Adds the positions of one row of logits `[1, positions, vocabulary]` that have a target.
-    fn add(
-        &mut self,
-        first: Tensor<3>,
-        second: Tensor<3>,
-        targets: &[u32],
-    ) -> Result<(), Error> {
+    fn add(&mut self, first: Tensor<3>, second: Tensor<3>, targets: &[u32]) -> Result<(), Error> {
         let vocabulary = first.dims()[2];
         let (first, second) = (host(first)?, host(second)?);
         let sums = first

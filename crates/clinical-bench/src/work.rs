@@ -7,7 +7,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{DType, Device, Tensor};
 use clinical_bert::{Bert, Row};
-use clinical_generate::{EndTokens, Generation, ModelError, StepModel, generate};
+use clinical_generate::{EndTokens, Generation, StepModel, generate};
 use clinical_kernels::choice;
 use clinical_llama::Llama;
 use clinical_t5::{Seq2SeqBatch, T5};
@@ -402,10 +402,7 @@ fn train<M: Module>(
     Ok(())
 }
 
-fn time<T>(
-    plan: &Plan,
-    mut work: impl FnMut() -> Result<T, Error>,
-) -> Result<Vec<f64>, Error> {
+fn time<T>(plan: &Plan, mut work: impl FnMut() -> Result<T, Error>) -> Result<Vec<f64>, Error> {
     let mut seconds = Vec::with_capacity(plan.runs);
     for run in 0..=plan.runs {
         let start = Instant::now();
