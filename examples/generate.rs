@@ -13,10 +13,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use clinical_deid::Normalizer;
-use clinical_generate::Generation;
-use clinical_t5::{ClinicalT5, LongInput};
-use clinical_weights::{LoadOptions, Precision};
+use clinical_t5::{
+    ClinicalT5, Generation, LoadOptions, LongText, Normalizer, Precision, T5Options, device,
+};
 
 /// Let a T5 write a text for a text
 #[derive(Parser)]
@@ -33,13 +32,13 @@ struct Arguments {
     /// The largest number of new tokens
     #[arg(long, default_value_t = 128)]
     max_new_tokens: usize,
-    /// Draw tokens by chance at this temperature
+    /// Sample tokens at this temperature
     #[arg(long)]
     temperature: Option<f64>,
     /// The seed of the draws
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Fill the places marked <extra_id_0>, <extra_id_1>, ... instead
+    /// Fill what <extra_id_0>, <extra_id_1>, ... mark instead
     #[arg(long)]
     fill: bool,
     /// Print how likely the model finds this output instead of generating one
@@ -48,9 +47,9 @@ struct Arguments {
     /// Convert de-identification tags first: mimic-iii or mimic-iv
     #[arg(long, value_parser = ["mimic-iii", "mimic-iv"])]
     deid: Option<String>,
-    /// What to do with an input longer than the model was trained with
-    #[arg(long, value_parser = ["error", "cut-start", "cut-end", "read"], default_value = "error")]
-    long_input: String,
+    /// What to do with an input longer than the model was trained with; `read` reads it at once
+    #[arg(long, value_parser = ["error", "cut-start", "cut-end", "windows", "read"], default_value = "error")]
+    long_text: String,
     /// The weights in memory: f32, int8, int4, stored-f16 or stored-bf16; on a GPU also f16 or bf16
     #[arg(long, default_value = "f32")]
     precision: Precision,
@@ -68,43 +67,27 @@ fn run(arguments: &Arguments) -> Result<()> {
         Some(text) => text.clone(),
         None => common::text(None)?,
     };
-    clinical_kernels::keep_freed_memory();
+    device::keep_freed_memory();
     let load = LoadOptions::new()
-        .with_device(clinical_kernels::parse(&arguments.device)?)
+        .with_device(device::parse(&arguments.device)?)
         .with_precision(arguments.precision);
     let t5 = match &arguments.model {
         Some(dir) => ClinicalT5::load(dir, &load)?,
         None => ClinicalT5::embedded_with(&load)?,
     };
-    let mut t5 = t5.with_long_input(match arguments.long_input.as_str() {
-        "cut-start" => LongInput::CutStart,
-        "cut-end" => LongInput::CutEnd,
-        "read" => LongInput::Read,
-        _ => LongInput::Error,
-    });
-    t5 = match arguments.deid.as_deref() {
-        Some("mimic-iv") => t5.with_deid(Normalizer::mimic_iv()),
-        Some(_) => t5.with_deid(Normalizer::mimic_iii()),
-        None => t5,
-    };
+    let options = options(arguments);
     let mut out = std::io::stdout().lock();
     if let Some(target) = &arguments.score {
-        let score = t5.score(&text, target)?;
-        writeln!(out, "{:.4} in {} tokens", score.total(), score.ids.len())?;
+        for score in t5.score_with(&text, &[target], &options)? {
+            let tokens = score.log_probs.len();
+            writeln!(out, "{:.4} in {tokens} tokens", score.total())?;
+        }
     } else if arguments.fill {
-        for span in t5.fill(&text)? {
+        for span in t5.fill_with(&text, &options)? {
             writeln!(out, "<extra_id_{}>\t{span}", span.sentinel)?;
         }
     } else {
-        let mut options =
-            Generation::beam(arguments.beam).with_max_new_tokens(arguments.max_new_tokens);
-        if let Some(temperature) = arguments.temperature {
-            options = options
-                .with_sampling(true)
-                .with_temperature(temperature)
-                .with_seed(arguments.seed);
-        }
-        t5.generate_with(&text, &options, |piece| {
+        t5.generate_streaming(&text, &options, |piece| {
             // Nobody reads any more: stop writing.
             match write!(out, "{piece}").and_then(|()| out.flush()) {
                 Ok(()) => ControlFlow::Continue(()),
@@ -114,4 +97,29 @@ fn run(arguments: &Arguments) -> Result<()> {
         writeln!(out)?;
     }
     Ok(())
+}
+
+fn options(arguments: &Arguments) -> T5Options {
+    let mut generation = Generation::beam(arguments.beam);
+    if let Some(temperature) = arguments.temperature {
+        generation = generation
+            .with_sampling(true)
+            .with_temperature(temperature)
+            .with_seed(arguments.seed);
+    }
+    let options = T5Options::new()
+        .with_generation(generation)
+        .with_max_new_tokens(arguments.max_new_tokens);
+    let options = match arguments.long_text.as_str() {
+        "cut-start" => options.with_long_text(LongText::CutStart),
+        "cut-end" => options.with_long_text(LongText::CutEnd),
+        "windows" => options.with_long_text(LongText::Windows { overlap: 32 }),
+        "read" => options.with_max_tokens(usize::MAX),
+        _ => options,
+    };
+    match arguments.deid.as_deref() {
+        Some("mimic-iv") => options.with_deid(Normalizer::mimic_iv()),
+        Some(_) => options.with_deid(Normalizer::mimic_iii()),
+        None => options,
+    }
 }

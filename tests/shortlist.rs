@@ -3,7 +3,7 @@
 use asclepius::{AnswerOptions, Asclepius};
 use clinical_generate::Generation;
 use clinical_synth::Generator;
-use clinical_t5::ClinicalT5;
+use clinical_t5::{ClinicalT5, T5Options};
 
 fn ways() -> [Generation; 6] {
     let short = |options: Generation| options.with_max_new_tokens(24).with_log_probs(true);
@@ -59,8 +59,10 @@ fn of_an_encoder_decoder() {
     ];
     for way in ways() {
         let [found, expected] = [true, false].map(|shortlist| {
-            let options = way.clone().with_shortlist(shortlist);
-            model.generate_batch(&inputs, &options).unwrap()
+            let generation = way.clone().with_shortlist(shortlist);
+            let options = T5Options::new().with_generation(generation);
+            let outputs = model.generate_batch(&inputs, &options);
+            outputs.into_iter().map(Result::unwrap).collect::<Vec<_>>()
         });
         for (found, expected) in found.iter().zip(&expected) {
             assert_eq!(found.text, expected.text, "{way:?}");

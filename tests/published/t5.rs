@@ -142,7 +142,7 @@ fn open(name: &str, release: &Release) -> ClinicalT5 {
     );
     assert_eq!(t5.report().aliases.len(), 1, "one table under four names");
     assert_eq!(t5.remarks(), []);
-    assert_eq!(t5.max_input_tokens(), Some(512));
+    assert_eq!(t5.max_tokens(), 512);
     assert_eq!(t5.end_ids()[0], 1);
     assert_eq!(t5.tokenizer().vocab_size(), ROWS);
 
@@ -161,7 +161,7 @@ fn open(name: &str, release: &Release) -> ClinicalT5 {
         .unwrap();
 
     // The same weights as safetensors, where the table has one name only.
-    let score = t5.score("[Name] has fever", "fever").unwrap();
+    let score = t5.score("[Name] has fever", &["fever"]).unwrap();
     std::fs::remove_file(path.join("pytorch_model.bin")).unwrap();
     std::fs::write(
         path.join("model.safetensors"),
@@ -169,7 +169,7 @@ fn open(name: &str, release: &Release) -> ClinicalT5 {
     )
     .unwrap();
     let again = ClinicalT5::load(&path, &LoadOptions::new()).unwrap();
-    assert_eq!(again.score("[Name] has fever", "fever").unwrap(), score);
+    assert_eq!(again.score("[Name] has fever", &["fever"]).unwrap(), score);
     t5
 }
 

@@ -1,7 +1,10 @@
 //! What can go wrong.
 
-use clinical_generate::ModelError;
-use clinical_nn::LossError;
+use clinical_facade::TextTooLong;
+use clinical_nn::{LossError, ModelError};
+
+/// Result of every fallible function of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a T5 model could not be built, loaded or run.
 #[derive(Debug, thiserror::Error)]
@@ -171,26 +174,41 @@ pub enum Error {
     },
 
     // --- texts ---------------------------------------------------------------------------------------------------
-    /// An input has more tokens than the model was trained with.
+    /// A text has more tokens than the model was trained with.
+    #[error(transparent)]
+    TooLong(#[from] TextTooLong),
+    /// A cut leaves nothing of a text.
+    #[error("nothing of the text is left to read: raise the limit of tokens")]
+    NothingLeft,
+    /// A text that is too long was to be read in windows, by a call that cannot put them together.
     #[error(
-        "text {row} has at least {tokens} tokens and the limit is {limit}: shorten it, or choose with ClinicalT5::with_long_input what \
-         to leave out, or to read it all"
+        "`{call}` cannot read a text in windows: choose LongText::CutStart or CutEnd, or raise the limit with with_max_tokens"
     )]
-    InputTooLong {
-        /// The text, from 0.
-        row: usize,
-        /// Its tokens; of a very long text not all are counted.
-        tokens: usize,
-        /// The limit.
-        limit: usize,
+    NoWindows {
+        /// The method.
+        call: &'static str,
     },
-    /// A text to fill has no place to fill.
+    /// The windows that were asked for cannot be made.
+    #[error(transparent)]
+    Windows(#[from] clinical_notes::Error),
+    /// The caller's flag ended the call before this text was begun.
+    #[error("the call was cancelled before this text was read")]
+    Cancelled,
+    /// A vector has a value that is infinite or not a number.
     #[error(
-        "the text has no sentinel that the tokenizer knows: mark each place to fill with <extra_id_0>, <extra_id_1>, ..."
+        "the {layer} gave a number that is not finite: the weights are damaged or their precision is too low for this model (try f32 or bf16)"
+    )]
+    NotFinite {
+        /// The first part of the model that gave such a number.
+        layer: String,
+    },
+    /// A text to fill has nothing to fill.
+    #[error(
+        "the text has no sentinel that the tokenizer knows: mark what is missing with <extra_id_0>, <extra_id_1>, ..."
     )]
     NoSentinel,
-    /// A text to fill has two places of one name.
-    #[error("the text has <extra_id_{number}> twice: give each place its own sentinel")]
+    /// A text to fill has one sentinel twice.
+    #[error("the text has <extra_id_{number}> twice: use each sentinel once")]
     SentinelTwice {
         /// The sentinel's number.
         number: usize,
@@ -206,7 +224,7 @@ pub enum Error {
     /// The tokenizer.
     #[error(transparent)]
     Tokenizer(#[from] clinical_tokenizer::Error),
-    /// The choice of tokens.
+    /// The generation.
     #[error(transparent)]
     Generate(#[from] clinical_generate::Error),
     /// De-identification tags.

@@ -3,12 +3,13 @@
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use clinical_facade::Pooling;
 use clinical_nn::{
     Embedding, FirstNonFinite, Linear, ModelError, key_mask, resize_param, rows_to_tensor,
 };
 
 use crate::batch::Grid;
-use crate::pooling::{Encoded, Pooling};
+use crate::encoded::Encoded;
 use crate::stack::{Decoder, DecoderBlock, Encoder};
 use crate::{Error, T5Config};
 
@@ -175,12 +176,8 @@ impl T5 {
         let ids = rows_to_tensor(prompts, self.pad(), &device);
         let hidden = key_mask(&lengths, ids.dims()[1], &device);
         let x = self.shared.forward(ids);
-        let states = self.encoder.forward(x, hidden.clone(), &self.dropout());
-        Encoded {
-            states,
-            lengths,
-            hidden,
-        }
+        let states = self.encoder.forward(x, hidden, &self.dropout());
+        Encoded { states, lengths }
     }
 
     /// Decoder states `[batch, length, d_model]` to logits `[batch, length, vocabulary]`.

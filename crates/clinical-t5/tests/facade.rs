@@ -6,9 +6,8 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use clinical_deid::Normalizer;
 use clinical_generate::{Generation, StopReason};
-use clinical_t5::{ClinicalT5, Error, LongInput, Pooling, Sentinels};
+use clinical_t5::{ClinicalT5, Error, Pooling, Sentinels, T5Options};
 use clinical_weights::{LoadOptions, Precision};
 use common::{close, folder};
 use safetensors::SafeTensors;
@@ -64,6 +63,15 @@ fn rename(dir: &Path, name: impl Fn(&str) -> Vec<String>) {
     fs::write(&path, safetensors::serialize(renamed, None).unwrap()).unwrap();
 }
 
+/// The mean vector of a text.
+fn vector(t5: &ClinicalT5, text: &str) -> Vec<f32> {
+    t5.embed(&[text], Pooling::Mean).remove(0).unwrap()
+}
+
+fn options(generation: &Generation) -> T5Options {
+    T5Options::new().with_generation(generation.clone())
+}
+
 fn greedy() -> Generation {
     Generation::greedy().with_max_new_tokens(12)
 }
@@ -81,11 +89,13 @@ fn text_to_text_equals_transformers() {
 
         let loss = t5.loss(&case.text, &case.target).unwrap();
         close(&[loss], &[case.loss], 1e-5, &case.text);
-        let score = t5.score(&case.text, &case.target).unwrap();
-        assert_eq!(score.ids, case.target_ids);
-        assert!((score.total() / score.ids.len() as f64 + f64::from(case.loss)).abs() < 1e-5);
-        let vector = t5.embed(&[&case.text], Pooling::Mean).unwrap();
-        close(&vector[0], &case.mean, 1e-5, &case.text);
+        let target = t5.tokenizer().encode(&case.target, true).unwrap();
+        assert_eq!(target.ids(), case.target_ids);
+        let scores = t5.score(&case.text, &[&case.target, "a"]).unwrap();
+        assert_eq!(scores[0].log_probs.len(), case.target_ids.len());
+        assert!((scores[0].mean() + f64::from(case.loss)).abs() < 1e-5);
+        let vector = vector(&t5, &case.text);
+        close(&vector, &case.mean, 1e-5, &case.text);
     }
 }
 
@@ -99,50 +109,46 @@ fn batches_equal_single_texts() {
             .into_iter()
             .map(|text| format!("{text} {text}")),
     );
-    for options in [greedy(), Generation::beam(3).with_max_new_tokens(12)] {
-        let together = t5.generate_batch(&texts, &options).unwrap();
-        assert_eq!(together.len(), texts.len());
-        for (row, (text, found)) in texts.iter().zip(&together).enumerate() {
-            assert_eq!(found.row, row);
-            assert_eq!(
-                found.ids,
-                t5.generate(text, &options).unwrap().ids,
-                "{text}"
-            );
+    for generation in [greedy(), Generation::beam(3).with_max_new_tokens(12)] {
+        for batch in [1, 3, 100] {
+            let options = options(&generation).with_batch(batch);
+            let together = t5.generate_batch(&texts, &options);
+            assert_eq!(together.len(), texts.len());
+            for (text, found) in texts.iter().zip(&together) {
+                let alone = t5.generate(text, &generation).unwrap();
+                assert_eq!(found.as_ref().unwrap().ids, alone.ids, "{text}");
+            }
         }
     }
-    let vectors = t5.embed(&texts, Pooling::Max).unwrap();
+    let vectors = t5.embed_with(&texts, Pooling::Max, &T5Options::new().with_batch(3));
     for (text, vector) in texts.iter().zip(&vectors) {
-        close(
-            vector,
-            &t5.embed(&[text], Pooling::Max).unwrap()[0],
-            1e-5,
-            text,
-        );
+        let alone = t5.embed(&[text], Pooling::Max).remove(0).unwrap();
+        close(vector.as_ref().unwrap(), &alone, 1e-5, text);
     }
-    assert!(t5.embed::<&str>(&[], Pooling::Mean).unwrap().is_empty());
+    assert!(t5.embed::<&str>(&[], Pooling::Mean).is_empty());
+    assert!(t5.generate_batch::<&str>(&[], &T5Options::new()).is_empty());
 }
 
 #[test]
 fn several_sequences_come_best_first() {
     let t5 = open();
-    let mut options = Generation::beam(4).with_max_new_tokens(12);
-    options.num_return_sequences = 3;
+    let beams = Generation::beam(4).with_max_new_tokens(12);
+    let generation = beams.with_num_return_sequences(3);
     let texts = ["The wound is clean.", "a"];
-    let found = t5.generate_batch(&texts, &options).unwrap();
-    let places: Vec<(usize, usize)> = found
+    for (text, found) in texts
         .iter()
-        .map(|output| (output.row, output.sequence))
-        .collect();
-    assert_eq!(places, [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]);
-    for outputs in found.chunks(3) {
+        .zip(t5.generate_batch(&texts, &options(&generation)))
+    {
+        let found = found.unwrap();
+        let others = found.alternatives.iter().map(|other| other.score);
+        let scores: Vec<Option<f32>> = [found.score].into_iter().chain(others).collect();
+        assert_eq!(scores.len(), 3);
         assert!(
-            outputs
-                .windows(2)
-                .all(|pair| pair[0].score >= pair[1].score)
+            scores.windows(2).all(|pair| pair[0] >= pair[1]),
+            "{scores:?}"
         );
+        assert_eq!(t5.generate(text, &generation).unwrap(), found);
     }
-    assert_eq!(t5.generate(texts[0], &options).unwrap().text, found[0].text);
 }
 
 #[test]
@@ -174,7 +180,7 @@ fn pieces_make_up_the_text_and_can_stop_it() {
     for case in cases() {
         let mut pieces = Vec::new();
         let output = t5
-            .generate_with(&case.text, &greedy(), |piece| {
+            .generate_streaming(&case.text, &options(&greedy()), |piece| {
                 pieces.push(piece.to_owned());
                 ControlFlow::Continue(())
             })
@@ -182,14 +188,16 @@ fn pieces_make_up_the_text_and_can_stop_it() {
         assert_eq!(pieces.concat(), output.text);
     }
     let output = t5
-        .generate_with(&cases()[1].text, &greedy(), |_| ControlFlow::Break(()))
+        .generate_streaming(&cases()[1].text, &options(&greedy()), |_| {
+            ControlFlow::Break(())
+        })
         .unwrap();
     assert_eq!(output.stop, StopReason::Cancelled);
     assert!(output.ids.len() < 12);
 }
 
 #[test]
-fn places_are_filled() {
+fn missing_spans_are_filled() {
     let t5 = open();
     let text = "The <extra_id_1> walks in <extra_id_0> clinic";
     let spans = t5.fill(text).unwrap();
@@ -226,8 +234,7 @@ fn places_are_filled() {
     let spans = t5
         .fill_with(
             "The <extra_id_0> walks in <extra_id_1> clinic",
-            &forced,
-            &t5.sentinels(),
+            &options(&forced),
         )
         .unwrap();
     let found: Vec<(&str, bool)> = spans
@@ -243,97 +250,15 @@ fn places_are_filled() {
     let spans = t5
         .fill_with(
             "The <extra_id_0> walks in <extra_id_1> clinic",
-            &forced,
-            &top,
+            &options(&forced).with_sentinels(top),
         )
         .unwrap();
     assert_eq!(spans[1].to_string(), "the low");
 }
 
 #[test]
-fn long_inputs() {
-    let long = vec!["the"; 600].join(" ");
-    let t5 = open();
-    assert_eq!(t5.max_input_tokens(), Some(512));
-    let refused = t5.generate(&long, &greedy());
-    assert!(matches!(
-        refused,
-        Err(Error::InputTooLong {
-            row: 0,
-            tokens: 601,
-            limit: 512
-        })
-    ));
-    assert!(matches!(
-        t5.embed(&["a", &long], Pooling::Mean),
-        Err(Error::InputTooLong { row: 1, .. })
-    ));
-
-    // Cut at either end is the same as giving less; the end token stays.
-    let text = format!("fever {}clinic", "the ".repeat(598));
-    let start = format!("fever{}", " the".repeat(510));
-    let end = format!("{}clinic", "the ".repeat(510));
-    for (policy, same_as) in [(LongInput::CutEnd, &start), (LongInput::CutStart, &end)] {
-        let cut = open().with_long_input(policy);
-        assert_eq!(cut.tokenizer().count(same_as).unwrap(), 512);
-        let (found, expected) = (
-            cut.embed(&[&text], Pooling::Mean),
-            t5.embed(&[same_as], Pooling::Mean),
-        );
-        close(&found.unwrap()[0], &expected.unwrap()[0], 1e-6, same_as);
-    }
-    // Of a text that is far too long only the start is read, and refused it is counted no further than that.
-    let far = format!("fever {}", "the ".repeat(500_000));
-    let cut = open().with_long_input(LongInput::CutEnd);
-    let began = std::time::Instant::now();
-    let found = cut.embed(&[&far], Pooling::Mean).unwrap();
-    let Err(Error::InputTooLong { tokens, .. }) = t5.generate(&far, &greedy()) else {
-        panic!("it is refused");
-    };
-    assert!(began.elapsed().as_secs() < 1, "{:?}", began.elapsed());
-    assert!((513..500_000).contains(&tokens));
-    let expected = t5.embed(&[&start], Pooling::Mean).unwrap();
-    close(&found[0], &expected[0], 1e-6, "far too long");
-    assert!(
-        open()
-            .with_long_input(LongInput::Read)
-            .generate(&long, &greedy())
-            .is_ok()
-    );
-    assert!(
-        open()
-            .with_max_input_tokens(601)
-            .generate(&long, &greedy())
-            .is_ok()
-    );
-    assert!(
-        open()
-            .with_max_input_tokens(0)
-            .with_long_input(LongInput::CutEnd)
-            .generate("a", &greedy())
-            .is_err()
-    );
-}
-
-#[test]
-fn tags_are_converted_on_request() {
-    let tagged = "Seen by [**First Name8 (NamePattern2) **] at [**Hospital 12**] today";
-    let converted = "Seen by [Name] at [Company] today";
-    let plain = open().embed(&[tagged, converted], Pooling::Mean).unwrap();
-    assert_ne!(plain[0], plain[1]);
-    let t5 = open().with_deid(Normalizer::mimic_iii());
-    let both = t5.embed(&[tagged, converted], Pooling::Mean).unwrap();
-    close(&both[0], &both[1], 1e-6, "converted");
-    let unknown = t5.generate("Seen [**Ethnicity**]", &greedy()).unwrap_err();
-    assert!(matches!(unknown, Error::Deid(_)));
-    assert!(!unknown.to_string().contains("Seen"));
-}
-
-#[test]
 fn embedding_tables_under_any_name() {
-    let expected = open()
-        .embed(&["The wound is clean."], Pooling::Mean)
-        .unwrap();
+    let expected = vector(&open(), "The wound is clean.");
     let names = [
         "shared",
         "encoder.embed_tokens",
@@ -357,11 +282,7 @@ fn embedding_tables_under_any_name() {
         });
         let t5 = ClinicalT5::load(dir.path(), &LoadOptions::default()).unwrap();
         assert!(t5.model().lm_head.is_none());
-        assert_eq!(
-            t5.embed(&["The wound is clean."], Pooling::Mean).unwrap(),
-            expected,
-            "{kept:?}"
-        );
+        assert_eq!(vector(&t5, "The wound is clean."), expected, "{kept:?}");
         let output = t5.generate(&cases()[0].text, &greedy()).unwrap();
         assert_eq!(output.ids, cases()[0].output_ids, "{kept:?}");
     }
@@ -396,8 +317,10 @@ fn a_tokenizer_of_another_model_is_noticed() {
             .contains("has no row in the embedding table of 97"),
         "{error}"
     );
-    let error = t5.score("a", "Seen by [Name]").unwrap_err();
+    let error = t5.loss("a", "Seen by [Name]").unwrap_err();
     assert!(matches!(error, Error::Loss(_)), "{error}");
+    let error = t5.score("a", &["a", "Seen by [Name]"]).unwrap_err();
+    assert!(matches!(error, Error::Generate(_)), "{error}");
 }
 
 #[test]
@@ -477,8 +400,10 @@ fn half_precision_is_as_close_as_in_transformers() {
         .unwrap();
         let mut errors = Vec::new();
         for case in cases() {
-            let [half, exact] =
-                [&half, &exact].map(|t5| t5.score(&case.text, &case.target).unwrap().log_probs);
+            let [half, exact] = [&half, &exact].map(|t5| {
+                let mut scores = t5.score(&case.text, &[&case.target]).unwrap();
+                scores.remove(0).log_probs
+            });
             errors.extend(
                 half.iter()
                     .zip(&exact)
@@ -511,7 +436,7 @@ fn the_embedded_model_is_the_directory() {
     ];
     let [embedded, opened] = models.map(|t5| {
         let output = t5.generate("expand: CHF", &greedy()).unwrap();
-        (output.ids, output.text, t5.max_input_tokens())
+        (output.ids, output.text, t5.max_tokens())
     });
     assert_eq!(embedded, opened);
     assert_eq!(embedded.1, "congestive heart failure");

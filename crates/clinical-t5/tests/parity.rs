@@ -63,7 +63,7 @@ fn a_padded_batch() {
             .copied()
             .collect();
         close(
-            &host(encoded.pool(Pooling::First)),
+            &host(encoded.pool(Pooling::Cls)),
             &first,
             TOLERANCE,
             "first",

@@ -9,7 +9,7 @@ const SIZES: &str = r#""vocab_size": 320, "hidden_size": 64, "intermediate_size"
     "num_attention_heads": 8"#;
 
 fn read(model_type: &str, more: &str) -> Result<LlamaConfig, Error> {
-    LlamaConfig::from_json(&format!(
+    LlamaConfig::from_json(format!(
         r#"{{"model_type": "{model_type}", {SIZES}{more}}}"#
     ))
 }
@@ -109,12 +109,12 @@ fn what_is_not_supported_or_makes_no_sense_is_refused() {
     let refusal = |json: &str| read("llama", json).unwrap_err();
     let sizes = |json: &str| {
         let fields = SIZES.replace(json.split(':').next().unwrap_or_default(), r#""was""#);
-        LlamaConfig::from_json(&format!(r#"{{"model_type": "llama", {fields}, {json}}}"#))
+        LlamaConfig::from_json(format!(r#"{{"model_type": "llama", {fields}, {json}}}"#))
             .unwrap_err()
     };
     assert!(matches!(read("gpt2", "").unwrap_err(), Error::ModelType { found } if found == "gpt2"));
     assert!(matches!(
-        LlamaConfig::from_json(&format!("{{{SIZES}}}")),
+        LlamaConfig::from_json(format!("{{{SIZES}}}")),
         Err(Error::ModelType { .. })
     ));
     assert!(matches!(LlamaConfig::from_json("{}"), Err(Error::Json(_))));

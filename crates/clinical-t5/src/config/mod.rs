@@ -16,9 +16,6 @@ use published::default;
 /// Most relative position buckets that a configuration may ask for; the published models have 32.
 pub const MAX_BUCKETS: usize = 65_536;
 
-/// The `model_type` values that describe this architecture.
-pub const MODEL_TYPES: [&str; 2] = ["t5", "mt5"];
-
 /// The shape of a T5 model, under the names of the published `config.json`.
 ///
 /// One struct serves v1.0 (ReLU, tied embeddings, scaled logits), v1.1 and FLAN (gated GELU, an output layer of its own) and

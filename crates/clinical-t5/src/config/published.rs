@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use clinical_nn::Activation;
-use clinical_weights::Checkpoint;
+use clinical_weights::{Checkpoint, Facade};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::{Error, MODEL_TYPES, T5Config};
+use crate::{Error, T5Config};
 
 /// Keys that a save writes anew: what the model is, and the type of the weights in the files.
 const WRITTEN_ANEW: [&str; 4] = [
@@ -43,7 +43,7 @@ impl T5Config {
     /// [`Error::Config`] for a field that is missing or has the wrong type, [`clinical_weights::Error::ModelType`] in
     /// [`Error::Weights`], and those of [`Self::validate`].
     pub fn from_value(json: Value) -> Result<Self, Error> {
-        clinical_weights::expect_model_type(&json, &MODEL_TYPES)?;
+        Facade::ClinicalT5.expect(&json)?;
         let encoder_only = json["architectures"][0]
             .as_str()
             .is_some_and(|class| class.ends_with("EncoderModel"));

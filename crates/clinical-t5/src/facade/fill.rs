@@ -2,35 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use clinical_generate::Generation;
-
-use crate::{ClinicalT5, Error, Sentinels};
+use super::{ClinicalT5, Span, T5Options};
+use crate::{Error, Result, Sentinels};
 
 /// New tokens for each span, unless the caller says otherwise.
 const TOKENS_PER_SPAN: usize = 24;
-
-/// What the model put in the place of one sentinel.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Span {
-    /// The number in `<extra_id_0>`, `<extra_id_1>`, ...
-    pub sentinel: usize,
-    /// The text for its place; empty if the model gave none.
-    pub text: String,
-    /// Its tokens.
-    pub ids: Vec<u32>,
-    /// The log-probability of each of its tokens.
-    pub log_probs: Vec<f32>,
-    /// Whether the output has this sentinel, and goes on or ends behind the span by itself: `false` for a span that is
-    /// missing, or cut off by the limit of tokens.
-    pub complete: bool,
-}
-
-impl std::fmt::Display for Span {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.text)
-    }
-}
 
 impl ClinicalT5 {
     /// The sentinels by name: the ids of `<extra_id_0>`, `<extra_id_1>`, ... in this tokenizer.
@@ -39,36 +15,32 @@ impl ClinicalT5 {
         Sentinels::ByName(self.sentinels.clone())
     }
 
-    /// Fills the places that `<extra_id_0>`, `<extra_id_1>`, ... mark in a text, greedily: one [`Span`] for each, in the
-    /// order of the text.
+    /// Fills what `<extra_id_0>`, `<extra_id_1>`, ... mark in a text, greedily: one [`Span`] for each, in the order of the
+    /// text.
     ///
     /// # Errors
     ///
     /// [`Error::NoSentinel`] if there is none, [`Error::SentinelTwice`], and the errors of [`Self::generate`].
-    pub fn fill(&self, text: &str) -> Result<Vec<Span>, Error> {
-        let options = Generation::greedy();
-        let spans = text.matches("<extra_id_").count();
-        let tokens = spans.saturating_add(1).saturating_mul(TOKENS_PER_SPAN);
-        self.fill_with(
-            text,
-            &options.with_max_new_tokens(tokens),
-            &self.sentinels(),
-        )
+    pub fn fill(&self, text: &str) -> Result<Vec<Span>> {
+        self.fill_with(text, &T5Options::new())
     }
 
-    /// [`Self::fill`] with other options, and with the sentinels that the model was trained with: see
-    /// [`Sentinels::TopOfVocabulary`]. The text has the names `<extra_id_0>`, ... in any case.
+    /// [`Self::fill`] with options, among them the sentinels that the model was trained with
+    /// ([`T5Options::with_sentinels`]). The text has the names `<extra_id_0>`, ... in any case. Unless the options say another
+    /// number, there are at most 24 new tokens for each span.
     ///
     /// # Errors
     ///
-    /// Those of [`Self::fill`], and [`Error::SentinelsUsedUp`].
-    pub fn fill_with(
-        &self,
-        text: &str,
-        options: &Generation,
-        sentinels: &Sentinels,
-    ) -> Result<Vec<Span>, Error> {
-        let mut ids = self.encode(text, 0)?;
+    /// Those of [`Self::fill`], and [`Error::SentinelsUsedUp`], [`Error::NothingLeft`], [`Error::Deid`],
+    /// [`Error::Cancelled`]; [`Error::NoWindows`] where a text that is too long was to be read in windows.
+    pub fn fill_with(&self, text: &str, options: &T5Options) -> Result<Vec<Span>> {
+        self.model.decoder()?;
+        if options.call.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let by_name = self.sentinels();
+        let sentinels = options.sentinels().unwrap_or(&by_name);
+        let mut ids = self.part(text, options, "fill")?.ids;
         // The numbers of the sentinels in the order of the text, which are replaced by the ids that stand for them.
         let mut asked = Vec::new();
         for id in &mut ids {
@@ -83,23 +55,20 @@ impl ClinicalT5 {
         let Some(&last) = asked.iter().max() else {
             return Err(Error::NoSentinel);
         };
-        let mut options = options.clone().with_log_probs(true);
+        let tokens = (asked.len() + 1).saturating_mul(TOKENS_PER_SPAN);
+        let mut generation = options.generation(Some(tokens)).with_log_probs(true);
         // T5 closes the last span with the next sentinel; what follows means nothing.
         let closing = sentinels.id(last + 1).ok();
         if let Some(closing) = closing {
-            options = options.with_stop_sequences([vec![closing]]);
+            generation = generation.with_stop_sequences([vec![closing]]);
         }
-        let output = self
-            .run(&[&ids], &options, |_| ControlFlow::Continue(()))?
-            .into_iter()
-            .next();
-        let output = output.ok_or(Error::EmptyBatch { what: "outputs" })?;
-
-        let numbers: Vec<(u32, Option<usize>)> = asked
-            .iter()
-            .map(|&number| Ok((sentinels.id(number)?, Some(number))))
-            .chain(closing.map(|closing| Ok((closing, None))))
-            .collect::<Result<_, Error>>()?;
+        let sequences = self.run(&ids, &generation, |_| ControlFlow::Continue(()))?;
+        let output = sequences.into_iter().next().ok_or(Error::NothingLeft)?;
+        let mut numbers: Vec<(u32, Option<usize>)> = Vec::with_capacity(asked.len() + 1);
+        for &number in &asked {
+            numbers.push((sentinels.id(number)?, Some(number)));
+        }
+        numbers.extend(closing.map(|closing| (closing, None)));
         let pieces = split(&output.ids, &numbers, output.stop.is_complete());
         asked
             .into_iter()
@@ -113,7 +82,7 @@ impl ClinicalT5 {
                 let ids = output.ids[range.clone()].to_vec();
                 Ok(Span {
                     sentinel: number,
-                    text: self.tokenizer().decode(&ids, true)?.trim().to_owned(),
+                    text: self.tokenizer.decode(&ids, true)?.trim().to_owned(),
                     ids,
                     log_probs: output.log_probs.get(range).unwrap_or_default().to_vec(),
                     complete,
@@ -123,7 +92,7 @@ impl ClinicalT5 {
     }
 }
 
-/// The tokens behind one sentinel.
+/// The tokens after one sentinel.
 #[derive(Debug, PartialEq)]
 struct Piece {
     number: usize,

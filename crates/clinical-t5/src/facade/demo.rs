@@ -1,0 +1,19 @@
+//! The demonstration model: a real Hugging Face directory, compiled in.
+
+use clinical_tokenizer::Tokenizer;
+
+use crate::Result;
+
+/// `config.json`.
+pub(super) const CONFIG: &str = include_str!("../../demo/config.json");
+/// `generation_config.json`.
+pub(super) const GENERATION_CONFIG: &str = include_str!("../../demo/generation_config.json");
+/// `model.safetensors`.
+pub(super) const WEIGHTS: &[u8] = include_bytes!("../../demo/model.safetensors");
+
+/// `tokenizer.json` with `tokenizer_config.json`.
+pub(super) fn tokenizer() -> Result<Tokenizer> {
+    const TOKENIZER: &[u8] = include_bytes!("../../demo/tokenizer.json");
+    const CONFIG: &[u8] = include_bytes!("../../demo/tokenizer_config.json");
+    Ok(Tokenizer::from_bytes(TOKENIZER, Some(CONFIG))?)
+}

@@ -1,0 +1,274 @@
+//! Texts as rows of token ids.
+
+use std::ops::Range;
+
+use clinical_deid::{Normalized, Span};
+use clinical_facade::{LongText, TextTooLong};
+use clinical_tokenizer::{Encoding, Tokenizer};
+
+use super::{ClinicalT5, T5Options};
+use crate::{Error, Result};
+
+/// A text that is refused is counted up to this many times the limit.
+const COUNTED: usize = 4;
+
+/// The first bytes of a text that are looked at for its first tokens; more only where they hold too few.
+const HEAD: usize = 1 << 20;
+
+/// The last bytes of a text that are looked at for its last tokens; more only where they hold too few.
+const TAIL: usize = 64 << 10;
+
+/// Tokens at the cut end of a piece that may differ from those of the whole text.
+const MARGIN: usize = 64;
+
+/// A part of a text, as the encoder reads it.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) ids: Vec<u32>,
+    /// Bytes of the text as it was given.
+    pub(super) range: Range<usize>,
+}
+
+/// What the tokenizer puts around a text: in every published T5 nothing before it and an end token after it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Around {
+    before: Vec<u32>,
+    after: Vec<u32>,
+}
+
+impl Around {
+    pub(super) fn of(tokenizer: &Tokenizer) -> Self {
+        // A text of one letter tells what stands before it from what stands after it.
+        let Ok(encoding) = tokenizer.encode("a", true) else {
+            return Self::default();
+        };
+        let (special, ids) = (encoding.special(), encoding.ids());
+        let before = special.iter().take_while(|&&special| special).count();
+        let (before, rest) = ids.split_at(before);
+        let after = special.iter().rev().take_while(|&&special| special).count();
+        Self {
+            before: before.to_vec(),
+            after: rest[rest.len() - after.min(rest.len())..].to_vec(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.before.len() + self.after.len()
+    }
+
+    fn wrap(&self, ids: &[u32]) -> Vec<u32> {
+        [&self.before, ids, &self.after].concat()
+    }
+}
+
+/// A text, and whether it fits.
+enum Fit {
+    Whole(Part),
+    Long {
+        /// The first tokens, more than `room`.
+        start: Encoding,
+        /// Tokens of the text that there is room for.
+        room: usize,
+    },
+}
+
+impl ClinicalT5 {
+    /// A text as the encoder reads it: one part, or one for each window, in the order of the text.
+    pub(super) fn parts(&self, text: &str, options: &T5Options) -> Result<Vec<Part>> {
+        converted(text, options, |text| {
+            match (self.fit(text, options)?, options.long_text()) {
+                (Fit::Whole(part), _) => Ok(vec![part]),
+                (Fit::Long { room, .. }, LongText::Windows { overlap }) => {
+                    self.windows(text, room, overlap)
+                }
+                (Fit::Long { start, room }, policy) => {
+                    Ok(vec![self.cut(text, policy, &start, room)?])
+                }
+            }
+        })
+    }
+
+    /// A text as the encoder reads it at once, for calls that do not put windows together: `call` is their name.
+    pub(super) fn part(&self, text: &str, options: &T5Options, call: &'static str) -> Result<Part> {
+        let parts = converted(text, options, |text| {
+            match (self.fit(text, options)?, options.long_text()) {
+                (Fit::Whole(part), _) => Ok(vec![part]),
+                (Fit::Long { .. }, LongText::Windows { .. }) => Err(Error::NoWindows { call }),
+                (Fit::Long { start, room }, policy) => {
+                    Ok(vec![self.cut(text, policy, &start, room)?])
+                }
+            }
+        })?;
+        parts.into_iter().next().ok_or(Error::NothingLeft)
+    }
+
+    fn fit(&self, text: &str, options: &T5Options) -> Result<Fit> {
+        let limit = options.call.max_tokens.unwrap_or(self.max_tokens());
+        let room = limit.saturating_sub(self.around.len());
+        let enough = match options.long_text() {
+            LongText::Error => limit.saturating_mul(COUNTED),
+            _ => room,
+        };
+        let start = self.first_tokens(text, enough)?;
+        if start.len() > room {
+            return Ok(Fit::Long { start, room });
+        }
+        Ok(Fit::Whole(Part {
+            ids: self.around.wrap(start.ids()),
+            range: 0..text.len(),
+        }))
+    }
+
+    /// A text of which an end is left out, as `policy` says. What stands around a text stays, as where `transformers`
+    /// truncates.
+    fn cut(&self, text: &str, policy: LongText, start: &Encoding, room: usize) -> Result<Part> {
+        let part = |ids: &[u32], range| Part {
+            ids: self.around.wrap(ids),
+            range,
+        };
+        match policy {
+            LongText::CutStart | LongText::CutEnd if room == 0 => Err(Error::NothingLeft),
+            LongText::CutEnd => {
+                let end = start.range(room - 1).map_or(0, |range| range.end);
+                Ok(part(&start.ids()[..room], 0..end))
+            }
+            LongText::CutStart => {
+                let (from, encoding) = self.last_tokens(text, room)?;
+                let first = encoding.len() - room.min(encoding.len());
+                let start = encoding.range(first).map_or(0, |range| range.start);
+                Ok(part(&encoding.ids()[first..], from + start..text.len()))
+            }
+            _ => {
+                let around = self.around.len();
+                let long = TextTooLong::new("text", start.len() + around, room + around);
+                Err(long.into())
+            }
+        }
+    }
+
+    fn windows(&self, text: &str, room: usize, overlap: usize) -> Result<Vec<Part>> {
+        let count = |text: &str| self.count(text, room);
+        let mut parts = Vec::new();
+        for window in clinical_notes::windows(text, room, overlap, count)? {
+            let encoding = self.tokenizer.encode(&text[window.range.clone()], false)?;
+            // A window of white space alone says nothing.
+            if !encoding.is_empty() {
+                parts.push(Part {
+                    ids: self.around.wrap(encoding.ids()),
+                    range: window.range,
+                });
+            }
+        }
+        Ok(parts)
+    }
+
+    /// The tokens of a text; of one that is far beyond any window, more than `room` by an estimate.
+    fn count(&self, text: &str, room: usize) -> Result<usize> {
+        if text.len() <= HEAD {
+            return Ok(self
+                .tokenizer
+                .count(text)?
+                .saturating_sub(self.around.len()));
+        }
+        let head = &text[..text.floor_char_boundary(TAIL)];
+        let tokens = self.tokenizer.count(head)?;
+        Ok((tokens * (text.len() / TAIL)).max(room + 1))
+    }
+
+    /// The first tokens of a text: more than `enough` exactly if the text has more. Of a long text no more is read than
+    /// that takes.
+    fn first_tokens(&self, text: &str, enough: usize) -> Result<Encoding> {
+        let mut bytes = HEAD;
+        loop {
+            let head = &text[..text.floor_char_boundary(bytes)];
+            let wanted = enough.saturating_add(MARGIN);
+            let start = self.tokenizer.encode_start(head, false, wanted)?;
+            if head.len() == text.len() || start.len() > wanted {
+                return Ok(start);
+            }
+            bytes = bytes.saturating_mul(4);
+        }
+    }
+
+    /// The last tokens of a text, at least `wanted` if it has so many, and the byte where their ranges count from.
+    fn last_tokens(&self, text: &str, wanted: usize) -> Result<(usize, Encoding)> {
+        let mut bytes = TAIL;
+        loop {
+            let from = text.ceil_char_boundary(text.len().saturating_sub(bytes));
+            let end = self.tokenizer.encode(&text[from..], false)?;
+            if from == 0 || end.len() >= wanted.saturating_add(MARGIN) {
+                return Ok((from, end));
+            }
+            bytes = bytes.saturating_mul(4);
+        }
+    }
+}
+
+/// Reads a text with its de-identification tags converted, if the options say so. Ranges come back as those of the text as
+/// it was given.
+fn converted(
+    text: &str,
+    options: &T5Options,
+    read: impl FnOnce(&str) -> Result<Vec<Part>>,
+) -> Result<Vec<Part>> {
+    let Some(normalizer) = options.deid else {
+        return read(text);
+    };
+    let converted = normalizer.normalize(text)?;
+    let mut parts = read(&converted.text)?;
+    for part in &mut parts {
+        part.range = original(&converted, part.range.clone());
+    }
+    Ok(parts)
+}
+
+/// The range of the old text that became a range of the new one. A tag that the range cuts is taken whole.
+fn original(converted: &Normalized, new: Range<usize>) -> Range<usize> {
+    let spans = &converted.spans;
+    let after = |span: Option<&Span>, at: usize| {
+        // A joining space follows a tag, unless nothing was written before.
+        let gap = |span: &Span| {
+            let joint = usize::from(span.new.end > 0);
+            span.old.end + (at - span.new.end).saturating_sub(joint)
+        };
+        span.map_or(at, gap).min(converted.source_len())
+    };
+    let before = |count: usize| count.checked_sub(1).and_then(|last| spans.get(last));
+    let next = spans.partition_point(|span| span.new.end <= new.start);
+    let start = match spans.get(next) {
+        Some(span) if span.new.start <= new.start => span.old.start,
+        _ => after(before(next), new.start),
+    };
+    let last = before(spans.partition_point(|span| span.new.start < new.end));
+    let end = match last {
+        Some(span) if new.end <= span.new.end => span.old.end,
+        last => after(last, new.end),
+    };
+    start.min(end)..end
+}
+
+#[cfg(test)]
+mod tests {
+    use clinical_deid::Normalizer;
+
+    use super::*;
+
+    #[test]
+    fn ranges_of_a_converted_text_are_those_of_the_text_as_given() {
+        let old = "a [**Name 1**] b[**7-16**]c";
+        let converted = Normalizer::mimic_iii().normalize(old).unwrap();
+        assert_eq!(converted.text, "a  [Name]  b 7-16 c");
+        for (new, expected) in [
+            (0..19, old),
+            (0..2, "a "),
+            (0..5, "a [**Name 1**]"),
+            (5..12, "[**Name 1**] b"),
+            (11..12, "b"),
+            (14..19, "[**7-16**]c"),
+            (18..19, "c"),
+        ] {
+            let found = original(&converted, new.clone());
+            assert_eq!(&old[found], expected, "{new:?}");
+        }
+    }
+}
