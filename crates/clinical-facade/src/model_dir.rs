@@ -205,8 +205,13 @@ impl ModelDir {
         mut report: LoadReport,
     ) -> Parts<C, M> {
         let mut remarks = self.remarks;
+        remarks.extend(report.prefix.iter().cloned().map(Remark::Model));
         remarks.extend(tokenizer.remarks(rows).into_iter().map(Remark::Tokenizer));
-        report.notes.extend(remarks.iter().map(Remark::to_string));
+        for remark in remarks.iter().map(Remark::to_string) {
+            if !report.notes.contains(&remark) {
+                report.notes.push(remark);
+            }
+        }
         Parts {
             config,
             model,

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use clinical_weights::{CheckpointDir, FromCheckpoint, KeyMap, LoadOptions, LoadReport};
+use clinical_weights::{
+    CheckpointDir, FromCheckpoint, KeyMap, LoadOptions, LoadReport, PackingPolicy,
+};
 
 use crate::{Error, Llama, LlamaConfig};
 
@@ -20,16 +22,16 @@ impl FromCheckpoint for Llama {
             .accept("embed_tokens.**", "model.embed_tokens.**")
             .accept("layers.**", "model.layers.**")
             .accept("norm.**", "model.norm.**")
-            .ignore("**.rotary_emb.inv_freq")
-            .eight_bits("lm_head.weight");
-        let keys = match self.config().hidden_size < SMALL {
-            true => keys
+            .ignore("**.rotary_emb.inv_freq");
+        let packing = PackingPolicy::new().eight_bits("lm_head.weight");
+        let keys = keys.with_packing(match self.config().hidden_size < SMALL {
+            true => packing
                 .sensitive("**.weight")
                 .half_precision("**.v_proj.weight")
                 .eight_bits("**.up_proj.weight")
                 .eight_bits("**.down_proj.weight"),
-            false => keys,
-        };
+            false => packing,
+        });
         if self.lm_head.is_none() {
             keys.tied(&["model.embed_tokens.weight", "lm_head.weight"])
         } else {

@@ -1,6 +1,6 @@
 //! Names in published checkpoints.
 
-use clinical_weights::{FromCheckpoint, KeyMap};
+use clinical_weights::{FromCheckpoint, KeyMap, PackingPolicy};
 
 use crate::T5;
 
@@ -40,9 +40,12 @@ impl FromCheckpoint for T5 {
                 "decoder.**.feed_forward.layer_norm.**",
             )
             .ignore("decoder.block.*.layer.1.EncDecAttention.relative_attention_bias.weight")
-            // Its inputs have outliers: 8-bit activations make T5 talk nonsense (transformers issues 20287 and 14351).
-            .outliers("**.feed_forward.wo.weight")
-            .eight_bits("lm_head.weight");
+            .with_packing(
+                PackingPolicy::new()
+                    // Its inputs have outliers: 8-bit activations make T5 talk nonsense (transformers issues 20287, 14351).
+                    .outliers("**.feed_forward.wo.weight")
+                    .eight_bits("lm_head.weight"),
+            );
         let tables = [
             "shared.weight",
             "encoder.embed_tokens.weight",

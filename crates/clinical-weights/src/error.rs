@@ -438,6 +438,29 @@ pub enum Error {
     /// The tensors of the checkpoint are not those of the model.
     #[error("the checkpoint does not fit the model: {}", .0.summary())]
     DoesNotFit(Box<LoadReport>),
+    /// The checkpoint has less than half of the model's values, so the model would be noise, whatever `strict` says.
+    #[error(
+        "the checkpoint has {found} of the model's {wanted} values, so it is not the checkpoint of this model: {}",
+        .report.summary()
+    )]
+    HardlyAny {
+        /// Values that it has.
+        found: u64,
+        /// Values that the model needs.
+        wanted: u64,
+        /// Which parameters are missing.
+        report: Box<LoadReport>,
+    },
+    /// The checkpoint has the model twice.
+    #[error(
+        "the checkpoint has the whole model twice, under {first} and under {second}: keep one of them and save it again"
+    )]
+    SeveralModels {
+        /// A prefix.
+        first: String,
+        /// Another one.
+        second: String,
+    },
     /// A tensor has a type that the parameter cannot take.
     #[error(
         "the tensor {name} holds {dtype} values where {wanted} are needed: use a checkpoint in F32, F16 or BF16"
@@ -559,7 +582,7 @@ impl Error {
     #[must_use]
     pub fn report(&self) -> Option<&LoadReport> {
         match self {
-            Self::DoesNotFit(report) => Some(report),
+            Self::DoesNotFit(report) | Self::HardlyAny { report, .. } => Some(report),
             _ => None,
         }
     }
@@ -580,6 +603,8 @@ fn advice(source: &io::Error) -> &'static str {
         io::ErrorKind::OutOfMemory => {
             "the process may have no more memory or addresses: raise the limit (ulimit -v), or choose a smaller model"
         }
+        // `EMFILE` of Unix systems.
+        _ if source.raw_os_error() == Some(24) => "raise the limit of open files (ulimit -n)",
         _ => "check the disk that it lies on",
     }
 }

@@ -1,6 +1,7 @@
 //! How the names of a checkpoint become the names of a module.
 
 use crate::Error;
+use crate::PackingPolicy;
 use crate::pattern::Pattern;
 
 /// The names of a checkpoint and how they map to the parameters of one module.
@@ -32,6 +33,7 @@ pub struct KeyMap {
     rules: Vec<Rule>,
     marks: Vec<(Mark, Pattern)>,
     tied: Vec<Vec<String>>,
+    packing: PackingPolicy,
     problem: Option<(String, &'static str)>,
 }
 
@@ -40,11 +42,6 @@ pub struct KeyMap {
 pub(crate) enum Mark {
     Ignored,
     Optional,
-    FullPrecision,
-    Outliers,
-    Sensitive,
-    Half,
-    EightBits,
 }
 
 #[derive(Debug, Clone)]
@@ -87,36 +84,15 @@ impl KeyMap {
         self.mark(Mark::Optional, pattern)
     }
 
-    /// Parameters that stay f32 at any precision, in the module's spelling; T5's `wo` in half precision, for example.
+    /// How the model's parameters are packed. Default: all matrices alike.
     #[must_use]
-    pub fn full_precision(self, pattern: &str) -> Self {
-        self.mark(Mark::FullPrecision, pattern)
+    pub fn with_packing(mut self, policy: PackingPolicy) -> Self {
+        self.packing = policy;
+        self
     }
 
-    /// Matrices whose inputs have outliers, in the module's spelling: integer precisions keep them in 8 bits and multiply
-    /// them by activations of 8 bits, or 16 where outliers are ([`Packing::Int8Mixed`](clinical_kernels::Packing::Int8Mixed)).
-    #[must_use]
-    pub fn outliers(self, pattern: &str) -> Self {
-        self.mark(Mark::Outliers, pattern)
-    }
-
-    /// Matrices that meet 16-bit activations where they are kept in 8 bits, in the module's spelling; those of small models,
-    /// for example.
-    #[must_use]
-    pub fn sensitive(self, pattern: &str) -> Self {
-        self.mark(Mark::Sensitive, pattern)
-    }
-
-    /// Matrices that integer precisions keep in IEEE half precision, in the module's spelling; small ones on which much depends.
-    #[must_use]
-    pub fn half_precision(self, pattern: &str) -> Self {
-        self.mark(Mark::Half, pattern)
-    }
-
-    /// Matrices that keep 8 bits where others have 4, in the module's spelling; output layers, for example.
-    #[must_use]
-    pub fn eight_bits(self, pattern: &str) -> Self {
-        self.mark(Mark::EightBits, pattern)
+    pub(crate) fn packing(&self) -> &PackingPolicy {
+        &self.packing
     }
 
     /// Names of one and the same parameter, the preferred one first, in the module's spelling. Checkpoints keep any
@@ -156,7 +132,7 @@ impl KeyMap {
     pub(crate) fn is(&self, mark: Mark, name: &str) -> bool {
         self.marks
             .iter()
-            .any(|(own, pattern)| *own == mark && pattern.matches(name))
+            .any(|(known, pattern)| *known == mark && pattern.matches(name))
     }
 
     /// All names of the parameter that `module` names, the preferred one first.
@@ -169,7 +145,7 @@ impl KeyMap {
 
     pub(crate) fn check(&self) -> Result<(), Error> {
         match &self.problem {
-            None => Ok(()),
+            None => self.packing.check(),
             Some((rule, problem)) => Err(Error::KeyMap {
                 rule: rule.clone(),
                 problem,

@@ -37,7 +37,8 @@ pub trait FromCheckpoint: Module {
 /// # Errors
 ///
 /// Everything in [`Error`]; with [`LoadOptions::strict`] also [`Error::DoesNotFit`] with the whole report when a
-/// parameter has no tensor, a tensor no parameter (unless the key map ignores it), or two shapes differ.
+/// parameter has no tensor, a tensor no parameter (unless the key map ignores it), or two shapes differ. Whatever `strict` says,
+/// a checkpoint that has less than half of the model's values is [`Error::HardlyAny`]: the rest would be noise.
 pub fn load<M: FromCheckpoint>(
     model: &mut M,
     dir: impl AsRef<Path>,
@@ -79,7 +80,15 @@ pub fn load_from<M: Module>(
         steps,
         report,
         bytes,
+        values,
     } = make_plan(model, keys, checkpoint, options)?;
+    if values.is_little() {
+        return Err(Error::HardlyAny {
+            found: values.found,
+            wanted: values.wanted,
+            report: Box::new(report),
+        });
+    }
     let span = tracing::debug_span!("load_weights", chosen = report.chosen, bytes);
     let _entered = span.enter();
     std::thread::scope(|scope| {

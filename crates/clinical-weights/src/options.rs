@@ -23,12 +23,13 @@ pub enum Precision {
     StoredF16,
     /// Matrices kept in brain floating point, multiplied by f32 activations and summed in f32. Meant for CPUs.
     StoredBF16,
-    /// Matrices as 8-bit integers in blocks of 32 with a scale each; activations become 8-bit integers on the way. Meant
-    /// for CPUs. Parameters that a model marks ([`KeyMap::outliers`](crate::KeyMap::outliers),
-    /// [`KeyMap::sensitive`](crate::KeyMap::sensitive)) meet 16-bit activations.
+    /// Matrices as 8-bit integers in blocks of 32 with a scale each; activations become 8-bit integers on the way. Parameters
+    /// that a model marks ([`PackingPolicy::outliers`](crate::PackingPolicy::outliers),
+    /// [`PackingPolicy::sensitive`](crate::PackingPolicy::sensitive)) meet 16-bit activations.
     Int8,
-    /// Matrices as 4-bit integers in blocks of 32 with a scale and a minimum each. Meant for CPUs. Embedding tables, output layers
-    /// ([`KeyMap::eight_bits`](crate::KeyMap::eight_bits)) and parameters marked as above are as in [`Self::Int8`].
+    /// Matrices as 4-bit integers in blocks of 32 with a scale and a zero point each. Embedding tables, output layers
+    /// ([`PackingPolicy::eight_bits`](crate::PackingPolicy::eight_bits)) and parameters marked as above are as in
+    /// [`Self::Int8`].
     Int4,
 }
 

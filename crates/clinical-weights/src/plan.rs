@@ -15,7 +15,7 @@ use crate::report::{Alias, Mismatched, Missing, Unexpected};
 use crate::shown::shown;
 use crate::slots::{Kind, Slot, slots};
 use crate::table::{Entry, Values};
-use crate::{Dtype, Error, KeyMap, LoadOptions, LoadReport, Precision};
+use crate::{Dtype, Error, KeyMap, LoadOptions, LoadReport, Precision, prefix};
 
 /// Most missing or unexpected names for which a likely meaning is looked for, and most names that it is looked for in:
 /// this bounds the time for files that do not fit at all.
@@ -29,6 +29,31 @@ pub(crate) struct Plan<'c> {
     pub(crate) report: LoadReport,
     /// Bytes that will be read.
     pub(crate) bytes: u64,
+    /// Values of the parameters that must be there, and of those that are.
+    pub(crate) values: Share,
+}
+
+/// How much of a model a checkpoint has.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Share {
+    pub(crate) found: u64,
+    pub(crate) wanted: u64,
+}
+
+impl Share {
+    fn add(&mut self, slot: &Slot, found: bool) {
+        let extents = slot.shape.iter().map(|extent| *extent as u64);
+        let values = extents.fold(1, u64::saturating_mul);
+        self.wanted = self.wanted.saturating_add(values);
+        if found {
+            self.found = self.found.saturating_add(values);
+        }
+    }
+
+    /// Whether it is less than half of the model.
+    pub(crate) fn is_little(self) -> bool {
+        self.found < self.wanted.div_ceil(2)
+    }
 }
 
 /// How one parameter is filled.
@@ -60,7 +85,13 @@ pub(crate) fn plan<'c, M: Module>(
     let mut report = empty_report(checkpoint, options.precision);
     report.bytes = needed_bytes(&slots, keys, options)?;
 
-    let names = names(keys, checkpoint)?;
+    let prefix = prefix::find(&slots, keys, checkpoint)?;
+    if !prefix.is_empty() {
+        let remark = prefix::remark(&prefix, checkpoint);
+        report.notes.push(remark.clone());
+        report.prefix = Some(remark);
+    }
+    let names = names(keys, checkpoint, &prefix)?;
     let mut steps = HashMap::with_capacity(slots.len());
     let mut used: HashSet<&str> = HashSet::new();
     let mut missing_values = 0u64;
@@ -106,7 +137,7 @@ pub(crate) fn plan<'c, M: Module>(
         if first_use {
             read_bytes = read_bytes.saturating_add(entry.info.bytes);
         }
-        let wanted = packing(slot, keys, options.precision);
+        let wanted = keys.packing().format(slot, options.precision);
         let packing = wanted.map(|format| kept(format, entry.info.dtype));
         if packing != wanted {
             // It may take more than was reckoned.
@@ -139,6 +170,12 @@ pub(crate) fn plan<'c, M: Module>(
         let needed = report.bytes;
         return Err(Error::TooLarge { needed, limit });
     }
+    let mut values = Share::default();
+    for slot in &slots {
+        if !keys.is(Mark::Optional, &slot.path) {
+            values.add(slot, steps.contains_key(&slot.path));
+        }
+    }
     classify_rest(&mut report, &names, checkpoint, &used);
     suggest(&mut report, keys);
 
@@ -157,6 +194,7 @@ pub(crate) fn plan<'c, M: Module>(
         steps,
         report,
         bytes: read_bytes,
+        values,
     })
 }
 
@@ -207,7 +245,7 @@ fn packed_bytes(slot: &Slot, format: Packing) -> Result<u64, Error> {
 }
 
 fn slot_bytes(slot: &Slot, keys: &KeyMap, options: &LoadOptions) -> Result<u64, Error> {
-    if let Some(format) = packing(slot, keys, options.precision) {
+    if let Some(format) = keys.packing().format(slot, options.precision) {
         return packed_bytes(slot, format);
     }
     let size = match slot.kind {
@@ -228,40 +266,6 @@ fn too_many_bytes(slot: &Slot) -> Error {
     }
 }
 
-/// Matrices with fewer outputs stay f32: those of classifiers, whose few values cost nothing and decide everything.
-const MIN_OUTPUTS: usize = 16;
-
-/// Tables with fewer entries stay f32: those of positions, whose values every token meets.
-const MIN_ENTRIES: usize = 1024;
-
-/// How a parameter is packed at this precision.
-pub(crate) fn packing(slot: &Slot, keys: &KeyMap, precision: Precision) -> Option<Packing> {
-    let format = precision.packing()?;
-    let [outputs, _] = slot.file_shape().try_into().ok()?;
-    let least = match (slot.transposed, slot.table) {
-        (true, _) => MIN_OUTPUTS,
-        (_, true) => MIN_ENTRIES,
-        _ => return None,
-    };
-    if outputs < least || keys.is(Mark::FullPrecision, &slot.path) {
-        return None;
-    }
-    Some(match format {
-        Packing::Int8 | Packing::Int4Affine if keys.is(Mark::Outliers, &slot.path) => {
-            Packing::Int8Mixed
-        }
-        Packing::Int8 | Packing::Int4Affine if keys.is(Mark::Half, &slot.path) => Packing::F16,
-        Packing::Int4Affine if !slot.table && !keys.is(Mark::EightBits, &slot.path) => {
-            Packing::Int4Affine
-        }
-        Packing::Int8 | Packing::Int4Affine if keys.is(Mark::Sensitive, &slot.path) => {
-            Packing::Int8Wide
-        }
-        Packing::Int4Affine => Packing::Int8,
-        format => format,
-    })
-}
-
 /// The format in which integers of 4 bits stay as the file has them, if they can.
 fn kept(format: Packing, dtype: Dtype) -> Packing {
     match (format, dtype) {
@@ -274,7 +278,7 @@ fn kept(format: Packing, dtype: Dtype) -> Packing {
 
 fn float_type(slot: &Slot, keys: &KeyMap, options: &LoadOptions) -> DType {
     match options.precision.dtype() {
-        Some(dtype) if !keys.is(Mark::FullPrecision, &slot.path) => dtype,
+        Some(dtype) if !keys.packing().keeps_f32(&slot.path) => dtype,
         _ => DType::F32,
     }
 }
@@ -282,9 +286,13 @@ fn float_type(slot: &Slot, keys: &KeyMap, options: &LoadOptions) -> DType {
 /// Module spelling to tensor.
 type Names<'c> = HashMap<String, &'c Entry>;
 
-fn names<'c>(keys: &KeyMap, checkpoint: &'c Checkpoint) -> Result<Names<'c>, Error> {
+/// Tensors whose names do not begin with the prefix are none of the model's.
+fn names<'c>(keys: &KeyMap, checkpoint: &'c Checkpoint, prefix: &str) -> Result<Names<'c>, Error> {
     let mut names: Names<'c> = HashMap::with_capacity(checkpoint.tensors.len());
-    for (name, entry) in &checkpoint.tensors {
+    for (whole, entry) in &checkpoint.tensors {
+        let Some(name) = whole.strip_prefix(prefix) else {
+            continue;
+        };
         let parameter = keys.module_name(name);
         if keys.is(Mark::Ignored, name) || keys.is(Mark::Ignored, &parameter) {
             continue;
@@ -292,7 +300,7 @@ fn names<'c>(keys: &KeyMap, checkpoint: &'c Checkpoint) -> Result<Names<'c>, Err
         if let Some(first) = names.get(&parameter) {
             return Err(Error::SameParameter {
                 first: shown(&first.info.name),
-                second: shown(name),
+                second: shown(whole),
                 parameter: shown(&parameter),
             });
         }

@@ -1,4 +1,5 @@
-//! Random weights, for measurements of speed.
+//! Random weights, for measurements of speed. They stand here and not with the benchmarks because they walk a module as a load
+//! does, slot by slot under the same packing policy, and so leave it exactly as a load would.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +8,6 @@ use burn::module::{ModuleMapper, Param};
 use burn::tensor::{DType, Distribution, Tensor};
 use clinical_kernels::{Packed, PackedMatrix, Packing};
 
-use crate::plan::packing;
 use crate::slots::{Position, slots};
 use crate::{FromCheckpoint, LinearLayout, Precision};
 
@@ -26,7 +26,7 @@ pub fn with_random_weights<M: FromCheckpoint>(
         .into_iter()
         .filter(|slot| !slot.packed)
         .filter_map(|slot| {
-            let step = match packing(&slot, &keys, precision) {
+            let step = match keys.packing().format(&slot, precision) {
                 Some(format) => Step::Pack(format, slot.transposed),
                 None if slot.transposed && layout.is_output_major(&slot.device, DType::F32) => {
                     Step::Turn

@@ -19,6 +19,8 @@ pub struct LoadReport {
     pub others: Vec<String>,
     /// What was odd about the files and was put right.
     pub notes: Vec<String>,
+    /// A sentence about a prefix that all names had and that was taken off; it is among the notes too.
+    pub prefix: Option<String>,
     /// The parameters that have a value from the checkpoint, in the module's spelling and order.
     pub applied: Vec<String>,
     /// The number of values in them.
@@ -121,8 +123,13 @@ impl LoadReport {
             .map(Mismatched::to_string)
             .or_else(|| self.missing.first().map(Missing::to_string))
             .or_else(|| self.unexpected.first().map(Unexpected::to_string));
+        // With strict off the rest would be left out, and what is missing left as it was initialised: noise.
+        let advice = match self.missing.is_empty() && self.mismatched.is_empty() {
+            true => ", or load with strict off to leave out what the model has no parameter for",
+            false => "",
+        };
         format!(
-            "{} (first: {}); compare config.json with the weights, or load with strict off",
+            "{} (first: {}); compare config.json with the weights{advice}",
             parts.join(", "),
             first.unwrap_or_default()
         )

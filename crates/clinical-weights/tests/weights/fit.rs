@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use clinical_weights::{
-    CheckpointDir, Error, FromCheckpoint, Inspection, LoadOptions, Precision, expect_model_type,
-    load, plan,
+    CheckpointDir, Error, FromCheckpoint, Inspection, LoadOptions, PackingPolicy, Precision,
+    expect_model_type, load, plan,
 };
 
 use crate::files::{copy_of, directory};
@@ -139,7 +139,9 @@ fn some_parameters_keep_full_precision() {
         .unwrap()
         .weights()
         .unwrap();
-    let keys = model.key_map().full_precision("**.norm.weight");
+    let keys = model
+        .key_map()
+        .with_packing(PackingPolicy::new().full_precision("**.norm.weight"));
     let options = LoadOptions::new().with_precision(Precision::F16);
     clinical_weights::load_from(&mut model, &keys, &checkpoint, &options).unwrap();
     let (full, half) = (expected("f32"), expected("f16"));
