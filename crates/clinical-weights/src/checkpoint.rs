@@ -12,7 +12,9 @@ use crate::file::{Content, OpenFile, Root, head};
 use crate::index::Index;
 use crate::limits::{MAX_NAME_BYTES, MAX_TENSORS, MAX_VALUES_PER_BYTE};
 use crate::shown::shown;
-use crate::table::{Entry, Format, Input, Pieces, Place, Source, TensorInfo, Values, WeightFile};
+use crate::table::{
+    Entry, Format, Input, Pieces, Place, Source, TensorInfo, Values, WeightBytes, WeightFile,
+};
 use crate::{Error, Gguf, LoadOptions, Precision, flax, safetensors_file, torch_file};
 
 /// Opened weights.
@@ -461,36 +463,5 @@ pub(crate) fn missing(error: Error, root: &Root, shard: &str) -> Error {
             name: shown(shard),
         },
         other => other,
-    }
-}
-
-/// The bytes of a safetensors file in memory: static ones are used in place, others are kept.
-#[derive(Debug)]
-pub struct WeightBytes(Bytes);
-
-impl From<&'static [u8]> for WeightBytes {
-    fn from(bytes: &'static [u8]) -> Self {
-        Self(Bytes::from_static(bytes))
-    }
-}
-
-impl<const N: usize> From<&'static [u8; N]> for WeightBytes {
-    fn from(bytes: &'static [u8; N]) -> Self {
-        Self(Bytes::from_static(bytes))
-    }
-}
-
-impl From<Vec<u8>> for WeightBytes {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self(Bytes::from(bytes))
-    }
-}
-
-impl From<std::borrow::Cow<'static, [u8]>> for WeightBytes {
-    fn from(bytes: std::borrow::Cow<'static, [u8]>) -> Self {
-        match bytes {
-            std::borrow::Cow::Borrowed(bytes) => bytes.into(),
-            std::borrow::Cow::Owned(bytes) => bytes.into(),
-        }
     }
 }

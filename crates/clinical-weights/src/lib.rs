@@ -33,11 +33,12 @@ mod save_directory;
 mod shown;
 mod slots;
 mod table;
+mod tied;
 mod tokenizer;
 mod torch_file;
 
 pub use architecture::{ARCHITECTURES, Architecture, Facade};
-pub use checkpoint::{Checkpoint, WeightBytes};
+pub use checkpoint::Checkpoint;
 pub use config_file::read_config;
 pub use directory::{CheckpointDir, expect_model_type};
 pub use dtype::Dtype;
@@ -56,4 +57,4 @@ pub use save_directory::{
     SAVED_MODEL, SAVED_WEIGHTS, SaveOptions, load_burnpack, save_burnpack, save_model_files,
     save_pretrained,
 };
-pub use table::{Format, TensorInfo, WeightFile};
+pub use table::{Format, TensorInfo, WeightBytes, WeightFile};

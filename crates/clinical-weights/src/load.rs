@@ -9,13 +9,13 @@ use burn::tensor::{AllocationProperty, Bool, Bytes, Device, Int, Tensor, TensorD
 use clinical_kernels::{Packed, PackedMatrix, Packing};
 
 use crate::ahead::Ahead;
-use crate::checkpoint::{Checkpoint, WeightBytes};
+use crate::checkpoint::Checkpoint;
 use crate::convert::{self, Layout};
 use crate::options::Progress;
 use crate::plan::{Plan, Step, plan as make_plan};
 use crate::shown::shown;
 use crate::slots::Position;
-use crate::table::Values;
+use crate::table::{Values, WeightBytes};
 use crate::{CheckpointDir, Error, KeyMap, LoadOptions, LoadReport};
 
 /// A module that knows the names its parameters have in published checkpoints.

@@ -7,20 +7,15 @@ use burn::tensor::DType;
 use clinical_kernels::Packing;
 
 use crate::checkpoint::Checkpoint;
-use crate::convert::{self, Layout};
 use crate::key_map::Mark;
 use crate::limits::MAX_SHARING;
-use crate::nearest::nearest;
+use crate::nearest::suggest;
 use crate::report::{Alias, Mismatched, Missing, Unexpected};
 use crate::shown::shown;
 use crate::slots::{Kind, Slot, slots};
-use crate::table::{Entry, Values};
+use crate::table::Entry;
+use crate::tied::same_values;
 use crate::{Dtype, Error, KeyMap, LoadOptions, LoadReport, Precision, prefix};
-
-/// Most missing or unexpected names for which a likely meaning is looked for, and most names that it is looked for in:
-/// this bounds the time for files that do not fit at all.
-const MAX_SUGGESTIONS: usize = 16;
-const MAX_CANDIDATES: usize = 2048;
 
 /// What a load will do.
 pub(crate) struct Plan<'c> {
@@ -363,82 +358,13 @@ fn find<'c>(
     }))
 }
 
-fn same_values(checkpoint: &Checkpoint, first: &Entry, second: &Entry) -> Result<bool, Error> {
-    if first.info.shape != second.info.shape {
-        return Ok(false);
-    }
-    for entry in [first, second] {
-        if !entry.info.dtype.is_float() {
-            return Err(wrong_dtype(entry, "floating point"));
-        }
-    }
-    let (one, two) = (read(checkpoint, first)?, read(checkpoint, second)?);
-    let elements = first.info.shape.iter().product();
-    if first.turned != second.turned {
-        return same_turned((first, &one), (second, &two));
-    }
-    convert::equal(
-        (&one, first.info.dtype),
-        (&two, second.info.dtype),
-        elements,
-    )
-    .map_err(|source| Error::ReadTensor {
-        name: shown(&second.info.name),
-        source,
-    })
-}
-
-fn read<'c>(checkpoint: &'c Checkpoint, entry: &'c Entry) -> Result<Values<'c>, Error> {
-    checkpoint
-        .values(entry)
-        .map_err(|source| Error::ReadTensor {
-            name: shown(&entry.info.name),
-            source,
-        })
-}
-
-/// [`same_values`] of two matrices of which one file holds the transpose.
-fn same_turned(first: (&Entry, &Values<'_>), second: (&Entry, &Values<'_>)) -> Result<bool, Error> {
-    let read = |(entry, values): (&Entry, &Values<'_>)| {
-        let shape = &entry.info.shape;
-        let layout = match (entry.turned, shape.as_slice()) {
-            (true, &[rows, columns]) => Layout::Transposed {
-                rows: columns,
-                columns: rows,
-            },
-            _ => Layout::Same {
-                elements: shape.iter().product(),
-            },
-        };
-        convert::floats(values, entry.info.dtype, DType::F32, layout, shape)
-            .map_err(|source| Error::ReadTensor {
-                name: shown(&entry.info.name),
-                source,
-            })
-            .map(|(data, _)| data)
-    };
-    let (one, two) = (read(first)?, read(second)?);
-    Ok(one
-        .iter::<f32>()
-        .zip(two.iter::<f32>())
-        .all(|(a, b)| a == b || (a.is_nan() && b.is_nan())))
-}
-
 fn check_dtype(slot: &Slot, entry: &Entry) -> Result<(), Error> {
     let dtype = entry.info.dtype;
     match slot.kind {
-        Kind::Float if !dtype.is_float() => Err(wrong_dtype(entry, "floating point")),
-        Kind::Int if !dtype.is_int() => Err(wrong_dtype(entry, "integer")),
-        Kind::Bool if !matches!(dtype, Dtype::Bool | Dtype::U8) => Err(wrong_dtype(entry, "truth")),
+        Kind::Float if !dtype.is_float() => Err(entry.wrong_dtype("floating point")),
+        Kind::Int if !dtype.is_int() => Err(entry.wrong_dtype("integer")),
+        Kind::Bool if !matches!(dtype, Dtype::Bool | Dtype::U8) => Err(entry.wrong_dtype("truth")),
         _ => Ok(()),
-    }
-}
-
-fn wrong_dtype(entry: &Entry, wanted: &'static str) -> Error {
-    Error::WrongDtype {
-        name: shown(&entry.info.name),
-        dtype: entry.info.dtype,
-        wanted,
     }
 }
 
@@ -512,39 +438,5 @@ fn classify_rest(
                 nearest: None,
             });
         }
-    }
-}
-
-/// Names the likely partner of missing parameters and unexpected tensors.
-fn suggest(report: &mut LoadReport, keys: &KeyMap) {
-    let unexpected: Vec<(String, String)> = report
-        .unexpected
-        .iter()
-        .take(MAX_CANDIDATES)
-        .map(|entry| (keys.module_name(&entry.tensor), entry.tensor.clone()))
-        .collect();
-    let missing: Vec<String> = report
-        .missing
-        .iter()
-        .take(MAX_CANDIDATES)
-        .map(|entry| entry.parameter.clone())
-        .collect();
-    for entry in report.missing.iter_mut().take(MAX_SUGGESTIONS) {
-        let found = nearest(
-            &entry.parameter,
-            unexpected.iter().map(|(name, _)| name.as_str()),
-        );
-        entry.nearest = found.and_then(|found| {
-            let (_, tensor) = unexpected.iter().find(|(name, _)| name == found)?;
-            Some(tensor.clone())
-        });
-    }
-    for (entry, (name, _)) in report
-        .unexpected
-        .iter_mut()
-        .zip(&unexpected)
-        .take(MAX_SUGGESTIONS)
-    {
-        entry.nearest = nearest(name, missing.iter().map(String::as_str)).map(str::to_owned);
     }
 }

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use crate::shown::shown;
 use crate::{Dtype, Format, Precision};
 
 /// What a load did, or would have done: every parameter of the model and every tensor of the checkpoint is in one of
 /// these lists. `Display` fits a screen.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LoadReport {
     /// The file by which the weights were found.
@@ -42,13 +44,14 @@ pub struct LoadReport {
     /// Tied parameters that were filled under another name, or were there under several.
     pub aliases: Vec<Alias>,
     /// How many tensors were converted from one type to another.
+    #[serde(serialize_with = "conversions")]
     pub conversions: BTreeMap<(Dtype, &'static str), usize>,
     /// Parameters in which finite values became infinite, and how many.
     pub overflowed: Vec<(String, u64)>,
 }
 
 /// A parameter without a tensor.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Missing {
     /// The parameter, in the module's spelling.
     pub parameter: String,
@@ -59,7 +62,7 @@ pub struct Missing {
 }
 
 /// A tensor without a parameter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unexpected {
     /// The tensor, in the checkpoint's spelling.
     pub tensor: String,
@@ -70,7 +73,7 @@ pub struct Unexpected {
 }
 
 /// A tensor whose shape is not that of its parameter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mismatched {
     /// The parameter, in the module's spelling.
     pub parameter: String,
@@ -83,7 +86,7 @@ pub struct Mismatched {
 }
 
 /// A tied parameter that was filled under another name, or was there under several.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Alias {
     /// The parameter, in the module's spelling.
     pub parameter: String,
@@ -241,6 +244,14 @@ fn list(f: &mut fmt::Formatter<'_>, title: &str, items: &[impl fmt::Display]) ->
         None | Some(0) => Ok(()),
         Some(more) => writeln!(f, "  and {more} more"),
     }
+}
+
+/// JSON has no pairs as keys: `[["F16", "F32", 3]]`.
+fn conversions<S: Serializer>(
+    found: &BTreeMap<(Dtype, &'static str), usize>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(found.iter().map(|((from, to), count)| (from, to, count)))
 }
 
 /// Bytes for people: `538 MB`, `26.9 GB` (powers of 1000, as disks are sold).

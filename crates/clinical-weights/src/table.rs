@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::Dtype;
 use crate::file::read_at;
+use crate::shown::shown;
+use crate::{Dtype, Error};
 
 /// The format of the files that hold the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +40,15 @@ impl fmt::Display for Format {
     }
 }
 
+impl serde::Serialize for Format {
+    /// As people call it.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// What a checkpoint says about one tensor.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct TensorInfo {
     /// Its name in the checkpoint.
     pub name: String,
@@ -63,7 +71,7 @@ impl TensorInfo {
 }
 
 /// One file of a checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct WeightFile {
     /// Its name in the directory; empty for weights in memory.
     pub name: String,
@@ -79,6 +87,17 @@ pub(crate) struct Entry {
     pub(crate) place: Place,
     /// Whether the file holds the transpose of what [`TensorInfo::shape`] says (a matrix of a Flax `Dense`).
     pub(crate) turned: bool,
+}
+
+impl Entry {
+    /// The error of a tensor whose type a parameter cannot take.
+    pub(crate) fn wrong_dtype(&self, wanted: &'static str) -> Error {
+        Error::WrongDtype {
+            name: shown(&self.info.name),
+            dtype: self.info.dtype,
+            wanted,
+        }
+    }
 }
 
 pub(crate) enum Place {
@@ -202,5 +221,36 @@ impl Pieces<'_> {
             start += count;
         }
         Ok(())
+    }
+}
+
+/// The bytes of a safetensors file in memory: static ones are used in place, others are kept.
+#[derive(Debug)]
+pub struct WeightBytes(pub(crate) Bytes);
+
+impl From<&'static [u8]> for WeightBytes {
+    fn from(bytes: &'static [u8]) -> Self {
+        Self(Bytes::from_static(bytes))
+    }
+}
+
+impl<const N: usize> From<&'static [u8; N]> for WeightBytes {
+    fn from(bytes: &'static [u8; N]) -> Self {
+        Self(Bytes::from_static(bytes))
+    }
+}
+
+impl From<Vec<u8>> for WeightBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Bytes::from(bytes))
+    }
+}
+
+impl From<std::borrow::Cow<'static, [u8]>> for WeightBytes {
+    fn from(bytes: std::borrow::Cow<'static, [u8]>) -> Self {
+        match bytes {
+            std::borrow::Cow::Borrowed(bytes) => bytes.into(),
+            std::borrow::Cow::Owned(bytes) => bytes.into(),
+        }
     }
 }

@@ -135,6 +135,7 @@ impl Architecture {
     }
 
     pub(super) fn config(self, file: &Gguf) -> Result<Value, Error> {
+        kind::check_weights(file)?;
         settings::check(file, self.prefix(), self == Self::Llama)?;
         let mut config = match self {
             Self::Llama => self.llama(file)?,

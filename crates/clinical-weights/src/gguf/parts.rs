@@ -12,8 +12,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memmap2::Mmap;
 
+use super::Gguf;
 use super::reader::Value;
-use super::{Gguf, Parsed, Tensor};
+use super::table::{Parsed, Tensor};
 use crate::Error;
 use crate::file::OpenFile;
 use crate::limits::MAX_TENSORS;

@@ -355,7 +355,7 @@ fn model_types_are_checked_before_weights() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "this directory holds a `t5` model, not `bert`: open it with ClinicalT5"
+        "this directory holds a `t5` model, not `bert`, `roberta` or `megatron-bert`: open it with ClinicalT5"
     );
     assert_eq!(
         expect_model_type(&serde_json::json!({}), &["bert"]).unwrap(),

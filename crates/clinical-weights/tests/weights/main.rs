@@ -6,11 +6,15 @@ mod fit;
 mod flax;
 mod formats;
 mod gguf;
+mod gguf_file;
+mod gguf_rules;
+mod gguf_settings;
 mod hostile;
 mod layout;
 #[path = "../../../../tests/files/memory.rs"]
 mod memory;
 mod model;
+mod prefix;
 mod saving;
 mod torch;
 

@@ -3,18 +3,22 @@
 //! The source is read in chunks, so the memory beside the result is a few megabytes, and the pages of a map are not
 //! touched at all.
 
-use std::cell::RefCell;
+mod columns;
+mod pack;
+
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::tensor::{DType, TensorData, bf16, f16};
-use clinical_kernels::{Block, PackedMatrix, Packing};
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
+
+pub(crate) use pack::{packed, packed_turned};
 
 use crate::Dtype;
 use crate::gguf::LARGEST;
 use crate::table::{Input, Values};
+use columns::Columns;
 
 #[cfg(target_endian = "big")]
 compile_error!("checkpoints are little-endian, and this crate uses their values in place");
@@ -24,9 +28,6 @@ const MAX_LANES: usize = 8;
 
 /// Elements of one chunk: with 12 bytes of buffers for each and [`MAX_LANES`], 24 MiB in all.
 const CHUNK: usize = 1 << 18;
-
-/// Rows and columns that are transposed together: a cache line of f32 in either direction.
-const TILE: usize = 16;
 
 /// How the values lie in the file and how they should lie in memory.
 #[derive(Debug, Clone, Copy)]
@@ -71,77 +72,6 @@ pub(crate) fn floats(
         DType::BF16 => convert::<bf16>(&input, from, layout, shape),
         _ => Err(io::ErrorKind::Unsupported.into()),
     }
-}
-
-/// Packs the matrix `[outputs, inputs]` of values of type `from`, a panel at a time; also how many finite values became
-/// infinite. Integers of a file that fit the format stay as they are.
-pub(crate) fn packed(
-    values: &Values<'_>,
-    from: Dtype,
-    format: Packing,
-    outputs: usize,
-    inputs: usize,
-) -> io::Result<(PackedMatrix, u64)> {
-    thread_local! {
-        static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers::default());
-    }
-    let input = Input::of(values);
-    if let Dtype::Block(kind) = from
-        && kind.fits(format)
-    {
-        let read = |row: usize, out: &mut [Block]| {
-            BUFFERS.with_borrow_mut(|buffers| {
-                let (first, count) = (row * inputs, out.len() * Block::VALUES);
-                let part = input.part(from.span(first), from.span(count), &mut buffers.bytes)?;
-                kind.take(format, part, out);
-                Ok::<_, io::Error>(())
-            })
-        };
-        return Ok((PackedMatrix::from_blocks(format, outputs, inputs, read)?, 0));
-    }
-    pack(format, outputs, inputs, |first, out| {
-        BUFFERS.with_borrow_mut(|buffers| buffers.read(&input, from, first, out))
-    })
-}
-
-/// [`packed`] of a file that holds `[inputs, outputs]`: the matrix is turned as floats, then packed.
-pub(crate) fn packed_turned(
-    values: &Values<'_>,
-    from: Dtype,
-    format: Packing,
-    outputs: usize,
-    inputs: usize,
-) -> io::Result<(PackedMatrix, u64)> {
-    let layout = Layout::Transposed {
-        rows: inputs,
-        columns: outputs,
-    };
-    let (floats, lost) = converted::<f32>(&Input::of(values), from, layout)?;
-    let (matrix, more) = pack(format, outputs, inputs, |first, out| {
-        out.copy_from_slice(&floats[first..first + out.len()]);
-        Ok(0)
-    })?;
-    Ok((matrix, lost + more))
-}
-
-/// Packs floats. `read` fills some of them from the given one on, and returns how many finite values became infinite.
-fn pack(
-    format: Packing,
-    outputs: usize,
-    inputs: usize,
-    read: impl Fn(usize, &mut [f32]) -> io::Result<u64> + Sync,
-) -> io::Result<(PackedMatrix, u64)> {
-    let overflowed = AtomicU64::new(0);
-    let matrix = PackedMatrix::from_rows(format, outputs, inputs, |row, out: &mut [f32]| {
-        let mut lost = read(row * inputs, out)?;
-        if format == Packing::F16 {
-            // The first value that rounds to infinity.
-            lost += infinite(out.iter().map(|v| v.is_finite() && v.abs() >= 65_520.0));
-        }
-        overflowed.fetch_add(lost, Ordering::Relaxed);
-        Ok::<_, io::Error>(())
-    })?;
-    Ok((matrix, overflowed.into_inner()))
 }
 
 fn convert<T: Target>(
@@ -205,50 +135,6 @@ fn converted<T: Target>(
         }
     }
     Ok((out, overflowed.into_inner()))
-}
-
-/// The result of a transposition, written by several threads, each to its own rows of the source.
-struct Columns<T> {
-    start: *mut T,
-    rows: usize,
-}
-
-// SAFETY: threads write to disjoint elements only, as `write` demands, and nobody reads before they are joined.
-unsafe impl<T: Send> Sync for Columns<T> {}
-
-impl<T: Copy> Columns<T> {
-    /// Writes whole rows of the source, the first of them `first`, into the columns of the result.
-    ///
-    /// # Safety
-    ///
-    /// `start` points to `rows * columns` elements, `values` has whole rows of `columns` elements, those rows exist, and
-    /// no other thread writes any of them.
-    unsafe fn write(&self, values: &[T], first: usize, columns: usize) {
-        // A block of rows and columns at a time, through a copy on the stack: every cache line of source and result is
-        // then touched once, whatever the strides are (powers of two would evict each other).
-        for tile in (0..columns).step_by(TILE) {
-            let width = TILE.min(columns - tile);
-            for (block, values) in values.chunks(columns * TILE).enumerate() {
-                let height = values.len() / columns;
-                let mut local = [[values[tile]; TILE]; TILE];
-                for (row, line) in values.chunks_exact(columns).enumerate() {
-                    let line = &line[tile..tile + width];
-                    for (column, value) in line.iter().enumerate() {
-                        local[column][row] = *value;
-                    }
-                }
-                for (column, line) in local[..width].iter().enumerate() {
-                    // SAFETY: `tile + column < columns`, and these rows exist, so this is inside the result.
-                    unsafe {
-                        let start = self
-                            .start
-                            .add((tile + column) * self.rows + first + block * TILE);
-                        std::ptr::copy_nonoverlapping(line.as_ptr(), start, height);
-                    }
-                }
-            }
-        }
-    }
 }
 
 #[derive(Default)]
