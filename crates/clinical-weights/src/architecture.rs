@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::Error;
-use crate::shown::shown;
+use clinical_files::shown;
 
 /// Which of the facades opens a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]

@@ -11,11 +11,11 @@ use bytes::Bytes;
 use crate::file::{Content, OpenFile, Root, head};
 use crate::index::Index;
 use crate::limits::{MAX_NAME_BYTES, MAX_TENSORS, MAX_VALUES_PER_BYTE};
-use crate::shown::shown;
 use crate::table::{
     Entry, Format, Input, Pieces, Place, Source, TensorInfo, Values, WeightBytes, WeightFile,
 };
 use crate::{Error, Gguf, LoadOptions, Precision, flax, safetensors_file, torch_file};
+use clinical_files::shown;
 
 /// Opened weights.
 ///

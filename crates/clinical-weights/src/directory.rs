@@ -10,8 +10,8 @@ use crate::checkpoint::missing;
 use crate::file::{Content, HEAD, Root, head};
 use crate::gguf::{Part, PartName};
 use crate::limits::{MAX_DIRECTORY_ENTRIES, MAX_JSON_BYTES, MAX_SHARDS};
-use crate::shown::shown;
 use crate::{Architecture, Checkpoint, Error, Gguf, python_json};
+use clinical_files::shown;
 
 /// What says that a directory holds a LoRA adapter of Python's peft.
 pub(crate) const ADAPTER_CONFIG: &str = "adapter_config.json";

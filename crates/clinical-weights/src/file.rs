@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 use crate::limits::MAX_SAFETENSORS_HEADER;
-use crate::shown::shown;
+use clinical_files::shown;
 
 /// A directory whose files may be opened, and only those.
 #[derive(Debug, Clone)]

@@ -16,9 +16,9 @@ use memmap2::Mmap;
 
 use crate::file::OpenFile;
 use crate::limits::{MAX_FLAX_DEPTH, MAX_NAME_BYTES, MAX_TENSORS};
-use crate::shown::shown;
 use crate::table::{Entry, Place, TensorInfo};
 use crate::{Dtype, Error};
+use clinical_files::shown;
 
 /// The extension type of an array.
 const ARRAY: i8 = 1;

@@ -10,7 +10,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use crate::Error;
 use crate::file::{Content, HEAD, Root};
 use crate::limits::{MAX_INDEX_BYTES, MAX_SHARDS, MAX_TENSORS};
-use crate::shown::shown;
+use clinical_files::shown;
 
 /// A checked `*.index.json`.
 #[derive(Debug)]

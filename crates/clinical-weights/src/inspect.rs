@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::report::size;
-use crate::shown::shown;
 use crate::table::{TensorInfo, WeightFile};
 use crate::{CheckpointDir, Dtype, Error, Format, Precision};
+use clinical_files::shown;
 
 /// The settings of a configuration that decide what a model is, in the order in which they are shown. Models spell
 /// some of them differently.

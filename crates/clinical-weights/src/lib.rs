@@ -30,7 +30,6 @@ mod report;
 mod safetensors_file;
 mod save;
 mod save_directory;
-mod shown;
 mod slots;
 mod table;
 mod tied;

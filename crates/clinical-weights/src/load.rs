@@ -13,10 +13,10 @@ use crate::checkpoint::Checkpoint;
 use crate::convert::{self, Layout};
 use crate::options::Progress;
 use crate::plan::{Plan, Step, plan as make_plan};
-use crate::shown::shown;
 use crate::slots::Position;
 use crate::table::{Values, WeightBytes};
 use crate::{CheckpointDir, Error, KeyMap, LoadOptions, LoadReport};
+use clinical_files::shown;
 
 /// A module that knows the names its parameters have in published checkpoints.
 pub trait FromCheckpoint: Module {

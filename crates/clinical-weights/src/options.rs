@@ -103,7 +103,7 @@ impl std::str::FromStr for Precision {
             .into_iter()
             .find(|precision| precision.name() == name)
             .ok_or_else(|| crate::Error::UnknownPrecision {
-                name: crate::shown::shown(name),
+                name: clinical_files::shown(name),
             })
     }
 }

@@ -13,7 +13,7 @@ use zip::{CompressionMethod, ZipArchive};
 use crate::Error;
 use crate::file::{Content, OpenFile};
 use crate::limits::MAX_PICKLE_BYTES;
-use crate::shown::shown;
+use clinical_files::shown;
 
 /// Longest module or function name; the allowed ones are below 40 bytes.
 const MAX_GLOBAL: usize = 256;

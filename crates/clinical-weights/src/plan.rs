@@ -11,11 +11,11 @@ use crate::key_map::Mark;
 use crate::limits::MAX_SHARING;
 use crate::nearest::suggest;
 use crate::report::{Alias, Mismatched, Missing, Unexpected};
-use crate::shown::shown;
 use crate::slots::{Kind, Slot, slots};
 use crate::table::Entry;
 use crate::tied::same_values;
 use crate::{Dtype, Error, KeyMap, LoadOptions, LoadReport, Precision, prefix};
+use clinical_files::shown;
 
 /// What a load will do.
 pub(crate) struct Plan<'c> {

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::checkpoint::Checkpoint;
 use crate::key_map::Mark;
-use crate::shown::shown;
 use crate::slots::Slot;
 use crate::{Error, KeyMap};
+use clinical_files::shown;
 
 /// Most parts of a prefix, and most prefixes that are tried: wrappers are nested two or three times.
 const MAX_PARTS: usize = 6;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::shown::shown;
+use clinical_files::shown;
 
 const WORDS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
 

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::shown::shown;
 use crate::{Checkpoint, Error};
+use clinical_files::shown;
 
 /// How the weights of a checkpoint were quantised, as `config.json` says or as the names of the tensors show. `Display`:
 /// `GPTQ, 4 bits`.

@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::shown::shown;
 use crate::{Dtype, Format, Precision};
+use clinical_files::shown;
 
 /// What a load did, or would have done: every parameter of the model and every tensor of the checkpoint is in one of
 /// these lists. `Display` fits a screen.

@@ -9,9 +9,9 @@ use safetensors::tensor::{Metadata, SafeTensors};
 
 use crate::file::OpenFile;
 use crate::limits::{MAX_SAFETENSORS_HEADER, MAX_TENSORS};
-use crate::shown::shown;
 use crate::table::{Entry, Place, Source, TensorInfo};
 use crate::{Dtype, Error};
+use clinical_files::shown;
 
 /// Maps a file and reads its header.
 pub(crate) fn open(file: &OpenFile, index: usize) -> Result<(Vec<Entry>, Source), Error> {

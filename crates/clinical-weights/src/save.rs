@@ -97,7 +97,7 @@ pub(crate) fn write(file: &mut File, path: &Path, mut tensors: Vec<Saved>) -> Re
     for (tensor, (_, info)) in tensors.iter().zip(infos) {
         let data = (tensor.read)().map_err(|error| failed(&error))?;
         if data.bytes().len() != info.data_offsets.1 - info.data_offsets.0 {
-            let name = crate::shown::shown(&tensor.name);
+            let name = clinical_files::shown(&tensor.name);
             return Err(failed(&format!("{name} has an unexpected number of bytes")));
         }
         put(data.bytes())?;

@@ -209,7 +209,7 @@ pub fn load_burnpack<M: Module>(model: &mut M, path: impl AsRef<Path>) -> Result
     let path = with_extension(path.as_ref());
     let refused = |error: RecordError| Error::Burnpack {
         path: path.clone(),
-        detail: crate::shown::shown(&error.to_string()),
+        detail: clinical_files::shown(&error.to_string()),
     };
     let metadata = fs::metadata(&path).map_err(|source| Error::unreadable(&path, source))?;
     if !metadata.is_file() {

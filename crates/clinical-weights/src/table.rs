@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::file::read_at;
-use crate::shown::shown;
 use crate::{Dtype, Error};
+use clinical_files::shown;
 
 /// The format of the files that hold the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use burn::tensor::DType;
 use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::convert::{self, Layout};
-use crate::shown::shown;
 use crate::table::{Entry, Values};
+use clinical_files::shown;
 
 pub(crate) fn same_values(
     checkpoint: &Checkpoint,

@@ -3,9 +3,9 @@
 use pytorch_reader::{PytorchError, PytorchReader};
 
 use crate::file::{Content, OpenFile};
-use crate::shown::shown;
 use crate::table::{Entry, Place, TensorInfo};
 use crate::{Dtype, Error, pickle};
+use clinical_files::shown;
 
 /// The tensors of a PyTorch file. Their values stay in the file.
 pub(crate) fn entries(

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use clinical_kernels::{Block, Packing, PackedMatrix};
+use clinical_kernels::{Block, PackedMatrix, Packing};
 
 use super::{Buffers, Layout, converted, infinite};
 use crate::Dtype;

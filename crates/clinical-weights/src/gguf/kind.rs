@@ -2,7 +2,7 @@
 
 use super::Gguf;
 use crate::Error;
-use crate::shown::shown;
+use clinical_files::shown;
 
 /// Refuses adapters, and what else comes in these files beside models.
 pub(super) fn check(file: &Gguf) -> Result<(), Error> {

@@ -21,9 +21,9 @@ use bytes::Bytes;
 use clinical_tokenizer::Vocabulary;
 pub(crate) use parts::{Part, PartName};
 
-use crate::shown::shown;
 use crate::table::{Entry, Place, TensorInfo};
 use crate::{Dtype, Error};
+use clinical_files::shown;
 use names::Architecture;
 use reader::Value;
 use table::Tensor;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Gguf, kind, settings};
 use crate::Error;
-use crate::shown::shown;
+use clinical_files::shown;
 
 /// The architectures whose conversion is undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

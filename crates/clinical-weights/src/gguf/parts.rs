@@ -18,7 +18,7 @@ use super::table::{Parsed, Tensor};
 use crate::Error;
 use crate::file::OpenFile;
 use crate::limits::MAX_TENSORS;
-use crate::shown::shown;
+use clinical_files::shown;
 
 /// One open file.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::Error;
 use crate::limits::MAX_GGUF_KEY_BYTES;
-use crate::shown::shown;
+use clinical_files::shown;
 
 /// A position in a mapped file; reading past its end is an error.
 pub(super) struct Reader<'a> {

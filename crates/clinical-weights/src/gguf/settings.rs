@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::reader::Value as Found;
 use super::{Gguf, llama3};
 use crate::Error;
-use crate::shown::shown;
+use clinical_files::shown;
 
 /// The values under which a key changes nothing.
 #[derive(Clone, Copy)]

@@ -9,8 +9,8 @@ use super::BlockType;
 use super::block::unread_type;
 use super::reader::{Reader, Value};
 use crate::limits::{MAX_GGUF_ALIGNMENT, MAX_GGUF_KEYS, MAX_TENSORS};
-use crate::shown::shown;
 use crate::{Dtype, Error};
+use clinical_files::shown;
 
 /// Dimensions that GGML knows.
 const MAX_DIMENSIONS: u32 = 4;

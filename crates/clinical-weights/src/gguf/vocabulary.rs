@@ -6,7 +6,7 @@ use super::Gguf;
 use super::reader::Value;
 use crate::Error;
 use crate::limits::MAX_VOCABULARY;
-use crate::shown::shown;
+use clinical_files::shown;
 
 const ROLES: [(&str, &str); 8] = [
     ("bos", "bos_token_id"),

@@ -1,3 +1,0 @@
-//! Names from files, in messages.
-
-pub(crate) use clinical_files::shown;
