@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Tensor};
 use clinical_weights::{
-    Checkpoint, CheckpointDir, Dtype, Error, Format, Gguf, KeyMap, LoadOptions, Precision,
-    load_from,
+    Checkpoint, CheckpointDir, Dtype, Error, Format, KeyMap, LoadOptions, Precision, load_from,
 };
 
 use crate::files::directory;
