@@ -1,7 +1,7 @@
-//! The fuzz targets on stable Rust: each parser gets changed good files for some seconds, 140 in all, which are more than 60
-//! by the clock on two cores.
+//! The fuzz targets on stable Rust: each gets changed good inputs for some seconds, 140 in all, which are more than 60 by the
+//! clock on two cores.
 //!
-//! `CLINICAL_FUZZ_SECONDS` (for each parser) and `CLINICAL_FUZZ_SEED` choose otherwise. The seed is printed with a failure,
+//! `CLINICAL_FUZZ_SECONDS` (for each target) and `CLINICAL_FUZZ_SEED` choose otherwise. The seed is printed with a failure,
 //! and the input is kept.
 
 #[path = "files/mod.rs"]
@@ -20,7 +20,7 @@ use files::torch::{self, Style};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const SECONDS: f64 = 10.0;
+const SECONDS: f64 = 7.0;
 const SEED: u64 = 20_230_221;
 /// What one small input may take: tokenizers keep tables of some megabytes.
 const MOST_BYTES: usize = 64 << 20;
@@ -370,4 +370,79 @@ fn annotations_csv() {
     let file =
         "note_id,entity_type,start,end\n10-DS-1,NAME,6,9\n10-DS-1,ID,19,22\n11-DS-2,\"DATE\",0,3\n";
     fuzz("annotations_csv", targets::annotations_csv, &[file.into()]);
+}
+
+/// Texts with a NUL byte between the two parts of an input.
+fn texts(all: &[&str]) -> Vec<Vec<u8>> {
+    all.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+#[test]
+fn chat() {
+    let golden: serde_json::Value =
+        serde_json::from_slice(&read("crates/clinical-chat/tests/data/golden.json")).unwrap();
+    let cases = golden["cases"].as_array().unwrap();
+    let sources = cases.iter().filter_map(|case| case["template"].as_str());
+    let mut seeds: Vec<Vec<u8>> = sources
+        .map(|source| format!("{source}\0 A note. \n").into_bytes())
+        .collect();
+    seeds.dedup();
+    for name in ["empty-slice-panic", "messages-rest-reversed", "slow-1s"] {
+        seeds.push(read(&format!(
+            "crates/clinical-chat/tests/data/chat-{name}.bin"
+        )));
+    }
+    fuzz("chat", targets::chat, &seeds);
+}
+
+const NOTE: &str = "Admission Date:  [**2151-7-16**]       Discharge Date: ___\n\nChief Complaint:\nSeen by Dr. [**Last \
+    Name (STitle) 12**] at 8 a.m. 1. Fever. 2. Pain.\n\nHospital Course:\n- Mr. [**Known lastname 5**] was well.\r\n\n\
+    Discharge Medications:\n1. Aspirin 81 mg p.o. q.d.\n2. [** **]\n";
+
+#[test]
+fn deid_text() {
+    let odd = "[**Name [**Nested 1**]**] [**unclosed ___ __ [**2151**] é😀 [**Age over 90 **]";
+    fuzz("deid_text", targets::deid_text, &texts(&[NOTE, odd]));
+}
+
+#[test]
+fn note_text() {
+    let odd = "A:\nA:\nB.C. d? E!f (1) x\u{301}\u{a0}\t é😀. . . . . . \r\r\n\n\n\n===\n";
+    fuzz("note_text", targets::note_text, &texts(&[NOTE, odd]));
+}
+
+#[test]
+fn prompts() {
+    let seeds = [
+        "Fever.\0Why was she admitted?",
+        "[Discharge Summary Begin] a [Discharge Summary End]\0[Instruction Begin] b [Instruction End]",
+        "entailment\0The patient has fever.",
+        "Score: 4 8 5\nResult: 1) 4, 2) 3\0x",
+        "appointment, lab\0Follow up with Dr. A in 2 weeks.",
+    ];
+    fuzz("prompts", targets::prompts, &texts(&seeds));
+}
+
+#[cfg(feature = "grammar")]
+#[test]
+fn grammar() {
+    let seeds = [
+        "\u{3}{\"type\": \"object\", \"properties\": {\"a\": {\"enum\": [\"x\", 12, null]}, \"b\": {\"type\": \"array\", \
+         \"items\": {\"type\": \"integer\", \"minimum\": 3}}}, \"required\": [\"a\"], \"additionalProperties\": false}\0\u{1}\u{2}",
+        "\u{3}{\"type\": \"string\", \"pattern\": \"^[a-c]{2,5}$\", \"maxLength\": 4}\0abc",
+        "\u{1}(the|a+|[0-9]{1,3}) ?é*\0\u{5}\u{9}",
+        "\u{2}start: word (\" \" word)*\nword: /[a-z]+/ | \"12\"\n\0xyz",
+    ];
+    fuzz("grammar", targets::grammar, &texts(&seeds));
+}
+
+#[test]
+fn model() {
+    let seeds = [
+        (0, "crates/clinical-t5/tests/data/uneven/config.json"),
+        (1, "crates/asclepius/demo/config.json"),
+        (2, "crates/clinical-bert/tests/data/bert_token/config.json"),
+    ];
+    let seeds = seeds.map(|(kind, path)| [vec![kind], read(path)].concat());
+    fuzz("model", targets::model, &seeds);
 }

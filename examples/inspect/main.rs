@@ -137,12 +137,9 @@ fn show(tokenizer: &Tokenizer, rows: Option<usize>, out: &mut impl Write) -> std
         tokenizer.vocab_size()
     )?;
     let remarks = tokenizer.remarks(rows.unwrap_or(usize::MAX));
-    for note in resolution
-        .notes()
-        .iter()
-        .filter(|note| !note.is_correction())
-    {
-        writeln!(out, "note       {note}")?;
+    let told = resolution.remarks().iter();
+    for remark in told.filter(|remark| !remark.is_correction()) {
+        writeln!(out, "remark     {remark}")?;
     }
     for correction in remarks {
         writeln!(out, "corrected  {correction}")?;

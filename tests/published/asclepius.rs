@@ -450,7 +450,7 @@ fn pretraining_only_has_two_tokenizers_and_a_token_without_a_row() {
     let also = TokenizerRemark::AlsoPresent {
         file: "tokenizer.model".to_owned(),
     };
-    assert!(seven.tokenizer().resolution().notes().contains(&also));
+    assert!(seven.tokenizer().resolution().remarks().contains(&also));
 
     let name = "Asclepius-Llama2-13B-Pretraining-Only";
     let model = open(name, &pretraining_only(true), &LLAMA2_13);

@@ -3,10 +3,18 @@
 use std::collections::BTreeMap;
 
 use minijinja::Value;
-use minijinja::value::Serde;
 use serde::Serialize;
 
+use crate::python::invalid;
 use crate::{Error, Result};
+
+/// A value as JSON has it, the order of keys kept: templates know lists, and a Rust array would become a tuple. What is no JSON
+/// makes the rendering fail that uses it.
+pub(crate) fn data(value: &impl Serialize) -> Value {
+    serde_json::to_string(value)
+        .and_then(|text| serde_json::from_str(&text))
+        .unwrap_or_else(|_| Value::from(invalid("a variable is not JSON")))
+}
 
 /// Messages, and the other arguments of `apply_chat_template`.
 ///
@@ -91,7 +99,7 @@ impl Conversation {
     /// Adds a message with keys of its own, such as `tool_calls`.
     #[must_use]
     pub fn with_message(mut self, message: impl Serialize) -> Self {
-        self.messages.push(Value::from(Serde(message)));
+        self.messages.push(data(&message));
         self
     }
 
@@ -116,8 +124,7 @@ impl Conversation {
     /// Any other variable, such as `enable_thinking`. It takes precedence over a special token of that name.
     #[must_use]
     pub fn with_variable(mut self, name: &str, value: impl Serialize) -> Self {
-        self.variables
-            .insert(name.to_owned(), Value::from(Serde(value)));
+        self.variables.insert(name.to_owned(), data(&value));
         self
     }
 

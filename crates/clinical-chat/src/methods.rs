@@ -1,5 +1,6 @@
 //! The methods of Python's strings, lists, tuples and dictionaries that change nothing.
 
+use clinical_files::is_space;
 use minijinja::formatting::{FormatStyle, format};
 use minijinja::value::{Kwargs, Tuple, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
@@ -81,11 +82,6 @@ impl Arguments {
         let limit = self.integer(at)?.unwrap_or(-1);
         Ok(usize::try_from(limit).unwrap_or(usize::MAX))
     }
-}
-
-/// Python's `str.isspace` of one character.
-pub(crate) fn is_space(c: char) -> bool {
-    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
 /// Python's `strip`: white space, or the characters that are named.

@@ -15,8 +15,8 @@ pub(crate) fn invalid(what: impl std::fmt::Display) -> Error {
 
 /// Takes bytes that are about to be made off what the rendering may still build.
 pub(crate) fn pay(state: &State<'_, '_>, bytes: usize) -> Result<(), Error> {
-    // The engine's own rate: 64 bytes for one instruction.
-    state.consume_fuel((bytes / 64) as u64)
+    // The engine's own rate: 64 bytes for one instruction. What is small costs something, too.
+    state.consume_fuel(1 + (bytes / 64) as u64)
 }
 
 /// The floating-point number of a value that is one.

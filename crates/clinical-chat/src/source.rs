@@ -93,7 +93,8 @@ fn skip_tag(source: &str, at: usize, end: &str) -> Result<usize, &'static str> {
         }
         let byte = bytes[i];
         let name = byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80;
-        tokens += usize::from(!byte.is_ascii_whitespace() && !(name && in_name));
+        let goes_on = name && in_name;
+        tokens += usize::from(!(byte.is_ascii_whitespace() || goes_on));
         in_name = name;
         if tokens > MAX_TOKENS {
             return Err("the template nests too deeply");

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use clinical_files::shown;
 use minijinja::machinery::{self, get_compiled_template};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, ErrorKind, Value};
 use serde::Serialize;
 
+use crate::conversation::data;
 use crate::engine::{self, REFUSED};
 use crate::operators::with_python_operators;
 use crate::python::OWN;
@@ -71,7 +72,7 @@ impl ChatTemplate {
             .map_err(|error| unusable(&error))?;
         let specials = specials
             .into_iter()
-            .map(|(name, value)| (name.into(), Value::from(Serde(value))))
+            .map(|(name, value)| (name.into(), data(&value)))
             .collect();
         Ok(Self {
             environment,
@@ -154,8 +155,7 @@ fn fenced<T>(run: impl FnOnce() -> T) -> Result<T> {
 
 /// Before there is a conversation the engine's message can quote the template alone.
 fn unusable(error: &minijinja::Error) -> Error {
-    let detail = error.detail().unwrap_or_default().chars().take(100);
-    let detail: String = detail.flat_map(char::escape_debug).collect();
+    let detail = shown(error.detail().unwrap_or_default());
     Error::Template {
         reason: format!("{}: {detail}", error.kind()),
         line: error.line(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use clinical_tokenizer::{FILES, OpenOptions, Tokenizer, Vocabulary};
+use clinical_tokenizer::{OpenOptions, Tokenizer, Vocabulary};
 use clinical_weights::{
     Architecture, Checkpoint, CheckpointDir, Error, Facade, LoadOptions, LoadReport, Quantised,
 };
@@ -79,16 +79,14 @@ impl ModelDir {
         if let Some(facade) = facade {
             facade.expect(&config)?;
         }
+        files.check_tokenizer_files()?;
         let (weights, vocabulary, generation_config) = match &gguf {
             Some(file) => (
                 files.weights_of(file)?,
                 Some(file.vocabulary()?),
                 ends(&file.end_ids()),
             ),
-            None => {
-                files.check_files(&FILES)?;
-                (files.weights()?, None, generation(&files, &mut sentences)?)
-            }
+            None => (files.weights()?, None, generation(&files, &mut sentences)?),
         };
         sentences.extend(Quantised::check(path, &config, &weights)?);
         if gguf.is_none() && files.has("adapter_config.json") {
@@ -154,7 +152,8 @@ impl ModelDir {
         self.remarks.push(remark.into());
     }
 
-    /// Opens the tokenizer: that of the GGUF file, or that of the directory. Links out of the directory have been refused when
+    /// Opens the tokenizer: that of the GGUF file (with the `tokenizer.json` beside it for what it does not say), or that of the
+    /// directory. Links out of the directory have been refused when
     /// it was opened.
     ///
     /// # Errors
@@ -162,7 +161,9 @@ impl ModelDir {
     /// Those of [`Tokenizer::from_dir`] and [`Tokenizer::from_vocabulary`].
     pub fn tokenizer(&self, options: &OpenOptions) -> Result<Tokenizer, clinical_tokenizer::Error> {
         match &self.vocabulary {
-            Some(vocabulary) => Tokenizer::from_vocabulary(vocabulary, options),
+            Some(vocabulary) => {
+                Tokenizer::from_vocabulary_in(vocabulary, self.files.path(), options)
+            }
             None => Tokenizer::from_dir_with(self.files.path(), options),
         }
     }

@@ -45,7 +45,9 @@ pub struct TokenMask {
 }
 
 impl TokenMask {
-    pub(crate) fn new(vocabulary: usize) -> Self {
+    /// An empty set of ids below `vocabulary`.
+    #[must_use]
+    pub fn new(vocabulary: usize) -> Self {
         Self {
             words: vec![0; vocabulary.div_ceil(64)],
             vocabulary,

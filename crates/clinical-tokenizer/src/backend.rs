@@ -1,4 +1,4 @@
-//! The three ways a text becomes tokens, behind one face.
+//! The three ways a text becomes tokens, as one type.
 
 use crate::added::AddedToken;
 use crate::encoding::Encoding;
@@ -185,6 +185,16 @@ impl Backend {
             Self::Engine(engine) => new = engine.add_tokens(tokens)?,
         }
         Ok(new)
+    }
+
+    /// From now on special tokens in a text are ordinary text, as `split_special_tokens` of `transformers` has it: the fast
+    /// tokenizers look for plain added tokens still, the slow ones for none.
+    pub(crate) fn split_special(&mut self) {
+        match self {
+            Self::SentencePiece(slow) => slow.added.ignore(),
+            Self::Bert(slow) => slow.added.ignore(),
+            Self::Engine(engine) => engine.split_special(),
+        }
     }
 
     /// The added tokens with their ids, in order of the ids.

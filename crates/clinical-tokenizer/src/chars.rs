@@ -2,10 +2,7 @@
 
 use unicode_properties::{GeneralCategory as Category, UnicodeGeneralCategory};
 
-/// Python's `str.isspace`: the Unicode white space and the four separators U+001C to U+001F.
-pub(crate) fn is_py_space(c: char) -> bool {
-    matches!(c, '\u{1c}'..='\u{1f}') || c.is_whitespace()
-}
+pub(crate) use clinical_files::is_space as is_py_space;
 
 /// White space of BERT's basic tokenizer.
 pub(crate) fn is_bert_space(c: char) -> bool {

@@ -59,6 +59,14 @@ impl Encoding {
         self.ids.is_empty()
     }
 
+    /// Offsets in a part that starts at `bytes` become offsets in the whole text.
+    pub(crate) fn move_by(&mut self, bytes: usize) {
+        let offsets = self.offsets.iter_mut().zip(&self.special);
+        for ((start, end), _) in offsets.filter(|(_, special)| !**special) {
+            (*start, *end) = (*start + bytes, *end + bytes);
+        }
+    }
+
     /// Adds a token that stands around the texts.
     pub(crate) fn push_special(&mut self, id: u32, type_id: u32) {
         self.ids.push(id);

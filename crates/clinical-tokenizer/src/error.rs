@@ -75,11 +75,24 @@ pub enum Error {
     },
     /// Byte-level BPE splits text in a way that is not known.
     #[error(
-        "the vocabulary splits text as `{found}` does, which is not known (gpt-2, smollm, llama-bpe, qwen2 and tekken are);          use the model's tokenizer.json"
+        "the vocabulary splits text as `{found}` does, which is not known (gpt-2, smollm, llama-bpe, qwen2 and tekken are): put the tokenizer.json of the model beside the file, or convert the model again"
     )]
     PreTokenizer {
         /// The name, escaped and cut.
         found: String,
+    },
+    /// Byte-level BPE without merges: each byte would be a token.
+    #[error(
+        "the vocabulary has no merges, which byte-level BPE needs: put the tokenizer.json of the model beside the file, or convert the model again"
+    )]
+    NoVocabularyMerges,
+    /// The `tokenizer.json` beside a vocabulary belongs to another model.
+    #[error(
+        "token {id} of the tokenizer.json beside the file is not that of the vocabulary: put the tokenizer.json there of the model that was converted"
+    )]
+    OtherTokens {
+        /// The first id with different tokens.
+        id: usize,
     },
     /// A file is larger than its limit.
     #[error("`{}` has {bytes} bytes, more than the limit of {limit}; it is not a tokenizer file", path.display())]

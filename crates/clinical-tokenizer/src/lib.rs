@@ -10,7 +10,9 @@ mod encoding;
 mod engine;
 mod error;
 mod files;
+mod inner;
 pub mod limits;
+mod long;
 mod open;
 mod options;
 mod resolution;
@@ -25,11 +27,12 @@ pub use added::AddedToken;
 pub use decode::DecodeStream;
 pub use encoding::Encoding;
 pub use error::{Error, Result};
-pub use open::FILES;
+pub use inner::SpecialIds;
+pub use open::{FILES, files_of};
 pub use options::{LowerCase, OpenOptions, Prefer};
 pub use resolution::{Resolution, TokenizerKind, TokenizerRemark};
 pub use sentencepiece::{
     Family, Piece, PieceKind, SentencePieceKind, SentencePieceModel, SentencePieceOptions,
 };
-pub use tokenizer::{SpecialIds, Tokenizer};
+pub use tokenizer::Tokenizer;
 pub use vocabulary::Vocabulary;

@@ -35,7 +35,7 @@ pub const MAX_EXTRA_IDS: usize = 10_000;
 /// Longest text that is tokenized in one call, unless the caller sets another limit: 4 MiB.
 ///
 /// The longest discharge summaries are below 100 kB. One call takes a multiple of the text as memory: about 60 times at
-/// most for SentencePiece models and word lists, about 150 times with `tokenizer.json` (`examples/memory.rs` measures it).
+/// most for SentencePiece models and word lists, about 150 times with `tokenizer.json` (`tokenizer_memory` of `clinical-bench` measures it).
 pub const DEFAULT_MAX_TEXT_BYTES: usize = 4 << 20;
 
 /// Texts are addressed with 32-bit offsets, so no caller can lift the limit above this: 1 GiB.

@@ -27,7 +27,7 @@ pub struct Resolution {
     pub(crate) file: String,
     pub(crate) reason: String,
     pub(crate) class: Option<String>,
-    pub(crate) notes: Vec<TokenizerRemark>,
+    pub(crate) remarks: Vec<TokenizerRemark>,
 }
 
 impl Resolution {
@@ -52,21 +52,21 @@ impl Resolution {
     }
 
     /// What had to be decided or corrected.
-    pub fn notes(&self) -> &[TokenizerRemark] {
-        &self.notes
+    pub fn remarks(&self) -> &[TokenizerRemark] {
+        &self.remarks
     }
 }
 
 impl fmt::Display for Resolution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.file, self.reason)?;
-        self.notes
+        self.remarks
             .iter()
-            .try_for_each(|note| write!(f, "\n  - {note}"))
+            .try_for_each(|remark| write!(f, "\n  - {remark}"))
     }
 }
 
-/// One decision or correction. `Display` is a sentence for people.
+/// A remark about a tokenizer's files: one decision or correction. `Display` is a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenizerRemark {
@@ -161,11 +161,30 @@ pub enum TokenizerRemark {
         /// The class.
         class: String,
     },
+    /// The files ask for special tokens to be read as ordinary text (`split_special_tokens`), and so they are.
+    SpecialTokensSplit,
+    /// A chat template in the files is no text, or not named; it is left out.
+    ChatTemplateUnreadable {
+        /// The file.
+        file: String,
+    },
+    /// There are chat templates, but none of the name `default`, so none is used unless it is asked for.
+    NoDefaultChatTemplate {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// The vocabulary does not say what its tokens are for; it was told from their texts and roles.
+    KindsFromTexts {
+        /// Tokens that were taken for special ones.
+        special: usize,
+    },
+    /// The vocabulary does not say how text is split or merged; the `tokenizer.json` beside it is used.
+    FileBesideVocabulary,
 }
 
 impl TokenizerRemark {
     /// Whether something in the files is wrong or left open, so that another value is used than a reader of the files would
-    /// expect; the other notes say what was found and chosen.
+    /// expect; the other remarks say what was found and chosen.
     #[must_use]
     pub fn is_correction(&self) -> bool {
         matches!(
@@ -177,6 +196,11 @@ impl TokenizerRemark {
                 | Self::AddedTokenMoved { .. }
                 | Self::SentinelCount { .. }
                 | Self::WithoutRow { .. }
+                | Self::SpecialTokensSplit
+                | Self::ChatTemplateUnreadable { .. }
+                | Self::NoDefaultChatTemplate { .. }
+                | Self::KindsFromTexts { .. }
+                | Self::FileBesideVocabulary
         )
     }
 }
@@ -296,6 +320,28 @@ impl fmt::Display for TokenizerRemark {
                 f,
                 "the tokenizer class {} is not known; the kind of the file decided",
                 Shown(class)
+            ),
+            Self::SpecialTokensSplit => write!(
+                f,
+                "tokenizer_config.json says split_special_tokens: special tokens in a text are read as ordinary text"
+            ),
+            Self::ChatTemplateUnreadable { file } => write!(
+                f,
+                "the chat template of {} is not a text and is left out",
+                Shown(file)
+            ),
+            Self::NoDefaultChatTemplate { names } => write!(
+                f,
+                "no chat template is named default, so none is used; there are {}",
+                Shown(&names.join(", "))
+            ),
+            Self::KindsFromTexts { special } => write!(
+                f,
+                "the vocabulary does not say what its tokens are for; {special} of them are special by their texts"
+            ),
+            Self::FileBesideVocabulary => write!(
+                f,
+                "the vocabulary does not say how text is split; the tokenizer.json beside it is used, which has the same tokens"
             ),
         }
     }

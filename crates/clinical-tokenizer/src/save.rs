@@ -8,8 +8,9 @@ use crate::added::AddedToken;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::files::write;
+use crate::inner::Inner;
+use crate::open::{CHAT_TEMPLATE, CHAT_TEMPLATES};
 use crate::sentencepiece::Family;
-use crate::tokenizer::Inner;
 
 pub(crate) fn save(inner: &Inner, directory: &Path) -> Result<()> {
     std::fs::create_dir_all(directory).map_err(|source| Error::Write {
@@ -53,12 +54,27 @@ pub(crate) fn save(inner: &Inner, directory: &Path) -> Result<()> {
     if !beyond.is_empty() || directory.join("added_tokens.json").exists() {
         write_json(directory, "added_tokens.json", &Value::Object(beyond))?;
     }
-    if let Some(template) = inner
-        .chat_template
-        .as_ref()
-        .filter(|_| inner.chat_template_file)
+    save_templates(inner, directory)
+}
+
+/// Templates that `tokenizer_config.json` does not hold go into files of their own, as `transformers` writes them.
+fn save_templates(inner: &Inner, directory: &Path) -> Result<()> {
+    if inner.chat_templates == inner.config.chat_templates
+        && inner.config.raw.contains_key("chat_template")
     {
-        write(directory, "chat_template.jinja", template.as_bytes())?;
+        return Ok(());
+    }
+    for (name, template) in &inner.chat_templates {
+        if name == "default" {
+            write(directory, CHAT_TEMPLATE, template.as_bytes())?;
+            continue;
+        }
+        let folder = directory.join(CHAT_TEMPLATES);
+        std::fs::create_dir_all(&folder).map_err(|source| Error::Write {
+            path: folder.clone(),
+            source,
+        })?;
+        write(&folder, &format!("{name}.jinja"), template.as_bytes())?;
     }
     Ok(())
 }

@@ -3,16 +3,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::added::AddedToken;
-use crate::backend::Backend;
-use crate::config::Config;
 use crate::decode::DecodeStream;
 use crate::encoding::Encoding;
 use crate::error::{Error, Result};
+use crate::inner::{Inner, SpecialIds};
 use crate::options::OpenOptions;
 use crate::resolution::{Resolution, TokenizerRemark};
 use crate::sentencepiece::{SentencePieceModel, SentencePieceOptions};
 use crate::vocabulary::Vocabulary;
-use crate::{open, save};
+use crate::{long, open, save};
 
 /// A tokenizer: text to ids and back.
 ///
@@ -30,50 +29,6 @@ use crate::{open, save};
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     pub(crate) inner: Arc<Inner>,
-}
-
-/// What all clones of a tokenizer share.
-#[derive(Debug, Clone)]
-pub(crate) struct Inner {
-    pub(crate) backend: Backend,
-    pub(crate) special: SpecialIds,
-    /// Names of the special tokens by role, as they are saved.
-    pub(crate) role_names: Vec<(&'static str, String)>,
-    pub(crate) clean_up: bool,
-    pub(crate) max_text_bytes: usize,
-    pub(crate) chat_template: Option<String>,
-    /// The template came from a file of its own.
-    pub(crate) chat_template_file: bool,
-    pub(crate) resolution: Resolution,
-    pub(crate) config: Config,
-    /// The bytes of a SentencePiece model, for saving.
-    pub(crate) model_file: Option<Arc<[u8]>>,
-}
-
-/// Ids of the special tokens; `None` (or empty) where the tokenizer has none.
-///
-/// They come from the tokenizer files and the pieces of the model, never from `config.json`: that of Asclepius-7B gives
-/// ids that are wrong. A model that ends its answers with further tokens (`<|eot_id|>`) says so in
-/// `generation_config.json`, which is not a matter of the tokenizer.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SpecialIds {
-    /// Begins a text.
-    pub bos: Option<u32>,
-    /// Ends a text.
-    pub eos: Vec<u32>,
-    /// Fills up a batch.
-    pub pad: Option<u32>,
-    /// Stands for what the vocabulary cannot express.
-    pub unk: Option<u32>,
-    /// Is to be filled in (BERT).
-    pub mask: Option<u32>,
-    /// Begins a text (BERT).
-    pub cls: Option<u32>,
-    /// Ends a text (BERT).
-    pub sep: Option<u32>,
-    /// Other special tokens: sentinels, chat marks.
-    pub additional: Vec<u32>,
 }
 
 impl Tokenizer {
@@ -96,7 +51,7 @@ impl Tokenizer {
     ///
     /// As [`Tokenizer::from_dir`].
     pub fn from_dir_with(directory: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
-        open::directory(directory.as_ref(), options)
+        open::directory(directory.as_ref(), options).map(Self::from)
     }
 
     /// Opens one tokenizer file: `tokenizer.json`, a SentencePiece `.model`, `vocab.txt` or `vocab.json`. The
@@ -106,7 +61,7 @@ impl Tokenizer {
     ///
     /// As [`Tokenizer::from_dir`].
     pub fn from_file(file: impl AsRef<Path>) -> Result<Self> {
-        open::file(file.as_ref(), &OpenOptions::default())
+        open::file(file.as_ref(), &OpenOptions::default()).map(Self::from)
     }
 
     /// Makes a tokenizer from the bytes of a `tokenizer.json` and, if there is one, a `tokenizer_config.json`.
@@ -115,7 +70,7 @@ impl Tokenizer {
     ///
     /// As [`Tokenizer::from_dir`].
     pub fn from_bytes(tokenizer_json: &[u8], tokenizer_config: Option<&[u8]>) -> Result<Self> {
-        open::bytes(tokenizer_json, tokenizer_config, &OpenOptions::default())
+        open::bytes(tokenizer_json, tokenizer_config, &OpenOptions::default()).map(Self::from)
     }
 
     /// Makes a tokenizer from a SentencePiece model, for instance one that came inside a GGUF file.
@@ -127,7 +82,7 @@ impl Tokenizer {
         model: SentencePieceModel,
         options: &SentencePieceOptions,
     ) -> Result<Self> {
-        open::model(model, options)
+        open::model(model, options).map(Self::from)
     }
 
     /// Makes a tokenizer from the parts of a vocabulary, as a GGUF file holds them.
@@ -137,7 +92,22 @@ impl Tokenizer {
     /// [`Error::VocabularyModel`], [`Error::PreTokenizer`], [`Error::VocabularyPart`] for parts that do not fit together,
     /// and the errors of the kind of tokenizer that it is.
     pub fn from_vocabulary(vocabulary: &Vocabulary, options: &OpenOptions) -> Result<Self> {
-        open::vocabulary(vocabulary, options)
+        open::vocabulary(vocabulary, options).map(Self::from)
+    }
+
+    /// [`Tokenizer::from_vocabulary`], with the `tokenizer.json` of a directory for a vocabulary that does not say how text is
+    /// split or merged (GGUF files of before May 2024 do not). Its tokens must be those of the vocabulary.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Tokenizer::from_vocabulary`], and of [`Tokenizer::from_dir`] where there is such a file;
+    /// [`Error::OtherTokens`] if it belongs to another model.
+    pub fn from_vocabulary_in(
+        vocabulary: &Vocabulary,
+        directory: impl AsRef<Path>,
+        options: &OpenOptions,
+    ) -> Result<Self> {
+        open::vocabulary_in(vocabulary, directory.as_ref(), options).map(Self::from)
     }
 
     /// Which file the tokenizer was made from, and what was decided or corrected.
@@ -160,7 +130,10 @@ impl Tokenizer {
     /// Encodes the start of a text: reads no more of it than needed to know its first `limit` tokens, or that it has no more.
     ///
     /// What comes back has more than `limit` tokens exactly if the whole text has, and its first `limit` tokens are those of
-    /// [`Tokenizer::encode`] then; those behind them need not be. Otherwise it is what [`Tokenizer::encode`] gives.
+    /// [`Tokenizer::encode`] then; those after them need not be. Otherwise it is what [`Tokenizer::encode`] gives.
+    ///
+    /// The text may be longer than the limit of [`OpenOptions::with_max_text_bytes`]: of such a text a part at its start is
+    /// encoded that ends at a blank, and a longer one if it has too few tokens.
     ///
     /// ```
     /// # use clinical_tokenizer::Tokenizer;
@@ -174,10 +147,23 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// As [`Tokenizer::encode`].
+    /// [`Error::TextTooLong`] for a text above 1 GiB.
     pub fn encode_start(&self, text: &str, add_special: bool, limit: usize) -> Result<Encoding> {
-        self.check(text.len())?;
-        self.inner.backend.encode(text, None, add_special, limit)
+        long::start(&self.inner, text, add_special, limit)
+    }
+
+    /// Encodes the end of a text, of any length up to 1 GiB: its last `limit` tokens, or that it has no more.
+    ///
+    /// What comes back has more than `limit` tokens exactly if the whole text has. A text up to the limit of
+    /// [`OpenOptions::with_max_text_bytes`] is read as a whole, so they are those of [`Tokenizer::encode`]; of a longer one a part
+    /// at its end is encoded that starts at a blank, and a longer one if it has too few tokens. Offsets are those in the whole
+    /// text.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TextTooLong`] for a text above 1 GiB.
+    pub fn encode_end(&self, text: &str, add_special: bool, limit: usize) -> Result<Encoding> {
+        long::end(&self.inner, text, add_special, limit)
     }
 
     /// Encodes two texts as one input, as the checkpoint joins them (`[CLS] A [SEP] B [SEP]`, `A </s> B </s>`).
@@ -241,6 +227,19 @@ impl Tokenizer {
     pub fn count(&self, text: &str) -> Result<usize> {
         self.check(text.len())?;
         self.inner.backend.count(text, true)
+    }
+
+    /// Number of tokens of a text, the tokens around it included, if there are at most `limit`; otherwise a number above it. The
+    /// text may have any length up to 1 GiB: what windows are measured with.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode_start`].
+    pub fn count_up_to(&self, text: &str, limit: usize) -> Result<usize> {
+        match text.len() <= long::SHORT.min(self.inner.max_text_bytes) {
+            true => self.count(text),
+            false => Ok(self.encode_start(text, true, limit)?.len()),
+        }
     }
 
     /// Decodes ids. With `skip_special` special tokens are left out; added tokens such as `[Name]` stay.
@@ -312,11 +311,11 @@ impl Tokenizer {
 
     /// What the files say wrongly or leave open, and what is used instead, for a model whose embedding has `rows` rows.
     ///
-    /// These are the [`TokenizerRemark`]s that are remarks, and [`TokenizerRemark::WithoutRow`] for tokens beyond the embedding.
+    /// These are the remarks of [`Tokenizer::resolution`] that are corrections, and [`TokenizerRemark::WithoutRow`] for tokens beyond the embedding.
     pub fn remarks(&self, rows: usize) -> Vec<TokenizerRemark> {
-        let notes = self.resolution().notes().iter();
-        let mut found: Vec<TokenizerRemark> =
-            notes.filter(|note| note.is_correction()).cloned().collect();
+        let all = self.resolution().remarks().iter();
+        let told = all.filter(|remark| remark.is_correction());
+        let mut found: Vec<TokenizerRemark> = told.cloned().collect();
         let beyond = (rows as u64)..(self.vocab_size() as u64);
         let mut tokens = beyond
             .filter_map(|id| u32::try_from(id).ok())
@@ -346,9 +345,42 @@ impl Tokenizer {
         save::special_tokens_map(&self.inner)
     }
 
-    /// The Jinja template of a chat model.
+    /// The Jinja template of a chat model: the one named `default`, where there are several.
     pub fn chat_template(&self) -> Option<&str> {
-        self.inner.chat_template.as_deref()
+        self.named_chat_template("default")
+    }
+
+    /// The chat template of a name, such as `tool_use` or `rag`.
+    pub fn named_chat_template(&self, name: &str) -> Option<&str> {
+        let mut all = self.chat_templates();
+        all.find(|(known, _)| *known == name)
+            .map(|(_, template)| template)
+    }
+
+    /// All chat templates with their names. As in `transformers`, those in files of their own (`chat_template.jinja`,
+    /// `additional_chat_templates/NAME.jinja`) come before those of `tokenizer_config.json`.
+    pub fn chat_templates(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.inner.chat_templates.iter();
+        all.map(|(name, template)| (name.as_str(), template.as_str()))
+    }
+
+    /// The texts that encoding reads as special tokens wherever they stand, in order: what a prompt must not take over from a
+    /// note. Tags of de-identification are among them where they were added as special tokens; `clinical-deid` knows those.
+    #[must_use]
+    pub fn special_texts(&self) -> Vec<String> {
+        if self.inner.config.split_special == Some(true) {
+            return Vec::new();
+        }
+        let added = self.added_tokens().into_iter();
+        let special = added.filter_map(|(_, token)| token.special.then_some(token.content));
+        let named = self.special().all().filter_map(|id| self.id_to_token(id));
+        let mut texts: Vec<String> = special
+            .chain(named)
+            .filter(|text| !text.is_empty())
+            .collect();
+        texts.sort();
+        texts.dedup();
+        texts
     }
 
     /// The length in tokens that the checkpoint names as its longest input. Nothing is cut to it.
@@ -400,14 +432,10 @@ impl Tokenizer {
     }
 }
 
-impl SpecialIds {
-    /// All of them.
-    pub(crate) fn all(&self) -> impl Iterator<Item = u32> + '_ {
-        let single = [self.bos, self.pad, self.unk, self.mask, self.cls, self.sep];
-        single
-            .into_iter()
-            .flatten()
-            .chain(self.eos.iter().copied())
-            .chain(self.additional.iter().copied())
+impl From<Inner> for Tokenizer {
+    fn from(inner: Inner) -> Self {
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 }

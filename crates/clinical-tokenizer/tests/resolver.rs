@@ -9,8 +9,8 @@ use clinical_tokenizer::{
 };
 use common::{Case, case, data};
 
-fn notes(tokenizer: &Tokenizer) -> Vec<TokenizerRemark> {
-    tokenizer.resolution().notes().to_vec()
+fn remarks(tokenizer: &Tokenizer) -> Vec<TokenizerRemark> {
+    tokenizer.resolution().remarks().to_vec()
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn asclepius_7b_gets_the_ids_of_its_model_file() {
         ),
         (Some(0), Some(1), &[2][..], None)
     );
-    let found = notes(&tokenizer);
+    let found = remarks(&tokenizer);
     for (role, token, id) in [("unk", "<unk>", 0), ("bos", "<s>", 1), ("eos", "</s>", 2)] {
         assert!(
             found.contains(&TokenizerRemark::EmptySpecialToken {
@@ -63,7 +63,7 @@ fn a_bare_word_list_keeps_its_case() {
         let tokenizer = Tokenizer::from_dir_with(directory.path(), options).unwrap();
         (
             tokenizer.encode("Fever", false).unwrap().into_ids(),
-            notes(&tokenizer),
+            remarks(&tokenizer),
         )
     };
     let (auto, found) = ids(&OpenOptions::new());
@@ -86,16 +86,16 @@ fn a_bare_word_list_keeps_its_case() {
         ..case("bert_uncased")
     }
     .open();
-    assert!(notes(&small).contains(&TokenizerRemark::CaseFromVocabulary { lower_case: true }));
+    assert!(remarks(&small).contains(&TokenizerRemark::CaseFromVocabulary { lower_case: true }));
     assert_eq!(
         small.encode("FEVER", false).unwrap(),
         small.encode("fever", false).unwrap()
     );
     let forced = case("bert_forced_lower").open();
     assert!(
-        notes(&forced)
+        remarks(&forced)
             .iter()
-            .all(|note| !matches!(note, TokenizerRemark::CaseFromVocabulary { .. }))
+            .all(|remark| !matches!(remark, TokenizerRemark::CaseFromVocabulary { .. }))
     );
 }
 
@@ -109,7 +109,7 @@ fn tokenizer_json_comes_first_unless_the_slow_one_is_preferred() {
     .unwrap();
     let fast = Tokenizer::from_dir(directory.path()).unwrap();
     assert_eq!(fast.resolution().kind(), TokenizerKind::TokenizerJson);
-    assert!(notes(&fast).contains(&TokenizerRemark::AlsoPresent {
+    assert!(remarks(&fast).contains(&TokenizerRemark::AlsoPresent {
         file: "tokenizer.model".into()
     }));
     let slow = Tokenizer::from_dir_with(
@@ -177,8 +177,8 @@ fn bytes_alone_are_enough() {
         (bare.special().bos, bare.special().eos.len()),
         (tokenizer.special().bos, 1)
     );
-    assert!(notes(&bare).iter().any(|note| matches!(
-        note,
+    assert!(remarks(&bare).iter().any(|remark| matches!(
+        remark,
         TokenizerRemark::InferredSpecialToken { role: "eos", .. }
     )));
 }
@@ -197,12 +197,126 @@ fn a_template_in_a_file_of_its_own_wins() {
     );
 }
 
+/// `(name, source)` of all templates, and the default one.
+fn templates(tokenizer: &Tokenizer) -> (String, Option<String>) {
+    let all: Vec<String> = tokenizer
+        .chat_templates()
+        .map(|(name, source)| format!("{name}={source}"))
+        .collect();
+    (all.join(" "), tokenizer.chat_template().map(str::to_owned))
+}
+
+#[test]
+fn named_templates_are_read_from_files_and_from_the_configuration() {
+    let directory = case("fast_bpe").build();
+    let config = directory.path().join("tokenizer_config.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    json["chat_template"] = serde_json::json!([
+        {"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]);
+    fs::write(&config, json.to_string()).unwrap();
+    let named = Tokenizer::from_dir(directory.path()).unwrap();
+    assert_eq!(
+        templates(&named),
+        ("tool_use=t default=d".into(), Some("d".into()))
+    );
+    assert_eq!(named.named_chat_template("tool_use"), Some("t"));
+    // Files of their own replace them all, as in transformers.
+    let folder = directory.path().join("additional_chat_templates");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("rag.jinja"), "r").unwrap();
+    fs::write(folder.join("readme.txt"), "no template").unwrap();
+    let without = Tokenizer::from_dir(directory.path()).unwrap();
+    assert_eq!(templates(&without), ("rag=r".into(), None));
+    assert!(
+        remarks(&without).contains(&TokenizerRemark::NoDefaultChatTemplate {
+            names: vec!["rag".into()]
+        })
+    );
+    fs::write(directory.path().join("chat_template.jinja"), "c").unwrap();
+    let files = Tokenizer::from_dir(directory.path()).unwrap();
+    assert_eq!(
+        templates(&files),
+        ("default=c rag=r".into(), Some("c".into()))
+    );
+    let named = clinical_tokenizer::files_of(directory.path());
+    assert!(named.contains(&"additional_chat_templates/rag.jinja".to_owned()));
+    assert!(named.contains(&"chat_template.jinja".to_owned()));
+    // And are saved as such.
+    let saved = tempfile::tempdir().unwrap();
+    files.save(saved.path()).unwrap();
+    let again = Tokenizer::from_dir(saved.path()).unwrap();
+    assert_eq!(templates(&again), templates(&files));
+}
+
+#[test]
+fn a_template_that_is_none_keeps_no_tokenizer_from_opening() {
+    let directory = case("fast_bpe").build();
+    let config = directory.path().join("tokenizer_config.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    json["chat_template"] = serde_json::json!(5);
+    fs::write(&config, json.to_string()).unwrap();
+    fs::write(directory.path().join("chat_template.jinja"), b"\xff\xfe").unwrap();
+    let tokenizer = Tokenizer::from_dir(directory.path()).unwrap();
+    assert_eq!(templates(&tokenizer), (String::new(), None));
+    for file in ["tokenizer_config.json", "chat_template.jinja"] {
+        let file = file.to_owned();
+        assert!(remarks(&tokenizer).contains(&TokenizerRemark::ChatTemplateUnreadable { file }));
+    }
+}
+
+/// `split_special_tokens`, for each way to tokenize: what a text holds is never a special token.
+#[test]
+fn special_tokens_are_split_where_the_files_ask_for_it() {
+    for name in [
+        "fast_bpe",
+        "fast_t5",
+        "llama_legacy_tags",
+        "bert_cased_tags",
+    ] {
+        let directory = case(name).build();
+        let config = directory.path().join("tokenizer_config.json");
+        let mut json: serde_json::Value = match fs::read(&config) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap(),
+            Err(_) => serde_json::json!({}),
+        };
+        let usual = Tokenizer::from_dir(directory.path()).unwrap();
+        let special = usual.special().eos.iter().chain(&usual.special().sep);
+        let id = *special.clone().next().unwrap();
+        let text = usual.id_to_token(id).unwrap();
+        assert_eq!(usual.encode(&text, false).unwrap().ids(), [id], "{name}");
+        assert!(usual.special_texts().contains(&text), "{name}");
+        json["split_special_tokens"] = serde_json::json!(true);
+        fs::write(&config, json.to_string()).unwrap();
+        let split = Tokenizer::from_dir(directory.path()).unwrap();
+        assert!(remarks(&split).contains(&TokenizerRemark::SpecialTokensSplit));
+        let ids = split.encode(&text, false).unwrap().into_ids();
+        assert!(!ids.contains(&id) && ids.len() > 1, "{name}: {ids:?}");
+        assert!(split.special_texts().is_empty(), "{name}");
+        let saved = tempfile::tempdir().unwrap();
+        split.save(saved.path()).unwrap();
+        let again = Tokenizer::from_dir(saved.path()).unwrap();
+        assert_eq!(
+            again.encode(&text, false).unwrap().into_ids(),
+            ids,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn special_tokens_have_the_names_that_templates_know() {
+    let map = case("asclepius_7b").open().special_tokens_map();
+    assert_eq!(map["bos_token"], "<s>");
+    assert_eq!(map["eos_token"], "</s>");
+    assert!(!map.contains_key("mask_token"));
+}
+
 #[test]
 fn saved_truncation_and_padding_are_switched_off() {
     let tokenizer = case("fast_bert").open();
     assert!(
-        notes(&tokenizer).contains(&TokenizerRemark::TruncationIgnored)
-            && notes(&tokenizer).contains(&TokenizerRemark::PaddingIgnored)
+        remarks(&tokenizer).contains(&TokenizerRemark::TruncationIgnored)
+            && remarks(&tokenizer).contains(&TokenizerRemark::PaddingIgnored)
     );
     assert_eq!(tokenizer.count("a").unwrap(), 3);
     assert_eq!(tokenizer.count(&"a ".repeat(500)).unwrap(), 502);
@@ -211,7 +325,7 @@ fn saved_truncation_and_padding_are_switched_off() {
 #[test]
 fn tokens_beyond_the_model_are_reported() {
     let tokenizer = case("llama_legacy_tags").open();
-    assert!(notes(&tokenizer).contains(&TokenizerRemark::BeyondModel {
+    assert!(remarks(&tokenizer).contains(&TokenizerRemark::BeyondModel {
         count: 16,
         first: 800,
         last: 815

@@ -41,9 +41,9 @@ fn what_is_saved_opens_again_as_it_was() {
         assert!(
             again
                 .resolution()
-                .notes()
+                .remarks()
                 .iter()
-                .all(|note| !note.to_string().contains("empty string")),
+                .all(|remark| !remark.to_string().contains("empty string")),
             "{}",
             case.name
         );

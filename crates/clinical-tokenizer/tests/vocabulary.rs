@@ -1,7 +1,7 @@
 //! Tokenizers from the parts of a GGUF file: every rule has its error. That their ids are right is tested where such
 //! files are read (`crates/asclepius/tests/gguf.rs`, `crates/clinical-bert/tests/facade.rs`).
 
-use clinical_tokenizer::{Error, OpenOptions, Tokenizer, Vocabulary};
+use clinical_tokenizer::{Error, OpenOptions, Tokenizer, TokenizerRemark, Vocabulary};
 
 fn open(vocabulary: &Vocabulary) -> Result<Tokenizer, Error> {
     Tokenizer::from_vocabulary(vocabulary, &OpenOptions::default())
@@ -136,4 +136,152 @@ fn each_rule_has_its_error() {
         })
         .is_err()
     );
+}
+
+#[test]
+fn byte_level_without_merges_is_refused() {
+    let without = Vocabulary {
+        merges: Vec::new(),
+        ..gpt2()
+    };
+    let error = open(&without).unwrap_err();
+    assert!(matches!(error, Error::NoVocabularyMerges));
+    assert!(
+        error
+            .to_string()
+            .contains("tokenizer.json of the model beside"),
+        "{error}"
+    );
+}
+
+#[test]
+fn advice_about_an_unknown_split_can_be_followed() {
+    let error = open(&Vocabulary {
+        pre: None,
+        ..gpt2()
+    })
+    .unwrap_err()
+    .to_string();
+    assert!(
+        error.contains("put the tokenizer.json of the model beside the file"),
+        "{error}"
+    );
+    assert!(!error.contains("  "), "{error}");
+}
+
+/// A `tokenizer.json` beside the vocabulary, with these tokens.
+fn beside(vocabulary: &Vocabulary) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    open(vocabulary).unwrap().save(folder.path()).unwrap();
+    folder
+}
+
+#[test]
+fn the_file_beside_a_vocabulary_says_how_text_is_split() {
+    let folder = beside(&gpt2());
+    for lacking in [
+        Vocabulary {
+            pre: None,
+            chat_template: Some("t".into()),
+            ..gpt2()
+        },
+        Vocabulary {
+            pre: Some("chatglm-bpe".into()),
+            ..gpt2()
+        },
+        Vocabulary {
+            merges: Vec::new(),
+            ..gpt2()
+        },
+    ] {
+        let found = Tokenizer::from_vocabulary_in(&lacking, folder.path(), &OpenOptions::default());
+        let found = found.unwrap();
+        assert_eq!(
+            found.encode("ab a", true).unwrap().ids(),
+            ids(&gpt2(), "ab a")
+        );
+        assert!(
+            found
+                .resolution()
+                .remarks()
+                .contains(&TokenizerRemark::FileBesideVocabulary)
+        );
+        assert_eq!(found.chat_template(), lacking.chat_template.as_deref());
+    }
+    // What a vocabulary says itself is not looked for elsewhere, and without a file the first error stands.
+    let whole = Tokenizer::from_vocabulary_in(&gpt2(), folder.path(), &OpenOptions::default());
+    assert_eq!(whole.unwrap().resolution().file(), "(vocabulary)");
+    let empty = tempfile::tempdir().unwrap();
+    let lacking = Vocabulary {
+        pre: None,
+        ..gpt2()
+    };
+    let missing = Tokenizer::from_vocabulary_in(&lacking, empty.path(), &OpenOptions::default());
+    assert!(matches!(missing, Err(Error::PreTokenizer { .. })));
+}
+
+#[test]
+fn the_file_beside_a_vocabulary_must_have_its_tokens() {
+    let other = Vocabulary {
+        tokens: texts(&["b", "a", "Ġ", "ab", "<end>"]),
+        pre: None,
+        ..gpt2()
+    };
+    let found =
+        Tokenizer::from_vocabulary_in(&other, beside(&gpt2()).path(), &OpenOptions::default());
+    assert!(matches!(found, Err(Error::OtherTokens { id: 0 })));
+}
+
+#[test]
+fn kinds_that_are_missing_are_told_from_texts_and_roles() {
+    let vocabulary = Vocabulary {
+        tokens: texts(&["a", "b", "Ġ", "ab", "<end>", "<|im_start|>"]),
+        kinds: Vec::new(),
+        ..gpt2()
+    };
+    let tokenizer = open(&vocabulary).unwrap();
+    assert_eq!(
+        tokenizer.encode("<|im_start|>ab", true).unwrap().ids(),
+        [5, 3, 4]
+    );
+    let remark = TokenizerRemark::KindsFromTexts { special: 2 };
+    assert!(tokenizer.remarks(6).contains(&remark));
+    // SentencePiece: the unknown piece and the bytes have names.
+    let mut vocabulary = Vocabulary {
+        kinds: Vec::new(),
+        roles: vec![("bos", 1), ("eos", 2)],
+        ..llama()
+    };
+    let bytes = (0..=255u8).map(|byte| format!("<0x{byte:02X}>"));
+    vocabulary.tokens.extend(bytes);
+    vocabulary.scores.resize(vocabulary.tokens.len(), 0.0);
+    let tokenizer = open(&vocabulary).unwrap();
+    assert_eq!(tokenizer.special().unk, Some(0));
+    assert_eq!(tokenizer.encode("a\n", true).unwrap().ids(), [1, 5, 7 + 10]);
+}
+
+#[test]
+fn switches_that_no_bert_knows_are_refused() {
+    for off in [
+        Vocabulary {
+            add_bos: Some(false),
+            ..bert()
+        },
+        Vocabulary {
+            add_eos: Some(false),
+            ..bert()
+        },
+    ] {
+        assert!(matches!(open(&off), Err(Error::VocabularyPart { .. })));
+    }
+}
+
+#[test]
+fn a_template_from_a_vocabulary_is_saved() {
+    let with = Vocabulary {
+        chat_template: Some("{{ messages }}".into()),
+        ..gpt2()
+    };
+    let again = Tokenizer::from_dir(beside(&with).path()).unwrap();
+    assert_eq!(again.chat_template(), Some("{{ messages }}"));
 }

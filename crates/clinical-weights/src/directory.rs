@@ -90,7 +90,10 @@ impl CheckpointDir {
     ///
     /// [`Error::OutsideDirectory`], [`Error::NotAFile`], [`Error::EmptyFile`], [`Error::Unreadable`].
     pub fn check_files(&self, names: &[&str]) -> Result<(), Error> {
-        let there = names.iter().filter(|name| self.has(name));
+        // A GGUF file that was named stands alone, but the tokenizer beside it may be read.
+        let there = names
+            .iter()
+            .filter(|name| self.has(name) || self.root.path.join(name).symlink_metadata().is_ok());
         for name in there {
             self.root.open_file(name)?;
         }

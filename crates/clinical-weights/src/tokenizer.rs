@@ -1,12 +1,27 @@
 //! The tokenizer of a model directory.
 
-use clinical_tokenizer::{FILES, OpenOptions, Tokenizer};
+use clinical_tokenizer::{OpenOptions, Tokenizer, files_of};
 
 use crate::{CheckpointDir, Error};
 
 impl CheckpointDir {
-    /// Opens the tokenizer: that of the GGUF file if [`Self::weights`] would take the weights from one, else that of the
-    /// directory. Links that leave the directory are refused as they are for weights, which the tokenizer's own reader
+    /// [`Self::check_files`] of the files that the tokenizer's own reader would open.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::check_files`].
+    pub fn check_tokenizer_files(&self) -> Result<(), Error> {
+        for name in files_of(self.path()) {
+            match name.split_once('/') {
+                None => self.check_files(&[&name])?,
+                Some((folder, name)) => self.folder(folder)?.check_files(&[name])?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the tokenizer: that of the GGUF file if [`Self::weights`] would take the weights from one (with the `tokenizer.json`
+    /// beside it for what it does not say), else that of the directory. Links that leave the directory are refused as they are for weights, which the tokenizer's own reader
     /// would not do.
     ///
     /// # Errors
@@ -17,10 +32,15 @@ impl CheckpointDir {
     where
         E: From<Error> + From<clinical_tokenizer::Error>,
     {
+        self.check_tokenizer_files()?;
         if let Some(file) = self.gguf()? {
-            return Ok(Tokenizer::from_vocabulary(&file.vocabulary()?, options)?);
+            let vocabulary = file.vocabulary()?;
+            return Ok(Tokenizer::from_vocabulary_in(
+                &vocabulary,
+                self.path(),
+                options,
+            )?);
         }
-        self.check_files(&FILES)?;
         Ok(Tokenizer::from_dir_with(self.path(), options)?)
     }
 }

@@ -65,6 +65,8 @@ pub(crate) struct AddedVocabulary {
     /// How many of them the vocabulary has no piece for.
     own: usize,
     trie: SplitTrie,
+    /// No token is looked for in a text.
+    ignored: bool,
 }
 
 /// A stretch of a text that was cut at added tokens.
@@ -107,6 +109,11 @@ impl AddedVocabulary {
         Ok(())
     }
 
+    /// Looks for no token in a text from now on.
+    pub(crate) fn ignore(&mut self) {
+        self.ignored = true;
+    }
+
     pub(crate) fn id(&self, content: &str) -> Option<u32> {
         self.ids.get(content).copied()
     }
@@ -144,6 +151,13 @@ impl AddedVocabulary {
 
     /// Cuts a text at the added tokens: `PreTrainedTokenizer.tokenize` of `transformers` 4.57.6, step by step.
     pub(crate) fn split(&self, text: &str) -> Vec<Segment> {
+        if self.ignored {
+            let whole = 0..text.len();
+            return match text.is_empty() {
+                true => Vec::new(),
+                false => vec![Segment::Text(vec![whole])],
+            };
+        }
         let mut stretches: Vec<Vec<Range<usize>>> = self
             .trie
             .split(text)

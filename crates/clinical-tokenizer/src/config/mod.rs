@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::added::AddedToken;
 use crate::error::{Error, Result};
 use crate::limits::{MAX_ADDED_TOKENS, MAX_EXTRA_IDS, MAX_TOKEN_ID};
-use reader::{Reader, chat_template};
+use reader::{Reader, chat_templates};
 
 /// The roles of special tokens, in the order of `transformers`.
 pub(crate) const ROLES: [&str; 7] = ["bos", "eos", "unk", "sep", "pad", "cls", "mask"];
@@ -58,7 +58,11 @@ pub(crate) struct Config {
     pub(crate) extra_ids: Option<usize>,
     pub(crate) clean_up: Option<bool>,
     pub(crate) model_max_length: Option<usize>,
-    pub(crate) chat_template: Option<String>,
+    /// Chat templates by name.
+    pub(crate) chat_templates: Vec<(String, String)>,
+    /// The value of `chat_template` is none.
+    pub(crate) odd_template: bool,
+    pub(crate) split_special: Option<bool>,
     /// The content of `tokenizer_config.json`, kept for saving.
     pub(crate) raw: Map<String, Value>,
     /// Roles that a file gives as an empty string.
@@ -164,7 +168,11 @@ impl Config {
         self.model_max_length = length
             .filter(|&n| (1.0..1e9).contains(&n))
             .map(|n| n as usize);
-        self.chat_template = chat_template(reader)?;
+        self.split_special = reader.flag("split_special_tokens")?;
+        match chat_templates(reader.get("chat_template")) {
+            Some(templates) => self.chat_templates = templates,
+            None => self.odd_template = true,
+        }
         Ok(())
     }
 
@@ -323,7 +331,6 @@ mod tests {
                 "added_tokens_decoder",
             ),
             (r#"{"extra_ids":100000000}"#, "extra_ids"),
-            (r#"{"chat_template":[{"name":"default"}]}"#, "chat_template"),
         ] {
             assert!(
                 matches!(read(config, "{}"), Err(Error::ConfigValue { key: found, .. }) if found == key),
@@ -342,16 +349,29 @@ mod tests {
 
     #[test]
     fn templates_come_as_text_list_or_map() {
-        let template = |json: &str| read(json, "{}").unwrap().chat_template;
-        assert_eq!(template(r#"{"chat_template":"t"}"#).as_deref(), Some("t"));
-        assert_eq!(
-            template(r#"{"chat_template":[{"name":"rag","template":"r"},{"name":"default","template":"d"}]}"#).as_deref(),
-            Some("d")
-        );
-        assert_eq!(
-            template(r#"{"chat_template":{"tool":"x"}}"#).as_deref(),
-            Some("x")
-        );
-        assert_eq!(template(r#"{"chat_template":null}"#), None);
+        let templates = |json: &str| {
+            let config = read(json, "{}").unwrap();
+            let texts = config.chat_templates.iter();
+            let all: Vec<String> = texts.map(|(name, text)| format!("{name}={text}")).collect();
+            (all.join(" "), config.odd_template)
+        };
+        for (json, expected) in [
+            (r#"{"chat_template":"t"}"#, "default=t"),
+            (
+                r#"{"chat_template":[{"name":"rag","template":"r"},{"name":"default","template":"d"}]}"#,
+                "rag=r default=d",
+            ),
+            (r#"{"chat_template":{"tool":"x"}}"#, "tool=x"),
+            (r#"{"chat_template":null}"#, ""),
+        ] {
+            assert_eq!(templates(json), (expected.to_owned(), false), "{json}");
+        }
+        for odd in [
+            r#"{"chat_template":[{"name":"default"}]}"#,
+            r#"{"chat_template":5}"#,
+            r#"{"chat_template":["t"]}"#,
+        ] {
+            assert_eq!(templates(odd), (String::new(), true), "{odd}");
+        }
     }
 }

@@ -127,29 +127,21 @@ impl Reader<'_> {
     }
 }
 
-/// A string, a list of named templates (the one named `default`, else the first), or a map of them.
-pub(super) fn chat_template(reader: &Reader<'_>) -> Result<Option<String>> {
-    let wrong = || reader.wrong("chat_template", "a string or a list of named templates");
+/// A string, a list of named templates, or a map of them; `None` for anything else. A template that cannot be used must not
+/// keep a model from loading.
+pub(super) fn chat_templates(value: Option<&Value>) -> Option<Vec<(String, String)>> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    match reader.get("chat_template") {
-        None => Ok(None),
-        Some(Value::String(template)) => Ok(Some(template.clone())),
-        Some(Value::Array(list)) => {
-            let named =
-                |entry: &&Value| entry.get("name").and_then(Value::as_str) == Some("default");
-            let Some(entry) = list.iter().find(named).or(list.first()) else {
-                return Ok(None);
-            };
-            entry
-                .get("template")
-                .and_then(text)
-                .ok_or_else(wrong)
-                .map(Some)
-        }
-        Some(Value::Object(map)) => match map.get("default").or_else(|| map.values().next()) {
-            None => Ok(None),
-            Some(template) => text(template).ok_or_else(wrong).map(Some),
-        },
-        Some(_) => Err(wrong()),
+    match value {
+        None => Some(Vec::new()),
+        Some(Value::String(template)) => Some(vec![("default".to_owned(), template.clone())]),
+        Some(Value::Array(list)) => list
+            .iter()
+            .map(|entry| Some((text(entry.get("name")?)?, text(entry.get("template")?)?)))
+            .collect(),
+        Some(Value::Object(map)) => map
+            .iter()
+            .map(|(name, template)| Some((name.clone(), text(template)?)))
+            .collect(),
+        Some(_) => None,
     }
 }

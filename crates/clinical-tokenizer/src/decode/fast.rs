@@ -135,7 +135,7 @@ impl FastDecoder {
     }
 }
 
-/// Sends a token (or, behind a joining step, a part of the one text) through the steps.
+/// Sends a token (or, after a joining step, a part of the one text) through the steps.
 fn run(steps: &[Step], states: &mut [State], token: &str, joined: bool, out: &mut String) {
     let (Some((step, steps)), Some((state, states))) =
         (steps.split_first(), states.split_first_mut())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::error::Result;
-use crate::tokenizer::Inner;
+use crate::inner::Inner;
 use cleanup::CleanUp;
 use fast::FastDecoder;
 use slow::SlowDecoder;

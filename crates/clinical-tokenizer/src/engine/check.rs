@@ -229,7 +229,7 @@ fn check_added(tokens: &[Added], vocabulary: &HashMap<&str, u32>) -> Result<()> 
 }
 
 /// The ASCII letters and digits at which a BPE model merges words apart from each other, as bits, where text has `▁` for
-/// blanks; none unless no piece goes on over a `▁` behind another character. Characters without a piece are counted together
+/// blanks; none unless no piece goes on over a `▁` after another character. Characters without a piece are counted together
 /// with their neighbours, so they are left out.
 fn word_letters(model: &Model<'_>, vocabulary: &HashMap<&str, u32>) -> u128 {
     let set = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());

@@ -11,7 +11,7 @@ use tokenizers::{AddedToken, NormalizedString, Normalizer};
 /// Parts are at least this long. Shorter ones are not faster.
 const PART_BYTES: usize = 4 << 10;
 
-/// The rules of published byte-level vocabularies. Each ends a token before a blank, and before a line end behind a letter or
+/// The rules of published byte-level vocabularies. Each ends a token before a blank, and before a line end after a letter or
 /// digit.
 pub(crate) const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 pub(crate) const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -86,7 +86,7 @@ impl Cuts {
             true => text.bytes().all(|b| b.is_ascii_graphic()),
             false => !text.contains(char::is_whitespace),
         };
-        // A stretch behind or before such a token gets a `▁` of its own, beside the blank.
+        // A stretch after or before such a token gets a `▁` of its own, beside the blank.
         let at_letter = text.starts_with(|c: char| c.is_ascii_alphanumeric())
             || text.ends_with(|c: char| c.is_ascii_alphanumeric());
         let alone = token.normalized || !at_letter;
@@ -190,7 +190,7 @@ fn is_known(rule: &Value) -> bool {
     matches!(kind(rule), "Digits" | "Punctuation" | "ByteLevel") || ends_words(rule)
 }
 
-/// Whether a pre-tokenizer ends a word at each blank behind a letter or digit.
+/// Whether a pre-tokenizer ends a word at each blank after a letter or digit.
 fn ends_words(rule: &Value) -> bool {
     match kind(rule) {
         "BertPreTokenizer" | "Whitespace" | "WhitespaceSplit" => true,

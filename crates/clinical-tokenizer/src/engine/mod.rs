@@ -121,6 +121,11 @@ impl Engine {
         Ok(())
     }
 
+    /// Special tokens in a text are ordinary text from now on.
+    pub(crate) fn split_special(&mut self) {
+        self.inner.set_encode_special_tokens(true);
+    }
+
     /// Adds tokens; returns how many ids are new.
     pub(crate) fn add_tokens(&mut self, tokens: &[AddedToken]) -> Result<usize> {
         let before = self.vocab_size();

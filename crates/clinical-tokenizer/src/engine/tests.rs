@@ -30,7 +30,7 @@ fn changed(name: &str, change: impl FnOnce(&mut Value)) -> Engine {
     let mut file: Value = serde_json::from_slice(&bytes).unwrap();
     change(&mut file);
     let opened = open::bytes(file.to_string().as_bytes(), None, &OpenOptions::default()).unwrap();
-    engine(opened.inner.backend.clone())
+    engine(opened.backend.clone())
 }
 
 fn as_it_is(name: &str) -> Engine {

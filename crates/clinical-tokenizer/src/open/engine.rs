@@ -40,20 +40,20 @@ pub(crate) fn json(
 ) -> Result<Opened> {
     let checked = check(bytes, name)?;
     let (class, unknown) = class_of(config);
-    let mut notes: Vec<TokenizerRemark> = unknown
+    let mut remarks: Vec<TokenizerRemark> = unknown
         .into_iter()
         .map(|class| TokenizerRemark::UnknownClass { class })
         .collect();
     if checked.truncates {
-        notes.push(TokenizerRemark::TruncationIgnored);
+        remarks.push(TokenizerRemark::TruncationIgnored);
     }
     if checked.pads {
-        notes.push(TokenizerRemark::PaddingIgnored);
+        remarks.push(TokenizerRemark::PaddingIgnored);
     }
     let mut engine = Engine::new(bytes, &checked)?;
-    change_normalizer(&mut engine, &checked, class, config, options, &mut notes)?;
+    change_normalizer(&mut engine, &checked, class, config, options, &mut remarks)?;
     change_prefix_space(&mut engine, &checked, class, config, named)?;
-    let roles = add_tokens(&mut engine, class, config, &mut notes)?;
+    let roles = add_tokens(&mut engine, class, config, &mut remarks)?;
     if class == Some(Class::Llama) {
         llama_template(&mut engine, config, &roles)?;
     }
@@ -70,7 +70,7 @@ pub(crate) fn json(
         reason,
         roles,
         config,
-        notes,
+        remarks,
     ))
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn pairs(
 ) -> Result<Opened> {
     let merges = std::str::from_utf8(merges).map_err(|_| Error::NotText { file: "merges.txt" })?;
     let (class, unknown) = class_of(config);
-    let mut notes: Vec<TokenizerRemark> = unknown
+    let mut remarks: Vec<TokenizerRemark> = unknown
         .into_iter()
         .map(|class| TokenizerRemark::UnknownClass { class })
         .collect();
@@ -128,7 +128,7 @@ pub(crate) fn pairs(
         class: config.class.clone(),
         ..config.clone()
     };
-    let roles = add_tokens(&mut engine, Some(class), config, &mut notes)?;
+    let roles = add_tokens(&mut engine, Some(class), config, &mut remarks)?;
     let like = if class == Class::Roberta {
         "RobertaTokenizer"
     } else {
@@ -142,7 +142,7 @@ pub(crate) fn pairs(
         reason,
         roles,
         config,
-        notes,
+        remarks,
     ))
 }
 
@@ -152,7 +152,7 @@ fn opened(
     reason: String,
     roles: Vec<(&'static str, String)>,
     config: &Config,
-    mut notes: Vec<TokenizerRemark>,
+    mut remarks: Vec<TokenizerRemark>,
 ) -> Opened {
     let mut roles = roles;
     for (role, usual) in USUAL {
@@ -170,7 +170,7 @@ fn opened(
         });
         if let Some((token, id)) = found.filter(|_| config.raw.is_empty() && config.class.is_none())
         {
-            notes.push(TokenizerRemark::InferredSpecialToken {
+            remarks.push(TokenizerRemark::InferredSpecialToken {
                 role,
                 token: token.to_owned(),
                 id,
@@ -179,13 +179,13 @@ fn opened(
         }
     }
     if engine.steps().is_none() {
-        notes.push(TokenizerRemark::DecoderNeedsAllTokens);
+        remarks.push(TokenizerRemark::DecoderNeedsAllTokens);
     }
     Opened {
         backend: Backend::Engine(Box::new(engine)),
         kind,
         reason,
-        notes,
+        remarks,
         roles: in_role_order(roles),
         clean_up: config.clean_up.unwrap_or(false),
         model_file: None,
@@ -197,7 +197,7 @@ fn add_tokens(
     engine: &mut Engine,
     class: Option<Class>,
     config: &Config,
-    notes: &mut Vec<TokenizerRemark>,
+    remarks: &mut Vec<TokenizerRemark>,
 ) -> Result<Vec<(&'static str, String)>> {
     let present: HashSet<String> = engine
         .added()
@@ -280,7 +280,7 @@ fn add_tokens(
             .map(|(id, name)| (*id, name.as_str())),
     ) {
         if let Some(given) = engine.token_to_id(name).filter(|&given| given != id) {
-            notes.push(TokenizerRemark::AddedTokenMoved {
+            remarks.push(TokenizerRemark::AddedTokenMoved {
                 token: name.to_owned(),
                 declared: id,
                 given,
@@ -317,7 +317,7 @@ fn change_normalizer(
     class: Option<Class>,
     config: &Config,
     options: &OpenOptions,
-    notes: &mut Vec<TokenizerRemark>,
+    remarks: &mut Vec<TokenizerRemark>,
 ) -> Result<()> {
     let Some(Value::Object(old)) = &checked.normalizer else {
         return Ok(());
@@ -330,7 +330,7 @@ fn change_normalizer(
         (LowerCase::Always | LowerCase::Never, _) => {
             let lower_case = options.lower_case == LowerCase::Always;
             new.insert("lowercase".into(), json!(lower_case));
-            notes.push(TokenizerRemark::CaseChosen { lower_case });
+            remarks.push(TokenizerRemark::CaseChosen { lower_case });
         }
         (_, Some(lower_case)) if class == Some(Class::Bert) => {
             new.insert("lowercase".into(), json!(lower_case));
@@ -340,7 +340,7 @@ fn change_normalizer(
                 json!(config.split_ideographs.unwrap_or(true)),
             );
             if new != *old {
-                notes.push(TokenizerRemark::NormalizerChanged);
+                remarks.push(TokenizerRemark::NormalizerChanged);
             }
         }
         _ => {}

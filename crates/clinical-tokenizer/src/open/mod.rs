@@ -12,10 +12,10 @@ use crate::backend::Backend;
 use crate::config::{Config, ROLES, Sources};
 use crate::error::{Error, Result};
 use crate::files::{read_config, read_model};
+use crate::inner::{Inner, SpecialIds};
 use crate::options::{OpenOptions, Prefer};
 use crate::resolution::{Resolution, TokenizerKind, TokenizerRemark};
 use crate::sentencepiece::{Family, SentencePieceModel, SentencePieceOptions};
-use crate::tokenizer::{Inner, SpecialIds, Tokenizer};
 use crate::vocabulary::Vocabulary;
 
 /// The tokenizer files that are known, and the order in which `transformers` takes them.
@@ -35,7 +35,16 @@ const SLOW: [&str; 5] = [
     "vocab.json",
 ];
 
-/// The names under which a directory's files are read.
+/// The chat template of a directory that keeps it in a file of its own.
+pub(crate) const CHAT_TEMPLATE: &str = "chat_template.jinja";
+
+/// The folder of further chat templates, each in a file `NAME.jinja`.
+pub(crate) const CHAT_TEMPLATES: &str = "additional_chat_templates";
+
+/// Most further chat templates that are read. Published models have up to three.
+const MAX_TEMPLATES: usize = 64;
+
+/// The names under which a directory's files are read. [`files_of`] adds those of further chat templates.
 pub const FILES: [&str; 11] = [
     "tokenizer.json",
     "tokenizer.model",
@@ -50,12 +59,40 @@ pub const FILES: [&str; 11] = [
     "chat_template.jinja",
 ];
 
+/// The names of a directory's files that are read when its tokenizer is opened, as far as they are there: for callers who
+/// look at files of strangers (links that leave the directory) before they are opened.
+pub fn files_of(directory: impl AsRef<Path>) -> Vec<String> {
+    let directory = directory.as_ref();
+    let known = FILES.into_iter().map(str::to_owned);
+    let further = further_templates(directory)
+        .into_iter()
+        .map(|name| format!("{CHAT_TEMPLATES}/{name}.jinja"));
+    known
+        .chain(further)
+        .filter(|name| directory.join(name).symlink_metadata().is_ok())
+        .collect()
+}
+
+/// The names of further chat templates, in order.
+fn further_templates(directory: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(directory.join(CHAT_TEMPLATES)) else {
+        return Vec::new();
+    };
+    let names = entries.flatten().filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        Some(name.strip_suffix(".jinja")?.to_owned())
+    });
+    let mut names: Vec<String> = names.take(MAX_TEMPLATES).collect();
+    names.sort();
+    names
+}
+
 /// A backend with what was found out on the way.
 pub(crate) struct Opened {
     backend: Backend,
     kind: TokenizerKind,
     reason: String,
-    notes: Vec<TokenizerRemark>,
+    remarks: Vec<TokenizerRemark>,
     /// Names of the special tokens by role.
     roles: Vec<(&'static str, String)>,
     clean_up: bool,
@@ -63,7 +100,7 @@ pub(crate) struct Opened {
 }
 
 /// Opens a directory.
-pub(crate) fn directory(directory: &Path, options: &OpenOptions) -> Result<Tokenizer> {
+pub(crate) fn directory(directory: &Path, options: &OpenOptions) -> Result<Inner> {
     if !directory.is_dir() {
         return Err(Error::NotADirectory {
             path: directory.to_owned(),
@@ -87,20 +124,16 @@ pub(crate) fn directory(directory: &Path, options: &OpenOptions) -> Result<Token
             },
         });
     };
-    let mut tokenizer = open(directory, name, options)?;
-    if let Some(inner) = Arc::get_mut(&mut tokenizer.inner) {
-        inner
-            .resolution
-            .notes
-            .extend(others.iter().map(|file| TokenizerRemark::AlsoPresent {
-                file: (*file).to_owned(),
-            }));
-    }
-    Ok(tokenizer)
+    let mut inner = open(directory, name, options)?;
+    let others = others.iter().map(|file| TokenizerRemark::AlsoPresent {
+        file: (*file).to_owned(),
+    });
+    inner.resolution.remarks.extend(others);
+    Ok(inner)
 }
 
 /// Opens one file.
-pub(crate) fn file(file: &Path, options: &OpenOptions) -> Result<Tokenizer> {
+pub(crate) fn file(file: &Path, options: &OpenOptions) -> Result<Inner> {
     let name = file.file_name().and_then(|name| name.to_str());
     match name {
         Some(name) if kind_of(name).is_some() => {
@@ -131,13 +164,12 @@ fn kind_of(name: &str) -> Option<FileKind> {
     }
 }
 
-fn open(directory: &Path, name: &str, options: &OpenOptions) -> Result<Tokenizer> {
+fn open(directory: &Path, name: &str, options: &OpenOptions) -> Result<Inner> {
     let bytes = read_model(&directory.join(name))?;
     let tokenizer_config = read_config(directory.join("tokenizer_config.json"))?;
     let special_tokens_map = read_config(directory.join("special_tokens_map.json"))?;
     let added_tokens = read_config(directory.join("added_tokens.json"))?;
     let model_config = read_config(directory.join("config.json"))?;
-    let template = read_config(directory.join("chat_template.jinja"))?;
     let config = Config::read(Sources {
         tokenizer_config: tokenizer_config.as_deref(),
         special_tokens_map: special_tokens_map.as_deref(),
@@ -160,35 +192,69 @@ fn open(directory: &Path, name: &str, options: &OpenOptions) -> Result<Tokenizer
             engine::json(&bytes, name, &config, options, tokenizer_config.is_some())?
         }
     };
-    let template = match template {
-        Some(bytes) => Some(String::from_utf8(bytes).map_err(|_| Error::NotText {
-            file: "chat_template.jinja",
-        })?),
-        None => None,
-    };
-    Ok(finish(opened, name, config, template, options))
+    let (templates, odd) = template_files(directory)?;
+    let mut inner = finish(opened, name, config, options);
+    if !templates.is_empty() {
+        inner.chat_templates = templates;
+    }
+    let unreadable = |file| TokenizerRemark::ChatTemplateUnreadable { file };
+    inner
+        .resolution
+        .remarks
+        .extend(odd.into_iter().map(unreadable));
+    inner
+        .resolution
+        .remarks
+        .extend(no_default(&inner.chat_templates));
+    Ok(inner)
+}
+
+/// The chat templates that have files of their own, by name, and those files that are no text.
+#[allow(clippy::type_complexity)] // two lists
+fn template_files(directory: &Path) -> Result<(Vec<(String, String)>, Vec<String>)> {
+    let (mut templates, mut odd) = (Vec::new(), Vec::new());
+    let further = further_templates(directory).into_iter().map(|name| {
+        let file = format!("{CHAT_TEMPLATES}/{name}.jinja");
+        (name, file)
+    });
+    let first = ("default".to_owned(), CHAT_TEMPLATE.to_owned());
+    for (name, file) in std::iter::once(first).chain(further) {
+        let Some(bytes) = read_config(directory.join(&file))? else {
+            continue;
+        };
+        match String::from_utf8(bytes) {
+            Ok(text) => templates.push((name, text)),
+            Err(_) => odd.push(file),
+        }
+    }
+    Ok((templates, odd))
+}
+
+/// Templates without one that is used unless another is asked for.
+fn no_default(templates: &[(String, String)]) -> Option<TokenizerRemark> {
+    let names: Vec<String> = templates.iter().map(|(name, _)| name.clone()).collect();
+    let missing = !names.is_empty() && !names.iter().any(|name| name == "default");
+    missing.then_some(TokenizerRemark::NoDefaultChatTemplate { names })
 }
 
 /// Makes a tokenizer from bytes.
-pub(crate) fn bytes(
-    json: &[u8],
-    config: Option<&[u8]>,
-    options: &OpenOptions,
-) -> Result<Tokenizer> {
+pub(crate) fn bytes(json: &[u8], config: Option<&[u8]>, options: &OpenOptions) -> Result<Inner> {
     let config = Config::read(Sources {
         tokenizer_config: config,
         ..Sources::default()
     })?;
     let named = !config.raw.is_empty();
     let opened = engine::json(json, "tokenizer.json", &config, options, named)?;
-    Ok(finish(opened, "tokenizer.json", config, None, options))
+    let mut inner = finish(opened, "tokenizer.json", config, options);
+    inner
+        .resolution
+        .remarks
+        .extend(no_default(&inner.chat_templates));
+    Ok(inner)
 }
 
 /// Makes a tokenizer from a SentencePiece model.
-pub(crate) fn model(
-    model: SentencePieceModel,
-    options: &SentencePieceOptions,
-) -> Result<Tokenizer> {
+pub(crate) fn model(model: SentencePieceModel, options: &SentencePieceOptions) -> Result<Inner> {
     let opened = slow::from_model(
         model,
         options,
@@ -203,63 +269,92 @@ pub(crate) fn model(
         }),
         ..Config::default()
     };
-    Ok(finish(
-        opened,
-        "(model)",
-        config,
-        None,
-        &OpenOptions::default(),
-    ))
+    Ok(finish(opened, "(model)", config, &OpenOptions::default()))
 }
 
 /// Makes a tokenizer from the parts that another container holds.
-pub(crate) fn vocabulary(vocabulary: &Vocabulary, options: &OpenOptions) -> Result<Tokenizer> {
+pub(crate) fn vocabulary(vocabulary: &Vocabulary, options: &OpenOptions) -> Result<Inner> {
     let (opened, config) = vocabulary::open(vocabulary, options)?;
-    Ok(finish(opened, "(vocabulary)", config, None, options))
+    Ok(finish(opened, "(vocabulary)", config, options))
+}
+
+/// The same, with the `tokenizer.json` of a directory for what the vocabulary does not say.
+pub(crate) fn vocabulary_in(
+    vocabulary: &Vocabulary,
+    directory: &Path,
+    options: &OpenOptions,
+) -> Result<Inner> {
+    /// The file that says it all.
+    const FILE: &str = "tokenizer.json";
+    let missing = match self::vocabulary(vocabulary, options) {
+        Err(error @ (Error::PreTokenizer { .. } | Error::NoVocabularyMerges)) => error,
+        other => return other,
+    };
+    if !directory.join(FILE).is_file() {
+        return Err(missing);
+    }
+    let mut inner = open(directory, FILE, options)?;
+    for (id, token) in vocabulary.tokens.iter().enumerate() {
+        // Converters fill up ids that have no token, as `[PAD151643]`.
+        let found = inner.backend.id_to_token(id as u32);
+        if found.is_some_and(|found| found != *token) {
+            return Err(Error::OtherTokens { id });
+        }
+    }
+    if inner.chat_templates.is_empty() {
+        inner.chat_templates = named(vocabulary.chat_template.as_ref());
+    }
+    let remark = TokenizerRemark::FileBesideVocabulary;
+    inner.resolution.remarks.push(remark);
+    Ok(inner)
+}
+
+/// A chat template without a name.
+pub(crate) fn named(template: Option<&String>) -> Vec<(String, String)> {
+    let named = |template: &String| ("default".to_owned(), template.clone());
+    template.map(named).into_iter().collect()
 }
 
 /// Puts the tokenizer together.
-fn finish(
-    opened: Opened,
-    file: &str,
-    config: Config,
-    template: Option<String>,
-    options: &OpenOptions,
-) -> Tokenizer {
+fn finish(opened: Opened, file: &str, config: Config, options: &OpenOptions) -> Inner {
     let Opened {
-        backend,
+        mut backend,
         kind,
         reason,
-        mut notes,
+        mut remarks,
         roles,
         clean_up,
         model_file,
     } = opened;
     let special = special_ids(&backend, &roles);
-    notes.extend(beyond_model(&backend));
-    notes.extend(wrong_ids(&config, &special));
-    let chat_template_file = template.is_some();
+    remarks.extend(beyond_model(&backend));
+    remarks.extend(wrong_ids(&config, &special));
+    if config.split_special == Some(true) {
+        backend.split_special();
+        remarks.push(TokenizerRemark::SpecialTokensSplit);
+    }
+    if config.odd_template {
+        remarks.push(TokenizerRemark::ChatTemplateUnreadable {
+            file: "tokenizer_config.json".to_owned(),
+        });
+    }
     let resolution = Resolution {
         kind,
         file: file.to_owned(),
         reason,
         class: config.class.clone(),
-        notes,
+        remarks,
     };
-    let inner = Inner {
+    Inner {
         special,
         role_names: roles,
         clean_up: options.clean_up.unwrap_or(clean_up),
         max_text_bytes: options.max_text_bytes,
-        chat_template: template.or_else(|| config.chat_template.clone()),
-        chat_template_file,
+        chat_templates: config.chat_templates.clone(),
         resolution,
         config,
         model_file,
         backend,
-    };
-    Tokenizer {
-        inner: Arc::new(inner),
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) fn sentencepiece(
     options: &OpenOptions,
 ) -> Result<Opened> {
     let model = SentencePieceModel::from_bytes(&bytes)?;
-    let mut notes = Vec::new();
+    let mut remarks = Vec::new();
     let (class, unknown) = class_of(config);
     let family = match class {
         Some(Class::T5) => Family::T5,
@@ -34,7 +34,7 @@ pub(crate) fn sentencepiece(
             .clone()
             .filter(|_| !matches!(class, None | Some(Class::T5 | Class::Llama)))
     }) {
-        notes.push(TokenizerRemark::UnknownClass { class });
+        remarks.push(TokenizerRemark::UnknownClass { class });
     }
     let mut own = match family {
         Family::T5 => SentencePieceOptions::t5(),
@@ -42,16 +42,16 @@ pub(crate) fn sentencepiece(
     };
     own.legacy = options.legacy.or(config.legacy).unwrap_or(true);
     if options.legacy.or(config.legacy).is_none() {
-        notes.push(TokenizerRemark::LegacyAssumed);
+        remarks.push(TokenizerRemark::LegacyAssumed);
     }
     own.add_bos = config.add_bos.unwrap_or(own.add_bos);
     own.add_eos = config.add_eos.unwrap_or(own.add_eos);
     own.add_prefix_space = config.add_prefix_space.unwrap_or(true);
     own.added = config.added();
-    own.bos = role(config, &model, "bos", model.bos(), &mut notes);
-    own.eos = role(config, &model, "eos", model.eos(), &mut notes);
-    own.unk = role(config, &model, "unk", Some(model.unk()), &mut notes);
-    own.pad = role(config, &model, "pad", model.pad(), &mut notes);
+    own.bos = role(config, &model, "bos", model.bos(), &mut remarks);
+    own.eos = role(config, &model, "eos", model.eos(), &mut remarks);
+    own.unk = role(config, &model, "unk", Some(model.unk()), &mut remarks);
+    own.pad = role(config, &model, "pad", model.pad(), &mut remarks);
     for token in config.additional.iter().flatten() {
         match token {
             Named::Name(name) => own.named_additional.push(name.clone()),
@@ -64,7 +64,7 @@ pub(crate) fn sentencepiece(
             .extend(config.role(name).map(|token| token.content().to_owned()));
     }
     if family == Family::T5 {
-        own.extra_ids = extra_ids(config, &mut notes);
+        own.extra_ids = extra_ids(config, &mut remarks);
     }
     let what = match model.kind() {
         SentencePieceKind::Unigram => "unigram",
@@ -85,7 +85,7 @@ pub(crate) fn sentencepiece(
         "SentencePiece {what} model, used like the slow {rules} (legacy {}): {why}",
         own.legacy
     );
-    let mut opened = from_model(model, &own, reason, notes, Some(bytes.into()))?;
+    let mut opened = from_model(model, &own, reason, remarks, Some(bytes.into()))?;
     opened.clean_up = config.clean_up.unwrap_or(false);
     Ok(opened)
 }
@@ -95,7 +95,7 @@ pub(crate) fn from_model(
     model: SentencePieceModel,
     options: &SentencePieceOptions,
     reason: String,
-    notes: Vec<TokenizerRemark>,
+    remarks: Vec<TokenizerRemark>,
     file: Option<Arc<[u8]>>,
 ) -> Result<Opened> {
     let slow = SlowSentencePiece::new(model, options)?;
@@ -116,7 +116,7 @@ pub(crate) fn from_model(
         backend: Backend::SentencePiece(Box::new(slow)),
         kind,
         reason,
-        notes,
+        remarks,
         roles: in_role_order(roles),
         clean_up: false,
         model_file: file,
@@ -129,7 +129,7 @@ fn role(
     model: &SentencePieceModel,
     name: &'static str,
     own: Option<u32>,
-    notes: &mut Vec<TokenizerRemark>,
+    remarks: &mut Vec<TokenizerRemark>,
 ) -> Option<AddedToken> {
     if let Some(token) = config.role(name) {
         let listed = config
@@ -147,7 +147,7 @@ fn role(
         return None;
     }
     let used = own.map(|id| (model.pieces()[id as usize].text.clone(), id));
-    notes.push(TokenizerRemark::EmptySpecialToken {
+    remarks.push(TokenizerRemark::EmptySpecialToken {
         role: name,
         used: used.clone(),
     });
@@ -155,7 +155,7 @@ fn role(
 }
 
 /// The number of sentinels; a list of them must fit.
-fn extra_ids(config: &Config, notes: &mut Vec<TokenizerRemark>) -> usize {
+fn extra_ids(config: &Config, remarks: &mut Vec<TokenizerRemark>) -> usize {
     let mt5 = config.class.as_deref() == Some("MT5Tokenizer");
     let wanted = config.extra_ids.unwrap_or(if mt5 { 0 } else { 100 });
     let listed = config
@@ -168,7 +168,7 @@ fn extra_ids(config: &Config, notes: &mut Vec<TokenizerRemark>) -> usize {
         return wanted;
     }
     // `transformers` refuses such a directory.
-    notes.push(TokenizerRemark::SentinelCount { used: listed });
+    remarks.push(TokenizerRemark::SentinelCount { used: listed });
     listed
 }
 
@@ -176,7 +176,7 @@ fn extra_ids(config: &Config, notes: &mut Vec<TokenizerRemark>) -> usize {
 pub(crate) fn words(bytes: Vec<u8>, config: &Config, options: &OpenOptions) -> Result<Opened> {
     let text = String::from_utf8(bytes).map_err(|_| Error::NotText { file: "vocab.txt" })?;
     let lines = read_vocabulary(&text)?;
-    let mut notes = Vec::new();
+    let mut remarks = Vec::new();
     let (class, unknown) = class_of(config);
     if let Some(class) = unknown.or_else(|| {
         config
@@ -184,16 +184,16 @@ pub(crate) fn words(bytes: Vec<u8>, config: &Config, options: &OpenOptions) -> R
             .clone()
             .filter(|_| !matches!(class, None | Some(Class::Bert)))
     }) {
-        notes.push(TokenizerRemark::UnknownClass { class });
+        remarks.push(TokenizerRemark::UnknownClass { class });
     }
     let lower_case = match (options.lower_case, config.lower_case) {
-        (LowerCase::Always, _) => chosen(true, &mut notes),
-        (LowerCase::Never, _) => chosen(false, &mut notes),
+        (LowerCase::Always, _) => chosen(true, &mut remarks),
+        (LowerCase::Never, _) => chosen(false, &mut remarks),
         (_, Some(lower_case)) => lower_case,
-        (LowerCase::Transformers, None) => chosen(true, &mut notes),
+        (LowerCase::Transformers, None) => chosen(true, &mut remarks),
         (LowerCase::Auto, None) => {
             let lower_case = !is_cased(&lines);
-            notes.push(TokenizerRemark::CaseFromVocabulary { lower_case });
+            remarks.push(TokenizerRemark::CaseFromVocabulary { lower_case });
             lower_case
         }
     };
@@ -267,14 +267,14 @@ pub(crate) fn words(bytes: Vec<u8>, config: &Config, options: &OpenOptions) -> R
         backend: Backend::Bert(Box::new(slow)),
         kind: TokenizerKind::WordPiece,
         reason: format!("word pieces, used like the slow BertTokenizer, {case}"),
-        notes,
+        remarks,
         roles: in_role_order(names),
         clean_up: config.clean_up.unwrap_or(true),
         model_file: None,
     })
 }
 
-fn chosen(lower_case: bool, notes: &mut Vec<TokenizerRemark>) -> bool {
-    notes.push(TokenizerRemark::CaseChosen { lower_case });
+fn chosen(lower_case: bool, remarks: &mut Vec<TokenizerRemark>) -> bool {
+    remarks.push(TokenizerRemark::CaseChosen { lower_case });
     lower_case
 }

@@ -1,13 +1,15 @@
 //! Tokenizers from the parts that another container holds.
 
+use clinical_files::shown;
 use serde_json::{Map, Value, json};
 
-use super::{Opened, engine, slow};
+use super::{Opened, engine, named, slow};
 use crate::added::AddedToken;
 use crate::config::{Config, Named, ROLES};
 use crate::engine::cuts::{LLAMA3, QWEN2, TEKKEN};
 use crate::error::{Error, Result};
 use crate::options::OpenOptions;
+use crate::resolution::TokenizerRemark;
 use crate::sentencepiece::{
     Family, Piece, PieceKind, SentencePieceKind, SentencePieceModel, SentencePieceOptions,
 };
@@ -45,6 +47,17 @@ pub(crate) fn open(vocabulary: &Vocabulary, options: &OpenOptions) -> Result<(Op
             what: format!("a {role} token {id} beyond its {count} tokens"),
         });
     }
+    if !vocabulary.kinds.is_empty() {
+        return of_its_kind(vocabulary, options);
+    }
+    let (whole, special) = with_kinds(vocabulary);
+    let (mut opened, config) = of_its_kind(&whole, options)?;
+    let remark = TokenizerRemark::KindsFromTexts { special };
+    opened.remarks.push(remark);
+    Ok((opened, config))
+}
+
+fn of_its_kind(vocabulary: &Vocabulary, options: &OpenOptions) -> Result<(Opened, Config)> {
     match vocabulary.model.as_str() {
         "llama" => sentencepiece(vocabulary),
         "gpt2" => byte_level(vocabulary, options),
@@ -53,6 +66,47 @@ pub(crate) fn open(vocabulary: &Vocabulary, options: &OpenOptions) -> Result<(Op
             found: shown(other),
         }),
     }
+}
+
+/// A vocabulary that does not say what its tokens are for, with what their texts and roles say, and how many of them are special.
+/// Without it no special token would be found in a prompt.
+fn with_kinds(vocabulary: &Vocabulary) -> (Vocabulary, usize) {
+    let role = |id: usize| {
+        let mut roles = vocabulary.roles.iter();
+        roles
+            .find(|(_, of)| *of as usize == id)
+            .map(|(role, _)| *role)
+    };
+    let unknown = match vocabulary.role("unk") {
+        None if vocabulary.model == "llama" => Some("<unk>"),
+        _ => None,
+    };
+    let kind = |(id, text): (usize, &String)| {
+        let pipes = text.len() > 4 && text.starts_with("<|") && text.ends_with("|>");
+        match role(id) {
+            Some("unk") => UNKNOWN,
+            Some(_) => CONTROL,
+            None if unknown == Some(text.as_str()) => UNKNOWN,
+            None if pipes => CONTROL,
+            None if is_byte(text) && vocabulary.model == "llama" => BYTE,
+            None => 1,
+        }
+    };
+    let kinds: Vec<u32> = vocabulary.tokens.iter().enumerate().map(kind).collect();
+    let special = kinds.iter().filter(|kind| **kind == CONTROL).count();
+    let vocabulary = Vocabulary {
+        kinds,
+        ..vocabulary.clone()
+    };
+    (vocabulary, special)
+}
+
+/// `<0x0A>`.
+fn is_byte(text: &str) -> bool {
+    let digits = text
+        .strip_prefix("<0x")
+        .and_then(|text| text.strip_suffix('>'));
+    digits.is_some_and(|digits| digits.len() == 2 && u8::from_str_radix(digits, 16).is_ok())
 }
 
 impl Vocabulary {
@@ -88,7 +142,7 @@ impl Vocabulary {
             add_eos: self.add_eos,
             add_prefix_space: self.add_space_prefix,
             clean_up: Some(false),
-            chat_template: self.chat_template.clone(),
+            chat_templates: named(self.chat_template.as_ref()),
             ..Config::default()
         }
     }
@@ -188,6 +242,9 @@ fn byte_level(vocabulary: &Vocabulary, options: &OpenOptions) -> Result<(Opened,
     let Some(before) = before(pre) else {
         return Err(Error::PreTokenizer { found: shown(pre) });
     };
+    if vocabulary.merges.is_empty() {
+        return Err(Error::NoVocabularyMerges);
+    }
     let ids: Map<String, Value> = vocabulary
         .tokens
         .iter()
@@ -284,6 +341,12 @@ fn around(vocabulary: &Vocabulary, usually_bos: bool) -> Value {
 }
 
 fn words(vocabulary: &Vocabulary, options: &OpenOptions) -> Result<(Opened, Config)> {
+    if vocabulary.add_bos == Some(false) || vocabulary.add_eos == Some(false) {
+        return Err(Error::VocabularyPart {
+            what: "a switch that keeps [CLS] or [SEP] away, which no BERT can do without"
+                .to_owned(),
+        });
+    }
     let mut text = String::new();
     for id in 0..vocabulary.tokens.len() {
         let line = word_piece(vocabulary, id);
@@ -323,9 +386,4 @@ fn word_piece(vocabulary: &Vocabulary, id: usize) -> String {
         true => text.clone(),
         false => format!("##{text}"),
     }
-}
-
-/// A name from a file, made fit for a message.
-fn shown(name: &str) -> String {
-    name.chars().take(40).flat_map(char::escape_debug).collect()
 }

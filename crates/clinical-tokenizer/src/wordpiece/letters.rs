@@ -10,7 +10,7 @@ use crate::chars::is_nonspacing_mark;
 /// A character of a word with the bytes of the text that it came from.
 pub(super) type Placed = (char, Range<usize>);
 
-/// The characters of a stretch with their places.
+/// The characters of a stretch with their positions.
 pub(super) fn placed<'t>(
     stretch: &'t [Range<usize>],
     text: &'t str,
