@@ -3,6 +3,7 @@
 // Reading order: options, style (which prompt), prompt (ids), plan (what fits), run (the engine), ask (one question), batch,
 // session; model holds what they share, and load and save make and keep it.
 
+mod adapter;
 mod answer;
 mod ask;
 mod batch;

@@ -22,7 +22,7 @@ pub struct Asclepius {
     pub(crate) model: Llama,
     pub(crate) tokenizer: Tokenizer,
     report: LoadReport,
-    remarks: Vec<Remark>,
+    pub(crate) remarks: Vec<Remark>,
     pub(crate) generation_config: Option<Value>,
     end: Vec<u32>,
     spellings: Vec<String>,
@@ -41,7 +41,7 @@ impl Asclepius {
     ///
     /// [`Error`](crate::Error) with one sentence that says what is wrong with the directory and what to do.
     pub fn load(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
-        let dir = ModelDir::open_as(dir, Facade::Asclepius, options)?;
+        let mut dir = ModelDir::open_as(dir, Facade::Asclepius, options)?;
         let config = LlamaConfig::from_value(dir.config().clone())?;
         let rows = config.vocab_size;
         dir.weights().check_size(config.parameters()?, options)?;
@@ -49,6 +49,7 @@ impl Asclepius {
         let mut model = config.init(&options.device)?;
         let keys = model.key_map();
         let report = clinical_weights::load_from(&mut model, &keys, dir.weights(), options)?;
+        dir.apply_adapter(&mut model)?;
         Ok(Self::from_parts(
             dir.into_parts(config, model, tokenizer, rows, report),
         ))

@@ -8,7 +8,7 @@ use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{DType, Device, Tensor};
 use clinical_bert::{Bert, Row};
 use clinical_generate::{EndTokens, Generation, StepModel, generate};
-use clinical_kernels::choice;
+use clinical_kernels::top_k;
 use clinical_llama::Llama;
 use clinical_t5::{Seq2SeqBatch, T5};
 use clinical_weights::{FromCheckpoint, LinearLayout, Precision, with_random_weights};
@@ -333,7 +333,7 @@ fn decode<M: StepModel>(
             // As the engine does: on the host all logits are at hand, elsewhere they stay where they are.
             let best = match clinical_kernels::is_host(&logits.device()) {
                 true => logits.argmax(1).into_data(),
-                false => choice::first_best(logits, None).into_data(),
+                false => top_k::argmax(logits, None).into_data(),
             };
             let ids: Vec<u32> = best.iter::<i64>().map(|id| id as u32).collect();
             logits = model.step(&ids, &mut cache)?;

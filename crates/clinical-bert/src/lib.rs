@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod adapt;
 mod config;
 #[cfg(feature = "csv")]
 pub mod csv;

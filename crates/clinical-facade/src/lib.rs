@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod adapter;
 mod batch;
 mod call;
 mod end;
@@ -12,6 +13,7 @@ mod save;
 #[cfg(feature = "generate")]
 mod token_text;
 
+pub use adapter::{add_adapter, merge_adapter, save_adapter};
 pub use batch::{BatchLimits, batches, in_batches, in_batches_of_one};
 pub use call::{BatchProgress, CallOptions};
 pub use clinical_nn::CancelFlag;

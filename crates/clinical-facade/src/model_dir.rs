@@ -89,12 +89,6 @@ impl ModelDir {
             None => (files.weights()?, None, generation(&files, &mut sentences)?),
         };
         sentences.extend(Quantised::check(path, &config, &weights)?);
-        if gguf.is_none() && files.has("adapter_config.json") {
-            sentences.push(
-                "a LoRA adapter lies beside the weights and is not applied: apply it to the loaded model, or remove it"
-                    .to_owned(),
-            );
-        }
         Ok(Self {
             files,
             config,
@@ -139,6 +133,12 @@ impl ModelDir {
     #[must_use]
     pub fn architecture(&self) -> Option<&'static Architecture> {
         Architecture::of(&self.config)
+    }
+
+    /// Whether a LoRA adapter lies beside the weights. A GGUF file is a model by itself.
+    #[must_use]
+    pub fn has_adapter(&self) -> bool {
+        self.vocabulary.is_none() && self.files.has("adapter_config.json")
     }
 
     /// What was noticed about the files.

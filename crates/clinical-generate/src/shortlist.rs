@@ -1,14 +1,14 @@
 //! What choosing sees of the logits.
 //!
 //! On a CPU all of them lie in memory. Every other device has to be waited for, and a row of a vocabulary is long: there the few
-//! tokens that can be chosen are found first ([`clinical_kernels::choice`]), and only they are read. That serves greedy
+//! tokens that can be chosen are found first ([`clinical_kernels::top_k`]), and only they are read. That serves greedy
 //! decoding, and sampling and beam search among the likeliest tokens, as long as options forbid tokens but change no other logit. For the rest,
 //! and where equal scores leave open which tokens belong to the likeliest, all logits are read.
 
 use std::ops::Range;
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
-use clinical_kernels::choice::{FACTS, best, first_best};
+use clinical_kernels::top_k::{FACTS, argmax, top_k};
 
 use crate::decode::check_shape;
 use crate::processors::Processors;
@@ -160,7 +160,7 @@ impl Shortlist {
     /// One number a row.
     fn first(&self, logits: Tensor<2>) -> Result<Vec<Best>, Error> {
         let hidden = self.hidden.as_ref();
-        let ids = first_best(logits, hidden.map(|(_, mask)| mask));
+        let ids = argmax(logits, hidden.map(|(_, mask)| mask));
         let ids = ids.try_into_vec_as::<i64>()?;
         let best = ids.into_iter().enumerate().map(|(row, id)| {
             // A token that is forbidden comes first only where all are.
@@ -181,7 +181,7 @@ impl Shortlist {
 
     fn best(&self, logits: Tensor<2>, count: usize) -> Result<Vec<Best>, Error> {
         let hidden = self.hidden.as_ref().map(|(_, mask)| mask);
-        let numbers = best(logits, hidden, count).try_into_vec_as::<f32>()?;
+        let numbers = top_k(logits, hidden, count).try_into_vec_as::<f32>()?;
         let rows = numbers.chunks_exact(FACTS + 2 * count).map(|row| {
             let (scores, ids) = row[FACTS..].split_at(count);
             let tokens = scores.iter().zip(ids);

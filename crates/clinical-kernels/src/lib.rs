@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 pub mod blocks;
-pub mod choice;
 #[cfg(feature = "cube")]
 mod cube;
 mod device;
@@ -12,6 +11,7 @@ mod level;
 mod pool;
 mod quant;
 mod switch;
+pub mod top_k;
 
 #[cfg(feature = "ndarray")]
 pub use device::ndarray;

@@ -2,6 +2,7 @@
 // `cache`; `loss`; `keys` (names in checkpoints).
 #![doc = include_str!("../README.md")]
 
+mod adapt;
 mod attention;
 mod cache;
 mod config;

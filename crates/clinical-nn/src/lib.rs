@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod activation;
+mod adapter;
 mod attention;
 mod cache;
 mod cancel;
@@ -15,6 +16,10 @@ mod resize;
 mod rope;
 
 pub use activation::{activate, gated};
+pub use adapter::{
+    ADAPTER_CONTAINER, Adapter, AdapterError, Linears, adapted_layers, dense_layers,
+    detach_adapters, joined, merge_adapters, train_adapters_only,
+};
 pub use attention::{AttentionOptions, attention};
 pub use cache::{KvCache, KvSizes, Pass};
 pub use cancel::CancelFlag;

@@ -6,7 +6,9 @@ use burn::tensor::{DType, Device, Tensor};
 use clinical_kernels::fused::{self, Then};
 use clinical_kernels::{Activation, packed};
 
-/// A dense layer: `y = x W + b`.
+use crate::Adapter;
+
+/// A dense layer: `y = x W + b`, with an [`Adapter`] `y = x W + scale (x A) B + b`.
 ///
 /// Checkpoints hold `W` as `[d_output, d_input]`; `clinical-weights` transposes it once while loading, or packs it for a
 /// reduced precision ([`clinical_kernels::Packed`]).
@@ -16,6 +18,8 @@ pub struct Linear {
     pub weight: Param<Tensor<2>>,
     /// `[d_output]`.
     pub bias: Option<Param<Tensor<1>>>,
+    /// `scale (x A) B`, added to the product. Most layers have none, which costs nothing.
+    pub adapter: Option<Adapter>,
 }
 
 impl Linear {
@@ -27,6 +31,7 @@ impl Linear {
         Self {
             weight: normal.init([d_input, d_output], device),
             bias: bias.then(|| Initializer::Zeros.init([d_output], device)),
+            adapter: None,
         }
     }
 
@@ -48,7 +53,8 @@ impl Linear {
         self.run(x, Activation::None, Some(residual))
     }
 
-    fn run<const D: usize>(
+    /// `residual + activation(x W + scale (x A) B + b)`.
+    pub(crate) fn run<const D: usize>(
         &self,
         x: Tensor<D>,
         activation: Activation,
@@ -60,6 +66,33 @@ impl Linear {
         // One product over all positions: a batched product would run one small product a row.
         let x = x.reshape([-1, d_input as i64]);
         let residual = residual.map(|residual| residual.reshape([-1, d_output as i64]));
+        let Some(adapter) = &self.adapter else {
+            return self.dense(x, activation, residual).reshape(shape);
+        };
+        // What the adapter adds is a residual of the product; an activation comes after both.
+        let delta = adapter.forward(x.clone());
+        let y = match (activation, residual) {
+            (Activation::None, None) => self.dense(x, activation, Some(delta)),
+            (Activation::None, Some(residual)) => self.dense(x, activation, Some(residual + delta)),
+            (_, residual) => {
+                let sum = self.dense(x, Activation::None, Some(delta));
+                let y = crate::activate(sum, activation);
+                match residual {
+                    Some(residual) => residual + y,
+                    None => y,
+                }
+            }
+        };
+        y.reshape(shape)
+    }
+
+    /// `residual + activation(x W + b)` by the weights alone, `[rows, d_input]` to `[rows, d_output]`.
+    fn dense(
+        &self,
+        x: Tensor<2>,
+        activation: Activation,
+        residual: Option<Tensor<2>>,
+    ) -> Tensor<2> {
         let bias = self.bias.as_ref().map(Param::val);
         let then = Then {
             bias: bias.as_ref(),
@@ -71,7 +104,7 @@ impl Linear {
             None => fused::linear(&x, &self.weight.val(), then),
         };
         if let Some(y) = fused {
-            return y.reshape(shape);
+            return y;
         }
         let y = match packed(&self.weight) {
             Some(packed) => packed.linear(x, bias),
@@ -85,17 +118,22 @@ impl Linear {
             }
         };
         let y = crate::activate(y, activation);
-        let y = match residual {
+        match residual {
             Some(residual) => residual + y,
             None => y,
-        };
-        y.reshape(shape)
+        }
     }
 
     /// `[d_input, d_output]`.
     #[must_use]
     pub fn dims(&self) -> [usize; 2] {
         self.weight.lazy_shape().dims()
+    }
+
+    /// Whether the weights are packed: integers with scales, or halves.
+    #[must_use]
+    pub fn is_packed(&self) -> bool {
+        packed(&self.weight).is_some()
     }
 
     /// Whether the weights are integers with scales.
@@ -125,6 +163,7 @@ mod tests {
         let layer = Linear {
             weight: Param::from_data([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], &device),
             bias: Some(Param::from_data([0.5, 0.0, -0.5], &device)),
+            adapter: None,
         };
         let x = Tensor::<3>::from_floats([[[1.0, 0.0], [0.0, 1.0]]], &device);
         let y = layer.forward(x);
@@ -153,6 +192,7 @@ mod tests {
                 let layer = Linear {
                     weight: Param::from_tensor(on(&weight)),
                     bias: Some(Param::from_tensor(on(&bias).reshape([d_output]))),
+                    adapter: None,
                 };
                 let y = layer.forward_with(on(&x), Activation::Silu);
                 assert_eq!(y.dims(), [rows, d_output]);

@@ -3,6 +3,7 @@
 // (pretraining data), and `facade` (text in, text out).
 #![doc = include_str!("../README.md")]
 
+mod adapt;
 mod attention;
 mod batch;
 mod bucket;

@@ -14,7 +14,7 @@ use crate::{Architecture, Checkpoint, Error, Gguf, python_json};
 use clinical_files::shown;
 
 /// What says that a directory holds a LoRA adapter of Python's peft.
-pub(crate) const ADAPTER_CONFIG: &str = "adapter_config.json";
+pub(crate) const ADAPTER_CONFIG: &str = crate::adapter::CONFIG;
 
 /// An existing directory with the files of a model, as published; or one GGUF file, which is a whole model.
 ///
@@ -280,6 +280,11 @@ impl CheckpointDir {
             Files::Index => Checkpoint::indexed(&self.root, &chosen.name, others),
             Files::Shards(names) => Checkpoint::shards(&self.root, names, &chosen.name, others),
         }
+    }
+
+    /// Opens one file of weights by its name.
+    pub(crate) fn weights_named(&self, name: &str) -> Result<Checkpoint, Error> {
+        Checkpoint::single(&self.root, name, Vec::new())
     }
 
     /// [`Self::weights`], from the file that [`Self::gguf`] has opened.

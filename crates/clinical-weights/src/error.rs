@@ -565,6 +565,69 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
+    /// The adapter uses something that is not read.
+    #[error(
+        "{}: the adapter uses {kind}, which is not read: merge it into its base model with `merge_and_unload` of Python peft",
+        path.display()
+    )]
+    AdapterKind {
+        /// The file, or the tensor.
+        path: PathBuf,
+        /// What it uses.
+        kind: String,
+    },
+    /// A value of `adapter_config.json` is wrong.
+    #[error("{}: {key} {problem}: download the adapter again, or save it with a current peft", path.display())]
+    AdapterConfig {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// What it must be.
+        problem: String,
+    },
+    /// A tensor of an adapter is wrong.
+    #[error(
+        "the adapter's tensor {name} {problem}: check that its files belong together and to this model"
+    )]
+    AdapterTensor {
+        /// The tensor or layer.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The model has no such layer.
+    #[error(
+        "the model has no layer {name}{near} that could take an adapter: the adapter belongs to another base model, or to a part that takes none"
+    )]
+    AdapterLayer {
+        /// The layer, as the adapter names it.
+        name: String,
+        /// A name that the model has, in parentheses.
+        near: String,
+    },
+    /// The factors of an adapter do not fit a layer.
+    #[error(transparent)]
+    AdapterFit(#[from] clinical_nn::AdapterError),
+    /// The model has an adapter already.
+    #[error(
+        "the layer {layer} has an adapter already: merge it into the weights, or take it away, before another is added"
+    )]
+    AdapterTwice {
+        /// The first such layer.
+        layer: String,
+    },
+    /// There is no adapter to write.
+    #[error("the model has no adapter: add one first")]
+    NoAdapter,
+    /// A model with an adapter was to be written.
+    #[error(
+        "the layer {layer} has an adapter, which files of a model cannot hold: merge it into the weights, or save it by itself"
+    )]
+    AdapterInModel {
+        /// The first such layer.
+        layer: String,
+    },
     /// A parameter has a type that safetensors or this crate cannot write.
     #[error(
         "the parameter {name} has the type {dtype}, which cannot be written: convert the model to f32 first"

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod adapter;
 mod ahead;
 mod architecture;
 mod checkpoint;
@@ -36,6 +37,7 @@ mod tied;
 mod tokenizer;
 mod torch_file;
 
+pub use adapter::{AdapterFiles, AdapterOptions, attach_adapters};
 pub use architecture::{ARCHITECTURES, Architecture, Facade};
 pub use checkpoint::Checkpoint;
 pub use config_file::read_config;

@@ -12,7 +12,10 @@ const MAX_LENGTH: usize = 128;
 
 /// The name that is closest to `wanted`: one that only lacks or only adds leading parts, else the one with the smallest
 /// edit distance, if that is at most a quarter of the name.
-fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    wanted: &str,
+    names: impl Iterator<Item = &'a str> + Clone,
+) -> Option<&'a str> {
     let same_end = |name: &str, end: &str| {
         name.strip_suffix(end)
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))

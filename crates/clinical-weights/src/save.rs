@@ -46,6 +46,9 @@ pub(crate) fn failed(path: &Path, detail: &dyn std::fmt::Display) -> Error {
 /// All parameters of a module in the spelling of checkpoints; values are fetched when they are written.
 pub(crate) fn collect<M: Module>(model: &M, keys: &KeyMap) -> Result<Vec<Saved>, Error> {
     keys.check()?;
+    if let Some(layer) = clinical_nn::adapted_layers(model).into_iter().next() {
+        return Err(Error::AdapterInModel { layer });
+    }
     let mut collector = Collector {
         position: Position::default(),
         keys,
@@ -117,6 +120,17 @@ pub(crate) struct Saved {
 }
 
 impl Saved {
+    /// Values that are there already.
+    pub(crate) fn of(name: String, data: TensorData) -> Self {
+        Self {
+            name,
+            dtype: data.dtype(),
+            shape: data.shape().to_vec(),
+            packed: false,
+            read: Box::new(move || Ok(data.clone())),
+        }
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
     }

@@ -3,6 +3,7 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Bool, Device, Int, Tensor};
 use clinical_kernels::Packed;
+use clinical_nn::ADAPTER_CONTAINER;
 
 /// What a parameter takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,16 +46,21 @@ impl Slot {
 pub(crate) struct Position {
     names: Vec<String>,
     containers: Vec<String>,
-    /// Depth below a reparameterisation (LoRA): its parameters are no part of a checkpoint.
+    /// Depth below an adapter or a reparameterisation: their parameters are no part of a checkpoint.
     adapters: usize,
 }
 
 /// The container that Burn reports for the state that is attached to a parameter.
 pub(crate) const REPARAMETERIZATION: &str = "Reparameterization";
 
+/// Whether parameters in this container are no part of a checkpoint.
+fn is_adapter(container: &str) -> bool {
+    container == REPARAMETERIZATION || container == ADAPTER_CONTAINER
+}
+
 impl Position {
     pub(crate) fn enter(&mut self, name: &str, container: &str) {
-        self.adapters += usize::from(container == REPARAMETERIZATION);
+        self.adapters += usize::from(is_adapter(container));
         self.containers.push(container.to_owned());
         // The variant of an enum is a choice of the module, not a part of the name.
         if !container.starts_with("Enum:") {
@@ -63,7 +69,7 @@ impl Position {
     }
 
     pub(crate) fn exit(&mut self, container: &str) {
-        self.adapters -= usize::from(container == REPARAMETERIZATION);
+        self.adapters -= usize::from(is_adapter(container));
         self.containers.pop();
         if !container.starts_with("Enum:") {
             self.names.pop();

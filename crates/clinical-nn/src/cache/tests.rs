@@ -341,7 +341,7 @@ fn rows_that_leave_and_come_again() {
 
 /// Beams: only the end moves, and what was copied of the cache before stays as it was.
 #[test]
-fn reordering_the_end_is_selecting_where_the_beginning_is_the_same() {
+fn reordering_the_end_is_selecting_where_the_prefix_is_the_same() {
     for order in [[2, 0, 0], [0, 1, 2], [1, 2, 0]] {
         let mut caches = Forms::new(31);
         caches.add_rows(1);
@@ -371,7 +371,7 @@ fn reordering_the_end_is_selecting_where_the_beginning_is_the_same() {
     }
 }
 
-/// A beginning that one model has read cannot be continued by another: the sizes decide, whatever the form.
+/// A prefix that one model has read cannot be continued by another: the sizes decide, whatever the form.
 #[test]
 fn rows_of_another_model_are_refused() {
     let device = clinical_kernels::cpu();

@@ -1,5 +1,6 @@
 //! Text in, text out.
 
+mod adapter;
 mod demo;
 mod embed;
 mod fill;
@@ -62,7 +63,8 @@ impl ClinicalT5 {
     pub fn load(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
         let mut dir = ModelDir::open_as(dir, Facade::ClinicalT5, options)?;
         let mut config = T5Config::from_value(dir.config().clone())?;
-        let (model, report) = filled(&mut config, dir.weights(), options)?;
+        let (mut model, report) = filled(&mut config, dir.weights(), options)?;
+        dir.apply_adapter(&mut model)?;
         if config.encoder_only {
             let sentence = "the files hold an encoder alone: it embeds texts, and cannot generate, fill or score";
             dir.remark(Remark::Model(sentence.to_owned()));

@@ -1,5 +1,6 @@
 //! The crate from outside: published layouts, hostile files, reports.
 
+mod adapter;
 mod arbitrary;
 mod files;
 mod fit;

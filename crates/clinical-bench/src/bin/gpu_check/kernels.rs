@@ -5,7 +5,7 @@ use anyhow::Result;
 use asclepius::{AnswerOptions, Asclepius};
 use burn::tensor::{DType, Device, Distribution, Tensor};
 use clinical_generate::Generation;
-use clinical_kernels::{choice, fused};
+use clinical_kernels::{fused, top_k};
 use clinical_nn::{AttentionOptions, attention};
 use clinical_synth::Generator;
 use clinical_weights::LoadOptions;
@@ -139,8 +139,8 @@ fn firsts(checks: &mut Checks, dtype: DType) {
     let device = checks.device.clone();
     for (rows, n) in [(1, 128_256), (32, 32_000), (5, 33)] {
         let scores = random([rows, n], dtype, &device);
-        let found = choice::first_best(scores.clone(), None).into_data();
-        let expected = choice::first_best(on_cpu(&scores), None).into_data();
+        let found = top_k::argmax(scores.clone(), None).into_data();
+        let expected = top_k::argmax(on_cpu(&scores), None).into_data();
         let name = format!("kernel, the best of {n}, {rows} rows, {dtype:?}");
         checks.same(
             &name,

@@ -81,6 +81,7 @@ fn products(checks: &mut Checks, packing: Packing, [rows, inputs, outputs]: [usi
     let layer = Linear {
         weight: param(&matrix, [inputs, outputs], true, &device),
         bias: None,
+        adapter: None,
     };
     let found = layer.forward(Tensor::<2>::from_data(x.into_data(), &device));
     let largest = expected.iter().fold(0.0f32, |a, b| a.max(b.abs()));

@@ -1,10 +1,10 @@
-//! The best of many scores, found on the device that has them: a row of a vocabulary is not read to choose one token.
+//! Argmax and top-k of scores, found on the device that has them: a row of a vocabulary is not read to choose one token.
 //!
-//! Among equal scores the one in front comes first, so the result does not depend on how a device divides a row.
+//! Among equal scores the first comes first, so the result does not depend on how a device divides a row.
 
 use burn::tensor::{Bool, FloatDType, Int, Tensor};
 
-/// What [`best`] says of a row before its scores: whether all are finite, and the logarithm of the sum of `e^score`.
+/// What [`top_k`] says of a row before its scores: whether all are finite, and the logarithm of the sum of `e^score`.
 pub const FACTS: usize = 2;
 
 /// For each row of `scores` `[rows, n]` the place of its largest number among those that are not `hidden`, `[rows]`; `n` for a row with
@@ -12,7 +12,7 @@ pub const FACTS: usize = 2;
 ///
 /// `hidden` is `[rows, n]`. Of a row that is hidden altogether the result is the first place.
 #[must_use]
-pub fn first_best(scores: Tensor<2>, hidden: Option<&Tensor<2, Bool>>) -> Tensor<1, Int> {
+pub fn argmax(scores: Tensor<2>, hidden: Option<&Tensor<2, Bool>>) -> Tensor<1, Int> {
     #[cfg(feature = "cube")]
     if hidden.is_none() && crate::cube::apply(&scores.device()) {
         return crate::cube::first_best(scores);
@@ -30,7 +30,7 @@ pub fn first_best(scores: Tensor<2>, hidden: Option<&Tensor<2, Bool>>) -> Tensor
 /// Hidden scores count in the first two, and are minus infinity in the rest. The largest come in any order, and of scores that equal the
 /// least of them any may be left out, unless `count` is 1: then it is the first of the largest. `count` is less than `n`.
 #[must_use]
-pub fn best(scores: Tensor<2>, hidden: Option<&Tensor<2, Bool>>, count: usize) -> Tensor<2> {
+pub fn top_k(scores: Tensor<2>, hidden: Option<&Tensor<2, Bool>>, count: usize) -> Tensor<2> {
     let scores = scores.cast(FloatDType::F32);
     let finite = broken(&scores).bool_not().float().cast(FloatDType::F32);
     let max = scores.clone().max_dim(1);
@@ -99,9 +99,9 @@ mod tests {
         let scores = rows(values, n, device);
         let mask = Tensor::from_data(TensorData::new(hidden.to_vec(), scores.dims()), device);
         let mask = hidden.contains(&true).then_some(mask);
-        let found = first_best(scores.clone(), mask.as_ref());
+        let found = argmax(scores.clone(), mask.as_ref());
         let found: Vec<i64> = found.into_data().iter::<i64>().collect();
-        let all = best(scores, mask.as_ref(), count);
+        let all = top_k(scores, mask.as_ref(), count);
         assert_eq!(all.dims(), [values.len() / n, FACTS + 2 * count]);
         assert_eq!(all.dtype(), DType::F32);
         let all: Vec<f32> = all.try_into_vec_as().unwrap();
@@ -172,8 +172,8 @@ mod tests {
         let device = crate::cpu();
         for dtype in [DType::F16, DType::BF16] {
             let scores = rows(&[1.0, 2.0, 2.0, -3.0], 4, &device).cast(dtype);
-            assert_eq!(first_best(scores.clone(), None).into_scalar::<i64>(), 1);
-            let found: Vec<f32> = best(scores, None, 1).try_into_vec_as().unwrap();
+            assert_eq!(argmax(scores.clone(), None).into_scalar::<i64>(), 1);
+            let found: Vec<f32> = top_k(scores, None, 1).try_into_vec_as().unwrap();
             assert_eq!([found[0], found[2], found[3]], [1.0, 2.0, 1.0]);
         }
     }
