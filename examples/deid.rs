@@ -4,6 +4,8 @@
 //! One note:    `cargo run --release --example deid -- --text "Seen by [**First Name 5**]"`, or on stdin
 
 mod common;
+#[path = "common/csv.rs"]
+mod csv;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -36,6 +38,11 @@ struct Args {
     /// MIMIC-IV: the CSV file (note_id, entity_type) that says what was removed; without it, [MISC]
     #[arg(long, requires = "input")]
     annotations: Option<PathBuf>,
+    /// A CSV file for the rows that cannot be converted, with the reason; without it the first one ends the run
+    #[arg(long, requires = "input")]
+    rejected: Option<PathBuf>,
+    #[command(flatten)]
+    csv: csv::CsvArgs,
     /// For a tag that the published converter does not know: stop, keep its text, or write [MISC]
     #[arg(long, value_parser = ["error", "keep", "misc"], default_value = "error")]
     unknown: String,
@@ -57,6 +64,8 @@ fn run(args: Args) -> Result<()> {
     });
     if let (Some(input), Some(output)) = (&args.input, &args.output) {
         let mut options = Options::new(args.column.as_deref().unwrap_or(column));
+        options.csv = args.csv.options();
+        options.rejected = args.rejected;
         options.annotations = args
             .annotations
             .as_deref()
@@ -79,6 +88,13 @@ fn convert(input: &Path, output: &Path, normalizer: &Normalizer, options: &Optio
     let summary = summary?;
     let (rows, tags, untyped) = (summary.rows, summary.tags, summary.untyped);
     eprintln!("{rows} rows, {tags} tags replaced, {untyped} of them unknown or without a type");
+    if summary.unclosed > 0 {
+        let count = summary.unclosed;
+        eprintln!("{count} tags stay because they go over a line end or have none, as in the published converter");
+    }
+    if summary.rejected > 0 {
+        eprintln!("{} rows were rejected", summary.rejected);
+    }
     Ok(())
 }
 

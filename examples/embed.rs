@@ -5,15 +5,18 @@
 //! whose name ends in `.parquet` is a Parquet file.
 
 mod common;
+#[path = "common/csv.rs"]
+mod csv;
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use clinical_bert::csv::{FileOptions, embed_file};
 use clinical_bert::{BertOptions, ClinicalBert, EmbedOptions, LowerCase, Pooling};
+use clinical_corpus::{Columns, Job, Row, Text, Texts, row};
 use clinical_weights::{LoadOptions, Precision};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -35,6 +38,11 @@ struct Args {
     /// The column that names a note in the output; without it, its number from 0
     #[arg(long)]
     id: Option<String>,
+    #[command(flatten)]
+    csv: csv::CsvArgs,
+    /// A CSV file for the notes that cannot be read, with the reason; without it the first one ends the run
+    #[arg(long)]
+    rejected: Option<PathBuf>,
     /// How the states of the tokens become one vector: cls, mean, max
     #[arg(long, default_value = "mean")]
     pooling: Pooling,
@@ -57,11 +65,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
-    let bytes = args
-        .input
-        .metadata()
-        .with_context(|| format!("cannot read {}", args.input.display()))?
-        .len();
+    let open = || File::open(&args.input).and_then(|file| Ok((file.metadata()?.len(), file)));
+    let (bytes, file) = open().with_context(|| format!("cannot read {}", args.input.display()))?;
     clinical_kernels::keep_freed_memory();
     let load = LoadOptions::new()
         .with_device(clinical_kernels::parse(&args.device)?)
@@ -71,26 +76,70 @@ fn run(args: &Args) -> Result<()> {
         own.lower_case = LowerCase::Always;
     }
     let bert = ClinicalBert::load_with(&args.model, &load, &own)?;
-    let mut options = FileOptions::new(&args.column);
-    options.id = args.id.clone();
-    options.embed = EmbedOptions::new(args.pooling).with_normalize(args.normalize);
-    let start = Instant::now();
+    let options = EmbedOptions::new(args.pooling).with_normalize(args.normalize);
     let bar = ProgressBar::new(bytes);
     bar.set_style(ProgressStyle::with_template(
         "{bar:40} {bytes}/{total_bytes}, {msg}, {eta} left",
     )?);
-    let done = embed_file(&bert, &args.input, &args.output, &options, |progress| {
-        bar.set_position(progress.bytes);
-        bar.set_message(format!("{} notes", progress.notes));
-    });
+    let (column, id) = (args.column.as_str(), args.id.as_deref());
+    let notes = Texts::new(bar.wrap_read(file), column, id, &args.csv.options())?;
+    let start = Instant::now();
+    let done = job(args, &bert).run_with_progress(
+        notes,
+        &args.output,
+        |notes| rows(&bert, notes, &options),
+        |progress| bar.set_message(format!("{} notes", progress.records)),
+    );
     bar.finish_and_clear();
     let done = done?;
-    let rate = (done.notes - done.resumed) as f64 / start.elapsed().as_secs_f64();
+    let rate = (done.records - done.resumed) as f64 / start.elapsed().as_secs_f64();
     eprintln!(
-        "{} vectors in {}, {} of them from an earlier run; {rate:.1} notes per second",
-        done.notes,
+        "{} vectors in {}, {} notes from an earlier run; {rate:.1} notes per second",
+        done.rows,
         args.output.display(),
         done.resumed
     );
+    if done.rejected > 0 {
+        eprintln!("{} notes were rejected", done.rejected);
+    }
     Ok(())
+}
+
+/// What is written, and what an interrupted run must have in common with this one.
+fn job(args: &Args, bert: &ClinicalBert) -> Job {
+    let pooling = match args.pooling {
+        Pooling::Cls => "cls",
+        Pooling::Mean => "mean",
+        Pooling::Max => "max",
+        _ => "vector",
+    };
+    let unit = if args.normalize { "_unit" } else { "" };
+    let columns = Columns::new()
+        .text("id")
+        .vector(&format!("{pooling}{unit}"), bert.config().hidden_size);
+    let job = Job::new(columns).with_input(&args.input);
+    match &args.rejected {
+        Some(path) => job.with_rejected(path),
+        None => job,
+    }
+}
+
+/// One row for each note. Where one of them cannot be read, each is read alone, so that the others have theirs.
+fn rows(
+    bert: &ClinicalBert,
+    notes: &[Text],
+    options: &EmbedOptions,
+) -> Vec<Result<Vec<Row>, clinical_bert::Error>> {
+    let texts: Vec<_> = notes.iter().map(|note| note.text.as_str()).collect();
+    let vectors: Vec<Result<_, clinical_bert::Error>> = match bert.embed_with(&texts, options) {
+        Ok(vectors) => vectors.into_iter().map(Ok).collect(),
+        Err(_) => texts
+            .iter()
+            .map(|text| Ok(bert.embed_with(&[text], options)?.swap_remove(0)))
+            .collect(),
+    };
+    let named = vectors.into_iter().zip(notes);
+    named
+        .map(|(vector, note)| Ok(vec![row![&note.id, vector?]]))
+        .collect()
 }

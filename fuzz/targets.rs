@@ -204,6 +204,36 @@ pub fn deid_csv(data: &[u8]) {
     }
 }
 
+/// A CSV file of any style: the first byte chooses its options.
+pub fn records_csv(data: &[u8]) {
+    use clinical_files::csv::{CsvOptions, Encoding, Quoting, Records, Separator, Step};
+    let Some((&choice, file)) = data.split_first() else {
+        return;
+    };
+    let encodings = [
+        Encoding::Utf8,
+        Encoding::Utf8Lossy,
+        Encoding::Latin1,
+        Encoding::Windows1252,
+        Encoding::Utf16Le,
+        Encoding::Utf16Be,
+    ];
+    let quoting = [Quoting::Doubled, Quoting::Backslash, Quoting::None];
+    let choice = usize::from(choice);
+    let options = CsvOptions::new()
+        .with_separator(Separator::ALL[choice % 4])
+        .with_quoting(quoting[choice / 4 % 3])
+        .with_encoding(encodings[choice / 12 % 6]);
+    let Ok(mut records) = Records::new(file, &options) else {
+        return;
+    };
+    while let Ok(Step::Record | Step::BlankLine) = records.read() {
+        let fields = records.fields();
+        let texts = (0..fields).map(|index| records.text(index).map_or(0, |text| text.len()));
+        assert!(texts.sum::<usize>() <= records.raw().len(), "no text beyond the record");
+    }
+}
+
 /// The annotation file of MIMIC-IV.
 pub fn annotations_csv(data: &[u8]) {
     let _ = Annotations::read(data).map(|annotations| annotations.notes());

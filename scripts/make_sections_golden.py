@@ -5,9 +5,10 @@ Usage:
     python scripts/make_sections_golden.py --clinicalbert DIR [--notes 600]
 
 DIR is a checkout of `EmilyAlsentzer/clinicalBERT` (a9d9169); its
-`lm_pretraining/heuristic_tokenize.py` is run as published, and with three fixes: the two that its
-header names, and keeping the lines that follow `Admission Date: ... Discharge Date: ...` in the
-same paragraph (the published code drops them, or fails when nothing else follows).
+`lm_pretraining/heuristic_tokenize.py` is run as published, and with four fixes: the two that its
+header names, keeping the lines that follow `Admission Date: ... Discharge Date: ...` in the
+same paragraph (the published code drops them, or fails when nothing else follows), and line ends
+of all systems, as Python reads them from a file in text mode.
 
 Writes crates/clinical-notes/tests/data/sections_random.jsonl. Python's standard library only.
 """
@@ -58,6 +59,10 @@ def splitter(source, fixes):
     return space["sent_tokenize_rules"], space["is_title"]
 
 
+def unified(note):
+    return note.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clinicalbert", type=Path, required=True)
@@ -74,7 +79,7 @@ def main():
                 sections, error = published(note), None
             except (AttributeError, IndexError) as failure:
                 sections, error = None, type(failure).__name__
-            row = {"input": note, "sections": sections, "error": error, "sections_fixed": fixed(note)}
+            row = {"input": note, "sections": sections, "error": error, "sections_fixed": fixed(unified(note))}
             file.write(json.dumps(row, ensure_ascii=True) + "\n")
         for _ in range(args.notes):
             text = "".join(rng.choice("aAbB of on or Disp()():.\u00c9\u00e9\u2160\u01c5\u01c8 \t\n\x1f1-") for _ in range(rng.randint(0, 9))) + ":"

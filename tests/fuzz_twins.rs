@@ -366,6 +366,14 @@ fn deid_csv() {
 }
 
 #[test]
+fn records_csv() {
+    let seeds: Vec<Vec<u8>> = (0..72)
+        .map(|choice| [&[choice][..], NOTES.as_bytes()].concat())
+        .collect();
+    fuzz("records_csv", targets::records_csv, &seeds);
+}
+
+#[test]
 fn annotations_csv() {
     let file =
         "note_id,entity_type,start,end\n10-DS-1,NAME,6,9\n10-DS-1,ID,19,22\n11-DS-2,\"DATE\",0,3\n";

@@ -159,10 +159,7 @@ pub struct BertConfig {
     pub architectures: Vec<String>,
 }
 
-/// A name from a file, escaped and cut, for a message.
-pub(crate) fn shown(name: &str) -> String {
-    name.chars().take(40).flat_map(char::escape_debug).collect()
-}
+pub(crate) use clinical_files::shown;
 
 fn gelu() -> String {
     "gelu".to_owned()

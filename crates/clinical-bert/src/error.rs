@@ -190,65 +190,6 @@ pub enum Error {
         /// Its tokens.
         length: usize,
     },
-    /// A file cannot be read or written.
-    #[cfg(feature = "csv")]
-    #[error("cannot read or write {}: {cause}", path.display())]
-    File {
-        /// The file.
-        path: std::path::PathBuf,
-        /// Why.
-        cause: std::io::Error,
-    },
-    /// A file is not the CSV that it should be.
-    #[cfg(feature = "csv")]
-    #[error("{} is no usable CSV file: {cause}", path.display())]
-    Csv {
-        /// The file.
-        path: std::path::PathBuf,
-        /// Where and why.
-        cause: ::csv::Error,
-    },
-    /// A CSV file without a header line.
-    #[cfg(feature = "csv")]
-    #[error("{} is empty: a CSV file with a header line is needed", path.display())]
-    NoHeader {
-        /// The file.
-        path: std::path::PathBuf,
-    },
-    /// The output cannot be put where it is wanted.
-    #[cfg(feature = "csv")]
-    #[error("{} is {what}: name another file for the vectors", path.display())]
-    Output {
-        /// The file.
-        path: std::path::PathBuf,
-        /// What is there.
-        what: &'static str,
-    },
-    /// A CSV file lacks a column.
-    #[cfg(feature = "csv")]
-    #[error("{} has no column `{column}`: name one of its header line, where case counts", path.display())]
-    NoColumn {
-        /// The file.
-        path: std::path::PathBuf,
-        /// The column.
-        column: String,
-    },
-    /// An unfinished output belongs to other notes or another model.
-    #[cfg(feature = "csv")]
-    #[error("{} was begun with another input, model, precision or pooling: move it away, or write to another file", path.display())]
-    OtherRun {
-        /// The unfinished file.
-        path: std::path::PathBuf,
-    },
-    /// The vectors cannot be written as Parquet.
-    #[cfg(feature = "parquet")]
-    #[error("cannot write {}: {cause}", path.display())]
-    Parquet {
-        /// The file.
-        path: std::path::PathBuf,
-        /// Why.
-        cause: ::parquet::errors::ParquetError,
-    },
     /// The corpus cannot be read.
     #[error("the corpus cannot be read: {0}")]
     Corpus(std::io::Error),

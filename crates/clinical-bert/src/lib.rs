@@ -2,8 +2,6 @@
 
 mod adapt;
 mod config;
-#[cfg(feature = "csv")]
-pub mod csv;
 mod error;
 mod facade;
 mod heads;

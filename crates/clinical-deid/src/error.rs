@@ -62,43 +62,10 @@ pub enum Error {
         start: usize,
     },
 
-    /// A file could not be opened or read.
+    /// A file could not be read or written, or is not CSV as it was said to be.
     #[cfg(feature = "csv")]
-    #[error("cannot read {path}: {cause}; check the path and who may read it")]
-    Read {
-        /// The file, or "the input" for a reader without a name.
-        path: String,
-        /// Why.
-        cause: std::io::Error,
-    },
-
-    /// The output could not be created, written or put in its place.
-    #[cfg(feature = "csv")]
-    #[error("cannot write {path}: {cause}; check the path, who may write there and the free space")]
-    Write {
-        /// The file or folder, or "the output" for a writer without a name.
-        path: String,
-        /// Why.
-        cause: std::io::Error,
-    },
-
-    /// The output path names something that is not a file.
-    #[cfg(feature = "csv")]
-    #[error("the output {path} exists and is not a regular file: name a file to write")]
-    OutputNotAFile {
-        /// The output path.
-        path: String,
-    },
-
-    /// The input is compressed, or in an encoding that is not UTF-8.
-    #[cfg(feature = "csv")]
-    #[error("the input is {found}, not CSV text in UTF-8: {remedy}")]
-    NotCsv {
-        /// What the first bytes say it is.
-        found: &'static str,
-        /// What to do.
-        remedy: &'static str,
-    },
+    #[error(transparent)]
+    Files(#[from] clinical_files::Error),
 
     /// An annotation file cannot be used.
     #[cfg(feature = "csv")]
@@ -108,78 +75,6 @@ pub enum Error {
         path: String,
         /// Why.
         source: Box<Error>,
-    },
-
-    /// The input holds no header line.
-    #[cfg(feature = "csv")]
-    #[error("the input is empty: a CSV file with a header line is needed")]
-    NoHeader,
-
-    /// No column has the wanted name.
-    #[cfg(feature = "csv")]
-    #[error(
-        "the header has {columns} columns and none is named `{column}`: name one that \
-         is there{}", similar.as_ref().map(|name| format!(", perhaps `{name}`")).unwrap_or_default()
-    )]
-    NoColumn {
-        /// The name that was looked for.
-        column: String,
-        /// How many columns there are.
-        columns: usize,
-        /// A column whose name differs in case only.
-        similar: Option<String>,
-    },
-
-    /// A row has more or fewer columns than the header.
-    #[cfg(feature = "csv")]
-    #[error(
-        "row {row} (the header is not counted) has {found} columns but the header has {expected}: \
-         check its quotes and commas"
-    )]
-    RowWidth {
-        /// Number of the row, from 1.
-        row: u64,
-        /// Its columns.
-        found: usize,
-        /// The header's columns.
-        expected: usize,
-    },
-
-    /// A row is longer than the limit, which mostly means that a quote is never closed.
-    #[cfg(feature = "csv")]
-    #[error(
-        "row {row} (the header is not counted) is longer than {limit} bytes: \
-         check whether a quote in it is never closed"
-    )]
-    RowTooLong {
-        /// Number of the row, from 1; 0 for the header.
-        row: u64,
-        /// The limit in bytes.
-        limit: usize,
-    },
-
-    /// The input ends inside a quoted field.
-    #[cfg(feature = "csv")]
-    #[error(
-        "the input ends inside a quoted field of row {row} (the header is not counted): \
-         the file is cut off, or a quote is never closed"
-    )]
-    UnclosedQuote {
-        /// Number of the row, from 1; 0 for the header.
-        row: u64,
-    },
-
-    /// The note of a row is not UTF-8.
-    #[cfg(feature = "csv")]
-    #[error(
-        "the note in row {row} (the header is not counted) is not UTF-8 at byte {offset}: \
-         convert the file to UTF-8 first"
-    )]
-    NotUtf8 {
-        /// Number of the row, from 1; 0 for the header.
-        row: u64,
-        /// The first wrong byte, from the start of the note.
-        offset: usize,
     },
 }
 

@@ -1,7 +1,9 @@
-//! The converted text and the map from old to new byte ranges.
+//! The converted text and the map between old and new byte ranges.
 
 use std::fmt;
 use std::ops::Range;
+
+use memchr::memmem;
 
 use crate::Tag;
 
@@ -74,6 +76,84 @@ impl Normalized {
         self.text.get(new.clone()).map(|_| new)
     }
 
+    /// The old byte range of a new one: where in the note as it was a span of the converted text comes from.
+    ///
+    /// The other direction of [`map_range`](Self::map_range), by the same rules: a range that begins or ends inside what
+    /// replaced a tag is extended to the whole of that tag, brackets included; text outside tags has the same bytes in both.
+    /// Joining spaces come from nowhere and add nothing at the ends of a range. An empty range stays empty unless it lies
+    /// inside what replaced a tag.
+    ///
+    /// `None` if the range is reversed, reaches past the new text, or splits a character.
+    ///
+    /// ```
+    /// # use clinical_deid::Normalizer;
+    /// let old = "Seen by[**Last Name 7**]at noon";
+    /// let note = Normalizer::mimic_iii().normalize(old)?;
+    /// assert_eq!(note.text, "Seen by [Name] at noon");
+    /// // "Name] at".
+    /// assert_eq!(note.original_range(9..17).map(|range| &old[range]), Some("[**Last Name 7**]at"));
+    /// assert_eq!(note.original_range(5..99), None);
+    /// # Ok::<(), clinical_deid::Error>(())
+    /// ```
+    pub fn original_range(&self, new: Range<usize>) -> Option<Range<usize>> {
+        self.text.get(new.clone())?;
+        let (start, end) = (self.old_start(new.start), self.old_end(new.end));
+        Some(if start <= end {
+            start..end
+        } else if new.is_empty() {
+            start..start
+        } else {
+            // A joining space alone: what lies between its neighbours, a blank tag or nothing.
+            end..start
+        })
+    }
+
+    /// Where new text that begins at `new` began in the old text.
+    fn old_start(&self, new: usize) -> usize {
+        let next = self.spans.partition_point(|span| span.new.end <= new);
+        let gap = self.gap(next);
+        match new.checked_sub(gap.new) {
+            // The joining space before the gap.
+            None => gap.old.start,
+            Some(offset) => gap.old.start.saturating_add(offset).min(gap.old.end),
+        }
+    }
+
+    /// Where new text that ends at `new` ended in the old text.
+    fn old_end(&self, new: usize) -> usize {
+        let next = self.spans.partition_point(|span| span.new.start < new);
+        let gap = self.gap(next);
+        match next.checked_sub(1).and_then(|last| self.spans.get(last)) {
+            Some(span) if new <= span.new.end => span.old.end,
+            _ => {
+                let offset = new.saturating_sub(gap.new);
+                gap.old.start.saturating_add(offset).min(gap.old.end)
+            }
+        }
+    }
+
+    /// The text between the spans `next - 1` and `next`: its old range, and where it begins in the new text.
+    fn gap(&self, next: usize) -> Gap {
+        let before = next.checked_sub(1).and_then(|last| self.spans.get(last));
+        let end = self.spans.get(next).map_or(self.source_len, |span| span.old.start);
+        Gap {
+            old: before.map_or(0, |span| span.old.end)..end,
+            new: before.map_or(0, |span| span.new.end + usize::from(span.new.end > 0)),
+        }
+    }
+
+    /// How many beginnings of MIMIC-III tags (`[**`) stay in the new text outside of spans: the published expression does not
+    /// find tags that go over a line end, nor those without an end.
+    pub fn unclosed(&self) -> usize {
+        let mut from = 0;
+        let mut count = 0;
+        for span in &self.spans {
+            count += beginnings(self.text.get(from..span.new.start));
+            from = span.new.end;
+        }
+        count + beginnings(self.text.get(from..))
+    }
+
     /// Where text that begins at `old` begins in the new text.
     fn map_start(&self, old: usize) -> usize {
         let mut next = self.spans.partition_point(|span| span.old.end <= old);
@@ -117,6 +197,16 @@ impl Normalized {
             None => old,
         }
     }
+}
+
+/// Text between two spans.
+struct Gap {
+    old: Range<usize>,
+    new: usize,
+}
+
+fn beginnings(text: Option<&str>) -> usize {
+    text.map_or(0, |text| memmem::find_iter(text.as_bytes(), "[**").count())
 }
 
 /// The new text.
@@ -205,6 +295,60 @@ mod tests {
         assert_eq!(mapped(old, 15..20), Some((11, "b 7-16".into())));
         assert_eq!(mapped(old, 26..27), Some((18, "c".into())));
         assert_eq!(mapped(old, 0..27), Some((0, "a  [Name]  b 7-16 c".into())));
+    }
+
+    fn original(old: &str, text: &str) -> String {
+        let note = Normalizer::mimic_iii().normalize(old).expect("known tags");
+        let start = note.text.find(text).expect("it is there");
+        let range = note.original_range(start..start + text.len());
+        old[range.expect("a range of the text")].to_owned()
+    }
+
+    #[test]
+    fn spans_of_the_new_text_are_found_in_the_old_one() {
+        let old = "a [**Name 1**] b[**7-16**]c[** **]d";
+        assert_eq!(
+            Normalizer::mimic_iii().normalize(old).map(String::from).ok().as_deref(),
+            Some("a  [Name]  b 7-16 c d")
+        );
+        for (new, expected) in [
+            ("a", "a"),
+            ("a ", "a "),
+            ("[Name]", "[**Name 1**]"),
+            ("ame", "[**Name 1**]"),
+            ("[Name]  b", "[**Name 1**] b"),
+            ("b 7", "b[**7-16**]"),
+            ("16 c", "[**7-16**]c"),
+            ("c", "c"),
+            ("c d", "c[** **]d"),
+            (" d", "d"),
+            ("d", "d"),
+            ("a  [Name]  b 7-16 c d", old),
+        ] {
+            assert_eq!(original(old, new), expected, "{new:?}");
+        }
+        let note = Normalizer::mimic_iii().normalize("[****]é[**Name**]").expect("known tags");
+        assert_eq!(note.text, "é [Name]");
+        assert_eq!(note.original_range(0..2), Some(6..8));
+        assert_eq!(note.original_range(0..1), None);
+        assert_eq!(note.original_range(2..3), Some(8..8));
+        assert_eq!(note.original_range(5..5), Some(8..18));
+        assert_eq!(note.original_range(0..0), Some(6..6));
+        #[allow(clippy::reversed_empty_ranges)]
+        let reversed = 3..2;
+        assert_eq!(note.original_range(reversed), None);
+        assert_eq!(note.original_range(0..99), None);
+    }
+
+    #[test]
+    fn tags_that_the_published_expression_does_not_find_are_counted() {
+        let unclosed = |text: &str| {
+            let note = Normalizer::mimic_iii().normalize(text).expect("known tags");
+            note.unclosed()
+        };
+        assert_eq!(unclosed("[**Last Name\n7**] and [**Name**]"), 1);
+        assert_eq!(unclosed("[**Name**] [**Name"), 1);
+        assert_eq!(unclosed("[**Name**] [*Name*]"), 0);
     }
 
     #[test]

@@ -4,8 +4,10 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use clinical_deid::csv::{Annotations, Options, Summary, convert, convert_file, replace_file};
+use clinical_deid::csv::{Annotations, Options, Summary, convert, convert_file, convert_or};
 use clinical_deid::{Error, Normalizer, UnknownTag};
+use clinical_files::Error as Files;
+use clinical_files::csv::{CsvOptions, Encoding, Quoting, Separator};
 
 fn run(input: impl AsRef<[u8]>) -> Result<(String, Summary), Error> {
     let mut output = Vec::new();
@@ -98,17 +100,17 @@ fn errors_name_the_row_and_quote_nothing() {
 
     let column = message("Secret note,text\n1,2\n");
     assert!(
-        column.contains("2 columns") && column.contains("perhaps `text`"),
+        column.contains("2 columns") && column.contains("perhaps text"),
         "{column}"
     );
     assert!(!column.contains("Secret"));
     assert!(!message("a,b\n").contains("perhaps"));
 
-    assert!(matches!(run(""), Err(Error::NoHeader)));
-    assert!(matches!(run("\u{feff}\n\n"), Err(Error::NoHeader)));
+    assert!(matches!(run(""), Err(Error::Files(Files::NoHeader))));
+    assert!(matches!(run("\u{feff}\n\n"), Err(Error::Files(Files::NoHeader))));
     assert!(message(b"\x1F\x8B\x08\x00abc").contains("gunzip"));
     assert!(message(b"PK\x03\x04abc").contains("zip"));
-    assert!(message(b"\xFF\xFEI\x00D\x00").contains("UTF-16"));
+    assert!(message(b"\xFF\xFEI\x00D\x00").contains("choose the encoding utf-16le"));
 }
 
 /// A file of some size that is made while it is read.
@@ -177,7 +179,7 @@ fn a_quote_that_never_closes_does_not_fill_the_memory() {
         row,
     };
     let mut options = Options::new("TEXT");
-    options.max_row_bytes = 1 << 20;
+    options.csv = CsvOptions::new().with_max_row_bytes(1 << 20);
     let result = convert(
         input,
         io::sink(),
@@ -185,7 +187,9 @@ fn a_quote_that_never_closes_does_not_fill_the_memory() {
         &options,
         |_| (),
     );
-    assert!(matches!(result, Err(Error::RowTooLong { row: 1, limit }) if limit == 1 << 20));
+    assert!(
+        matches!(result, Err(Error::Files(Files::RowTooLong { at, limit })) if at.row == 1 && limit == 1 << 20)
+    );
 }
 
 fn files_in(folder: &Path) -> Vec<String> {
@@ -222,10 +226,129 @@ fn a_file_is_replaced_whole_or_not_at_all() {
     let converted = "ID,TEXT\n1,[Name]\n2,[MISC]\n";
     assert_eq!(fs::read_to_string(&output).expect("the output"), converted);
 
-    // In place.
-    convert_file(&input, &input, &lenient, &options, |_| ()).expect("it converts");
-    assert_eq!(fs::read_to_string(&input).expect("the input"), converted);
     assert_eq!(files_in(folder.path()), ["in.csv", "out.csv"]);
+}
+
+#[test]
+fn the_only_copy_of_the_notes_is_never_replaced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name| folder.path().join(name);
+    let text = "ID,TEXT\n1,[**Name**]\n";
+    fs::write(path("in.csv"), text).expect("the input");
+    let mut options = Options::new("TEXT");
+    let refused = |output: &Path, options: &Options| {
+        let normalizer = Normalizer::mimic_iii();
+        let result = convert_file(&path("in.csv"), output, &normalizer, options, |_| ());
+        assert!(matches!(result, Err(Error::Files(Files::OutputIsInput { .. }))));
+        assert_eq!(fs::read_to_string(path("in.csv")).expect("the input"), text);
+    };
+    refused(&path("in.csv"), &options);
+    refused(&path("./in.csv"), &options);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("in.csv", path("link.csv")).expect("a link");
+        refused(&path("link.csv"), &options);
+    }
+    options.rejected = Some(path("in.csv"));
+    refused(&path("out.csv"), &options);
+}
+
+#[test]
+fn bad_rows_can_be_kept_for_later() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name| folder.path().join(name);
+    let input = b"ID,TEXT\n1,[**Name**]\n2,caf\xe9\n3,a,b\r\n4,\"x\n[**Odd**]\"\n5,[**Name**]";
+    fs::write(path("in.csv"), input).expect("the input");
+    let mut options = Options::new("TEXT");
+    options.rejected = Some(path("rejected.csv"));
+    let normalizer = Normalizer::mimic_iii();
+    let summary = convert_file(&path("in.csv"), &path("out.csv"), &normalizer, &options, |_| ());
+    let summary = summary.expect("it converts");
+    assert_eq!((summary.rows, summary.rejected, summary.tags), (2, 3, 2));
+    let output = fs::read(path("out.csv")).expect("the output");
+    assert_eq!(output, b"ID,TEXT\n1,[Name]\n\n5,[Name]");
+    let rejected = fs::read(path("rejected.csv")).expect("the rejected rows");
+    let rejected = String::from_utf8_lossy(&rejected).into_owned();
+    let lines: Vec<_> = rejected.lines().collect();
+    assert_eq!(lines[0], "row,line,cause,record");
+    assert!(lines[1].starts_with("2,3,") && lines[1].contains("utf-8"), "{rejected}");
+    assert!(lines[2].starts_with("3,4,") && lines[2].ends_with("\"3,a,b\""), "{rejected}");
+    assert!(lines[3].starts_with("4,5,") && lines[3].contains("unknown text tag"), "{rejected}");
+    assert_eq!(lines[4], "[**Odd**]\"\"\"");
+    // Through a closure, which may also stop.
+    let mut rows = Vec::new();
+    let result = convert_or(&input[..], io::sink(), &normalizer, &options, |_| (), |row| {
+        rows.push(row.at.row);
+        Ok(rows.len() < 2)
+    });
+    assert!(matches!(result, Err(Error::Files(Files::RowWidth { .. }))));
+    assert_eq!(rows, [2, 3]);
+}
+
+#[test]
+fn a_missing_or_escaped_quote_ends_the_run_whatever_is_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name| folder.path().join(name);
+    let mut options = Options::new("TEXT");
+    options.rejected = Some(path("rejected.csv"));
+    for (input, words) in [
+        ("ID,TEXT\n1,\"no pain\n2,\"fever\"\n", "is missing, or not doubled"),
+        ("ID,TEXT\n1,\"said \\\"no\\\"\"\n", "choose the quoting backslash"),
+        ("ID,TEXT\n1,no pain\nat all\"\n", "odd number"),
+    ] {
+        fs::write(path("in.csv"), input).expect("the input");
+        let result = convert_file(
+            &path("in.csv"),
+            &path("out.csv"),
+            &Normalizer::mimic_iii(),
+            &options,
+            |_| (),
+        );
+        let message = result.expect_err("nobody knows where rows begin").to_string();
+        assert!(message.contains(words) && message.contains("row "), "{message}");
+        assert_eq!(files_in(folder.path()), ["in.csv"]);
+    }
+}
+
+#[test]
+fn files_are_read_as_they_were_exported() {
+    let run = |input: &[u8], csv: CsvOptions| {
+        let mut options = Options::new("TEXT");
+        options.csv = csv;
+        let mut output = Vec::new();
+        convert(input, &mut output, &Normalizer::mimic_iii(), &options, |_| ())?;
+        Ok::<_, Error>(String::from_utf8(output).expect("UTF-8"))
+    };
+    let semicolon = b"ID;TEXT\n1;[**Name**], \xe4\n";
+    let csv = CsvOptions::new().with_encoding(Encoding::Latin1);
+    let message = run(semicolon, csv.clone()).expect_err("no comma").to_string();
+    assert!(message.contains("choose the separator semicolon"), "{message}");
+    let csv = csv.with_separator(Separator::Semicolon);
+    assert_eq!(run(semicolon, csv).expect("it converts"), "ID;TEXT\n1;[Name] , ä\n");
+    let spark = b"ID,TEXT\n1,\"He said \\\"no pain\\\" today [**Name 5**]\"\n";
+    let csv = CsvOptions::new().with_quoting(Quoting::Backslash);
+    assert_eq!(
+        run(spark, csv).expect("it converts"),
+        "ID,TEXT\n1,\"He said \\\"no pain\\\" today  [Name]\"\n"
+    );
+    let mut utf16 = vec![0xff, 0xfe];
+    utf16.extend("ID\tTEXT\n1\té [**Name**]\n".encode_utf16().flat_map(u16::to_le_bytes));
+    let csv = CsvOptions::new()
+        .with_encoding(Encoding::Utf16Le)
+        .with_separator(Separator::Tab);
+    assert_eq!(run(&utf16, csv).expect("it converts"), "ID\tTEXT\n1\té  [Name]\n");
+    let excel = "\u{feff}sep=;\r\nID;TEXT\r\n1;[**Name**]\r\n".as_bytes();
+    assert_eq!(
+        run(excel, CsvOptions::new()).expect("it converts"),
+        "\u{feff}sep=;\r\nID;TEXT\r\n1;[Name]\r\n"
+    );
+}
+
+#[test]
+fn tags_that_stay_are_counted() {
+    let (output, summary) = run("ID,TEXT\n1,\"[**Last Name\n7**] [**Name**]\"\n").expect("it converts");
+    assert_eq!(output, "ID,TEXT\n1,\"[**Last Name\n7**]  [Name]\"\n");
+    assert_eq!((summary.tags, summary.unclosed), (1, 1));
 }
 
 #[test]
@@ -247,7 +370,7 @@ fn paths_that_cannot_be_used_are_named() {
     );
     let message = refused(&input, &missing.join("out.csv"));
     assert!(
-        message.starts_with("cannot write into the folder "),
+        message.starts_with("cannot write ") && message.ends_with("check the path"),
         "{message}"
     );
     let message = refused(&input, folder.path());
@@ -322,7 +445,7 @@ fn mimic_iv_annotations_give_the_types() {
     ));
     assert!(matches!(
         run("text\n___\n", &Normalizer::mimic_iv()),
-        Err(Error::NoColumn { column, .. }) if column == "note_id"
+        Err(Error::Files(Files::NoColumn { column, .. })) if column == "note_id"
     ));
     let broken = [
         "",
@@ -353,35 +476,4 @@ fn mimic_iv_annotations_give_the_types() {
         message.contains("SPECIES") && message.contains("row 1"),
         "{message}"
     );
-}
-
-#[test]
-fn a_file_is_replaced_when_all_of_the_new_one_is_there() {
-    use std::io::Write;
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("page.html");
-    let full = || Error::Write {
-        path: "page".into(),
-        cause: io::ErrorKind::StorageFull.into(),
-    };
-    let entries = || fs::read_dir(folder.path()).expect("it is read").count();
-    // Half a file, then no room: nothing is there, or what was there before.
-    for before in [None, Some("old")] {
-        if let Some(text) = before {
-            fs::write(&path, text).expect("it is written");
-        }
-        let result: Result<(), Error> = replace_file(&path, |file| {
-            file.write_all(b"half").expect("it is written");
-            Err(full())
-        });
-        assert!(matches!(result, Err(Error::Write { .. })));
-        assert_eq!(fs::read_to_string(&path).ok().as_deref(), before);
-        assert_eq!(entries(), usize::from(before.is_some()));
-    }
-    let length: Result<usize, Error> =
-        replace_file(&path, |file| Ok(file.write(b"new").expect("it is written")));
-    assert_eq!((length.ok(), entries()), (Some(3), 1));
-    assert_eq!(fs::read_to_string(&path).expect("it is read"), "new");
-    let folder: Result<(), Error> = replace_file(folder.path(), |_| panic!("nothing is written"));
-    assert!(matches!(folder, Err(Error::OutputNotAFile { .. })));
 }

@@ -68,7 +68,56 @@ fn check(source: &str, note: &Normalized) -> Result<(), TestCaseError> {
     gap(source.get(old..), note.text.get(new..), new)
 }
 
+/// A range of a text between two of its characters.
+fn range_of(text: &str, ends: (prop::sample::Index, prop::sample::Index)) -> std::ops::Range<usize> {
+    let edges: Vec<_> = (0..=text.len()).filter(|&at| text.is_char_boundary(at)).collect();
+    let (one, other) = (*ends.0.get(&edges), *ends.1.get(&edges));
+    one.min(other)..one.max(other)
+}
+
 proptest! {
+    #[test]
+    fn new_ranges_come_from_the_same_text(
+        text in note(), normalizer in normalizer(), ends: (prop::sample::Index, prop::sample::Index)
+    ) {
+        let note = normalizer.normalize(&text).expect("lenient");
+        let new = range_of(&note.text, ends);
+        let old = note.original_range(new.clone()).expect("a range of the text");
+        let (before, after) = (&text[old.clone()], &note.text[new.clone()]);
+        for span in note.spans.iter().filter(|span| !span.new.is_empty()) {
+            let touched = span.new.start < new.end && new.start < span.new.end;
+            let taken = old.start <= span.old.start && span.old.end <= old.end;
+            prop_assert!(!touched || taken, "tags are taken whole");
+        }
+        let none = |span: &clinical_deid::Span| span.old.end <= old.start || old.end <= span.old.start;
+        if note.spans.iter().all(none) {
+            // The same text, but for a joining space at either end.
+            let joints = after.len() - before.len();
+            prop_assert!(joints <= 2 && after.contains(before));
+        }
+        let again = note.map_range(old).expect("a range of the note");
+        prop_assert!(new.is_empty() || again.start <= new.start + 1 && new.end <= again.end + 1);
+    }
+
+    #[test]
+    fn old_ranges_are_found_again(
+        text in note(), normalizer in normalizer(), ends: (prop::sample::Index, prop::sample::Index)
+    ) {
+        let note = normalizer.normalize(&text).expect("lenient");
+        let old = range_of(&text, ends);
+        let new = note.map_range(old.clone()).expect("a range of the note");
+        let again = note.original_range(new.clone()).expect("a range of the text");
+        if !new.is_empty() {
+            let blank = |at: &usize| {
+                let mut tags = note.spans.iter().filter(|span| span.new.is_empty());
+                tags.any(|span| span.old.contains(at))
+            };
+            // Only blank tags at the ends leave nothing to be found.
+            prop_assert!((old.start..again.start).all(|at| blank(&at)));
+            prop_assert!((again.end..old.end).all(|at| blank(&at)));
+        }
+    }
+
     #[test]
     fn spans_are_ordered_and_text_outside_them_is_kept(text in note(), normalizer in normalizer()) {
         check(&text, &normalizer.normalize(&text).expect("lenient"))?;

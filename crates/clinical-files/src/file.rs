@@ -69,17 +69,18 @@ pub fn write_file(output: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     })
 }
 
-/// Refuses an output that is the input, by whatever path or link: a run that replaces its only input cannot be repeated.
+/// Refuses an output that is the input, or two outputs that are one, by whatever path or link: a run that replaces its only
+/// input cannot be repeated.
 ///
 /// # Errors
 ///
 /// [`Error::OutputIsInput`].
 pub fn refuse_same_file(input: impl AsRef<Path>, output: impl AsRef<Path>) -> Result<()> {
-    let output = output.as_ref();
-    match is_same(input.as_ref(), output) {
-        // What cannot be looked at cannot be opened either, and says so then.
-        Ok(false) | Err(_) => Ok(()),
-        Ok(true) => Err(Error::OutputIsInput {
+    let (input, output) = (input.as_ref(), output.as_ref());
+    // What cannot be looked at cannot be opened either, and says so then.
+    match input == output || is_same(input, output).unwrap_or(false) {
+        false => Ok(()),
+        true => Err(Error::OutputIsInput {
             path: output.to_owned(),
         }),
     }
@@ -98,7 +99,7 @@ fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
 }
 
 /// The file that the new one replaces, with its permissions: links are followed, anything but a file is refused.
-fn target_of(output: &Path) -> Result<(PathBuf, Option<Permissions>)> {
+pub(crate) fn target_of(output: &Path) -> Result<(PathBuf, Option<Permissions>)> {
     match fs::metadata(output) {
         Ok(found) if found.is_file() => {
             let target = fs::canonicalize(output).map_err(write_error(output))?;
@@ -254,6 +255,7 @@ mod tests {
         let other = folder.path().join("other.csv");
         assert!(refuse_same_file(&path, &other).is_ok());
         assert!(refuse_same_file(&other, &path).is_ok());
+        assert!(refuse_same_file(&other, &other).is_err());
         let refused = |output: &Path| {
             let refused = refuse_same_file(&path, output);
             assert!(matches!(refused, Err(Error::OutputIsInput { .. })));

@@ -1,5 +1,8 @@
 //! What can go wrong with a note or a corpus file.
 
+#[cfg(feature = "csv")]
+use clinical_files::RowAt;
+
 /// Result of every fallible function of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -37,74 +40,39 @@ pub enum Error {
         budget: usize,
     },
 
-    /// The file could not be read.
+    /// The file could not be read, or is not CSV as it was said to be, or a row is not.
     #[cfg(feature = "csv")]
-    #[error("the file could not be read after {records} records")]
-    Read {
-        /// How many records were read before.
-        records: u64,
-        /// The reason.
-        source: std::io::Error,
-    },
-
-    /// The header line lacks a column.
-    #[cfg(feature = "csv")]
-    #[error("the header line has no column {column}; check that this is the right file")]
-    MissingColumn {
-        /// The column, as the data set spells it.
-        column: &'static str,
-    },
-
-    /// A record has another number of fields than the header line.
-    #[cfg(feature = "csv")]
-    #[error("record {record} has {found} fields, but the header line has {expected}")]
-    FieldCount {
-        /// Which record, counted from 1 without the header line.
-        record: u64,
-        /// The number of columns of the header line.
-        expected: usize,
-        /// The number of fields of the record.
-        found: usize,
-    },
-
-    /// A field is not UTF-8.
-    #[cfg(feature = "csv")]
-    #[error("column {column} of record {record} is not UTF-8; convert the file first")]
-    NotUtf8 {
-        /// Which record, counted from 1 without the header line.
-        record: u64,
-        /// The column.
-        column: &'static str,
-    },
+    #[error(transparent)]
+    Files(#[from] clinical_files::Error),
 
     /// A field that must be a whole number is not one.
     #[cfg(feature = "csv")]
-    #[error("column {column} of record {record} is not a whole number")]
+    #[error("column {column} of {at} is not a whole number")]
     NotANumber {
-        /// Which record, counted from 1 without the header line.
-        record: u64,
+        /// Which row.
+        at: RowAt,
         /// The column.
         column: &'static str,
     },
 
     /// A field that must be a time is not one.
     #[cfg(feature = "csv")]
-    #[error("column {column} of record {record} is not a time like 2150-01-31 23:59:00")]
+    #[error("column {column} of {at} is not a time like 2150-01-31 23:59:00")]
     NotATime {
-        /// Which record, counted from 1 without the header line.
-        record: u64,
+        /// Which row.
+        at: RowAt,
         /// The column.
         column: &'static str,
     },
 
-    /// A record is larger than any note.
+    /// A field that must be yes or no is neither.
     #[cfg(feature = "csv")]
-    #[error("record {record} is larger than {limit} bytes; look for a missing quote before it")]
-    RecordSize {
-        /// Which record, counted from 1 without the header line.
-        record: u64,
-        /// The limit, [`corpus::MAX_RECORD`](crate::corpus::MAX_RECORD).
-        limit: u64,
+    #[error("column {column} of {at} is neither 1 nor 0, nor true or false")]
+    NotAFlag {
+        /// Which row.
+        at: RowAt,
+        /// The column.
+        column: &'static str,
     },
 
     /// A line of a list of row numbers is not a number.
@@ -114,4 +82,17 @@ pub enum Error {
         /// Which line, counted from 1.
         line: usize,
     },
+}
+
+#[cfg(feature = "csv")]
+impl Error {
+    /// Whether the error is about one row of a corpus file, after which reading goes on.
+    #[must_use]
+    pub fn is_about_one_row(&self) -> bool {
+        match self {
+            Self::Files(error) => error.is_about_one_row(),
+            Self::NotANumber { .. } | Self::NotATime { .. } | Self::NotAFlag { .. } => true,
+            _ => false,
+        }
+    }
 }

@@ -7,6 +7,7 @@ pub mod sections;
 pub mod sentences;
 
 mod error;
+mod line_ends;
 mod py;
 mod windows;
 

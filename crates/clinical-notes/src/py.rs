@@ -1,15 +1,6 @@
 //! The Python string rules that the published section splitter relies on.
 
-/// `str.isspace` for one character, and `\s` of `re`: Unicode white space plus the four ASCII
-/// separators.
-pub(crate) fn is_space(c: char) -> bool {
-    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
-}
-
-/// `str.strip()`.
-pub(crate) fn strip(text: &str) -> &str {
-    text.trim_matches(is_space)
-}
+pub(crate) use clinical_files::{is_space, strip};
 
 /// The value of a decimal digit of any script (`\d` of `re`, Unicode category Nd).
 pub(crate) fn digit(c: char) -> Option<u8> {
@@ -55,10 +46,5 @@ mod tests {
         }
         let count = ('\0'..=char::MAX).filter(|&c| digit(c).is_some()).count();
         assert_eq!(count, 660); // as many as Python's unicodedata finds
-    }
-
-    #[test]
-    fn strips_the_ascii_separators_too() {
-        assert_eq!(strip("\u{1f}\u{a0} a \u{1c}\n"), "a");
     }
 }

@@ -104,7 +104,7 @@ fn sentence_ranges(note: &str) -> Vec<(usize, Range<usize>)> {
 struct Unit {
     range: Range<usize>,
     section: usize,
-    /// Tokens of this piece alone, without those that every text has.
+    /// Tokens of this piece alone, without those that every text has; at least 1.
     tokens: usize,
 }
 
@@ -137,7 +137,8 @@ where
         self.units.push(Unit {
             range,
             section,
-            tokens: tokens.saturating_sub(self.fixed),
+            // Where a counter gives a piece no more than the empty text, all of a note would seem to fit.
+            tokens: tokens.saturating_sub(self.fixed).max(1),
         });
         Ok(())
     }
@@ -200,10 +201,12 @@ where
     /// unit (later than `from` when the overlap does not fit), its end, and its tokens.
     fn fill(&mut self, from: usize, new: usize) -> std::result::Result<(usize, usize, usize), E> {
         let (mut start, mut end) = (from, new + 1);
-        while start < new && self.estimate(start, end) > self.budget {
+        let mut estimate = self.estimate(start, end);
+        while start < new && estimate > self.budget {
+            estimate = estimate.saturating_sub(self.units[start].tokens);
             start += 1;
         }
-        end = self.grow(end, self.budget.saturating_sub(self.estimate(start, end)));
+        end = self.grow(end, self.budget.saturating_sub(estimate));
         let mut tokens = self.count_units(start, end)?;
         while tokens > self.budget {
             // The parts were counted one by one, and together they can have more tokens.
@@ -220,8 +223,9 @@ where
             }
             tokens = self.count_units(start, end)?;
         }
-        for _ in 0..REFILLS {
-            let longer = self.grow(end, self.budget - tokens);
+        let mut refills = REFILLS;
+        while refills > 0 {
+            let longer = self.grow(end, self.room(start, end, tokens));
             if longer == end {
                 break;
             }
@@ -229,9 +233,24 @@ where
             if more > self.budget {
                 break;
             }
+            // A window that doubles is no refill, so that the texts that are counted stay a small multiple of it.
+            refills -= usize::from(longer - start < 2 * (end - start));
             (end, tokens) = (longer, more);
         }
         Ok((start, end, tokens))
+    }
+
+    /// How many tokens of units counted one by one still fit after `start..end`, which have `tokens` together.
+    fn room(&self, start: usize, end: usize, tokens: usize) -> usize {
+        let room = self.budget - tokens;
+        let apart = self.estimate(start, end) - self.fixed;
+        let together = tokens.saturating_sub(self.fixed).max(1);
+        if apart / together < 2 {
+            return room;
+        }
+        // Together they are far fewer than one by one. The next ones may not be: at most four times as many are tried.
+        let scaled = room as u128 * apart as u128 / together as u128;
+        usize::try_from(scaled).unwrap_or(usize::MAX).min(apart.saturating_mul(3))
     }
 
     /// How far a window can grow from `end` by units of together at most `room` tokens.

@@ -3,8 +3,11 @@
 use std::collections::HashSet;
 use std::io::{self, Read};
 
+use clinical_files::Error as Files;
+use clinical_files::csv::MAX_ROW_BYTES;
 use clinical_notes::corpus::{
-    Duplicates, MAX_RECORD, PretrainingPatients, is_asclepius_r_note, mimic_iii, mimic_iv, row_ids,
+    CsvOptions, Duplicates, Encoding, PretrainingPatients, Quoting, RowAt, Separator,
+    is_asclepius_r_note, mimic_iii, mimic_iv, row_ids,
 };
 use clinical_notes::{Error, Result};
 use proptest::prelude::*;
@@ -106,36 +109,36 @@ fn broken_records_are_errors_and_reading_goes_on() {
     assert!(matches!(
         notes[0],
         Err(Error::NotANumber {
-            record: 1,
+            at: RowAt { row: 1, .. },
             column: "ROW_ID"
         })
     ));
     assert!(matches!(
         notes[1],
-        Err(Error::FieldCount {
-            record: 2,
+        Err(Error::Files(Files::RowWidth {
+            at: RowAt { row: 2, line: 3 },
             expected: 11,
             found: 12
-        })
+        }))
     ));
     assert!(matches!(
         notes[2],
         Err(Error::NotATime {
-            record: 3,
+            at: RowAt { row: 3, .. },
             column: "CHARTTIME"
         })
     ));
     assert!(matches!(
         notes[3],
         Err(Error::NotANumber {
-            record: 4,
+            at: RowAt { row: 4, .. },
             column: "HADM_ID"
         })
     ));
     assert!(matches!(
         notes[4],
         Err(Error::NotANumber {
-            record: 5,
+            at: RowAt { row: 5, .. },
             column: "ROW_ID"
         })
     ));
@@ -148,7 +151,7 @@ fn wrong_files_are_errors() {
     let missing = mimic_iii::Notes::new(&b"ROW_ID,TEXT\n"[..]).unwrap_err();
     assert_eq!(
         missing.to_string(),
-        "the header line has no column SUBJECT_ID; check that this is the right file"
+        "the header has 2 columns and none is named SUBJECT_ID: name one that is there"
     );
     assert!(mimic_iii::Notes::new(&b""[..]).is_err());
     assert!(mimic_iv::Notes::new(HEADER.as_bytes()).is_err());
@@ -157,10 +160,8 @@ fn wrong_files_are_errors() {
     let mut notes = mimic_iii::Notes::new(&bytes[..]).unwrap();
     assert!(matches!(
         notes.next(),
-        Some(Err(Error::NotUtf8 {
-            record: 1,
-            column: "TEXT"
-        }))
+        Some(Err(Error::Files(Files::NotText { at: RowAt { row: 1, .. }, ref column, .. })))
+            if column == "TEXT"
     ));
     assert!(notes.next().is_none());
 }
@@ -178,19 +179,84 @@ fn a_failing_source_ends_the_notes() {
     assert_eq!(notes.next().unwrap().unwrap().row_id, 1);
     assert!(matches!(
         notes.next(),
-        Some(Err(Error::Read { records: 1, .. }))
+        Some(Err(Error::Files(Files::Read { .. })))
     ));
     assert!(notes.next().is_none());
 }
 
 #[test]
+fn a_missing_quote_never_joins_two_patients() {
+    let file = file("1,2,,,,,c,d,,,\"no pain\n2,3,,,,,c,d,,,\"fever\ncough\"\n3,4,,,,,c,d,,,\"well\"\n");
+    let mut notes = mimic_iii::Notes::new(file.as_bytes()).unwrap();
+    let error = notes.next().unwrap().unwrap_err();
+    assert!(!error.is_about_one_row());
+    assert!(matches!(
+        error,
+        Error::Files(Files::TextAfterQuote { at: RowAt { row: 1, line: 2 }, line: 3, backslash: false })
+    ));
+    assert!(notes.next().is_none());
+}
+
+/// Chart time, store time and `ISERROR` of one record.
+fn exported(chart: &str, store: &str, number: &str, error: &str) -> Result<mimic_iii::Note> {
+    let file = file(&format!("1,2,{number},,{chart},{store},Nursing,d,{number},{error},t\n"));
+    let mut notes = mimic_iii::Notes::new(file.as_bytes()).unwrap();
+    let note = notes.next().unwrap();
+    assert!(notes.next().is_none());
+    note
+}
+
+#[test]
+fn exports_of_databases_r_and_pandas_are_read() {
+    for (chart, store) in [
+        ("2150-01-01T08:00:00", "2150-01-01T08:05:00"),
+        ("2150-01-01 08:00:00 UTC", "2150-01-01 08:05:00.123 UTC"),
+        ("2150-01-01 08:00:00.000", "2150-01-01 08:05:00.000"),
+        ("2150-01-01T08:00:00.000-05:00", "2150-01-01T08:05:00.000-05:00"),
+    ] {
+        let note = exported(chart, store, "7.0", "").unwrap();
+        assert_eq!(note.chart_time.unwrap().to_string(), "2150-01-01 08:00:00");
+        assert_eq!(note.store_time.unwrap().to_string(), "2150-01-01 08:05:00");
+        assert_eq!((note.hadm_id, note.caregiver_id), (Some(7), Some(7)));
+    }
+    for missing in ["", "NA", "NaN", "NULL", "null", "None", "\\N"] {
+        let note = exported(missing, "NaT", missing, missing).unwrap();
+        assert_eq!((note.chart_time, note.store_time), (None, None), "{missing}");
+        assert_eq!((note.hadm_id, note.is_error), (None, false), "{missing}");
+    }
+    for yes in ["1", "1.0", "TRUE", "True", "t", "Y"] {
+        assert!(exported("", "", "", yes).unwrap().is_error, "{yes}");
+    }
+    let error = exported("", "", "", "perhaps").unwrap_err();
+    assert!(error.is_about_one_row());
+    assert!(matches!(error, Error::NotAFlag { column: "ISERROR", .. }));
+}
+
+#[test]
+fn files_are_read_as_they_were_exported() {
+    let file = "row_id;subject_id;charttime;storetime;category;cgid;text\n1;2;;;Nursing;;\"a \\\"b\\\" \u{e9}\"\n";
+    let latin1: Vec<u8> = file.chars().map(|c| c as u8).collect();
+    let options = CsvOptions::new()
+        .with_separator(Separator::Semicolon)
+        .with_quoting(Quoting::Backslash)
+        .with_encoding(Encoding::Latin1);
+    let mut notes = mimic_iii::Notes::with_options(&latin1[..], &options).unwrap();
+    assert_eq!(notes.next().unwrap().unwrap().text, "a \"b\" é");
+    assert_eq!(notes.at(), RowAt { row: 1, line: 2 });
+    assert_eq!(notes.bytes_read(), latin1.len() as u64);
+    let error = mimic_iii::Notes::new(&latin1[..]).unwrap_err().to_string();
+    assert!(error.contains("choose the separator semicolon"), "{error}");
+    assert!(mimic_iv::Notes::open("missing.csv", &options).is_err());
+}
+
+#[test]
 fn a_missing_quote_does_not_fill_the_memory() {
     let file = file("1,2,,,,,c,d,,,\"open");
-    let endless = io::repeat(b'x').take(MAX_RECORD * 4);
+    let endless = io::repeat(b'x').take(MAX_ROW_BYTES as u64 * 4);
     let mut notes = mimic_iii::Notes::new(file.as_bytes().chain(endless)).unwrap();
     assert!(matches!(
         notes.next(),
-        Some(Err(Error::RecordSize { record: 1, .. }))
+        Some(Err(Error::Files(Files::RowTooLong { at: RowAt { row: 1, .. }, .. })))
     ));
     assert!(notes.next().is_none());
 }

@@ -73,6 +73,27 @@ fn titles_are_those_of_the_published_code() {
 }
 
 /// What a note says, without white space and with every rule five characters long.
+#[test]
+fn lines_may_end_as_on_any_system() {
+    let note = "Pt seen today.\n\nPlan:\ngo home\n\n1. rest\n2. drink\n";
+    let expected = split(note, Mode::Fixed).unwrap();
+    assert_eq!(expected.len(), 5);
+    for end in ["\r\n", "\r"] {
+        let other = note.replace('\n', end);
+        assert_eq!(split(&other, Mode::Fixed).unwrap(), expected, "{end:?}");
+        let sections = |note: &str| outline(note).iter().map(|section| note[section.range.clone()].lines().next().unwrap_or_default().to_owned()).collect::<Vec<_>>();
+        let firsts: Vec<_> = sections(&other).iter().map(|line| line.split('\r').next().unwrap_or_default().to_owned()).collect();
+        assert_eq!(firsts, sections(note), "{end:?}");
+        let texts = |note: &str| {
+            let found = clinical_notes::sentences::sentences(note);
+            found.into_iter().map(|range| note[range].to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(texts(&other), texts(note), "{end:?}");
+    }
+    // As published, a paragraph ends at two line feeds alone.
+    assert_eq!(split("a\r\n\r\nb", Mode::Published).unwrap().len(), 1);
+}
+
 fn said(text: &str) -> String {
     let mut text: String = text.chars().filter(|&c| !is_space(c)).collect();
     for rule in ["-", "_"] {

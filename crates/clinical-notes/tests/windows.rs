@@ -191,6 +191,35 @@ fn counting_takes_linear_work() {
     }
 }
 
+/// Counters that give a sentence no more than the empty text, or far less apart than together, or far more.
+#[test]
+fn any_counter_takes_linear_work() {
+    let counters: [fn(&str) -> usize; 6] = [
+        |text| text.len() / 4 + 1,
+        |text| text.len() / 100,
+        |text| text.len() / 1000 + 3,
+        |text| if text.len() < 300 { 1 } else { text.len() / 3 },
+        |text| text.len() / 4 + 20,
+        |text| text.len() / 50 + text.bytes().filter(|&byte| byte == b'A').count(),
+    ];
+    let cheap_then_dear = format!("{}{}", ". ".repeat(1 << 17), "AAAA. ".repeat(1 << 15));
+    for note in [". ".repeat(1 << 18), "A:\n".repeat(1 << 17), "\n".repeat(1 << 18), cheap_then_dear] {
+        for (number, count) in counters.into_iter().enumerate() {
+            let work = Cell::new(0);
+            let parts = windows(&note, 500, 50, |text| {
+                work.set(work.get() + text.len());
+                Ok::<_, Error>(count(text))
+            })
+            .unwrap();
+            check(&note, &parts, 500, count);
+            let times = work.get() / note.len();
+            assert!(times <= 16, "counter {number}: {times} times the note");
+            let needed = count(&note) / (500 - 50) + 1;
+            assert!(parts.len() <= 3 * needed, "counter {number}: {} windows for {needed}", parts.len());
+        }
+    }
+}
+
 fn note() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         1 => any::<String>(),

@@ -1,15 +1,7 @@
 //! The few Python string methods that the published scripts apply to their texts. They differ
 //! from Rust's in detail, and a prompt must match byte for byte.
 
-/// `str.isspace` for one character: Unicode white space plus the four ASCII separators.
-pub(crate) fn is_space(c: char) -> bool {
-    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
-}
-
-/// `str.strip()`.
-pub(crate) fn strip(text: &str) -> &str {
-    text.trim_matches(is_space)
-}
+pub(crate) use clinical_files::{is_space, strip};
 
 /// `str.lstrip()`.
 pub(crate) fn lstrip(text: &str) -> &str {

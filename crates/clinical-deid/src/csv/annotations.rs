@@ -1,12 +1,11 @@
 //! The entity types of the removals in MIMIC-IV notes.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::Path;
 
-use super::records::{Records, Step};
-use super::{BUFFER_BYTES, MAX_ROW_BYTES, broken, column, start_of, without_bom};
+use clinical_files::csv::{CsvOptions, Records};
+
 use crate::Error;
 
 /// Column of both files that names a note.
@@ -35,7 +34,7 @@ const TYPE: &str = "entity_type";
 pub struct Annotations {
     /// Every type once.
     names: Vec<String>,
-    /// Places in `names`.
+    /// Slots in `names`.
     notes: HashMap<Vec<u8>, Vec<u32>>,
 }
 
@@ -46,66 +45,48 @@ impl Annotations {
     ///
     /// [`Error::Annotations`] with the path and the reason: unreadable, no such columns, broken rows.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let named = |source| Error::Annotations {
-            path: path.display().to_string(),
-            source: Box::new(source),
-        };
-        let file = File::open(path).map_err(|cause| {
-            named(Error::Read {
-                path: "it".into(),
-                cause,
+        Self::open_with(path, &CsvOptions::new())
+    }
+
+    /// [`open`](Self::open) for a file that is written another way.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open).
+    pub fn open_with(path: &Path, options: &CsvOptions) -> Result<Self, Error> {
+        let records = Records::open(path, options).map_err(Error::Files);
+        records
+            .and_then(Self::of_records)
+            .map_err(|source| Error::Annotations {
+                path: path.display().to_string(),
+                source: Box::new(source),
             })
-        })?;
-        Self::read(file).map_err(named)
     }
 
     /// Reads annotations from anything, buffered here.
     ///
     /// # Errors
     ///
-    /// Those of reading CSV, all of [`Error`].
+    /// Those of reading CSV, [`Error::Files`].
     pub fn read(input: impl Read) -> Result<Self, Error> {
-        let mut input = BufReader::with_capacity(BUFFER_BYTES, input);
-        let start = start_of(&mut input).map_err(|cause| broken(cause.into(), 0, 0))?;
-        let (_, start) = without_bom(&start)?;
-        let mut records = Records::new(start.chain(input), MAX_ROW_BYTES);
+        Self::of_records(Records::new(input, &CsvOptions::new())?)
+    }
+
+    fn of_records(mut records: Records<impl Read>) -> Result<Self, Error> {
+        let (note, kind) = (records.column(NOTE)?, records.column(TYPE)?);
         let mut found = Self::default();
-        let mut places = HashMap::new();
-        let mut columns = None;
-        let mut row = 0;
-        loop {
-            let step = records
-                .read()
-                .map_err(|cause| broken(cause, row, MAX_ROW_BYTES))?;
-            match (step, columns) {
-                (Step::End, None) => return Err(Error::NoHeader),
-                (Step::End, Some(_)) => return Ok(found),
-                (Step::BlankLine, _) => {}
-                (Step::Record, None) => {
-                    columns = Some((column(&records, NOTE)?, column(&records, TYPE)?));
-                    row = 1;
-                }
-                (Step::Record, Some((note, kind))) => {
-                    let field = |index: usize| {
-                        let field = records.fields().get(index).ok_or(Error::RowWidth {
-                            row,
-                            found: records.fields().len(),
-                            expected: note.max(kind) + 1,
-                        })?;
-                        Ok::<_, Error>(field.value(records.raw()))
-                    };
-                    let name = String::from_utf8_lossy(&field(kind)?).into_owned();
-                    let next = found.names.len() as u32;
-                    let place = *places.entry(name).or_insert_with_key(|name| {
-                        found.names.push(name.clone());
-                        next
-                    });
-                    let types = found.notes.entry(field(note)?.into_owned()).or_default();
-                    types.push(place);
-                    row += 1;
-                }
-            }
+        let mut slots = HashMap::new();
+        while records.next_record()? {
+            let name = String::from_utf8_lossy(&records.bytes(kind)).into_owned();
+            let next = found.names.len() as u32;
+            let slot = *slots.entry(name).or_insert_with_key(|name| {
+                found.names.push(name.clone());
+                next
+            });
+            let types = found.notes.entry(records.bytes(note).into_owned());
+            types.or_default().push(slot);
         }
+        Ok(found)
     }
 
     /// How many notes have annotations.
@@ -116,9 +97,9 @@ impl Annotations {
 
     /// The types of a note in order; none for a note without annotations.
     pub(super) fn of(&self, note: &[u8]) -> Vec<&str> {
-        let places = self.notes.get(note).into_iter().flatten();
-        places
-            .map(|&place| self.names[place as usize].as_str())
+        let slots = self.notes.get(note).into_iter().flatten();
+        slots
+            .map(|&slot| self.names[slot as usize].as_str())
             .collect()
     }
 }

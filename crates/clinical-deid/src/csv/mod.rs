@@ -18,24 +18,18 @@
 //! ```
 
 mod annotations;
-mod records;
-mod replace;
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
-use std::path::Path;
+use std::fmt;
+use std::io::{BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
 
 pub use annotations::Annotations;
-use records::{Broken, Records, Step};
-pub use replace::replace_file;
+use clinical_files::csv::{CsvOptions, Records, Step, write_row};
+use clinical_files::{RowAt, refuse_same_file, replace_file};
 
 use crate::{Error, Normalizer, Place, Tag};
 
-/// Default of [`Options::max_row_bytes`]: 64 MiB, some hundred times the longest MIMIC note, and small
-/// enough to find an unclosed quote before it fills the memory.
-pub const MAX_ROW_BYTES: usize = 64 << 20;
-
-/// Size of the read and write buffers.
+/// Size of the write buffers.
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// How to convert a CSV file.
@@ -45,11 +39,14 @@ pub struct Options {
     /// Name of the column that holds the notes: `TEXT` in MIMIC-III, `text` in MIMIC-IV. Case counts;
     /// the first column of that name is taken.
     pub column: String,
-    /// The longest row that is read, in bytes. Default [`MAX_ROW_BYTES`].
-    pub max_row_bytes: usize,
+    /// How the file is written. What is read in another encoding is written as UTF-8.
+    pub csv: CsvOptions,
     /// The entity types of MIMIC-IV removals, found by the column `note_id`. `None`, the default, as for notes
     /// that they do not name: every removal becomes `[MISC]`. (The published script leaves such notes out.)
     pub annotations: Option<Annotations>,
+    /// Where [`convert_file`] writes the rows that cannot be converted, as CSV with the columns `row`, `line`, `cause` and
+    /// `record`: the other rows are converted all the same. `None`, the default: the first such row ends the run.
+    pub rejected: Option<PathBuf>,
 }
 
 impl Options {
@@ -57,8 +54,9 @@ impl Options {
     pub fn new(column: impl Into<String>) -> Self {
         Self {
             column: column.into(),
-            max_row_bytes: MAX_ROW_BYTES,
+            csv: CsvOptions::new(),
             annotations: None,
+            rejected: None,
         }
     }
 }
@@ -67,13 +65,38 @@ impl Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Summary {
-    /// Rows, without the header.
+    /// Rows, without the header and without those that were rejected.
     pub rows: u64,
     /// Tags that were replaced.
     pub tags: u64,
     /// How many of them were kept or written as `[MISC]`: the unknown ones, and in MIMIC-IV those without
     /// an annotation.
     pub untyped: u64,
+    /// Beginnings of tags (`[**`) that stay, because the published expression does not find them: tags over a line end, or
+    /// without an end. What stands in them reaches a model.
+    pub unclosed: u64,
+    /// Rows that were rejected.
+    pub rejected: u64,
+}
+
+/// A row that was not converted. `Debug` shows where it is and why, not what is in it.
+#[non_exhaustive]
+pub struct Rejected<'r> {
+    /// Where it is in the input.
+    pub at: RowAt,
+    /// Why.
+    pub cause: &'r Error,
+    /// Its bytes as they are, line end included.
+    pub record: &'r [u8],
+}
+
+impl fmt::Debug for Rejected<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejected")
+            .field("at", &self.at)
+            .field("cause", self.cause)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Converts the notes of `input` and writes the file to `output`.
@@ -83,62 +106,74 @@ pub struct Summary {
 ///
 /// # Errors
 ///
-/// Those of [`Normalizer::normalize`], naming the row, and those of reading CSV, all of [`Error`]. What
+/// Those of [`Normalizer::normalize`], naming the row, and those of reading CSV, [`Error::Files`]. What
 /// was written until then stays written: use [`convert_file`] where that matters.
 pub fn convert(
     input: impl Read,
     output: impl Write,
     normalizer: &Normalizer,
     options: &Options,
-    mut progress: impl FnMut(u64),
+    progress: impl FnMut(u64),
 ) -> Result<Summary, Error> {
-    let write_error = |cause| Error::Write {
+    convert_or(input, output, normalizer, options, progress, |_| Ok(false))
+}
+
+/// [`convert`] that gives each row which cannot be converted to `rejected`, and goes on where that returns `true`: a note
+/// that is not text, one with an unknown tag, a row with a column too many.
+///
+/// # Errors
+///
+/// Those of [`convert`]. What breaks the order of quotes ends the reading whatever `rejected` says, since nobody knows then
+/// where the next row begins.
+pub fn convert_or(
+    input: impl Read,
+    output: impl Write,
+    normalizer: &Normalizer,
+    options: &Options,
+    mut progress: impl FnMut(u64),
+    mut rejected: impl FnMut(&Rejected<'_>) -> Result<bool, Error>,
+) -> Result<Summary, Error> {
+    let write_error = |cause| clinical_files::Error::Write {
         path: "the output".into(),
         cause,
     };
     if options.annotations.is_some() && !normalizer.is_mimic_iv() {
         return Err(Error::TypesForMimicIii);
     }
-
     let mut output = BufWriter::with_capacity(BUFFER_BYTES, output);
-    let mut input = BufReader::with_capacity(BUFFER_BYTES, input);
-    let start = start_of(&mut input).map_err(|cause| broken(cause.into(), 0, 0))?;
-    let (bom, start) = without_bom(&start)?;
-    output.write_all(bom).map_err(write_error)?;
-    let mut records = Records::new(start.chain(input), options.max_row_bytes);
+    let mut records = Records::new(input, &options.csv)?;
+    let converter = Converter {
+        header: Header::find(&records, options)?,
+        normalizer,
+        annotations: options.annotations.as_ref(),
+    };
+    output.write_all(records.preamble()).map_err(write_error)?;
 
     let mut summary = Summary::default();
-    let mut header: Option<Header> = None;
     let mut encoded = Vec::new();
     loop {
-        // The number of the row that is being read; 0 for the header.
-        let row = header.as_ref().map_or(0, |_| summary.rows + 1);
-        let step = records
-            .read()
-            .map_err(|cause| broken(cause, row, options.max_row_bytes))?;
-        match (step, &header) {
-            (Step::End, _) => break,
-            (Step::BlankLine, _) => output.write_all(records.raw()).map_err(write_error)?,
-            (Step::Record, None) => {
-                header = Some(Header::find(&records, options)?);
-                output.write_all(records.raw()).map_err(write_error)?;
-            }
-            (Step::Record, Some(header)) => {
+        match records.read()? {
+            Step::End => break,
+            Step::BlankLine => output.write_all(records.raw()).map_err(write_error)?,
+            Step::Record => {
                 encoded.clear();
-                let converter = Converter {
-                    header,
-                    normalizer,
-                    annotations: options.annotations.as_ref(),
-                };
-                converter.row(&records, row, &mut summary, &mut encoded)?;
-                output.write_all(&encoded).map_err(write_error)?;
-                summary.rows = row;
-                progress(bom.len() as u64 + records.consumed());
+                match converter.row(&records, &mut summary, &mut encoded) {
+                    Ok(()) => output.write_all(&encoded).map_err(write_error)?,
+                    Err(cause) => {
+                        let row = Rejected {
+                            at: records.at(),
+                            cause: &cause,
+                            record: records.raw(),
+                        };
+                        if !rejected(&row)? {
+                            return Err(cause);
+                        }
+                        summary.rejected += 1;
+                    }
+                }
+                progress(records.bytes_read());
             }
         }
-    }
-    if header.is_none() {
-        return Err(Error::NoHeader);
     }
     output.flush().map_err(write_error)?;
     Ok(summary)
@@ -147,12 +182,13 @@ pub fn convert(
 /// Converts a file into another one, which appears only when all of it is written.
 ///
 /// The new file is written beside its place under another name, then renamed. On an error the file that
-/// `output` named before, if any, is as it was, and the unfinished one is removed. `input` and `output`
-/// may be the same file.
+/// `output` named before, if any, is as it was, and the unfinished one is removed; what a killed run left is removed by the
+/// next one. The rejected rows appear with it.
 ///
 /// # Errors
 ///
-/// Those of [`convert`]; [`Error::Read`] and [`Error::Write`] name the path.
+/// Those of [`convert`]; [`Error::Files`] names the path, and refuses an output that is the input: the notes as they were
+/// would be lost.
 pub fn convert_file(
     input: &Path,
     output: &Path,
@@ -160,56 +196,49 @@ pub fn convert_file(
     options: &Options,
     progress: impl FnMut(u64),
 ) -> Result<Summary, Error> {
-    let read_error = |cause| Error::Read {
-        path: input.display().to_string(),
+    let inputs_and_outputs = [Some(input), Some(output), options.rejected.as_deref()];
+    let named: Vec<_> = inputs_and_outputs.into_iter().flatten().collect();
+    for (index, first) in named.iter().enumerate() {
+        for other in &named[index + 1..] {
+            refuse_same_file(first, other)?;
+        }
+    }
+    let file = std::fs::File::open(input).map_err(|cause| clinical_files::Error::Read {
+        path: input.to_owned(),
         cause,
+    })?;
+    let named = |error| match error {
+        Error::Files(error) => Error::Files(error.with_input(input).with_output(output)),
+        other => other,
     };
-    let write_error = |cause| Error::Write {
-        path: output.display().to_string(),
-        cause,
+    let Some(rejected) = &options.rejected else {
+        return replace_file(output, |unfinished| {
+            convert(file, unfinished, normalizer, options, progress).map_err(named)
+        });
     };
-
-    let file = File::open(input).map_err(read_error)?;
-    replace_file(output, |unfinished| {
-        convert(file, unfinished, normalizer, options, progress).map_err(|error| match error {
-            Error::Read { cause, .. } => read_error(cause),
-            Error::Write { cause, .. } => write_error(cause),
-            other => other,
+    replace_file(rejected, |rows| {
+        let header = ["row", "line", "cause", "record"];
+        let mut write = |fields: [&[u8]; 4]| {
+            let mut line = Vec::new();
+            write_row(&mut line, fields.map(Some));
+            rows.write_all(&line)
+                .map_err(|cause| clinical_files::Error::Write {
+                    path: rejected.clone(),
+                    cause,
+                })
+        };
+        write(header.map(str::as_bytes))?;
+        replace_file(output, |unfinished| {
+            convert_or(file, unfinished, normalizer, options, progress, |row| {
+                let (number, line) = (row.at.row.to_string(), row.at.line.to_string());
+                let cause = row.cause.to_string();
+                let record = row.record.strip_suffix(b"\n").unwrap_or(row.record);
+                let record = record.strip_suffix(b"\r").unwrap_or(record);
+                write([number.as_bytes(), line.as_bytes(), cause.as_bytes(), record])?;
+                Ok(true)
+            })
+            .map_err(named)
         })
-    })
-}
-
-/// Why reading stopped, at a row from 1, or 0 for the header.
-fn broken(broken: Broken, row: u64, limit: usize) -> Error {
-    match broken {
-        Broken::Io(cause) => Error::Read {
-            path: "the input".into(),
-            cause,
-        },
-        Broken::TooLong => Error::RowTooLong { row, limit },
-        Broken::UnclosedQuote => Error::UnclosedQuote { row },
-    }
-}
-
-/// The first column of this name in a header.
-fn column<R: BufRead>(header: &Records<R>, column: &str) -> Result<usize, Error> {
-    let names: Vec<_> = header
-        .fields()
-        .iter()
-        .map(|field| field.value(header.raw()))
-        .collect();
-    if let Some(found) = names.iter().position(|name| **name == *column.as_bytes()) {
-        return Ok(found);
-    }
-    // A file without a header has a note here, so no other name is shown.
-    let similar = names
-        .iter()
-        .find(|name| name.eq_ignore_ascii_case(column.as_bytes()))
-        .map(|name| String::from_utf8_lossy(name).into_owned());
-    Err(Error::NoColumn {
-        column: column.to_owned(),
-        columns: names.len(),
-        similar,
     })
 }
 
@@ -218,92 +247,54 @@ struct Header {
     notes: usize,
     /// Where notes are named, if there are annotations.
     names: Option<usize>,
-    columns: usize,
 }
 
 impl Header {
-    fn find<R: BufRead>(records: &Records<R>, options: &Options) -> Result<Self, Error> {
+    fn find<R: Read>(records: &Records<R>, options: &Options) -> Result<Self, Error> {
         let annotated = options.annotations.is_some();
         Ok(Self {
-            notes: column(records, &options.column)?,
+            notes: records.column(&options.column)?,
             names: annotated
-                .then(|| column(records, annotations::NOTE))
+                .then(|| records.column(annotations::NOTE))
                 .transpose()?,
-            columns: records.fields().len(),
         })
     }
 }
 
 struct Converter<'a> {
-    header: &'a Header,
+    header: Header,
     normalizer: &'a Normalizer,
     annotations: Option<&'a Annotations>,
 }
 
 impl Converter<'_> {
     /// Appends the row with its note converted.
-    fn row<R: BufRead>(
+    fn row<R: Read>(
         &self,
         records: &Records<R>,
-        row: u64,
         summary: &mut Summary,
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        let (raw, fields) = (records.raw(), records.fields());
-        if fields.len() != self.header.columns {
-            return Err(Error::RowWidth {
-                row,
-                found: fields.len(),
-                expected: self.header.columns,
-            });
-        }
-        let field = &fields[self.header.notes];
-        let value = field.value(raw);
-        let note = str::from_utf8(&value).map_err(|error| Error::NotUtf8 {
-            row,
-            offset: error.valid_up_to(),
-        })?;
-        let place = Place::Row(row);
+        records.check_width()?;
+        let note = records.text(self.header.notes)?;
+        let place = Place::Row(records.at().row);
         let normalized = match (self.annotations, self.header.names) {
             (Some(annotations), Some(name)) => {
-                let types = annotations.of(&fields[name].value(raw));
-                self.normalizer.mimic_iv_note(note, &types, place)?
+                let types = annotations.of(&records.bytes(name));
+                self.normalizer.mimic_iv_note(&note, &types, place)?
             }
-            _ => self.normalizer.normalize_at(note, place)?,
+            _ => self.normalizer.normalize_at(&note, place)?,
         };
-        if normalized.spans.is_empty() {
-            out.extend_from_slice(raw);
-            return Ok(());
+        match normalized.spans.is_empty() {
+            true => out.extend_from_slice(records.raw()),
+            false => records.write_with(self.header.notes, &normalized.text, out),
         }
-        out.extend_from_slice(&raw[..field.raw.start]);
-        field.encode(&normalized.text, out);
-        out.extend_from_slice(&raw[field.raw.end..]);
+        summary.rows += 1;
+        summary.unclosed += normalized.unclosed() as u64;
         for span in &normalized.spans {
             summary.tags += 1;
             summary.untyped += u64::from(matches!(span.tag, Tag::Misc | Tag::Unknown));
         }
         Ok(())
     }
-}
-
-/// The first four bytes, or all if there are fewer.
-fn start_of(input: &mut impl Read) -> io::Result<Vec<u8>> {
-    let mut start = Vec::with_capacity(4);
-    input.take(4).read_to_end(&mut start)?;
-    Ok(start)
-}
-
-/// Splits a UTF-8 byte order mark from the first bytes of a file, and refuses what cannot be UTF-8 CSV.
-fn without_bom(start: &[u8]) -> Result<(&[u8], &[u8]), Error> {
-    let (found, remedy) = match start {
-        [0xEF, 0xBB, 0xBF, ..] => return Ok(start.split_at(3)),
-        [0x1F, 0x8B, ..] => ("compressed with gzip", "unpack it with gunzip first"),
-        [b'P', b'K', 3, 4] => (
-            "a zip archive or a spreadsheet",
-            "unpack or export it first",
-        ),
-        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => ("UTF-16 text", "convert it to UTF-8 first"),
-        _ => return Ok(start.split_at(0)),
-    };
-    Err(Error::NotCsv { found, remedy })
 }

@@ -5,7 +5,8 @@
 
 mod tables;
 
-use tables::{NUMERIC, SPACE};
+pub(crate) use clinical_files::strip;
+use tables::NUMERIC;
 
 /// `str.isnumeric`: at least one character, and all of them numeric.
 pub(crate) fn is_numeric(chars: impl Iterator<Item = char>) -> bool {
@@ -26,11 +27,6 @@ pub(crate) fn is_numeric_char(c: char) -> bool {
     } else {
         contains(&NUMERIC, c)
     }
-}
-
-/// `str.strip()` without arguments.
-pub(crate) fn strip(text: &str) -> &str {
-    text.trim_matches(|c| contains(&SPACE, c))
 }
 
 fn contains(ranges: &[(u32, u32)], c: char) -> bool {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use clinical_files::shown;
 use clinical_nn::RopeScaling;
 use clinical_weights::limits::{MAX_LAYERS, MAX_VOCABULARY, MAX_WIDTH};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -355,9 +356,4 @@ fn size(field: &'static str, value: u64, limit: usize) -> Result<usize, Error> {
             limit,
         }),
     }
-}
-
-/// A name from a file, escaped and cut, for a message.
-fn shown(name: &str) -> String {
-    name.chars().take(40).flat_map(char::escape_debug).collect()
 }

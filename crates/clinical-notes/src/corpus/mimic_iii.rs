@@ -1,7 +1,12 @@
 //! `NOTEEVENTS.csv` of MIMIC-III.
 
 use std::fmt;
+use std::fs::File;
 use std::io::Read;
+use std::path::Path;
+
+use clinical_files::RowAt;
+use clinical_files::csv::CsvOptions;
 
 use super::Timestamp;
 use super::records::{Column, Records};
@@ -46,9 +51,9 @@ impl fmt::Debug for Note {
 /// The notes of `NOTEEVENTS.csv`, in file order.
 ///
 /// Column order and the case of column names do not matter. `HADM_ID`, `DESCRIPTION` and `ISERROR`
-/// may be missing, other columns are ignored. A record that breaks a rule is an error item, and
-/// reading goes on after it, except after [`Error::Read`](crate::Error::Read) and
-/// [`Error::RecordSize`](crate::Error::RecordSize).
+/// may be missing, other columns are ignored. Missing numbers and times, times and flags are read as
+/// databases, R and pandas export them. A record that breaks a rule is an error item, and reading goes
+/// on after it while [`Error::is_about_one_row`](crate::Error::is_about_one_row).
 #[derive(Debug)]
 pub struct Notes<R> {
     records: Records<R>,
@@ -71,14 +76,44 @@ struct Columns {
     text: Column,
 }
 
+impl Notes<File> {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// Those of [`Notes::new`].
+    pub fn open(path: impl AsRef<Path>, options: &CsvOptions) -> Result<Self> {
+        Self::of_records(Records::open(path.as_ref(), options)?)
+    }
+}
+
 impl<R: Read> Notes<R> {
     /// Reads the header line. Reads are buffered here, the source needs no buffer.
     ///
     /// # Errors
-    /// [`Error::MissingColumn`](crate::Error::MissingColumn), or
-    /// [`Error::Read`](crate::Error::Read).
+    /// [`Error::Files`](crate::Error::Files): a column is missing, or what [`clinical_files::csv`] refuses.
     pub fn new(source: R) -> Result<Self> {
-        let records = Records::new(source)?;
+        Self::with_options(source, &CsvOptions::new())
+    }
+
+    /// [`new`](Self::new) for a file that is written another way.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub fn with_options(source: R, options: &CsvOptions) -> Result<Self> {
+        Self::of_records(Records::new(source, options)?)
+    }
+
+    /// Where the last note is in the file.
+    pub fn at(&self) -> RowAt {
+        self.records.at()
+    }
+
+    /// Bytes of the file that were read.
+    pub fn bytes_read(&self) -> u64 {
+        self.records.bytes_read()
+    }
+
+    fn of_records(records: Records<R>) -> Result<Self> {
         let columns = Columns {
             row_id: records.required("ROW_ID")?,
             subject_id: records.required("SUBJECT_ID")?,
@@ -117,7 +152,7 @@ impl<R: Read> Notes<R> {
     fn note(&self) -> Result<Option<Note>> {
         let (records, columns) = (&self.records, &self.columns);
         let category = records.text(columns.category)?;
-        let is_error = records.number(columns.is_error)? == Some(1);
+        let is_error = records.flag(columns.is_error)?;
         let other = self
             .category
             .as_ref()
@@ -131,11 +166,11 @@ impl<R: Read> Notes<R> {
             hadm_id: records.number(columns.hadm_id)?,
             chart_time: records.time(columns.chart_time)?,
             store_time: records.time(columns.store_time)?,
-            category: category.to_owned(),
-            description: records.text(columns.description)?.to_owned(),
+            category: category.into_owned(),
+            description: records.text(columns.description)?.into_owned(),
             caregiver_id: records.number(columns.caregiver_id)?,
             is_error,
-            text: records.text(columns.text)?.to_owned(),
+            text: records.text(columns.text)?.into_owned(),
         }))
     }
 }

@@ -1,7 +1,12 @@
 //! `discharge.csv` and `radiology.csv` of MIMIC-IV-Note.
 
 use std::fmt;
+use std::fs::File;
 use std::io::Read;
+use std::path::Path;
+
+use clinical_files::RowAt;
+use clinical_files::csv::CsvOptions;
 
 use super::Timestamp;
 use super::records::{Column, Records};
@@ -42,9 +47,8 @@ impl fmt::Debug for Note {
 /// The notes of `discharge.csv` or `radiology.csv`, in file order.
 ///
 /// Column order and the case of column names do not matter. Only `note_id`, `subject_id` and
-/// `text` must be there. A record that breaks a rule is an error item, and reading goes on after
-/// it, except after [`Error::Read`](crate::Error::Read) and
-/// [`Error::RecordSize`](crate::Error::RecordSize).
+/// `text` must be there. A record that breaks a rule is an error item, and reading goes on after it
+/// while [`Error::is_about_one_row`](crate::Error::is_about_one_row).
 ///
 /// ```
 /// use clinical_notes::corpus::mimic_iv::Notes;
@@ -73,14 +77,44 @@ struct Columns {
     text: Column,
 }
 
+impl Notes<File> {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// Those of [`Notes::new`].
+    pub fn open(path: impl AsRef<Path>, options: &CsvOptions) -> Result<Self> {
+        Self::of_records(Records::open(path.as_ref(), options)?)
+    }
+}
+
 impl<R: Read> Notes<R> {
     /// Reads the header line. Reads are buffered here, the source needs no buffer.
     ///
     /// # Errors
-    /// [`Error::MissingColumn`](crate::Error::MissingColumn), or
-    /// [`Error::Read`](crate::Error::Read).
+    /// [`Error::Files`](crate::Error::Files): a column is missing, or what [`clinical_files::csv`] refuses.
     pub fn new(source: R) -> Result<Self> {
-        let records = Records::new(source)?;
+        Self::with_options(source, &CsvOptions::new())
+    }
+
+    /// [`new`](Self::new) for a file that is written another way.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub fn with_options(source: R, options: &CsvOptions) -> Result<Self> {
+        Self::of_records(Records::new(source, options)?)
+    }
+
+    /// Where the last note is in the file.
+    pub fn at(&self) -> RowAt {
+        self.records.at()
+    }
+
+    /// Bytes of the file that were read.
+    pub fn bytes_read(&self) -> u64 {
+        self.records.bytes_read()
+    }
+
+    fn of_records(records: Records<R>) -> Result<Self> {
         let columns = Columns {
             note_id: records.required("note_id")?,
             subject_id: records.required("subject_id")?,
@@ -115,13 +149,13 @@ impl<R: Read> Notes<R> {
             return Ok(None);
         }
         Ok(Some(Note {
-            note_id: records.text(columns.note_id)?.to_owned(),
+            note_id: records.text(columns.note_id)?.into_owned(),
             subject_id: records.id(columns.subject_id)?,
             hadm_id: records.number(columns.hadm_id)?,
-            note_type: note_type.to_owned(),
+            note_type: note_type.into_owned(),
             chart_time: records.time(columns.chart_time)?,
             store_time: records.time(columns.store_time)?,
-            text: records.text(columns.text)?.to_owned(),
+            text: records.text(columns.text)?.into_owned(),
         }))
     }
 }

@@ -2,7 +2,7 @@
 //! corpora were chosen from them (feature `csv`).
 //!
 //! Readers hold one record at a time. They take any [`std::io::Read`], so a progress bar or a
-//! decompressor can stand between them and the file.
+//! decompressor can stand between them and the file. [`CsvOptions`] says how the file is written.
 //!
 //! ```
 //! use clinical_notes::corpus::{Duplicates, mimic_iii};
@@ -31,6 +31,5 @@ pub use duplicates::Duplicates;
 pub use select::{PretrainingPatients, is_asclepius_r_note, row_ids};
 pub use timestamp::Timestamp;
 
-/// The largest record that is read, in bytes. The largest note of MIMIC-III has about 60 KB; a
-/// missing quote can make one record of a whole file.
-pub const MAX_RECORD: u64 = 64 << 20;
+pub use clinical_files::RowAt;
+pub use clinical_files::csv::{CsvOptions, Encoding, Quoting, Separator};

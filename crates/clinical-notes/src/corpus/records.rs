@@ -1,21 +1,20 @@
-//! Records of a CSV file with named columns.
+//! Records of a CSV file with named columns, and the values of its fields as databases, R and pandas export them.
 
-use std::io::{self, Read};
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 
-use csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder};
+use clinical_files::RowAt;
+use clinical_files::csv::CsvOptions;
 
-use super::{MAX_RECORD, Timestamp};
+use super::Timestamp;
 use crate::{Error, Result};
 
-/// Reads a file record by record into one buffer.
+/// Reads a file record by record.
 #[derive(Debug)]
 pub(super) struct Records<R> {
-    reader: Reader<Limited<R>>,
-    headers: Vec<String>,
-    record: ByteRecord,
-    /// How many records were read.
-    count: u64,
-    done: bool,
+    records: clinical_files::csv::Records<R>,
 }
 
 /// A column of a file: its name, and where it is.
@@ -25,34 +24,22 @@ pub(super) struct Column {
     index: Option<usize>,
 }
 
+impl Records<File> {
+    pub(super) fn open(path: &Path, options: &CsvOptions) -> Result<Self> {
+        let records = clinical_files::csv::Records::open(path, options)?;
+        Ok(Self { records })
+    }
+}
+
 impl<R: Read> Records<R> {
-    pub(super) fn new(source: R) -> Result<Self> {
-        let mut reader = ReaderBuilder::new().flexible(true).from_reader(Limited {
-            source,
-            left: MAX_RECORD,
-        });
-        let headers = match reader.byte_headers() {
-            Ok(headers) => headers
-                .iter()
-                .map(|name| String::from_utf8_lossy(name).trim().to_owned())
-                .collect(),
-            Err(error) => return Err(read_error(error, 0)),
-        };
-        Ok(Self {
-            reader,
-            headers,
-            record: ByteRecord::new(),
-            count: 0,
-            done: false,
-        })
+    pub(super) fn new(source: R, options: &CsvOptions) -> Result<Self> {
+        let records = clinical_files::csv::Records::new(source, options)?;
+        Ok(Self { records })
     }
 
     /// A column that may be missing. Case does not matter.
     pub(super) fn optional(&self, name: &'static str) -> Column {
-        let index = self
-            .headers
-            .iter()
-            .position(|header| header.eq_ignore_ascii_case(name));
+        let index = self.records.column_in_any_case(name);
         Column { name, index }
     }
 
@@ -61,63 +48,47 @@ impl<R: Read> Records<R> {
         let column = self.optional(name);
         match column.index {
             Some(_) => Ok(column),
-            None => Err(Error::MissingColumn { column: name }),
+            None => Err(self.records.no_column(name).into()),
         }
     }
 
-    /// Reads the next record. After an error that cannot be skipped, there are no more.
+    /// Reads the next record. After an error that is not about one row, there are no more.
     pub(super) fn advance(&mut self) -> Option<Result<()>> {
-        if self.done {
-            return None;
+        match self.records.next_record() {
+            Ok(false) => None,
+            Ok(true) => Some(Ok(())),
+            Err(error) => Some(Err(error.into())),
         }
-        self.reader.get_mut().left = MAX_RECORD;
-        match self.reader.read_byte_record(&mut self.record) {
-            Ok(false) => {
-                self.done = true;
-                None
-            }
-            Ok(true) => {
-                self.count += 1;
-                let (expected, found) = (self.headers.len(), self.record.len());
-                Some(match expected == found {
-                    true => Ok(()),
-                    false => Err(Error::FieldCount {
-                        record: self.count,
-                        expected,
-                        found,
-                    }),
-                })
-            }
-            Err(error) => {
-                self.done = true;
-                Some(Err(read_error(error, self.count)))
-            }
-        }
+    }
+
+    pub(super) fn at(&self) -> RowAt {
+        self.records.at()
+    }
+
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.records.bytes_read()
     }
 
     /// The text of a column, empty when there is no such column.
-    pub(super) fn text(&self, column: Column) -> Result<&str> {
-        let field = column
-            .index
-            .and_then(|index| self.record.get(index))
-            .unwrap_or_default();
-        std::str::from_utf8(field).map_err(|_| Error::NotUtf8 {
-            record: self.count,
-            column: column.name,
-        })
+    pub(super) fn text(&self, column: Column) -> Result<Cow<'_, str>> {
+        match column.index {
+            Some(index) => Ok(self.records.text(index)?),
+            None => Ok(Cow::Borrowed("")),
+        }
     }
 
-    /// A whole number; empty is `None`. Data frames with gaps write `3` as `3.0`.
+    /// The text of a column that holds numbers, times or flags; `None` for a missing value.
+    fn value(&self, column: Column) -> Result<Option<Cow<'_, str>>> {
+        let text = self.text(column)?;
+        Ok(Some(text).filter(|text| !is_missing(text.trim())))
+    }
+
+    /// A whole number. Data frames with gaps write `3` as `3.0`, and R writes `100000` as `1e+05`.
     pub(super) fn number(&self, column: Column) -> Result<Option<u64>> {
-        let text = self.text(column)?.trim();
-        if text.is_empty() {
+        let Some(text) = self.value(column)? else {
             return Ok(None);
-        }
-        let whole = text.strip_suffix(".0").unwrap_or(text);
-        whole
-            .parse()
-            .map(Some)
-            .map_err(|_| self.not_a_number(column))
+        };
+        whole_number(text.trim()).map(Some).ok_or_else(|| self.not_a_number(column))
     }
 
     /// A whole number that must be there.
@@ -128,56 +99,105 @@ impl<R: Read> Records<R> {
 
     fn not_a_number(&self, column: Column) -> Error {
         Error::NotANumber {
-            record: self.count,
+            at: self.at(),
             column: column.name,
         }
     }
 
+    /// Yes or no; a missing value is no.
+    pub(super) fn flag(&self, column: Column) -> Result<bool> {
+        let Some(text) = self.value(column)? else {
+            return Ok(false);
+        };
+        flag(text.trim()).ok_or(Error::NotAFlag {
+            at: self.at(),
+            column: column.name,
+        })
+    }
+
     /// A time; empty is `None`.
     pub(super) fn time(&self, column: Column) -> Result<Option<Timestamp>> {
-        let text = self.text(column)?.trim();
-        if text.is_empty() {
+        let Some(text) = self.value(column)? else {
             return Ok(None);
-        }
-        Timestamp::parse(text).map(Some).ok_or(Error::NotATime {
-            record: self.count,
+        };
+        Timestamp::parse(text.trim()).map(Some).ok_or(Error::NotATime {
+            at: self.at(),
             column: column.name,
         })
     }
 }
 
-/// Refuses to read more than a record's share, so that a missing quote cannot fill the memory.
-#[derive(Debug)]
-struct Limited<R> {
-    source: R,
-    left: u64,
+/// What stands for a missing number or time: nothing (Postgres, BigQuery), `NA` (R), `NaN`, `NaT`, `None` and `<NA>` (pandas),
+/// `NULL` (SQL Server, MySQL), `\N` (MySQL, Postgres), `null` (Spark).
+fn is_missing(text: &str) -> bool {
+    const MISSING: [&str; 8] = ["", "na", "<na>", "nan", "nat", "null", "none", "\\n"];
+    MISSING.iter().any(|missing| text.eq_ignore_ascii_case(missing))
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("the record is too large")]
-struct TooLarge;
+fn whole_number(text: &str) -> Option<u64> {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some((mantissa, exponent)) = text.split_once(['e', 'E']) {
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
+        let exponent = exponent.strip_prefix('+').unwrap_or(exponent);
+        // What a double has of a number, and what R writes so.
+        let exact = |value: &f64| value.fract() == 0.0 && *value < 9_007_199_254_740_992.0;
+        let plain = digits(whole) && digits(fraction) && digits(exponent);
+        let value = plain.then(|| text.parse().ok()).flatten().filter(exact)?;
+        return Some(value as u64);
+    }
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let zeros = fraction.bytes().all(|byte| byte == b'0');
+    (zeros && digits(whole)).then(|| whole.parse().ok()).flatten()
+}
 
-impl<R: Read> Read for Limited<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.source.read(buffer)?;
-        self.left = match self.left.checked_sub(read as u64) {
-            Some(left) => left,
-            None => return Err(io::Error::other(TooLarge)),
-        };
-        Ok(read)
+fn flag(text: &str) -> Option<bool> {
+    const YES: [&str; 5] = ["1", "true", "t", "yes", "y"];
+    const NO: [&str; 5] = ["0", "false", "f", "no", "n"];
+    let is = |words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+    let number = whole_number(text);
+    match () {
+        () if is(&YES) || number == Some(1) => Some(true),
+        () if is(&NO) || number == Some(0) => Some(false),
+        () => None,
     }
 }
 
-fn read_error(error: csv::Error, records: u64) -> Error {
-    let source = match error.into_kind() {
-        ErrorKind::Io(source) => source,
-        kind => io::Error::new(io::ErrorKind::InvalidData, format!("{kind:?}")),
-    };
-    if source.get_ref().is_some_and(|inner| inner.is::<TooLarge>()) {
-        return Error::RecordSize {
-            record: records + 1,
-            limit: MAX_RECORD,
-        };
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_as_databases_r_and_pandas_write_them() {
+        for (text, value) in [
+            ("3", 3), ("3.0", 3), ("3.", 3), ("3.000", 3), ("1e+05", 100_000), ("2.5e3", 2_500), ("007", 7),
+        ] {
+            assert_eq!(whole_number(text), Some(value), "{text}");
+        }
+        for text in ["", ".", "-1", "+1", "3.5", "1,000", "1e-5", "1e", "e5", "1e30", "inf", "0x10", "1 2", "2.55e1"] {
+            assert_eq!(whole_number(text), None, "{text}");
+        }
     }
-    Error::Read { records, source }
+
+    #[test]
+    fn missing_values_of_every_system() {
+        for text in ["", "NA", "NaN", "nan", "NaT", "NULL", "null", "None", "<NA>", "\\N"] {
+            assert!(is_missing(text), "{text}");
+        }
+        for text in ["0", "N", "NAN1", "-", "missing"] {
+            assert!(!is_missing(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn flags_that_can_only_mean_one_thing() {
+        for text in ["1", "1.0", "TRUE", "True", "t", "Y", "yes"] {
+            assert_eq!(flag(text), Some(true), "{text}");
+        }
+        for text in ["0", "0.0", "FALSE", "f", "N", "no"] {
+            assert_eq!(flag(text), Some(false), "{text}");
+        }
+        for text in ["2", "X", "", "-1", "tr"] {
+            assert_eq!(flag(text), None, "{text}");
+        }
+    }
 }

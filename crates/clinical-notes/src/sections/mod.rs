@@ -18,7 +18,7 @@ pub(crate) use outline::{is_rule, title_of};
 
 use std::borrow::Cow;
 
-use crate::{Error, Result, py};
+use crate::{Error, Result, line_ends, py};
 
 /// Which version of the clinicalBERT splitter to run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum Mode {
     /// Without the bugs, so that no text is lost: an item number counts only with its full stop
     /// and the first line after a title is never dropped (the two fixes that the published file
     /// asks for), and what follows `Admission Date: ... Discharge Date: ...` in its paragraph is
-    /// kept.
+    /// kept. Lines may end as on any system; in the sections they end in `\n`.
     #[default]
     Fixed,
     /// Exactly as published, for comparing with the released models. Notes on which the published
@@ -52,7 +52,11 @@ pub enum Mode {
 /// # Ok::<(), clinical_notes::Error>(())
 /// ```
 pub fn split(note: &str, mode: Mode) -> Result<Vec<String>> {
-    let note = separate_rules(note);
+    let note = match mode {
+        Mode::Fixed => line_ends::unified(note),
+        Mode::Published => Cow::Borrowed(note),
+    };
+    let note = separate_rules(&note);
     let mut segments = Vec::new();
     // The published code now splits at rules again, but every rule already is a paragraph.
     for segment in headers(&note, mode)? {

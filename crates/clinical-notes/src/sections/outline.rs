@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::is_title;
-use crate::py;
+use crate::{line_ends, py};
 
 /// A longer phrase before a colon is prose, not a title. The longest titles of discharge summaries
 /// have about 60 bytes.
@@ -38,6 +38,7 @@ pub struct Section {
 /// assert_eq!(&note[sections[1].range.clone()], "Physical Exam:\nNeck: supple\n\n");
 /// ```
 pub fn outline(note: &str) -> Vec<Section> {
+    let note = &*line_ends::in_place(note);
     let mut sections: Vec<Section> = Vec::new();
     let mut start = |at: usize, title: Option<Range<usize>>| {
         match sections.last_mut() {
@@ -120,6 +121,10 @@ mod tests {
         assert_eq!(parts(""), []);
         assert_eq!(parts("\n \n"), [("\n \n", None)]);
         assert_eq!(parts("prose: only"), [("prose: only", None)]);
+        assert_eq!(
+            parts("Plan:\rrest\r\rDiet:\rany"),
+            [("Plan:\rrest\r\r", Some("Plan:")), ("Diet:\rany", Some("Diet:"))]
+        );
         assert_eq!(
             parts("\n  Plan:\nrest\n\n---\nsigned\nSeen: today\n\nCode Status: full"),
             [

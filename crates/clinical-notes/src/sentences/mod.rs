@@ -18,8 +18,8 @@ mod words;
 
 use std::ops::Range;
 
-use crate::py;
 use crate::sections;
+use crate::{line_ends, py};
 
 /// The sentences of a text, in order, as byte ranges. Ranges start and end on characters other
 /// than white space, do not overlap, and hold every such character.
@@ -38,6 +38,7 @@ use crate::sections;
 /// ]);
 /// ```
 pub fn sentences(text: &str) -> Vec<Range<usize>> {
+    let text = &*line_ends::in_place(text);
     let tags = tags(text);
     let mut found = Vec::new();
     for block in lines::blocks(text, &tags) {
@@ -68,7 +69,11 @@ fn tags(text: &str) -> Vec<Range<usize>> {
     while let Some(open) = text[from..].find("[**").map(|at| from + at) {
         let body = &bytes[open + 3..bytes.len().min(open + 3 + MAX_TAG)];
         let close = body.windows(3).position(|window| window == b"**]");
-        match close.filter(|&len| !body[..len].windows(2).any(|window| window == b"\n\n")) {
+        let blank = |body: &[u8]| {
+            let lf = body.windows(2).any(|window| window == b"\n\n");
+            lf || body.windows(3).any(|window| window == b"\n\r\n")
+        };
+        match close.filter(|&len| !blank(&body[..len])) {
             Some(len) => {
                 from = open + 3 + len + 3;
                 tags.push(open..from);

@@ -127,7 +127,7 @@ impl TryFrom<String> for FeedForwardKind {
             "gelu_new" => Activation::GeluTanh,
             "silu" | "swish" => Activation::Silu,
             _ => {
-                let name = name.chars().take(40).flat_map(char::escape_debug).collect();
+                let name = clinical_files::shown(&name);
                 return Err(Error::FeedForward { name });
             }
         };
