@@ -90,7 +90,9 @@ fn convert(input: &Path, output: &Path, normalizer: &Normalizer, options: &Optio
     eprintln!("{rows} rows, {tags} tags replaced, {untyped} of them unknown or without a type");
     if summary.unclosed > 0 {
         let count = summary.unclosed;
-        eprintln!("{count} tags stay because they go over a line end or have none, as in the published converter");
+        eprintln!(
+            "{count} tags stay because they go over a line end or have none, as in the published converter"
+        );
     }
     if summary.rejected > 0 {
         eprintln!("{} rows were rejected", summary.rejected);

@@ -230,7 +230,10 @@ pub fn records_csv(data: &[u8]) {
     while let Ok(Step::Record | Step::BlankLine) = records.read() {
         let fields = records.fields();
         let texts = (0..fields).map(|index| records.text(index).map_or(0, |text| text.len()));
-        assert!(texts.sum::<usize>() <= records.raw().len(), "no text beyond the record");
+        assert!(
+            texts.sum::<usize>() <= records.raw().len(),
+            "no text beyond the record"
+        );
     }
 }
 

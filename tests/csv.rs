@@ -3,15 +3,14 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use clinical_bert::{
-    ClinicalBert, EmbedOptions, LoadOptions, LongText, Pooling, Precision,
-};
+use clinical_bert::{ClinicalBert, EmbedOptions, LoadOptions, LongText, Pooling, Precision};
 use clinical_corpus::{Columns, CsvOptions, Done, Error, Job, Row, Text, Texts, row};
 
 const NOTES: &str = "ROW,TEXT\na,\"The fever, pain\"\nb,\"line one\nline \"\"two\"\"\"\n\"c\nd\",\ne,no pain\nf,the ct. the ct. the ct.\ng,0 0 0\nh,P\n";
 
 fn bert(precision: Precision) -> ClinicalBert {
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/clinical-bert/tests/data/bert_old");
+    let model =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/clinical-bert/tests/data/bert_old");
     ClinicalBert::load(model, &LoadOptions::new().with_precision(precision)).unwrap()
 }
 
@@ -40,7 +39,11 @@ fn job(pooling: &str) -> Job {
     Job::new(Columns::new().text("id").vector(pooling, 16)).with_chunk(2)
 }
 
-fn vector(bert: &ClinicalBert, text: &str, options: &EmbedOptions) -> Result<Vec<f32>, clinical_bert::Error> {
+fn vector(
+    bert: &ClinicalBert,
+    text: &str,
+    options: &EmbedOptions,
+) -> Result<Vec<f32>, clinical_bert::Error> {
     Ok(bert.embed_with(&[text], options)?.swap_remove(0))
 }
 
@@ -55,7 +58,9 @@ fn rows(
 
 fn run(files: &Paths, bert: &ClinicalBert) -> Result<Done, Error> {
     let options = EmbedOptions::new(Pooling::Mean);
-    job("mean").run(texts(files), &files.output, |notes| rows(bert, notes, &options))
+    job("mean").run(texts(files), &files.output, |notes| {
+        rows(bert, notes, &options)
+    })
 }
 
 /// Two chunks, and then an end as if the process were killed.
@@ -64,7 +69,11 @@ fn interrupted(files: &Paths, bert: &ClinicalBert) {
     let mut calls = 0;
     let stopped = job("mean").run(texts(files), &files.output, |notes| {
         calls += 1;
-        if calls > 2 { vec![] } else { rows(bert, notes, &options) }
+        if calls > 2 {
+            vec![]
+        } else {
+            rows(bert, notes, &options)
+        }
     });
     assert!(stopped.is_err());
 }
@@ -97,10 +106,15 @@ fn an_interrupted_run_goes_on_with_the_same_model_alone() {
     // Another precision, of which only the values tell.
     let refused = run(&files, &self::bert(Precision::Int8)).unwrap_err();
     let message = refused.to_string();
-    assert!(message.contains("another run") && message.contains(".partial"), "{message}");
+    assert!(
+        message.contains("another run") && message.contains(".partial"),
+        "{message}"
+    );
     // Another pooling.
     let options = EmbedOptions::new(Pooling::Cls);
-    let refused = job("cls").run(texts(&files), &files.output, |notes| rows(&bert, notes, &options));
+    let refused = job("cls").run(texts(&files), &files.output, |notes| {
+        rows(&bert, notes, &options)
+    });
     assert!(refused.is_err());
     assert_eq!(run(&files, &bert).unwrap().resumed, 4);
     assert_eq!(fs::read(&files.output).unwrap(), whole);
@@ -109,14 +123,27 @@ fn an_interrupted_run_goes_on_with_the_same_model_alone() {
 #[test]
 fn notes_that_are_too_long_are_named_and_kept_for_later() {
     let (files, bert) = (files("vectors.csv"), bert(Precision::F32));
-    fs::write(&files.input, format!("ROW,TEXT\na,fever\nb,\"{}\"\nc,pain\n", "pain ".repeat(300))).unwrap();
+    fs::write(
+        &files.input,
+        format!("ROW,TEXT\na,fever\nb,\"{}\"\nc,pain\n", "pain ".repeat(300)),
+    )
+    .unwrap();
     let options = EmbedOptions::new(Pooling::Mean).with_long(LongText::Error);
-    let result = job("mean").run(texts(&files), &files.output, |notes| rows(&bert, notes, &options));
+    let result = job("mean").run(texts(&files), &files.output, |notes| {
+        rows(&bert, notes, &options)
+    });
     let message = result.unwrap_err().to_string();
-    assert!(message.starts_with("record 2 (row 2, b) failed: "), "{message}");
+    assert!(
+        message.starts_with("record 2 (row 2, b) failed: "),
+        "{message}"
+    );
     let rejected = files.dir.path().join("rejected.csv");
     let job = job("mean").with_rejected(&rejected);
-    let done = job.run(texts(&files), &files.output, |notes| rows(&bert, notes, &options)).unwrap();
+    let done = job
+        .run(texts(&files), &files.output, |notes| {
+            rows(&bert, notes, &options)
+        })
+        .unwrap();
     assert_eq!((done.rows, done.rejected), (2, 1));
     let rejected = fs::read_to_string(rejected).unwrap();
     assert!(rejected.contains("2,\"row 2, b\","), "{rejected}");

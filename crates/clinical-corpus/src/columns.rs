@@ -143,7 +143,9 @@ impl Columns {
 
     /// Names and kinds.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Kind)> {
-        self.columns.iter().map(|(name, kind)| (name.as_str(), *kind))
+        self.columns
+            .iter()
+            .map(|(name, kind)| (name.as_str(), *kind))
     }
 
     pub(crate) fn check(&self) -> Result<()> {

@@ -37,7 +37,9 @@ pub enum Error {
     },
 
     /// The function gave results for more or fewer records than it got.
-    #[error("the function gave {found} results for {expected} records: give one result for each, in order")]
+    #[error(
+        "the function gave {found} results for {expected} records: give one result for each, in order"
+    )]
     ResultCount {
         /// Records that it got.
         expected: usize,
@@ -57,7 +59,9 @@ pub enum Error {
     },
 
     /// A value is of another kind than its column.
-    #[error("a row for record {number} has a value of another kind in column {column}, which holds {kind}")]
+    #[error(
+        "a row for record {number} has a value of another kind in column {column}, which holds {kind}"
+    )]
     ValueKind {
         /// Which record, from 1.
         number: u64,
@@ -68,7 +72,9 @@ pub enum Error {
     },
 
     /// The job has no columns, or two of one name, or a vector without values.
-    #[error("the columns of a job need names, each its own, and vectors at least one value: {column} breaks that")]
+    #[error(
+        "the columns of a job need names, each its own, and vectors at least one value: {column} breaks that"
+    )]
     Columns {
         /// The column at fault, or "a job without columns".
         column: String,

@@ -51,7 +51,9 @@ pub(crate) fn convert(
 }
 
 fn schema(columns: &Columns) -> Result<Type> {
-    let fields = columns.iter().map(|(name, kind)| Ok(Arc::new(field(name, kind)?)));
+    let fields = columns
+        .iter()
+        .map(|(name, kind)| Ok(Arc::new(field(name, kind)?)));
     Type::group_type_builder("rows")
         .with_fields(fields.collect::<Result<_>>()?)
         .build()
@@ -105,7 +107,9 @@ fn write_group<W: Write + Send>(
                 });
                 column.write_batch(&values, Some(&levels), None)?;
             }
-            ColumnWriter::FloatColumnWriter(column) if column.get_descriptor().max_rep_level() > 0 => {
+            ColumnWriter::FloatColumnWriter(column)
+                if column.get_descriptor().max_rep_level() > 0 =>
+            {
                 let (values, levels, repetitions) = elements(values);
                 column.write_batch(&values, Some(&levels), Some(&repetitions))?;
             }
@@ -137,7 +141,11 @@ fn write_group<W: Write + Send>(
                 });
                 column.write_batch(&values, Some(&levels), None)?;
             }
-            _ => return Err(ParquetError::General("no such column was asked for".to_owned())),
+            _ => {
+                return Err(ParquetError::General(
+                    "no such column was asked for".to_owned(),
+                ));
+            }
         }
         column.close()?;
     }

@@ -87,7 +87,11 @@ impl<R: Read> Texts<R> {
         Self::of_records(Records::new(source, options)?, text, id)
     }
 
-    fn of_records(records: Records<R>, text: &str, id: Option<&str>) -> clinical_files::Result<Self> {
+    fn of_records(
+        records: Records<R>,
+        text: &str,
+        id: Option<&str>,
+    ) -> clinical_files::Result<Self> {
         Ok(Self {
             text: records.column(text)?,
             id: id.map(|id| records.column(id)).transpose()?,

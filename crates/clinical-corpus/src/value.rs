@@ -126,7 +126,14 @@ fn near(one: &[f32], other: &[f32]) -> bool {
     let square = |sum: f64, value: f32| sum + f64::from(value) * f64::from(value);
     let length = one.iter().copied().fold(0.0, square).sqrt();
     let pairs = one.iter().zip(other);
-    let distance = pairs.map(|(one, other)| one - other).fold(0.0, square).sqrt();
-    let same_bits = || one.iter().zip(other).all(|(one, other)| one.to_bits() == other.to_bits());
+    let distance = pairs
+        .map(|(one, other)| one - other)
+        .fold(0.0, square)
+        .sqrt();
+    let same_bits = || {
+        one.iter()
+            .zip(other)
+            .all(|(one, other)| one.to_bits() == other.to_bits())
+    };
     one.len() == other.len() && (distance <= TOLERANCE * length || same_bits())
 }

@@ -4,7 +4,9 @@ use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clinical_corpus::{Columns, CsvOptions, Done, Error, Job, Row, Text, Texts, Value, row, unique};
+use clinical_corpus::{
+    Columns, CsvOptions, Done, Error, Job, Row, Text, Texts, Value, row, unique,
+};
 use clinical_files::Error as Files;
 use clinical_notes::corpus::{Duplicates, mimic_iii};
 
@@ -53,7 +55,15 @@ fn words(notes: &[Text], factor: f32) -> Vec<Result<Vec<Row>, Infallible>> {
         words
             .map(|word| {
                 let length = word.len() as f32 * factor;
-                row![&note.id, word, word.len(), length, vec![length, 1.0], word.len() > 3, None::<f64>]
+                row![
+                    &note.id,
+                    word,
+                    word.len(),
+                    length,
+                    vec![length, 1.0],
+                    word.len() > 3,
+                    None::<f64>
+                ]
             })
             .collect()
     };
@@ -61,7 +71,11 @@ fn words(notes: &[Text], factor: f32) -> Vec<Result<Vec<Row>, Infallible>> {
 }
 
 fn job() -> Job {
-    let columns = Columns::new().text("id").text("word").integer("length").float("score");
+    let columns = Columns::new()
+        .text("id")
+        .text("word")
+        .integer("length")
+        .float("score");
     Job::new(columns.vector("v", 2).flag("long").double("none")).with_chunk(2)
 }
 
@@ -98,7 +112,10 @@ fn rows_are_in_order_and_typed() {
             |progress| seen.push((progress.records, progress.rows)),
         )
         .unwrap();
-    assert_eq!((done.records, done.rows, done.resumed, done.rejected), (7, 15, 0, 0));
+    assert_eq!(
+        (done.records, done.rows, done.resumed, done.rejected),
+        (7, 15, 0, 0)
+    );
     assert_eq!(seen, [(2, 7), (4, 9), (6, 14), (7, 15)]);
     let text = fs::read_to_string(&files.output).unwrap();
     let lines: Vec<_> = text.lines().collect();
@@ -132,7 +149,10 @@ fn another_run_is_refused_and_nothing_is_lost() {
     let partial = files.output.with_extension("csv.partial");
     let begun = fs::read(&partial).unwrap();
     let refused = |result: Result<Done, Error>| {
-        assert!(matches!(result, Err(Error::Files(Files::OtherRun { .. }))), "{result:?}");
+        assert!(
+            matches!(result, Err(Error::Files(Files::OtherRun { .. }))),
+            "{result:?}"
+        );
         assert_eq!(fs::read(&partial).unwrap(), begun);
     };
     // Other columns, another identity.
@@ -164,7 +184,10 @@ fn a_second_run_of_the_same_output_is_refused() {
             words(notes, 1.0)
         })
         .unwrap();
-    assert!(matches!(second, Some(Err(Error::Files(Files::InUse { .. })))));
+    assert!(matches!(
+        second,
+        Some(Err(Error::Files(Files::InUse { .. })))
+    ));
 }
 
 fn or_empty(notes: &[Text]) -> Vec<Result<Vec<Row>, Empty>> {
@@ -195,9 +218,15 @@ fn bad_records_end_the_job_or_are_kept_for_later() {
         let rejected = fs::read_to_string(&rejected).unwrap();
         let lines: Vec<_> = rejected.lines().collect();
         assert_eq!(lines[0], "record,name,cause");
-        assert!(lines[1].starts_with("2,,") && lines[1].contains("utf-8"), "{rejected}");
+        assert!(
+            lines[1].starts_with("2,,") && lines[1].contains("utf-8"),
+            "{rejected}"
+        );
         assert_eq!(lines[2], "3,\"row 3, 3\",the note is empty");
-        assert!(lines[3].starts_with("5,,") && lines[3].contains("3 columns"), "{rejected}");
+        assert!(
+            lines[3].starts_with("5,,") && lines[3].contains("3 columns"),
+            "{rejected}"
+        );
     };
     expect(job.run(texts(&files), &files.output, or_empty).unwrap());
     // Interrupted after the first rejected ones.
@@ -229,7 +258,10 @@ fn a_missing_quote_ends_the_job_whatever_is_kept() {
     let rejected = files.dir.path().join("rejected.csv");
     let job = Job::new(Columns::new().text("id")).with_rejected(&rejected);
     let result = job.run(texts(&files), &files.output, or_empty);
-    assert!(matches!(result, Err(Error::Read { number: 1, .. })), "{result:?}");
+    assert!(
+        matches!(result, Err(Error::Read { number: 1, .. })),
+        "{result:?}"
+    );
     assert!(!files.output.exists() && !rejected.exists());
 }
 
@@ -244,10 +276,20 @@ fn rows_that_do_not_fit_and_jobs_that_cannot_be_are_errors() {
     };
     let one = || Columns::new().integer("a");
     let long = with(one(), row![1, 2]);
-    assert!(matches!(long, Err(Error::RowLength { number: 1, found: 2, .. })));
+    assert!(matches!(
+        long,
+        Err(Error::RowLength {
+            number: 1,
+            found: 2,
+            ..
+        })
+    ));
     for value in [row!["x"], row![0.5_f32], row![u64::MAX], row![vec![1.0]]] {
         let result = with(one(), value);
-        assert!(matches!(result, Err(Error::ValueKind { number: 1, .. })), "{result:?}");
+        assert!(
+            matches!(result, Err(Error::ValueKind { number: 1, .. })),
+            "{result:?}"
+        );
     }
     let short = with(Columns::new().vector("v", 2), row![vec![1.0]]);
     assert!(matches!(short, Err(Error::ValueKind { .. })));
@@ -260,10 +302,16 @@ fn rows_that_do_not_fit_and_jobs_that_cannot_be_are_errors() {
     for columns in unfit {
         assert!(matches!(with(columns, row![1]), Err(Error::Columns { .. })));
     }
-    assert!(matches!(run(&files, &job().with_chunk(0)), Err(Error::EmptyChunk)));
+    assert!(matches!(
+        run(&files, &job().with_chunk(0)),
+        Err(Error::EmptyChunk)
+    ));
     let job = job().with_input(&files.input);
     let result = job.run(texts(&files), &files.input, |notes| words(notes, 1.0));
-    assert!(matches!(result, Err(Error::Files(Files::OutputIsInput { .. }))));
+    assert!(matches!(
+        result,
+        Err(Error::Files(Files::OutputIsInput { .. }))
+    ));
     let result = job.run(texts(&files), files.dir.path(), |notes| words(notes, 1.0));
     assert!(matches!(result, Err(Error::Files(Files::NotAFile { .. }))));
     assert!(Texts::open(&files.input, "NOTE", None, &CsvOptions::new()).is_err());
@@ -280,8 +328,19 @@ fn an_empty_table_has_a_header() {
 #[test]
 fn odd_values_come_through() {
     let files = files("ROW,TEXT\n1,x\n", "rows.csv");
-    let columns = Columns::new().text("a").text("b").float("c").double("d").vector("v", 2);
-    let row = row!["", None::<&str>, f32::NAN, 1e300_f64, vec![f32::INFINITY, -0.0]];
+    let columns = Columns::new()
+        .text("a")
+        .text("b")
+        .float("c")
+        .double("d")
+        .vector("v", 2);
+    let row = row![
+        "",
+        None::<&str>,
+        f32::NAN,
+        1e300_f64,
+        vec![f32::INFINITY, -0.0]
+    ];
     let job = Job::new(columns).with_chunk(1);
     // The run that goes on computes the last record again and must know it.
     for round in 0..2 {
@@ -309,14 +368,20 @@ fn named_entities_over_noteevents() {
     let files = files(format!("{header}{notes}"), "entities.csv");
     let tag = |text: &str| {
         let found = text.match_indices("fever");
-        found.map(|(at, word)| at..at + word.len()).collect::<Vec<_>>()
+        found
+            .map(|(at, word)| at..at + word.len())
+            .collect::<Vec<_>>()
     };
 
     let open = || mimic_iii::Notes::open(&files.input, &CsvOptions::new()).unwrap();
     let older = Duplicates::find(open()).unwrap();
     let notes = open().with_category("Discharge summary");
     let kept = notes.filter(|note| note.as_ref().map_or(true, |note| !older.drops(note.row_id)));
-    let columns = Columns::new().integer("row_id").integer("start").integer("end").text("text");
+    let columns = Columns::new()
+        .integer("row_id")
+        .integer("start")
+        .integer("end")
+        .text("text");
     let job = Job::new(columns).with_input(&files.input);
     job.run(unique(kept, |note| &note.text), &files.output, |notes| {
         let rows = |note: &mimic_iii::Note| {
@@ -325,7 +390,10 @@ fn named_entities_over_noteevents() {
                 .map(|span| row![note.row_id, span.start, span.end, &note.text[span]])
                 .collect()
         };
-        notes.iter().map(|note| Ok::<Vec<Row>, Infallible>(rows(note))).collect()
+        notes
+            .iter()
+            .map(|note| Ok::<Vec<Row>, Infallible>(rows(note)))
+            .collect()
     })
     .unwrap();
 
@@ -351,11 +419,24 @@ fn parquet_holds_the_same_values() {
     run(&files, &job()).unwrap();
     assert_eq!(names(files.dir.path()), ["notes.csv", "rows.parquet"]);
     let reader = SerializedFileReader::new(fs::File::open(&files.output).unwrap()).unwrap();
-    let rows: Vec<_> = reader.get_row_iter(None).unwrap().map(Result::unwrap).collect();
+    let rows: Vec<_> = reader
+        .get_row_iter(None)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
     assert_eq!(rows.len(), 15);
-    let names: Vec<_> = rows[1].get_column_iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["id", "word", "length", "score", "v", "long", "none"]);
-    let fields: Vec<_> = rows[1].get_column_iter().map(|(_, field)| field.clone()).collect();
+    let names: Vec<_> = rows[1]
+        .get_column_iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["id", "word", "length", "score", "v", "long", "none"]
+    );
+    let fields: Vec<_> = rows[1]
+        .get_column_iter()
+        .map(|(_, field)| field.clone())
+        .collect();
     let score = 6.0 * in_a_chunk_of(2);
     assert_eq!(fields[0], Field::Str("a".to_owned()));
     assert_eq!(fields[2], Field::Long(6));

@@ -135,7 +135,10 @@ impl Normalized {
     /// The text between the spans `next - 1` and `next`: its old range, and where it begins in the new text.
     fn gap(&self, next: usize) -> Gap {
         let before = next.checked_sub(1).and_then(|last| self.spans.get(last));
-        let end = self.spans.get(next).map_or(self.source_len, |span| span.old.start);
+        let end = self
+            .spans
+            .get(next)
+            .map_or(self.source_len, |span| span.old.start);
         Gap {
             old: before.map_or(0, |span| span.old.end)..end,
             new: before.map_or(0, |span| span.new.end + usize::from(span.new.end > 0)),
@@ -308,7 +311,11 @@ mod tests {
     fn spans_of_the_new_text_are_found_in_the_old_one() {
         let old = "a [**Name 1**] b[**7-16**]c[** **]d";
         assert_eq!(
-            Normalizer::mimic_iii().normalize(old).map(String::from).ok().as_deref(),
+            Normalizer::mimic_iii()
+                .normalize(old)
+                .map(String::from)
+                .ok()
+                .as_deref(),
             Some("a  [Name]  b 7-16 c d")
         );
         for (new, expected) in [
@@ -327,7 +334,9 @@ mod tests {
         ] {
             assert_eq!(original(old, new), expected, "{new:?}");
         }
-        let note = Normalizer::mimic_iii().normalize("[****]é[**Name**]").expect("known tags");
+        let note = Normalizer::mimic_iii()
+            .normalize("[****]é[**Name**]")
+            .expect("known tags");
         assert_eq!(note.text, "é [Name]");
         assert_eq!(note.original_range(0..2), Some(6..8));
         assert_eq!(note.original_range(0..1), None);

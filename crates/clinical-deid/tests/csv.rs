@@ -107,7 +107,10 @@ fn errors_name_the_row_and_quote_nothing() {
     assert!(!message("a,b\n").contains("perhaps"));
 
     assert!(matches!(run(""), Err(Error::Files(Files::NoHeader))));
-    assert!(matches!(run("\u{feff}\n\n"), Err(Error::Files(Files::NoHeader))));
+    assert!(matches!(
+        run("\u{feff}\n\n"),
+        Err(Error::Files(Files::NoHeader))
+    ));
     assert!(message(b"\x1F\x8B\x08\x00abc").contains("gunzip"));
     assert!(message(b"PK\x03\x04abc").contains("zip"));
     assert!(message(b"\xFF\xFEI\x00D\x00").contains("choose the encoding utf-16le"));
@@ -239,7 +242,10 @@ fn the_only_copy_of_the_notes_is_never_replaced() {
     let refused = |output: &Path, options: &Options| {
         let normalizer = Normalizer::mimic_iii();
         let result = convert_file(&path("in.csv"), output, &normalizer, options, |_| ());
-        assert!(matches!(result, Err(Error::Files(Files::OutputIsInput { .. }))));
+        assert!(matches!(
+            result,
+            Err(Error::Files(Files::OutputIsInput { .. }))
+        ));
         assert_eq!(fs::read_to_string(path("in.csv")).expect("the input"), text);
     };
     refused(&path("in.csv"), &options);
@@ -262,7 +268,13 @@ fn bad_rows_can_be_kept_for_later() {
     let mut options = Options::new("TEXT");
     options.rejected = Some(path("rejected.csv"));
     let normalizer = Normalizer::mimic_iii();
-    let summary = convert_file(&path("in.csv"), &path("out.csv"), &normalizer, &options, |_| ());
+    let summary = convert_file(
+        &path("in.csv"),
+        &path("out.csv"),
+        &normalizer,
+        &options,
+        |_| (),
+    );
     let summary = summary.expect("it converts");
     assert_eq!((summary.rows, summary.rejected, summary.tags), (2, 3, 2));
     let output = fs::read(path("out.csv")).expect("the output");
@@ -271,16 +283,32 @@ fn bad_rows_can_be_kept_for_later() {
     let rejected = String::from_utf8_lossy(&rejected).into_owned();
     let lines: Vec<_> = rejected.lines().collect();
     assert_eq!(lines[0], "row,line,cause,record");
-    assert!(lines[1].starts_with("2,3,") && lines[1].contains("utf-8"), "{rejected}");
-    assert!(lines[2].starts_with("3,4,") && lines[2].ends_with("\"3,a,b\""), "{rejected}");
-    assert!(lines[3].starts_with("4,5,") && lines[3].contains("unknown text tag"), "{rejected}");
+    assert!(
+        lines[1].starts_with("2,3,") && lines[1].contains("utf-8"),
+        "{rejected}"
+    );
+    assert!(
+        lines[2].starts_with("3,4,") && lines[2].ends_with("\"3,a,b\""),
+        "{rejected}"
+    );
+    assert!(
+        lines[3].starts_with("4,5,") && lines[3].contains("unknown text tag"),
+        "{rejected}"
+    );
     assert_eq!(lines[4], "[**Odd**]\"\"\"");
     // Through a closure, which may also stop.
     let mut rows = Vec::new();
-    let result = convert_or(&input[..], io::sink(), &normalizer, &options, |_| (), |row| {
-        rows.push(row.at.row);
-        Ok(rows.len() < 2)
-    });
+    let result = convert_or(
+        &input[..],
+        io::sink(),
+        &normalizer,
+        &options,
+        |_| (),
+        |row| {
+            rows.push(row.at.row);
+            Ok(rows.len() < 2)
+        },
+    );
     assert!(matches!(result, Err(Error::Files(Files::RowWidth { .. }))));
     assert_eq!(rows, [2, 3]);
 }
@@ -292,8 +320,14 @@ fn a_missing_or_escaped_quote_ends_the_run_whatever_is_kept() {
     let mut options = Options::new("TEXT");
     options.rejected = Some(path("rejected.csv"));
     for (input, words) in [
-        ("ID,TEXT\n1,\"no pain\n2,\"fever\"\n", "is missing, or not doubled"),
-        ("ID,TEXT\n1,\"said \\\"no\\\"\"\n", "choose the quoting backslash"),
+        (
+            "ID,TEXT\n1,\"no pain\n2,\"fever\"\n",
+            "is missing, or not doubled",
+        ),
+        (
+            "ID,TEXT\n1,\"said \\\"no\\\"\"\n",
+            "choose the quoting backslash",
+        ),
         ("ID,TEXT\n1,no pain\nat all\"\n", "odd number"),
     ] {
         fs::write(path("in.csv"), input).expect("the input");
@@ -304,8 +338,13 @@ fn a_missing_or_escaped_quote_ends_the_run_whatever_is_kept() {
             &options,
             |_| (),
         );
-        let message = result.expect_err("nobody knows where rows begin").to_string();
-        assert!(message.contains(words) && message.contains("row "), "{message}");
+        let message = result
+            .expect_err("nobody knows where rows begin")
+            .to_string();
+        assert!(
+            message.contains(words) && message.contains("row "),
+            "{message}"
+        );
         assert_eq!(files_in(folder.path()), ["in.csv"]);
     }
 }
@@ -316,15 +355,29 @@ fn files_are_read_as_they_were_exported() {
         let mut options = Options::new("TEXT");
         options.csv = csv;
         let mut output = Vec::new();
-        convert(input, &mut output, &Normalizer::mimic_iii(), &options, |_| ())?;
+        convert(
+            input,
+            &mut output,
+            &Normalizer::mimic_iii(),
+            &options,
+            |_| (),
+        )?;
         Ok::<_, Error>(String::from_utf8(output).expect("UTF-8"))
     };
     let semicolon = b"ID;TEXT\n1;[**Name**], \xe4\n";
     let csv = CsvOptions::new().with_encoding(Encoding::Latin1);
-    let message = run(semicolon, csv.clone()).expect_err("no comma").to_string();
-    assert!(message.contains("choose the separator semicolon"), "{message}");
+    let message = run(semicolon, csv.clone())
+        .expect_err("no comma")
+        .to_string();
+    assert!(
+        message.contains("choose the separator semicolon"),
+        "{message}"
+    );
     let csv = csv.with_separator(Separator::Semicolon);
-    assert_eq!(run(semicolon, csv).expect("it converts"), "ID;TEXT\n1;[Name] , ä\n");
+    assert_eq!(
+        run(semicolon, csv).expect("it converts"),
+        "ID;TEXT\n1;[Name] , ä\n"
+    );
     let spark = b"ID,TEXT\n1,\"He said \\\"no pain\\\" today [**Name 5**]\"\n";
     let csv = CsvOptions::new().with_quoting(Quoting::Backslash);
     assert_eq!(
@@ -332,11 +385,18 @@ fn files_are_read_as_they_were_exported() {
         "ID,TEXT\n1,\"He said \\\"no pain\\\" today  [Name]\"\n"
     );
     let mut utf16 = vec![0xff, 0xfe];
-    utf16.extend("ID\tTEXT\n1\té [**Name**]\n".encode_utf16().flat_map(u16::to_le_bytes));
+    utf16.extend(
+        "ID\tTEXT\n1\té [**Name**]\n"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes),
+    );
     let csv = CsvOptions::new()
         .with_encoding(Encoding::Utf16Le)
         .with_separator(Separator::Tab);
-    assert_eq!(run(&utf16, csv).expect("it converts"), "ID\tTEXT\n1\té  [Name]\n");
+    assert_eq!(
+        run(&utf16, csv).expect("it converts"),
+        "ID\tTEXT\n1\té  [Name]\n"
+    );
     let excel = "\u{feff}sep=;\r\nID;TEXT\r\n1;[**Name**]\r\n".as_bytes();
     assert_eq!(
         run(excel, CsvOptions::new()).expect("it converts"),
@@ -346,7 +406,8 @@ fn files_are_read_as_they_were_exported() {
 
 #[test]
 fn tags_that_stay_are_counted() {
-    let (output, summary) = run("ID,TEXT\n1,\"[**Last Name\n7**] [**Name**]\"\n").expect("it converts");
+    let (output, summary) =
+        run("ID,TEXT\n1,\"[**Last Name\n7**] [**Name**]\"\n").expect("it converts");
     assert_eq!(output, "ID,TEXT\n1,\"[**Last Name\n7**]  [Name]\"\n");
     assert_eq!((summary.tags, summary.unclosed), (1, 1));
 }

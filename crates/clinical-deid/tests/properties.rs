@@ -69,8 +69,13 @@ fn check(source: &str, note: &Normalized) -> Result<(), TestCaseError> {
 }
 
 /// A range of a text between two of its characters.
-fn range_of(text: &str, ends: (prop::sample::Index, prop::sample::Index)) -> std::ops::Range<usize> {
-    let edges: Vec<_> = (0..=text.len()).filter(|&at| text.is_char_boundary(at)).collect();
+fn range_of(
+    text: &str,
+    ends: (prop::sample::Index, prop::sample::Index),
+) -> std::ops::Range<usize> {
+    let edges: Vec<_> = (0..=text.len())
+        .filter(|&at| text.is_char_boundary(at))
+        .collect();
     let (one, other) = (*ends.0.get(&edges), *ends.1.get(&edges));
     one.min(other)..one.max(other)
 }

@@ -111,7 +111,9 @@ pub enum Error {
 
     /// The first bytes are those of another encoding.
     #[cfg(feature = "csv")]
-    #[error("the input was to be read as {chosen}, but its first bytes are {found}: choose the encoding {found}")]
+    #[error(
+        "the input was to be read as {chosen}, but its first bytes are {found}: choose the encoding {found}"
+    )]
     WrongEncoding {
         /// What was chosen.
         chosen: Encoding,
@@ -121,7 +123,9 @@ pub enum Error {
 
     /// The header is written with another separator.
     #[cfg(feature = "csv")]
-    #[error("the header cannot be split at each {chosen}, but at each {found}: choose the separator {found}")]
+    #[error(
+        "the header cannot be split at each {chosen}, but at each {found}: choose the separator {found}"
+    )]
     WrongSeparator {
         /// What was chosen.
         chosen: Separator,
@@ -152,7 +156,9 @@ pub enum Error {
 
     /// A row has more or fewer columns than the header.
     #[cfg(feature = "csv")]
-    #[error("{at} has {found} columns but the header has {expected}: check its quotes and separators")]
+    #[error(
+        "{at} has {found} columns but the header has {expected}: check its quotes and separators"
+    )]
     RowWidth {
         /// Which row.
         at: RowAt,
@@ -174,7 +180,9 @@ pub enum Error {
 
     /// The input ends inside a quoted field.
     #[cfg(feature = "csv")]
-    #[error("the input ends inside a quoted field of {at}: the file is cut off, or a quote is never closed")]
+    #[error(
+        "the input ends inside a quoted field of {at}: the file is cut off, or a quote is never closed"
+    )]
     UnclosedQuote {
         /// Which row.
         at: RowAt,
@@ -279,7 +287,11 @@ impl std::fmt::Display for RowAt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.row {
             0 => f.write_str("the header"),
-            row => write!(f, "row {row} (the header is not counted; it begins at line {})", self.line),
+            row => write!(
+                f,
+                "row {row} (the header is not counted; it begins at line {})",
+                self.line
+            ),
         }
     }
 }

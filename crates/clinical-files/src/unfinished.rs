@@ -362,7 +362,10 @@ mod tests {
                 Ok::<_, Error>(())
             })
             .unwrap();
-        assert_eq!(fs::read_to_string(&output).unwrap(), "HEADER\nA,1\nB,2\nLAST");
+        assert_eq!(
+            fs::read_to_string(&output).unwrap(),
+            "HEADER\nA,1\nB,2\nLAST"
+        );
         assert_eq!(names(folder.path()), 1);
         let folder = Unfinished::open(folder.path(), "test");
         assert!(matches!(folder, Err(Error::NotAFile { .. })));

@@ -250,7 +250,9 @@ where
         }
         // Together they are far fewer than one by one. The next ones may not be: at most four times as many are tried.
         let scaled = room as u128 * apart as u128 / together as u128;
-        usize::try_from(scaled).unwrap_or(usize::MAX).min(apart.saturating_mul(3))
+        usize::try_from(scaled)
+            .unwrap_or(usize::MAX)
+            .min(apart.saturating_mul(3))
     }
 
     /// How far a window can grow from `end` by units of together at most `room` tokens.

@@ -186,20 +186,27 @@ fn a_failing_source_ends_the_notes() {
 
 #[test]
 fn a_missing_quote_never_joins_two_patients() {
-    let file = file("1,2,,,,,c,d,,,\"no pain\n2,3,,,,,c,d,,,\"fever\ncough\"\n3,4,,,,,c,d,,,\"well\"\n");
+    let file =
+        file("1,2,,,,,c,d,,,\"no pain\n2,3,,,,,c,d,,,\"fever\ncough\"\n3,4,,,,,c,d,,,\"well\"\n");
     let mut notes = mimic_iii::Notes::new(file.as_bytes()).unwrap();
     let error = notes.next().unwrap().unwrap_err();
     assert!(!error.is_about_one_row());
     assert!(matches!(
         error,
-        Error::Files(Files::TextAfterQuote { at: RowAt { row: 1, line: 2 }, line: 3, backslash: false })
+        Error::Files(Files::TextAfterQuote {
+            at: RowAt { row: 1, line: 2 },
+            line: 3,
+            backslash: false
+        })
     ));
     assert!(notes.next().is_none());
 }
 
 /// Chart time, store time and `ISERROR` of one record.
 fn exported(chart: &str, store: &str, number: &str, error: &str) -> Result<mimic_iii::Note> {
-    let file = file(&format!("1,2,{number},,{chart},{store},Nursing,d,{number},{error},t\n"));
+    let file = file(&format!(
+        "1,2,{number},,{chart},{store},Nursing,d,{number},{error},t\n"
+    ));
     let mut notes = mimic_iii::Notes::new(file.as_bytes()).unwrap();
     let note = notes.next().unwrap();
     assert!(notes.next().is_none());
@@ -212,7 +219,10 @@ fn exports_of_databases_r_and_pandas_are_read() {
         ("2150-01-01T08:00:00", "2150-01-01T08:05:00"),
         ("2150-01-01 08:00:00 UTC", "2150-01-01 08:05:00.123 UTC"),
         ("2150-01-01 08:00:00.000", "2150-01-01 08:05:00.000"),
-        ("2150-01-01T08:00:00.000-05:00", "2150-01-01T08:05:00.000-05:00"),
+        (
+            "2150-01-01T08:00:00.000-05:00",
+            "2150-01-01T08:05:00.000-05:00",
+        ),
     ] {
         let note = exported(chart, store, "7.0", "").unwrap();
         assert_eq!(note.chart_time.unwrap().to_string(), "2150-01-01 08:00:00");
@@ -221,7 +231,11 @@ fn exports_of_databases_r_and_pandas_are_read() {
     }
     for missing in ["", "NA", "NaN", "NULL", "null", "None", "\\N"] {
         let note = exported(missing, "NaT", missing, missing).unwrap();
-        assert_eq!((note.chart_time, note.store_time), (None, None), "{missing}");
+        assert_eq!(
+            (note.chart_time, note.store_time),
+            (None, None),
+            "{missing}"
+        );
         assert_eq!((note.hadm_id, note.is_error), (None, false), "{missing}");
     }
     for yes in ["1", "1.0", "TRUE", "True", "t", "Y"] {
@@ -229,7 +243,13 @@ fn exports_of_databases_r_and_pandas_are_read() {
     }
     let error = exported("", "", "", "perhaps").unwrap_err();
     assert!(error.is_about_one_row());
-    assert!(matches!(error, Error::NotAFlag { column: "ISERROR", .. }));
+    assert!(matches!(
+        error,
+        Error::NotAFlag {
+            column: "ISERROR",
+            ..
+        }
+    ));
 }
 
 #[test]
@@ -256,7 +276,10 @@ fn a_missing_quote_does_not_fill_the_memory() {
     let mut notes = mimic_iii::Notes::new(file.as_bytes().chain(endless)).unwrap();
     assert!(matches!(
         notes.next(),
-        Some(Err(Error::Files(Files::RowTooLong { at: RowAt { row: 1, .. }, .. })))
+        Some(Err(Error::Files(Files::RowTooLong {
+            at: RowAt { row: 1, .. },
+            ..
+        })))
     ));
     assert!(notes.next().is_none());
 }

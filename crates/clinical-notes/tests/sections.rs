@@ -81,12 +81,29 @@ fn lines_may_end_as_on_any_system() {
     for end in ["\r\n", "\r"] {
         let other = note.replace('\n', end);
         assert_eq!(split(&other, Mode::Fixed).unwrap(), expected, "{end:?}");
-        let sections = |note: &str| outline(note).iter().map(|section| note[section.range.clone()].lines().next().unwrap_or_default().to_owned()).collect::<Vec<_>>();
-        let firsts: Vec<_> = sections(&other).iter().map(|line| line.split('\r').next().unwrap_or_default().to_owned()).collect();
+        let sections = |note: &str| {
+            outline(note)
+                .iter()
+                .map(|section| {
+                    note[section.range.clone()]
+                        .lines()
+                        .next()
+                        .unwrap_or_default()
+                        .to_owned()
+                })
+                .collect::<Vec<_>>()
+        };
+        let firsts: Vec<_> = sections(&other)
+            .iter()
+            .map(|line| line.split('\r').next().unwrap_or_default().to_owned())
+            .collect();
         assert_eq!(firsts, sections(note), "{end:?}");
         let texts = |note: &str| {
             let found = clinical_notes::sentences::sentences(note);
-            found.into_iter().map(|range| note[range].to_owned()).collect::<Vec<_>>()
+            found
+                .into_iter()
+                .map(|range| note[range].to_owned())
+                .collect::<Vec<_>>()
         };
         assert_eq!(texts(&other), texts(note), "{end:?}");
     }

@@ -203,7 +203,12 @@ fn any_counter_takes_linear_work() {
         |text| text.len() / 50 + text.bytes().filter(|&byte| byte == b'A').count(),
     ];
     let cheap_then_dear = format!("{}{}", ". ".repeat(1 << 17), "AAAA. ".repeat(1 << 15));
-    for note in [". ".repeat(1 << 18), "A:\n".repeat(1 << 17), "\n".repeat(1 << 18), cheap_then_dear] {
+    for note in [
+        ". ".repeat(1 << 18),
+        "A:\n".repeat(1 << 17),
+        "\n".repeat(1 << 18),
+        cheap_then_dear,
+    ] {
         for (number, count) in counters.into_iter().enumerate() {
             let work = Cell::new(0);
             let parts = windows(&note, 500, 50, |text| {
@@ -215,7 +220,11 @@ fn any_counter_takes_linear_work() {
             let times = work.get() / note.len();
             assert!(times <= 16, "counter {number}: {times} times the note");
             let needed = count(&note) / (500 - 50) + 1;
-            assert!(parts.len() <= 3 * needed, "counter {number}: {} windows for {needed}", parts.len());
+            assert!(
+                parts.len() <= 3 * needed,
+                "counter {number}: {} windows for {needed}",
+                parts.len()
+            );
         }
     }
 }

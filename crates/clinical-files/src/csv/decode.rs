@@ -25,7 +25,9 @@ impl<R> Utf8<R> {
             Encoding::Utf8 => return Self::AsItIs(source),
             Encoding::Latin1 => Method::Latin1,
             Encoding::Utf8Lossy => Method::Replaced(UTF_8.new_decoder_without_bom_handling()),
-            Encoding::Windows1252 => Method::Replaced(WINDOWS_1252.new_decoder_without_bom_handling()),
+            Encoding::Windows1252 => {
+                Method::Replaced(WINDOWS_1252.new_decoder_without_bom_handling())
+            }
             Encoding::Utf16Le => Method::Marked(UTF_16LE.new_decoder_without_bom_handling()),
             Encoding::Utf16Be => Method::Marked(UTF_16BE.new_decoder_without_bom_handling()),
         };
@@ -166,7 +168,8 @@ mod tests {
     #[test]
     fn every_encoding_becomes_utf8() {
         let text = "é“€”\u{1f600}";
-        let utf16 = |bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(bytes).collect::<Vec<_>>();
+        let utf16 =
+            |bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(bytes).collect::<Vec<_>>();
         assert_eq!(decoded(text.as_bytes(), Encoding::Utf8), text.as_bytes());
         assert_eq!(
             decoded(&utf16(u16::to_le_bytes), Encoding::Utf16Le),
@@ -192,9 +195,6 @@ mod tests {
             "a\u{fffd}é\u{fffd}".as_bytes()
         );
         // Half a pair, and half a unit at the end.
-        assert_eq!(
-            decoded(b"\x00\xd8a\x00b", Encoding::Utf16Le),
-            b"\xffa\xff"
-        );
+        assert_eq!(decoded(b"\x00\xd8a\x00b", Encoding::Utf16Le), b"\xffa\xff");
     }
 }

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Chain, Cursor, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use memchr::{memchr, memchr2, memchr3, memchr_iter};
+use memchr::{memchr, memchr_iter, memchr2, memchr3};
 
 use super::decode::Utf8;
 use super::field::{BACKSLASH, Field, QUOTE, Style};
@@ -196,7 +196,11 @@ impl<R: Read> Records<R> {
         let header = header.rsplit(['\n', '\r']).next().unwrap_or_default();
         let finds = |separator: &Separator| {
             let mut names = header.split(char::from(separator.byte()));
-            names.any(|found| found.trim_matches(['"', ' ', '\u{feff}']).eq_ignore_ascii_case(name))
+            names.any(|found| {
+                found
+                    .trim_matches(['"', ' ', '\u{feff}'])
+                    .eq_ignore_ascii_case(name)
+            })
         };
         let others = || Separator::ALL.into_iter().filter(|other| *other != chosen);
         let has = |separator: &Separator| header.contains(char::from(separator.byte()));
@@ -276,7 +280,9 @@ impl<R: Read> Records<R> {
     /// The value of a field; empty for one that is not there.
     pub fn bytes(&self, index: usize) -> Cow<'_, [u8]> {
         let field = self.fields.get(index);
-        field.map_or(Cow::Borrowed(b""), |field| field.value(&self.raw, self.style))
+        field.map_or(Cow::Borrowed(b""), |field| {
+            field.value(&self.raw, self.style)
+        })
     }
 
     /// The value of a field as text; empty for one that is not there.
@@ -353,7 +359,9 @@ impl<R: Read> Records<R> {
             while at < chunk.len() && !ended && broken.is_none() {
                 let rest = &chunk[at..];
                 match state {
-                    State::FieldStart if rest[0] == QUOTE && self.style.quoting != Quoting::None => {
+                    State::FieldStart
+                        if rest[0] == QUOTE && self.style.quoting != Quoting::None =>
+                    {
                         field.quoted = true;
                         state = State::Quoted;
                         at += 1;
@@ -516,7 +524,11 @@ fn lines_in(text: &[u8]) -> u64 {
 fn spreadsheet_separator(line: &[u8]) -> Option<Separator> {
     let line = line.trim_ascii_end();
     // A tab is white space too.
-    let line = if line == b"sep=" { &b"sep=\t"[..] } else { line };
+    let line = if line == b"sep=" {
+        &b"sep=\t"[..]
+    } else {
+        line
+    };
     let [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', byte] = *line else {
         return None;
     };

@@ -8,12 +8,28 @@ pub(super) const START_BYTES: usize = 64;
 
 /// Formats that are often taken for CSV.
 const OTHERS: [(&[u8], &str, &str); 8] = [
-    (b"\x1f\x8b", "compressed with gzip", "unpack it with gunzip first"),
-    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it first"),
+    (
+        b"\x1f\x8b",
+        "compressed with gzip",
+        "unpack it with gunzip first",
+    ),
+    (
+        b"\x28\xb5\x2f\xfd",
+        "compressed with zstd",
+        "unpack it first",
+    ),
     (b"\xfd7zXZ", "compressed with xz", "unpack it first"),
     (b"BZh9", "compressed with bzip2", "unpack it first"),
-    (b"PK\x03\x04", "a zip archive or a spreadsheet", "unpack or export it first"),
-    (b"\xd0\xcf\x11\xe0", "a spreadsheet", "export it as CSV first"),
+    (
+        b"PK\x03\x04",
+        "a zip archive or a spreadsheet",
+        "unpack or export it first",
+    ),
+    (
+        b"\xd0\xcf\x11\xe0",
+        "a spreadsheet",
+        "export it as CSV first",
+    ),
     (b"PAR1", "a Parquet file", "export it as CSV first"),
     (b"\xff\xfe\0\0", "UTF-32 text", "convert it to UTF-8 first"),
 ];
@@ -41,7 +57,13 @@ pub(super) fn mark_bytes(start: &[u8], options: &CsvOptions) -> Result<usize> {
 
 /// What text without a byte order mark must be, where that can be told: a header has hardly a character beyond ASCII.
 fn without_mark(start: &[u8], chosen: Encoding) -> Option<Encoding> {
-    let zeros = |first: usize| start.iter().skip(first).step_by(2).filter(|byte| **byte == 0);
+    let zeros = |first: usize| {
+        start
+            .iter()
+            .skip(first)
+            .step_by(2)
+            .filter(|byte| **byte == 0)
+    };
     let (even, odd) = (zeros(0).count(), zeros(1).count());
     let most = start.len() / 2 * 3 / 4;
     if start.len() < 4 {

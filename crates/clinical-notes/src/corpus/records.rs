@@ -88,7 +88,9 @@ impl<R: Read> Records<R> {
         let Some(text) = self.value(column)? else {
             return Ok(None);
         };
-        whole_number(text.trim()).map(Some).ok_or_else(|| self.not_a_number(column))
+        whole_number(text.trim())
+            .map(Some)
+            .ok_or_else(|| self.not_a_number(column))
     }
 
     /// A whole number that must be there.
@@ -120,10 +122,12 @@ impl<R: Read> Records<R> {
         let Some(text) = self.value(column)? else {
             return Ok(None);
         };
-        Timestamp::parse(text.trim()).map(Some).ok_or(Error::NotATime {
-            at: self.at(),
-            column: column.name,
-        })
+        Timestamp::parse(text.trim())
+            .map(Some)
+            .ok_or(Error::NotATime {
+                at: self.at(),
+                column: column.name,
+            })
     }
 }
 
@@ -131,7 +135,9 @@ impl<R: Read> Records<R> {
 /// `NULL` (SQL Server, MySQL), `\N` (MySQL, Postgres), `null` (Spark).
 fn is_missing(text: &str) -> bool {
     const MISSING: [&str; 8] = ["", "na", "<na>", "nan", "nat", "null", "none", "\\n"];
-    MISSING.iter().any(|missing| text.eq_ignore_ascii_case(missing))
+    MISSING
+        .iter()
+        .any(|missing| text.eq_ignore_ascii_case(missing))
 }
 
 fn whole_number(text: &str) -> Option<u64> {
@@ -147,7 +153,9 @@ fn whole_number(text: &str) -> Option<u64> {
     }
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let zeros = fraction.bytes().all(|byte| byte == b'0');
-    (zeros && digits(whole)).then(|| whole.parse().ok()).flatten()
+    (zeros && digits(whole))
+        .then(|| whole.parse().ok())
+        .flatten()
 }
 
 fn flag(text: &str) -> Option<bool> {
@@ -169,18 +177,29 @@ mod tests {
     #[test]
     fn numbers_as_databases_r_and_pandas_write_them() {
         for (text, value) in [
-            ("3", 3), ("3.0", 3), ("3.", 3), ("3.000", 3), ("1e+05", 100_000), ("2.5e3", 2_500), ("007", 7),
+            ("3", 3),
+            ("3.0", 3),
+            ("3.", 3),
+            ("3.000", 3),
+            ("1e+05", 100_000),
+            ("2.5e3", 2_500),
+            ("007", 7),
         ] {
             assert_eq!(whole_number(text), Some(value), "{text}");
         }
-        for text in ["", ".", "-1", "+1", "3.5", "1,000", "1e-5", "1e", "e5", "1e30", "inf", "0x10", "1 2", "2.55e1"] {
+        for text in [
+            "", ".", "-1", "+1", "3.5", "1,000", "1e-5", "1e", "e5", "1e30", "inf", "0x10", "1 2",
+            "2.55e1",
+        ] {
             assert_eq!(whole_number(text), None, "{text}");
         }
     }
 
     #[test]
     fn missing_values_of_every_system() {
-        for text in ["", "NA", "NaN", "nan", "NaT", "NULL", "null", "None", "<NA>", "\\N"] {
+        for text in [
+            "", "NA", "NaN", "nan", "NaT", "NULL", "null", "None", "<NA>", "\\N",
+        ] {
             assert!(is_missing(text), "{text}");
         }
         for text in ["0", "N", "NAN1", "-", "missing"] {

@@ -90,7 +90,11 @@ fn is_zone(zone: &str) -> bool {
         Some(parts) => parts,
         None => offset.split_at_checked(2).unwrap_or((offset, "")),
     };
-    let minutes = if minutes.is_empty() && !offset.ends_with(':') { "00" } else { minutes };
+    let minutes = if minutes.is_empty() && !offset.ends_with(':') {
+        "00"
+    } else {
+        minutes
+    };
     let two = |text: &str, max| text.len() == 2 && in_range(text, 0, max).is_some();
     two(hours, 18) && two(minutes, 59)
 }

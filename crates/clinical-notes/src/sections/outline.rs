@@ -123,7 +123,10 @@ mod tests {
         assert_eq!(parts("prose: only"), [("prose: only", None)]);
         assert_eq!(
             parts("Plan:\rrest\r\rDiet:\rany"),
-            [("Plan:\rrest\r\r", Some("Plan:")), ("Diet:\rany", Some("Diet:"))]
+            [
+                ("Plan:\rrest\r\r", Some("Plan:")),
+                ("Diet:\rany", Some("Diet:"))
+            ]
         );
         assert_eq!(
             parts("\n  Plan:\nrest\n\n---\nsigned\nSeen: today\n\nCode Status: full"),

@@ -60,10 +60,22 @@ fn text_after_a_closing_quote_ends_the_reading_and_names_row_and_line() {
         "{error}"
     );
     assert!(!error.is_about_one_row());
-    assert_eq!(records.read().unwrap(), Step::End, "nothing is read after it");
-    for file in ["a,b\n1,\"x\" \n", "a,b\n1,\"x\"y,\n", "a,b\n\"\"\"x\"y\"\n", "\"a\"b\n"] {
+    assert_eq!(
+        records.read().unwrap(),
+        Step::End,
+        "nothing is read after it"
+    );
+    for file in [
+        "a,b\n1,\"x\" \n",
+        "a,b\n1,\"x\"y,\n",
+        "a,b\n\"\"\"x\"y\"\n",
+        "\"a\"b\n",
+    ] {
         let error = plain(file).unwrap_err();
-        assert!(matches!(error, Error::TextAfterQuote { .. }), "{file}: {error}");
+        assert!(
+            matches!(error, Error::TextAfterQuote { .. }),
+            "{file}: {error}"
+        );
     }
 }
 
@@ -78,7 +90,8 @@ fn backslash_escapes_are_named_and_read_when_chosen() {
     let backslash = CsvOptions::new().with_quoting(Quoting::Backslash);
     let rows = read(file, &backslash).unwrap();
     assert_eq!(rows[1][1], "He said \"no pain\" today [**Name 5**]");
-    let file = "id,note\n1,\"a\\\\b \\d \"\"c\"\" \\\n\"\n2,\\N\n3,a\\,b\\\nc\n4,\"\\\\\"\n5,\"\"\n";
+    let file =
+        "id,note\n1,\"a\\\\b \\d \"\"c\"\" \\\n\"\n2,\\N\n3,a\\,b\\\nc\n4,\"\\\\\"\n5,\"\"\n";
     let rows = read(file, &backslash).unwrap();
     let notes: Vec<_> = rows[1..].iter().map(|row| row[1].as_str()).collect();
     assert_eq!(notes, ["a\\b \\d \"c\" \n", "", "a,b\nc", "\\", ""]);
@@ -135,10 +148,16 @@ fn separators_are_chosen_or_named() {
 fn columns_that_are_not_there_are_errors() {
     let records = Records::new(&b"id, text\n"[..], &CsvOptions::new()).unwrap();
     let message = records.column("TEXT").unwrap_err().to_string();
-    assert!(message.ends_with("name one that is there, perhaps text"), "{message}");
+    assert!(
+        message.ends_with("name one that is there, perhaps text"),
+        "{message}"
+    );
     assert_eq!(records.column_in_any_case("TEXT"), Some(1));
     let message = records.column("NOTE").unwrap_err().to_string();
-    assert!(message.contains("2 columns") && !message.contains("text"), "{message}");
+    assert!(
+        message.contains("2 columns") && !message.contains("text"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -148,13 +167,25 @@ fn encodings_are_chosen_or_named() {
     for (bytes, encoding) in [
         (text.as_bytes().to_vec(), Encoding::Utf8),
         (utf16(u16::to_le_bytes), Encoding::Utf16Le),
-        ([&b"\xff\xfe"[..], &utf16(u16::to_le_bytes)].concat(), Encoding::Utf16Le),
+        (
+            [&b"\xff\xfe"[..], &utf16(u16::to_le_bytes)].concat(),
+            Encoding::Utf16Le,
+        ),
         (utf16(u16::to_be_bytes), Encoding::Utf16Be),
-        (b"id,note\n1,37 \xb0C \x96 \x93well\x94 \xe9\n".to_vec(), Encoding::Windows1252),
+        (
+            b"id,note\n1,37 \xb0C \x96 \x93well\x94 \xe9\n".to_vec(),
+            Encoding::Windows1252,
+        ),
     ] {
-        let options = CsvOptions::new().with_encoding(encoding).with_quoting(Quoting::None);
+        let options = CsvOptions::new()
+            .with_encoding(encoding)
+            .with_quoting(Quoting::None);
         let records = Records::new(Slow(&bytes, 5), &options).unwrap();
-        assert_eq!(rows_of(records).unwrap()[1][1], "37 °C – “well” é", "{encoding}");
+        assert_eq!(
+            rows_of(records).unwrap()[1][1],
+            "37 °C – “well” é",
+            "{encoding}"
+        );
     }
     // The wrong one is an error of its row, and the next one is read.
     let bytes = b"id,note\n1,caf\xe9\n2,ok\n";
@@ -163,7 +194,10 @@ fn encodings_are_chosen_or_named() {
     let error = records.text(1).unwrap_err();
     assert!(error.is_about_one_row());
     let message = error.to_string();
-    assert!(message.contains("row 1 ") && message.contains("byte 3"), "{message}");
+    assert!(
+        message.contains("row 1 ") && message.contains("byte 3"),
+        "{message}"
+    );
     assert!(message.contains("windows-1252"), "{message}");
     assert!(records.next_record().unwrap());
     assert_eq!(records.text(1).unwrap(), "ok");
@@ -201,7 +235,13 @@ fn unclosed_quotes_long_records_and_empty_files_are_refused() {
     let short = CsvOptions::new().with_max_row_bytes(5);
     assert!(read("aaaa\nbbbb\n", &short).is_ok());
     let error = read("aaaa\nbbbbb\n", &short).unwrap_err();
-    assert!(matches!(error, Error::RowTooLong { at: RowAt { row: 1, line: 2 }, limit: 5 }));
+    assert!(matches!(
+        error,
+        Error::RowTooLong {
+            at: RowAt { row: 1, line: 2 },
+            limit: 5
+        }
+    ));
 }
 
 #[test]
@@ -229,8 +269,16 @@ fn a_failing_source_is_named() {
         while records.next_record().unwrap_or(false) {}
     }
     let error = Records::new(Failing, &strict()).unwrap_err();
-    assert!(error.with_input(Path::new("x.csv")).to_string().contains("x.csv"));
-    assert!(matches!(Records::open("missing.csv", &strict()), Err(Error::Read { .. })));
+    assert!(
+        error
+            .with_input(Path::new("x.csv"))
+            .to_string()
+            .contains("x.csv")
+    );
+    assert!(matches!(
+        Records::open("missing.csv", &strict()),
+        Err(Error::Read { .. })
+    ));
 }
 
 fn reference(file: &str) -> Rows {
