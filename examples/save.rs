@@ -50,15 +50,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     );
     let load = LoadOptions::new().with_precision(arguments.precision);
     let options = SaveOptions::new().with_max_shard_bytes(arguments.shard_bytes);
-    let config = CheckpointDir::open(model)?.config(&[
-        "llama",
-        "mistral",
-        "t5",
-        "mt5",
-        "bert",
-        "roberta",
-        "megatron-bert",
-    ]);
+    let config = CheckpointDir::open(model)?.config();
     // Configurations without a type are old ones of BERT.
     match config?["model_type"].as_str().unwrap_or("bert") {
         "llama" | "mistral" => {

@@ -13,7 +13,7 @@ use clinical_notes::sections::{Mode, is_title, outline, split};
 use clinical_notes::sentences::sentences;
 use clinical_prompts::MarkerPolicy;
 use clinical_tokenizer::{SentencePieceModel, SentencePieceOptions, Tokenizer};
-use clinical_weights::{Checkpoint, CheckpointDir, Dtype, Inspection, LoadOptions};
+use clinical_weights::{Checkpoint, CheckpointDir, Dtype, LoadOptions};
 
 thread_local! {
     /// One folder for each thread, in memory where the system has such a place.
@@ -44,7 +44,8 @@ const MOST_BYTES: u64 = 1 << 20;
 
 /// Everything that can be asked of a directory without a model, and the values of its tensors.
 fn inspect(dir: &Path) {
-    if let Err(error) = Inspection::of(dir).map(|inspection| inspection.to_string()) {
+    let inspection = clinical_open::inspect(dir, &LoadOptions::default());
+    if let Err(error) = inspection.map(|inspection| inspection.to_string()) {
         let _ = error.to_string();
     }
     let Ok(weights) = CheckpointDir::open(dir).and_then(|dir| dir.weights()) else {
@@ -92,7 +93,7 @@ pub fn config(data: &[u8]) {
         let _ = clinical_bert::BertConfig::from_json(text).map(|config| config.parameters());
     }
     let dir = directory(&[("config.json", data)]);
-    let _ = CheckpointDir::open(dir).and_then(|dir| dir.config(&["t5"]));
+    let _ = CheckpointDir::open(dir).and_then(|dir| dir.config());
 }
 
 /// A SentencePiece model: `tokenizer.model`, `spiece.model`.

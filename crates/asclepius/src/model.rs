@@ -41,7 +41,18 @@ impl Asclepius {
     ///
     /// [`Error`](crate::Error) with one sentence that says what is wrong with the directory and what to do.
     pub fn load(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
-        let mut dir = ModelDir::open_as(dir, Facade::Asclepius, options)?;
+        Self::load_dir(
+            ModelDir::open_as(dir, Facade::Asclepius, options)?,
+            options,
+        )
+    }
+
+    /// [`load`](Self::load) of a directory that is open already.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub fn load_dir(mut dir: ModelDir, options: &LoadOptions) -> Result<Self> {
         let config = LlamaConfig::from_value(dir.config().clone())?;
         let rows = config.vocab_size;
         dir.weights().check_size(config.parameters()?, options)?;

@@ -2,6 +2,7 @@
 
 use clinical_nn::{Rope, RopeScaling};
 use clinical_weights::limits::{MAX_LAYERS, MAX_VOCABULARY, MAX_WIDTH};
+use clinical_weights::{Architecture, Facade};
 use serde_json::{Map, Value};
 
 use crate::Error;
@@ -67,7 +68,8 @@ impl LlamaConfig {
     ///
     /// One variant of [`Error`] for each rule.
     pub fn validate(&self) -> Result<(), Error> {
-        if !matches!(self.model_type.as_str(), "llama" | "mistral") {
+        let known = Architecture::by_model_type(&self.model_type);
+        if known.is_none_or(|one| one.facade != Facade::Asclepius) {
             return Err(Error::ModelType {
                 found: self.model_type.clone(),
             });

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clinical_weights::{
-    CheckpointDir, FromCheckpoint, KeyMap, LoadOptions, LoadReport, PackingPolicy,
+    CheckpointDir, Facade, FromCheckpoint, KeyMap, LoadOptions, LoadReport, PackingPolicy,
 };
 
 use crate::{Error, Llama, LlamaConfig};
@@ -49,7 +49,9 @@ impl Llama {
     /// [`LlamaConfig::from_json`] refuses.
     pub fn load(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<(Self, LoadReport), Error> {
         let dir = CheckpointDir::open_with(dir.as_ref(), options.allow_links)?;
-        let config = LlamaConfig::from_value(dir.config(&["llama", "mistral"])?)?;
+        let config = dir.config()?;
+        Facade::Asclepius.expect(&config)?;
+        let config = LlamaConfig::from_value(config)?;
         let weights = dir.weights()?;
         weights.check_size(config.parameters()?, options)?;
         let mut model = config.init(&options.device)?;

@@ -317,6 +317,17 @@ impl Checkpoint {
         self.tensors.get(name).map(|entry| &entry.info)
     }
 
+    /// A tensor of this name, whatever prefix it has: `lm_head.weight` also as `state_dict.model.lm_head.weight`.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&TensorInfo> {
+        self.tensor(name).or_else(|| {
+            self.tensors().find(|tensor| {
+                let before = tensor.name.strip_suffix(name);
+                before.is_some_and(|before| before.ends_with('.'))
+            })
+        })
+    }
+
     /// The files that hold the weights.
     #[must_use]
     pub fn files(&self) -> &[WeightFile] {

@@ -1,7 +1,7 @@
 //! The directory of a model: its small files, and which of its files hold the weights.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::checkpoint::missing;
 use crate::file::{Content, HEAD, Root, head};
 use crate::gguf::{Part, PartName};
 use crate::limits::{MAX_DIRECTORY_ENTRIES, MAX_JSON_BYTES, MAX_SHARDS};
-use crate::{Architecture, Checkpoint, Error, Gguf, python_json};
+use crate::{Checkpoint, Error, Gguf, python_json};
 use clinical_files::shown;
 
 /// What says that a directory holds a LoRA adapter of Python's peft.
@@ -21,6 +21,8 @@ pub(crate) const ADAPTER_CONFIG: &str = crate::adapter::CONFIG;
 /// Opening it reads the names only. [`Self::weights`] opens the weights.
 #[derive(Debug, Clone)]
 pub struct CheckpointDir {
+    /// What was opened: the directory, or a GGUF file in it.
+    path: PathBuf,
     root: Root,
     names: Vec<String>,
 }
@@ -44,6 +46,7 @@ impl CheckpointDir {
     pub fn open_with(path: &Path, allow_links: bool) -> Result<Self, Error> {
         if let Some((folder, name)) = gguf_file(path) {
             return Ok(Self {
+                path: path.to_owned(),
                 root: Root::open(folder, allow_links)?,
                 names: vec![name.to_owned()],
             });
@@ -62,13 +65,17 @@ impl CheckpointDir {
             names.extend(entry.map_err(unreadable)?.file_name().into_string());
         }
         names.sort();
-        Ok(Self { root, names })
+        Ok(Self {
+            path: path.to_owned(),
+            root,
+            names,
+        })
     }
 
-    /// The path that was opened.
+    /// The path that was opened: that of a directory or of a GGUF file.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.root.path
+        &self.path
     }
 
     /// The names of everything in the directory, sorted.
@@ -183,20 +190,17 @@ impl CheckpointDir {
         }
     }
 
-    /// Reads `config.json` and checks that it describes one of the `expected` model types (`"llama"`, `"t5"`, ...). Where
-    /// the weights are a GGUF file its metadata takes the place of `config.json`, which beside such a file is often a
-    /// stub.
+    /// The configuration: `config.json`, or what the GGUF file says instead where the weights are one, since a `config.json` beside
+    /// such a file is often a stub. [`Facade::expect`](crate::Facade::expect) checks its kind.
     ///
     /// # Errors
     ///
-    /// Those of [`Self::read_json`] and [`Self::gguf`], and [`Error::ModelType`].
-    pub fn config(&self, expected: &[&str]) -> Result<Value, Error> {
-        let config: Value = match self.gguf()? {
-            Some(file) => file.config()?,
-            None => self.read_json("config.json")?,
-        };
-        expect_model_type(&config, expected)?;
-        Ok(config)
+    /// Those of [`Self::read_config`], [`Self::gguf`] and [`Gguf::config`].
+    pub fn config(&self) -> Result<Value, Error> {
+        match self.gguf()? {
+            Some(file) => file.config(),
+            None => Ok(self.read_config()?.0),
+        }
     }
 
     /// The GGUF file, if [`Self::weights`] would take the weights from one. It holds the configuration and the tokenizer
@@ -440,27 +444,4 @@ enum Files {
     Gguf(String),
     Index,
     Shards(Vec<String>),
-}
-
-/// Checks that a configuration is of one of the `expected` model types and returns the type it names.
-///
-/// Old configurations (`Bio_ClinicalBERT`'s, for one) name no type; they pass, and `None` is returned.
-///
-/// # Errors
-///
-/// [`Error::ModelType`], which names the facade that opens the model.
-pub fn expect_model_type(config: &Value, expected: &[&str]) -> Result<Option<String>, Error> {
-    let Some(found) = config.get("model_type").and_then(Value::as_str) else {
-        return Ok(None);
-    };
-    if expected.contains(&found) {
-        return Ok(Some(found.to_owned()));
-    }
-    match expected
-        .iter()
-        .find_map(|name| Architecture::by_model_type(name))
-    {
-        Some(one) => one.facade.expect(config).map(|_| Some(found.to_owned())),
-        None => Ok(None),
-    }
 }

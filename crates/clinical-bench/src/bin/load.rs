@@ -47,7 +47,7 @@ fn main() -> Result<(), Failure> {
         .with_linear_layout(layout);
     let start = Instant::now();
     let dir = CheckpointDir::open(dir)?;
-    let config = dir.config(&["llama", "mistral", "t5"])?;
+    let config = dir.config()?;
     let mut model = if config["model_type"] == "t5" {
         Model::T5(T5Config::from_value(config)?.init(&options.device)?)
     } else {

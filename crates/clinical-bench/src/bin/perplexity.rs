@@ -53,7 +53,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         tokens,
         ..
     } = arguments;
-    let config = CheckpointDir::open(model)?.config(&["t5", "llama", "mistral"])?;
+    let config = CheckpointDir::open(model)?.config()?;
     let quality = match (config["model_type"].as_str(), arguments.text.is_empty()) {
         (Some("t5"), true) => {
             let pairs = Generator::held_out(2026)

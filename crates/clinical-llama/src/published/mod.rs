@@ -5,6 +5,7 @@ use std::path::Path;
 use clinical_files::shown;
 use clinical_nn::RopeScaling;
 use clinical_weights::limits::{MAX_LAYERS, MAX_VOCABULARY, MAX_WIDTH};
+use clinical_weights::{Architecture, Facade};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
@@ -43,7 +44,13 @@ impl LlamaConfig {
     ///
     /// [`Error::Json`] for a field of the wrong type, one variant for each thing that this crate does not support, and
     /// those of [`validate`](Self::validate).
-    pub fn from_value(json: Value) -> Result<Self, Error> {
+    pub fn from_value(mut json: Value) -> Result<Self, Error> {
+        if json.get("model_type").is_none()
+            && let (Some(found), Some(map)) = (Architecture::of(&json), json.as_object_mut())
+        {
+            // Old files name their class alone.
+            map.insert("model_type".to_owned(), found.model_type.into());
+        }
         let config = Self::try_from(serde_json::from_value::<Published>(json)?)?;
         config.validate()?;
         Ok(config)
@@ -212,15 +219,14 @@ impl TryFrom<Published> for LlamaConfig {
     fn try_from(mut json: Published) -> Result<Self, Error> {
         let model_type = json.model_type.unwrap_or_default();
         // A wrong model type explains every other oddity, so it is said first.
-        let mistral = match model_type.as_str() {
-            "llama" => false,
-            "mistral" => true,
-            _ => {
-                return Err(Error::ModelType {
-                    found: shown(&model_type),
-                });
-            }
-        };
+        let known = Architecture::by_model_type(&model_type);
+        if known.is_none_or(|one| one.facade != Facade::Asclepius) {
+            return Err(Error::ModelType {
+                found: shown(&model_type),
+            });
+        }
+        // What sets it apart: a window of attention, no biases, and other defaults.
+        let mistral = model_type == "mistral";
         let activation = json.hidden_act.as_deref().unwrap_or("silu");
         if !matches!(activation, "silu" | "swish") {
             return Err(Error::Activation {
@@ -308,13 +314,11 @@ impl TryFrom<Published> for LlamaConfig {
 
 impl From<&LlamaConfig> for Published {
     fn from(config: &LlamaConfig) -> Self {
-        let architecture = match config.model_type.as_str() {
-            "mistral" => "MistralForCausalLM",
-            _ => "LlamaForCausalLM",
-        };
+        let architecture = Architecture::by_model_type(&config.model_type);
+        let class = architecture.map_or("Llama", |one| one.class);
         Self {
             model_type: Some(config.model_type.clone()),
-            architectures: vec![architecture.to_owned()],
+            architectures: vec![format!("{class}ForCausalLM")],
             vocab_size: config.vocab_size as u64,
             hidden_size: config.hidden_size as u64,
             intermediate_size: config.intermediate_size as u64,

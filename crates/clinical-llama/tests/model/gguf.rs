@@ -57,7 +57,7 @@ fn parts_are_the_whole_model() {
 fn the_scaling_of_llama_3_is_found_again() {
     for factor in [8.0, 32.0] {
         let dir = CheckpointDir::open(file(&format!("llama3_{factor}"))).unwrap();
-        let config = LlamaConfig::from_value(dir.config(&["llama"]).unwrap()).unwrap();
+        let config = LlamaConfig::from_value(dir.config().unwrap()).unwrap();
         assert_eq!(
             config.rope_scaling,
             Some(RopeScaling::Llama3 {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clinical_nn::Activation;
-use clinical_weights::{Checkpoint, Facade};
+use clinical_weights::{Architecture, Checkpoint, Facade};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -61,11 +61,8 @@ impl T5Config {
     pub fn to_value(&self) -> Value {
         // Every field has a form in JSON.
         let mut json = serde_json::to_value(self).unwrap_or_default();
-        let prefix = if self.model_type == "mt5" {
-            "MT5"
-        } else {
-            "T5"
-        };
+        let architecture = Architecture::by_model_type(&self.model_type);
+        let prefix = architecture.map_or("T5", |one| one.class);
         let class = match self.encoder_only {
             true => "EncoderModel",
             false => "ForConditionalGeneration",
@@ -79,8 +76,8 @@ impl T5Config {
     ///
     /// `transformers` 5 writes `tie_word_embeddings: true` for every T5, so a model that does not scale its logits and has
     /// an output layer of its own in the file is a v1.1. And a file without a decoder is an encoder, whatever it is called.
-    pub(crate) fn fit(&mut self, weights: &Checkpoint) {
-        if self.scale_decoder_outputs == Some(false) && weights.tensor("lm_head.weight").is_some() {
+    pub fn fit(&mut self, weights: &Checkpoint) {
+        if self.scale_decoder_outputs == Some(false) && weights.find("lm_head.weight").is_some() {
             self.tie_word_embeddings = false;
         }
         let has = |stack: &str| weights.tensors().any(|tensor| tensor.name.contains(stack));

@@ -61,7 +61,18 @@ impl ClinicalT5 {
     ///
     /// [`Error`](crate::Error) with one sentence that says what is wrong with the directory and what to do.
     pub fn load(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
-        let mut dir = ModelDir::open_as(dir, Facade::ClinicalT5, options)?;
+        Self::load_dir(
+            ModelDir::open_as(dir, Facade::ClinicalT5, options)?,
+            options,
+        )
+    }
+
+    /// [`load`](Self::load) of a directory that is open already.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub fn load_dir(mut dir: ModelDir, options: &LoadOptions) -> Result<Self> {
         let mut config = T5Config::from_value(dir.config().clone())?;
         let (mut model, report) = filled(&mut config, dir.weights(), options)?;
         dir.apply_adapter(&mut model)?;

@@ -4,8 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use clinical_weights::{
-    CheckpointDir, Error, FromCheckpoint, Inspection, LoadOptions, PackingPolicy, Precision,
-    expect_model_type, load, plan,
+    CheckpointDir, Error, FromCheckpoint, LoadOptions, PackingPolicy, Precision, load, plan,
 };
 
 use crate::files::{copy_of, directory};
@@ -301,25 +300,25 @@ fn friendly_errors_for_files() {
     let dir = directory(&[("config.json", lfs)]);
     let error = CheckpointDir::open(dir.path())
         .unwrap()
-        .config(&["t5"])
+        .config()
         .unwrap_err();
     assert!(matches!(error, Error::LfsPointer { .. }));
     let dir = directory(&[]);
     let error = CheckpointDir::open(dir.path())
         .unwrap()
-        .config(&["t5"])
+        .config()
         .unwrap_err();
     assert!(matches!(error, Error::FileMissing { .. }));
     let dir = directory(&[("config.json", b"{\"model_type\": \"bert\"")]);
     let error = CheckpointDir::open(dir.path())
         .unwrap()
-        .config(&["t5"])
+        .config()
         .unwrap_err();
     assert!(matches!(error, Error::Json { .. }));
     let dir = directory(&[("config.json", " ".repeat(2 << 20).as_bytes())]);
     let error = CheckpointDir::open(dir.path())
         .unwrap()
-        .config(&["t5"])
+        .config()
         .unwrap_err();
     assert!(matches!(error, Error::FileTooLarge { .. }));
 }
@@ -340,50 +339,4 @@ fn unreadable_and_odd_files() {
     std::fs::create_dir(dir.path().join("model.safetensors")).unwrap();
     let error = load(&mut Tiny::new(false), dir.path(), &LoadOptions::new()).unwrap_err();
     assert!(matches!(error, Error::NotAFile { .. }), "{error}");
-}
-
-#[test]
-fn model_types_are_checked_before_weights() {
-    let config = CheckpointDir::open(data("bin_f32"))
-        .unwrap()
-        .config(&["t5"])
-        .unwrap();
-    assert_eq!(config["d_model"], 4);
-    let error = CheckpointDir::open(data("bin_f32"))
-        .unwrap()
-        .config(&["bert"])
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "this directory holds a `t5` model, not `bert`, `roberta` or `megatron-bert`: open it with ClinicalT5"
-    );
-    assert_eq!(
-        expect_model_type(&serde_json::json!({}), &["bert"]).unwrap(),
-        None
-    );
-    let error =
-        expect_model_type(&serde_json::json!({"model_type": "gpt2"}), &["bert"]).unwrap_err();
-    assert!(error.to_string().contains("no model of that kind"));
-}
-
-#[test]
-fn an_inspection_counts_everything() {
-    let inspection = Inspection::of(data("bin_sharded")).unwrap();
-    assert_eq!(inspection.files.len(), 3);
-    assert_eq!(inspection.tensors.len(), 10);
-    assert_eq!(inspection.values(), 28 + 2 * (24 + 6 + 4) + 28 + 1 + 5);
-    assert_eq!(
-        inspection.memory(Precision::F32),
-        4 * (inspection.values() - 5)
-    );
-    let text = inspection.to_string();
-    for part in [
-        "model_type t5",
-        "PyTorch (zip)",
-        "F32        9 tensors, 125 values",
-        "no tokenizer files",
-    ] {
-        assert!(text.contains(part), "{part} in\n{text}");
-    }
-    assert!(text.lines().count() < 25);
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use clinical_weights::{CheckpointDir, Error, Inspection, LoadOptions, load};
+use clinical_weights::{CheckpointDir, Error, Facade, LoadOptions, load};
 
 use crate::files::{copy_of, directory, safetensors, tensor_pickle, torch_zip};
 use crate::memory::measure;
@@ -373,10 +373,8 @@ fn names_from_files_cannot_forge_messages() {
     let texts = [
         error.to_string(),
         error.report().unwrap().to_string(),
-        Inspection::of(dir.path()).unwrap().to_string(),
         CheckpointDir::open(dir.path())
-            .unwrap()
-            .config(&["t5"])
+            .and_then(|dir| Facade::ClinicalT5.expect(&dir.config()?))
             .unwrap_err()
             .to_string(),
     ];
