@@ -162,7 +162,7 @@ impl ModelDir {
     pub fn tokenizer(&self, options: &OpenOptions) -> Result<Tokenizer, clinical_tokenizer::Error> {
         match &self.vocabulary {
             Some(vocabulary) => {
-                Tokenizer::from_vocabulary_in(vocabulary, self.files.path(), options)
+                Tokenizer::from_vocabulary_in(vocabulary, self.files.directory(), options)
             }
             None => Tokenizer::from_dir_with(self.files.path(), options),
         }

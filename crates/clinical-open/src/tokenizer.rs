@@ -29,7 +29,7 @@ pub struct TokenizerFacts {
 /// For an embedding table of so many rows.
 pub(crate) fn facts(tokenizer: &Tokenizer, dir: &ModelDir, rows: usize) -> TokenizerFacts {
     let resolution = tokenizer.resolution();
-    let notes = resolution.notes().iter();
+    let notes = resolution.remarks().iter();
     TokenizerFacts {
         file: resolution.file().to_owned(),
         reason: resolution.reason().to_owned(),

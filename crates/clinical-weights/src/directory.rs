@@ -78,6 +78,12 @@ impl CheckpointDir {
         &self.path
     }
 
+    /// The directory itself: that of the GGUF file, if one was opened.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.root.path
+    }
+
     /// The names of everything in the directory, sorted.
     #[must_use]
     pub fn names(&self) -> &[String] {
@@ -98,9 +104,8 @@ impl CheckpointDir {
     /// [`Error::OutsideDirectory`], [`Error::NotAFile`], [`Error::EmptyFile`], [`Error::Unreadable`].
     pub fn check_files(&self, names: &[&str]) -> Result<(), Error> {
         // A GGUF file that was named stands alone, but the tokenizer beside it may be read.
-        let there = names
-            .iter()
-            .filter(|name| self.has(name) || self.root.path.join(name).symlink_metadata().is_ok());
+        let is_there = |name: &str| self.root.path.join(name).symlink_metadata().is_ok();
+        let there = names.iter().filter(|name| is_there(name));
         for name in there {
             self.root.open_file(name)?;
         }

@@ -11,7 +11,7 @@ impl CheckpointDir {
     ///
     /// Those of [`Self::check_files`].
     pub fn check_tokenizer_files(&self) -> Result<(), Error> {
-        for name in files_of(self.path()) {
+        for name in files_of(self.directory()) {
             match name.split_once('/') {
                 None => self.check_files(&[&name])?,
                 Some((folder, name)) => self.folder(folder)?.check_files(&[name])?,
@@ -37,10 +37,10 @@ impl CheckpointDir {
             let vocabulary = file.vocabulary()?;
             return Ok(Tokenizer::from_vocabulary_in(
                 &vocabulary,
-                self.path(),
+                self.directory(),
                 options,
             )?);
         }
-        Ok(Tokenizer::from_dir_with(self.path(), options)?)
+        Ok(Tokenizer::from_dir_with(self.directory(), options)?)
     }
 }
