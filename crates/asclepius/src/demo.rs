@@ -6,6 +6,8 @@ use crate::Result;
 
 /// `config.json`.
 pub(crate) const CONFIG: &str = include_str!("../demo/config.json");
+/// `generation_config.json`.
+pub(crate) const GENERATION: &str = include_str!("../demo/generation_config.json");
 /// `model.safetensors`.
 pub(crate) const WEIGHTS: &[u8] = include_bytes!("../demo/model.safetensors");
 

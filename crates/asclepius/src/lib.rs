@@ -1,7 +1,7 @@
+// Reading order: `model` (load, from and into parts); `options`, `style` (which prompt); then the way of a question: `ask`,
+// `prompt` (ids), `plan` (what fits), `prefix` (what is read once), `run` (the engine), `text`, `answer`, `combine` (windows);
+// `batch` and `session` ask several; `save`, `adapter`.
 #![doc = include_str!("../README.md")]
-
-// Reading order: options, style (which prompt), prompt (ids), plan (what fits), run (the engine), ask (one question), batch,
-// session; model holds what they share, and load and save make and keep it.
 
 mod adapter;
 mod answer;

@@ -87,6 +87,7 @@ impl Asclepius {
         let report = clinical_weights::load_bytes(&mut model, demo::WEIGHTS, options)?;
         let mut parts = Parts::new(config, model, tokenizer);
         parts.report = report;
+        parts.generation_config = serde_json::from_str(demo::GENERATION).ok();
         Ok(Self::from_parts(parts))
     }
 

@@ -13,6 +13,10 @@ const QUESTION_STEP: usize = 64;
 /// The tokens of a prompt that is too long are counted up to this many times the room.
 const COUNTED: usize = 4;
 
+/// A text of so many times fewer bytes than there is room for tokens is counted without the prompt around it. Escapes and the
+/// seams between texts add tokens, but never that many.
+const SHORT: usize = 8;
+
 /// One prompt and the part of the note in it.
 #[derive(Debug)]
 pub(crate) struct Part {
@@ -130,6 +134,10 @@ impl<'a> Plan<'a> {
         // A count beyond the room only says how finely a text is cut.
         let counted = COUNTED.saturating_mul(self.room);
         let count = |text: &str| -> Result<usize> {
+            // A token has a byte at least, so a short text fits however it is joined to the prompt.
+            if text.len() < self.room / SHORT {
+                return self.prompter.tokens(text);
+            }
             Ok(self.up_to(text, counted)?.len().saturating_sub(empty))
         };
         let room = self.room - rounded(empty, self.room);

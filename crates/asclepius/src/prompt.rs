@@ -84,6 +84,13 @@ impl<'m> Prompter<'m> {
         self.encode(note, question, "", limit)
     }
 
+    /// The tokens of a text alone.
+    pub(crate) fn tokens(&self, text: &str) -> Result<usize> {
+        let text = self.guard("note", text)?;
+        let encoding = self.model.tokenizer().encode(&text, false)?;
+        Ok(encoding.len())
+    }
+
     fn encode(&self, note: &str, question: &str, answer: &str, limit: usize) -> Result<Vec<u32>> {
         let answer = self.guard("answer", answer)?;
         let message = self.message(note, question)?;
