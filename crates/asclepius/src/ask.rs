@@ -13,7 +13,7 @@ use crate::options::{AnswerOptions, Combine};
 use crate::plan::{Part, plan};
 use crate::prompt::Prompter;
 use crate::run::{Call, Read, Reader};
-use crate::text::Trim;
+use crate::text::{Trim, tokens};
 use crate::{Asclepius, Error, Result, Style};
 
 impl Asclepius {
@@ -218,12 +218,17 @@ impl<'a> Asked<'a> {
 
     /// The answer from one part alone; `reused` of its tokens were not read again.
     pub(crate) fn whole(&self, part: &Part, (result, reused): Read) -> Answer {
-        let text = result.text.as_deref().unwrap_or_default();
-        let kept = self.trim().range(text);
         let prompt = [part.ids.as_slice()];
-        let tokens = Call::new(&self.prompter)
+        let worded = self.prompter.model.ends_in_a_word(&result);
+        let pieces = Call::new(&self.prompter)
             .text(&prompt)
-            .tokens(&result, kept.clone());
+            .pieces(&result, worded);
+        let text = match &result.text {
+            Some(text) if !worded => text.clone(),
+            _ => pieces.concat(),
+        };
+        let kept = self.trim().range(&text);
+        let tokens = tokens(&result, &pieces, kept.clone());
         Answer {
             text: text[kept].to_owned(),
             stop: result.stop,

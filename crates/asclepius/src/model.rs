@@ -5,6 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use clinical_deid::SPECIAL_TOKENS;
 use clinical_facade::{Facade, ModelDir, Parts, Remark, end_ids};
+use clinical_generate::{Generated, StopReason};
 use clinical_llama::{Llama, LlamaConfig};
 use clinical_tokenizer::{OpenOptions, Tokenizer};
 use clinical_weights::{FromCheckpoint, LoadOptions, LoadReport};
@@ -25,6 +26,8 @@ pub struct Asclepius {
     pub(crate) remarks: Vec<Remark>,
     pub(crate) generation_config: Option<Value>,
     end: Vec<u32>,
+    /// Those of them that are words.
+    words_at_end: Vec<u32>,
     spellings: Vec<String>,
     pub(crate) styles: Styles,
     pub(crate) prefixes: Prefixes,
@@ -103,6 +106,7 @@ impl Asclepius {
             remarks: parts.remarks,
             generation_config: parts.generation_config,
             end: Vec::new(),
+            words_at_end: Vec::new(),
             spellings: Vec::new(),
             styles,
             prefixes: Prefixes::default(),
@@ -128,6 +132,14 @@ impl Asclepius {
         self.styles = Styles::of(&self.tokenizer, style::name(&config));
         let rows = self.config().vocab_size;
         self.end = end_ids(&self.tokenizer, self.generation_config.as_ref(), rows);
+        let marks: Vec<u32> = self
+            .tokenizer
+            .added_tokens()
+            .iter()
+            .map(|(id, _)| *id)
+            .collect();
+        let is_word = |id: &u32| !marks.contains(id) && !self.tokenizer.is_special(*id);
+        self.words_at_end = self.end.iter().copied().filter(is_word).collect();
         self.spellings = spellings(&self.tokenizer);
         self.prefixes = Prefixes::default();
         self.remarks
@@ -190,6 +202,12 @@ impl Asclepius {
     #[must_use]
     pub fn end_ids(&self) -> &[u32] {
         &self.end
+    }
+
+    /// Whether an answer ended with a token that is a word, not a mark: `generation_config.json` can name any token.
+    pub(crate) fn ends_in_a_word(&self, result: &Generated) -> bool {
+        let last = result.ids.last();
+        result.stop == StopReason::EndToken && last.is_some_and(|id| self.words_at_end.contains(id))
     }
 
     /// What the tokenizer reads as a special token wherever it stands in a text.

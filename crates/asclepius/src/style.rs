@@ -135,11 +135,11 @@ impl Styles {
                 PUBLISHED_STYLE,
                 "the files call the model Asclepius, which knows no other, so their chat template is not used".to_owned(),
             ),
-            Some(Err(error)) => (PUBLISHED_STYLE, error.to_string()),
+            Some(Err(error)) => (PUBLISHED_STYLE, unusable(error)),
             // What only shows when a conversation is there.
             Some(Ok(template)) => match template.render(&Conversation::new().user("A")) {
                 Ok(_) => (Style::Chat, "the files have one".to_owned()),
-                Err(error) => (PUBLISHED_STYLE, error.to_string()),
+                Err(error) => (PUBLISHED_STYLE, unusable(&error)),
             },
         };
         let way = match auto {
@@ -176,6 +176,10 @@ impl Styles {
 
 /// What `Auto` stands for where no chat template is used.
 const PUBLISHED_STYLE: Style = Style::Published(Template::Inference);
+
+fn unusable(error: &clinical_chat::Error) -> String {
+    format!("the chat template of the files cannot be used ({error})")
+}
 
 /// What the files call the model: a path that `transformers` wrote counts by its last part alone, which is the model's name on
 /// the Hub; folders above it are some machine's.

@@ -70,32 +70,41 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Each new token of the only row with its piece of `kept`, a range of the text of all of them.
-    pub(crate) fn tokens(&self, result: &Generated, kept: Range<usize>) -> Vec<Token> {
+    /// The pieces of the new tokens of the only row. Those of an end, and of what stands after a stop string, are empty;
+    /// `worded` says that the end token is a word, which is text as in `transformers`.
+    pub(crate) fn pieces(&self, result: &Generated, worded: bool) -> Vec<String> {
         let mut stream = self.stream(0);
-        let content = result.content();
-        let mut pieces: Vec<String> = content.iter().map(|&id| stream.push(id)).collect();
+        let written = if worded {
+            &result.ids
+        } else {
+            result.content()
+        };
+        let mut pieces: Vec<String> = written.iter().map(|&id| stream.push(id)).collect();
         if let Some(last) = pieces.last_mut() {
             last.push_str(&stream.finish());
         }
-        // What ends an answer has no text.
         pieces.resize(result.ids.len(), String::new());
-        let mut at = 0;
-        let tokens = result.ids.iter().zip(&result.log_probs).zip(pieces);
-        let tokens = tokens.map(|((&id, &log_prob), piece)| {
-            let end = at + piece.len();
-            let range = at.clamp(kept.start, kept.end)..end.clamp(kept.start, kept.end);
-            let inside = kept.start.clamp(at, end) - at..kept.end.clamp(at, end) - at;
-            at = end;
-            Token {
-                id,
-                text: piece.get(inside).unwrap_or_default().to_owned(),
-                range: range.start - kept.start..range.end - kept.start,
-                log_prob,
-            }
-        });
-        tokens.collect()
+        pieces
     }
+}
+
+/// Each new token with its piece of `kept`, a range of the text of all of them.
+pub(crate) fn tokens(result: &Generated, pieces: &[String], kept: Range<usize>) -> Vec<Token> {
+    let mut at = 0;
+    let tokens = result.ids.iter().zip(&result.log_probs).zip(pieces);
+    let tokens = tokens.map(|((&id, &log_prob), piece)| {
+        let end = at + piece.len();
+        let range = at.clamp(kept.start, kept.end)..end.clamp(kept.start, kept.end);
+        let inside = kept.start.clamp(at, end) - at..kept.end.clamp(at, end) - at;
+        at = end;
+        Token {
+            id,
+            text: piece.get(inside).unwrap_or_default().to_owned(),
+            range: range.start - kept.start..range.end - kept.start,
+            log_prob,
+        }
+    });
+    tokens.collect()
 }
 
 impl TextDecoder for Text<'_> {

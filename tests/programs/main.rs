@@ -1,0 +1,8 @@
+//! Ten programs that people write with this library, and an eleventh, each against the public interface alone and in at most 25
+//! lines of its own.
+
+mod p01_one_answer;
+mod p02_many_notes;
+mod p03_many_users;
+mod p10_unsure_words;
+mod p11_plain_llama;
