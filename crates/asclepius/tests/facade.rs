@@ -231,15 +231,20 @@ fn notes_of_any_size_are_cut_and_read_in_windows() {
             .answer_with(note, QUESTION, &options.with_long_text(policy))
             .unwrap()
     };
+    // The toy answers nothing sensible about so much text, but the same as about the part alone.
+    let alone = |text: &str| ask(text, LongText::Error).text;
     let end = ask(&first, LongText::CutEnd);
-    assert_eq!((end.text.as_str(), end.windows[0].range.start), (ANSWER, 0));
+    assert_eq!(end.windows[0].range.start, 0);
+    assert_eq!(end.text, alone(&first[end.windows[0].range.clone()]));
     let start = ask(&last, LongText::CutStart);
-    assert_eq!(
-        (start.text.as_str(), start.windows[0].range.end),
-        (ANSWER, last.len())
-    );
+    assert_eq!(start.windows[0].range.end, last.len());
+    assert_eq!(start.text, alone(&last[start.windows[0].range.clone()]));
     let windows = ask(&first, LongText::Windows { overlap: 16 });
-    assert_eq!((windows.text.as_str(), windows.window), (ANSWER, Some(0)));
+    assert_eq!(windows.window, Some(0));
+    assert_eq!(
+        windows.text,
+        alone(&first[windows.windows[0].range.clone()])
+    );
     assert_eq!(windows.windows.last().unwrap().range.end, first.len());
     assert!(
         windows.windows[1..]
