@@ -218,20 +218,7 @@ impl Asclepius {
 
 /// Tags of de-identification are text, also where a model has them as special tokens.
 fn spellings(tokenizer: &Tokenizer) -> Vec<String> {
-    let special = tokenizer.special();
-    let added = tokenizer.added_tokens().into_iter();
-    let added = added.filter_map(|(_, token)| token.special.then_some(token.content));
-    let named = [special.bos, special.pad, special.unk]
-        .into_iter()
-        .flatten();
-    let named = named
-        .chain(special.eos.iter().copied())
-        .filter_map(|id| tokenizer.id_to_token(id));
-    let mut spellings: Vec<String> = added
-        .chain(named)
-        .filter(|token| !token.is_empty() && !SPECIAL_TOKENS.contains(&token.as_str()))
-        .collect();
-    spellings.sort();
-    spellings.dedup();
+    let mut spellings = tokenizer.special_texts();
+    spellings.retain(|text| !SPECIAL_TOKENS.contains(&text.as_str()));
     spellings
 }
