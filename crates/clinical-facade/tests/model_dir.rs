@@ -195,6 +195,7 @@ fn an_adapter_without_its_model_is_told_what_it_is() {
 #[test]
 fn an_adapter_beside_its_model_is_found() {
     let dir = llama();
+    assert!(!open(&dir).unwrap().has_adapter());
     write(&dir, "adapter_config.json", "{}");
     assert!(open(&dir).unwrap().has_adapter());
 }

@@ -71,7 +71,7 @@ impl Llama {
         let table = &mut self.model.embed_tokens.weight;
         *table = resize_param(table.clone(), 0, rows);
         if let Some(head) = &mut self.lm_head {
-            head.weight = resize_param(head.weight.clone(), 1, rows);
+            head.resize_outputs(rows);
         }
         self.config = config;
         Ok(())

@@ -6,7 +6,7 @@ use burn::tensor::{DType, Device, Tensor};
 use clinical_kernels::fused::{self, Then};
 use clinical_kernels::{Activation, packed};
 
-use crate::Adapter;
+use crate::{Adapter, resize_param};
 
 /// A dense layer: `y = x W + b`, with an [`Adapter`] `y = x W + scale (x A) B + b`.
 ///
@@ -121,6 +121,18 @@ impl Linear {
         match residual {
             Some(residual) => residual + y,
             None => y,
+        }
+    }
+
+    /// Another number of outputs: those that are there stay, those beyond `outputs` go, new ones are the mean of the old
+    /// ([`resize_param`](crate::resize_param)). Weights, bias and adapter change alike, so a new output is that of the mean row of
+    /// both.
+    pub fn resize_outputs(&mut self, outputs: usize) {
+        self.weight = resize_param(self.weight.clone(), 1, outputs);
+        let bias = self.bias.take();
+        self.bias = bias.map(|bias| resize_param(bias, 0, outputs));
+        if let Some(adapter) = &mut self.adapter {
+            adapter.b = resize_param(adapter.b.clone(), 1, outputs);
         }
     }
 

@@ -99,7 +99,7 @@ impl T5 {
         config.validate()?;
         self.shared.weight = resize_param(self.shared.weight.clone(), 0, rows);
         if let Some(head) = &mut self.lm_head {
-            head.weight = resize_param(head.weight.clone(), 1, rows);
+            head.resize_outputs(rows);
         }
         self.config = config;
         Ok(())

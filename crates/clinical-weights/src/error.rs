@@ -145,9 +145,9 @@ pub enum Error {
     },
     /// The directory or file holds a LoRA adapter and no model.
     #[error(
-        "{} is a LoRA adapter for {base}, not a whole model: open {base} and apply the adapter to it, or merge the two with \
-         `merge_and_unload` of Python peft",
-        path.display()
+        "{} is a LoRA adapter for {base}, not a whole model: {}",
+        path.display(),
+        adapter_advice(path)
     )]
     Adapter {
         /// The directory or GGUF file.
@@ -654,6 +654,16 @@ impl Error {
         Self::Unreadable {
             path: path.to_owned(),
             source,
+        }
+    }
+}
+
+/// What to do with an adapter alone.
+fn adapter_advice(path: &Path) -> &'static str {
+    match path.extension().is_some_and(|end| end == "gguf") {
+        true => "merge the two with `llama-export-lora` of llama.cpp",
+        false => {
+            "load the base model and give this directory to `with_adapter`, or copy the adapter's files beside the base model's weights"
         }
     }
 }

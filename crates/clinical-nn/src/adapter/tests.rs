@@ -210,6 +210,24 @@ fn merged_weights_equal_the_adapter() {
     }
 }
 
+#[test]
+fn outputs_are_resized_with_their_adapter() {
+    let device = clinical_kernels::cpu();
+    let [d_input, d_output, _] = SHAPE;
+    let mut layer = layer(SHAPE, &device);
+    layer.attach("head", adapter(SHAPE, &device)).unwrap();
+    let x = random([4, d_input], &device);
+    let before = layer.forward(x.clone());
+    layer.resize_outputs(d_output + 3);
+    let after = layer.forward(x.clone());
+    assert_eq!(after.dims(), [4, d_output + 3]);
+    close(after.clone().narrow(1, 0, d_output), before.clone(), 1e-6);
+    let mean = before.clone().mean_dim(1).repeat(&[1, 3]);
+    close(after.narrow(1, d_output, 3), mean, 1e-5);
+    layer.resize_outputs(5);
+    close(layer.forward(x), before.narrow(1, 0, 5), 1e-6);
+}
+
 #[derive(Module, Debug)]
 struct Block {
     first: Linear,
