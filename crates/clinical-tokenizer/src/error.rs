@@ -49,8 +49,8 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
-    /// `vocab.json` is there, but `merges.txt` is not.
-    #[error("`{}` holds vocab.json but no merges.txt; a byte-level BPE tokenizer needs both", path.display())]
+    /// `vocab.json` is there, but `merges.txt` is not, or holds no merge.
+    #[error("`{}` holds vocab.json but no merges.txt with merges; a byte-level BPE tokenizer needs both", path.display())]
     NoMerges {
         /// The directory.
         path: PathBuf,

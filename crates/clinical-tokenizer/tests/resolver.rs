@@ -423,6 +423,11 @@ fn missing_and_wrong_files_are_named() {
         |name: &str, content: &str| fs::write(directory.path().join(name), content).unwrap();
     write("vocab.json", "{}");
     assert!(matches!(open(), Err(Error::NoMerges { .. })));
+    // Each byte would be a token.
+    for empty in ["", "#version: 0.2\n", "\n\r\n"] {
+        fs::write(directory.path().join("merges.txt"), empty).unwrap();
+        assert!(matches!(open(), Err(Error::NoMerges { .. })), "{empty:?}");
+    }
     write("vocab.txt", "only\nwords\n");
     assert!(matches!(open(), Err(Error::MissingToken { token, .. }) if token == "[UNK]"));
     write(

@@ -181,12 +181,16 @@ fn open(directory: &Path, name: &str, options: &OpenOptions) -> Result<Inner> {
         Some(FileKind::Words) => slow::words(bytes, &config, options)?,
         Some(FileKind::Pairs) => {
             let merges = directory.join("merges.txt");
-            if !merges.is_file() {
+            let merges = match merges.is_file() {
+                true => read_model(&merges)?,
+                false => Vec::new(),
+            };
+            if !has_merges(&merges) {
                 return Err(Error::NoMerges {
                     path: directory.to_owned(),
                 });
             }
-            engine::pairs(&bytes, &read_model(&merges)?, &config, options)?
+            engine::pairs(&bytes, &merges, &config, options)?
         }
         Some(FileKind::Json) | None => {
             engine::json(&bytes, name, &config, options, tokenizer_config.is_some())?
@@ -207,6 +211,12 @@ fn open(directory: &Path, name: &str, options: &OpenOptions) -> Result<Inner> {
         .remarks
         .extend(no_default(&inner.chat_templates));
     Ok(inner)
+}
+
+/// Whether a line of `merges.txt` is more than its heading: without merges each byte would be a token.
+fn has_merges(file: &[u8]) -> bool {
+    let mut lines = file.split(|byte| *byte == b'\n');
+    lines.any(|line| !line.trim_ascii().is_empty() && !line.starts_with(b"#version"))
 }
 
 /// The chat templates that have files of their own, by name, and those files that are no text.
