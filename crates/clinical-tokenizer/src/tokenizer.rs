@@ -3,6 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::added::AddedToken;
+use crate::backend::Backend;
 use crate::decode::DecodeStream;
 use crate::encoding::Encoding;
 use crate::error::{Error, Result};
@@ -368,7 +369,9 @@ impl Tokenizer {
     /// note. Tags of de-identification are among them where they were added as special tokens; `clinical-deid` knows those.
     #[must_use]
     pub fn special_texts(&self) -> Vec<String> {
-        if self.inner.config.split_special == Some(true) {
+        // BERT's word list takes one between blanks as it is, even where special tokens are to be split.
+        let words = matches!(self.inner.backend, Backend::Bert(_));
+        if self.inner.config.split_special == Some(true) && !words {
             return Vec::new();
         }
         let added = self.added_tokens().into_iter();

@@ -289,9 +289,12 @@ fn special_tokens_are_split_where_the_files_ask_for_it() {
         fs::write(&config, json.to_string()).unwrap();
         let split = Tokenizer::from_dir(directory.path()).unwrap();
         assert!(remarks(&split).contains(&TokenizerRemark::SpecialTokensSplit));
+        // As in transformers, BERT's word list still takes one that stands alone.
+        let words = name.starts_with("bert");
+        let text = if words { format!("a{text}a") } else { text };
         let ids = split.encode(&text, false).unwrap().into_ids();
         assert!(!ids.contains(&id) && ids.len() > 1, "{name}: {ids:?}");
-        assert!(split.special_texts().is_empty(), "{name}");
+        assert_eq!(split.special_texts().is_empty(), !words, "{name}");
         let saved = tempfile::tempdir().unwrap();
         split.save(saved.path()).unwrap();
         let again = Tokenizer::from_dir(saved.path()).unwrap();
