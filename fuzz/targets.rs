@@ -255,11 +255,9 @@ pub fn chat(data: &[u8]) {
         return;
     };
     let specials = [("bos_token", "<s>"), ("eos_token", "</s>")];
-    let Ok(template) = ChatTemplate::new(template, specials) else {
-        return;
-    };
     let conversation = Conversation::new().system("Be brief.").user(message);
-    match template.render(&conversation) {
+    let rendered = ChatTemplate::new(template, specials);
+    match rendered.and_then(|template| template.render(&conversation)) {
         Ok(text) => assert!(text.len() <= (32 << 20) + 128 * (message.len() + 200)),
         Err(clinical_chat::Error::Engine) => panic!("the engine panicked"),
         Err(error) => drop(error.to_string()),

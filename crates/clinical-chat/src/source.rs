@@ -6,6 +6,9 @@ const MAX_TOKENS: usize = 1000;
 /// `elif` in a whole template. Published ones have a few.
 const MAX_BRANCHES: usize = 500;
 
+/// Tags that need other templates, which a model has not. The engine panics at some of them (`{% import 'x' as y|list %}`).
+const OTHER_TEMPLATES: [&str; 4] = ["import", "from", "include", "extends"];
+
 /// The template with `{% generation %}` as a tag that the engine knows, or why the engine would not survive it.
 ///
 /// The tag marks what an assistant wrote, for training; it has no effect on the text but the scope of its variables, and so
@@ -27,6 +30,9 @@ pub(crate) fn prepare(source: &str) -> Result<String, &'static str> {
             _ => {
                 let (name, rest) = tag_name(source, body);
                 let end = skip_tag(source, body, "%}")?;
+                if OTHER_TEMPLATES.contains(&&source[name.clone()]) {
+                    return Err("a chat template stands alone: it cannot include or import another");
+                }
                 branches += usize::from(&source[name.clone()] == "elif");
                 let with = match &source[name.clone()] {
                     "generation" if closes(source, rest) => Some("with"),
@@ -176,6 +182,14 @@ mod tests {
         assert!(prepare(&format!("{{{{ 'a'{} }}}}", " ~ 'a'".repeat(300))).is_ok());
         assert!(prepare(&format!("{{{{ 'a'{} }}}}", "~'a'".repeat(600))).is_err());
         assert!(prepare(&"{% if a %}b{% elif c %}d{% endif %}".repeat(501)).is_err());
+    }
+
+    #[test]
+    fn other_templates_are_refused() {
+        for tag in ["import 'x' as y|list", "from 'x' import y", "-include 'x'", "extends 'x'"] {
+            assert!(prepare(&format!("{{%{tag} %}}")).is_err(), "{tag}");
+        }
+        assert!(prepare("{{ import }}{% raw %}{% include %}{% endraw %}").is_ok());
     }
 
     #[test]
