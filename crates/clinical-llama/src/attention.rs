@@ -11,8 +11,8 @@ use crate::LlamaConfig;
 pub(crate) struct Context {
     /// Cosines and sines of the positions that are read.
     pub rope: RopeTables,
-    /// Without a cache: `[batch or 1, 1, query, key]`, true where a query must not look although the order of positions would
-    /// let it.
+    /// Without a cache: `[batch or 1, 1, query, key]`, true where a query must not look although the order of positions
+    /// would let it.
     pub hidden: Option<Tensor<4, Bool>>,
 }
 
@@ -23,8 +23,8 @@ pub(crate) struct Cached<'a> {
     pub layer: usize,
 }
 
-/// Causal self-attention: `softmax(q k^T / sqrt(head_dim)) v`, queries and keys rotated by their positions, each key and
-/// value head shared by `num_attention_heads / num_key_value_heads` query heads.
+/// Causal self-attention: `softmax(q k^T / sqrt(head_dim)) v`, queries and keys rotated by their positions, each key
+/// and value head shared by `num_attention_heads / num_key_value_heads` query heads.
 #[derive(Module, Debug)]
 pub struct LlamaAttention {
     /// `[hidden, heads * head_dim]`.
@@ -65,8 +65,8 @@ impl LlamaAttention {
         }
     }
 
-    /// `residual + attention(x)`, both `[batch, length, hidden]`. With a cache it is `[1, positions, hidden]`: the new positions of all rows,
-    /// each of which follows those that the cache holds of its row.
+    /// `residual + attention(x)`, both `[batch, length, hidden]`. With a cache it is `[1, positions, hidden]`: the new
+    /// positions of all rows, each of which follows those that the cache holds of its row.
     pub(crate) fn forward_onto(
         &self,
         residual: Tensor<3>,

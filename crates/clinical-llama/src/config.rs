@@ -12,8 +12,8 @@ pub const MAX_POSITIONS: usize = 1 << 24;
 
 /// Sizes and constants of a LLaMA or Mistral model, under the names of the published `config.json`.
 ///
-/// Read one with [`from_file`](Self::from_file), [`from_json`](Self::from_json) or [`from_value`](Self::from_value), or take
-/// a preset and change it; [`init`](Self::init) makes the model. Every way into a model goes through
+/// Read one with [`from_file`](Self::from_file), [`from_json`](Self::from_json) or [`from_value`](Self::from_value), or
+/// take a preset and change it; [`init`](Self::init) makes the model. Every way into a model goes through
 /// [`validate`](Self::validate).
 #[derive(Debug, Clone, PartialEq)]
 pub struct LlamaConfig {
@@ -57,7 +57,8 @@ pub struct LlamaConfig {
     pub eos_token_id: Vec<i64>,
     /// `pad_token_id` as the file has it. Asclepius-7B's is -1.
     pub pad_token_id: Option<i64>,
-    /// The keys of the file that this library does not know, as they were found; [`to_value`](Self::to_value) keeps them.
+    /// The keys of the file that this library does not know, as they were found; [`to_value`](Self::to_value) keeps
+    /// them.
     pub other: Map<String, Value>,
 }
 

@@ -10,7 +10,8 @@ use crate::{Error, Llama, LlamaConfig};
 
 /// In models that are narrower, few values average the error of rounding out. There `v_proj`, to which a quarter of the
 /// error of 8 bits is due, keeps 16; matrices of 8 bits meet activations of 16; and at
-/// [`Precision::Int4`](clinical_weights::Precision::Int4) those that 4 bits would cost the most keep 8 (`docs/performance.md`).
+/// [`Precision::Int4`](clinical_weights::Precision::Int4) those that 4 bits would cost the most keep 8
+/// (`docs/performance.md`).
 const SMALL: usize = 1024;
 
 impl FromCheckpoint for Llama {
@@ -46,7 +47,7 @@ impl Llama {
     /// # Errors
     ///
     /// [`Error::Weights`] for files that are missing or wrong, and everything that
-    /// [`LlamaConfig::from_json`] refuses.
+    /// [`LlamaConfig::from_value`] refuses.
     pub fn load(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<(Self, LoadReport), Error> {
         let dir = CheckpointDir::open_with(dir.as_ref(), options.allow_links)?;
         let config = dir.config()?;

@@ -72,8 +72,8 @@ impl LlamaModel {
         }
     }
 
-    /// Runs the layers over embedded tokens `[batch, length, hidden]`, without the last norm: while reading a prompt only
-    /// the last position needs it. With a cache they are `[1, positions, hidden]`, the new ones of a pass.
+    /// Runs the layers over embedded tokens `[batch, length, hidden]`, without the last norm: while reading a prompt
+    /// only the last position needs it. With a cache they are `[1, positions, hidden]`, the new ones of a pass.
     pub(crate) fn layers(
         &self,
         x: Tensor<3>,
@@ -83,7 +83,8 @@ impl LlamaModel {
         self.layers_watched(x, context, cached, |_, _, _| ())
     }
 
-    /// [`layers`](Self::layers) with a look at what comes out of each part, which has a kind and the number of its layer.
+    /// [`layers`](Self::layers) with a look at what comes out of each part, which has a kind and the number of its
+    /// layer.
     pub(crate) fn layers_watched(
         &self,
         mut x: Tensor<3>,

@@ -55,9 +55,9 @@ impl Llama {
         &self.config
     }
 
-    /// Gives the embedding table and the output projection `rows` rows, and the configuration with them. New rows are the
-    /// mean of the old ones ([`resize_param`]); rows beyond `rows` go. An id without a row is refused wherever ids come in
-    /// ([`ModelError::TokenOutOfRange`]).
+    /// Gives the embedding table and the output projection `rows` rows, and the configuration with them. New rows are
+    /// the mean of the old ones ([`resize_param`]); rows beyond `rows` go. An id without a row is refused wherever ids
+    /// come in ([`ModelError::TokenOutOfRange`]).
     ///
     /// # Errors
     ///

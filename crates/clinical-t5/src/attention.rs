@@ -11,8 +11,8 @@ use crate::half::add_layer;
 
 /// Multi-head attention with its norm before and the residual around it: `x + o(attend(norm(x)))`.
 ///
-/// Scores are not scaled by `1 / sqrt(d_kv)`; the initialisation of `q` accounts for that. Self-attention adds a bias by
-/// relative position, whose table only the first block of a stack has; cross-attention has none.
+/// Scores are not scaled by `1 / sqrt(d_kv)`; the initialisation of `q` accounts for that. Self-attention adds a bias
+/// by relative position, whose table only the first block of a stack has; cross-attention has none.
 #[derive(Module, Debug)]
 pub struct Attention {
     /// Before the projections; in cross-attention for the queries only.
@@ -111,8 +111,8 @@ impl Attention {
         add_layer(x, &self.o, merge(y), None)
     }
 
-    /// Attention of one new position of each row to its prompt, `[1, rows, d_model]`; rows after one another may share a
-    /// prompt, as the pass says.
+    /// Attention of one new position of each row to its prompt, `[1, rows, d_model]`; rows after one another may share
+    /// a prompt, as the pass says.
     pub(crate) fn step_to_other(&self, x: Tensor<3>, prompts: Cached<'_>) -> Tensor<3> {
         let Cached { cache, pass, layer } = prompts;
         let query = self.split(self.q.forward(self.layer_norm.forward(x.clone())));

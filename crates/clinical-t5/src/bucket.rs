@@ -6,11 +6,11 @@ use clinical_nn::Embedding;
 
 /// The row of the relative position table for `relative = key position - query position`.
 ///
-/// The encoder looks both ways: half of the buckets are for keys behind the query (`relative > 0`). The decoder looks back
-/// only, so it has all buckets for distances `max(-relative, 0)`; to use the encoder's rule there is wrong from distance
-/// `buckets / 4 + 1` on. The first half of a direction's buckets are exact distances, the rest grow logarithmically up
-/// to `max_distance`, from which on all share the last (Raffel et al. 2020, section 2.1; `_relative_position_bucket` in
-/// `modeling_t5.py`, in f32 as there).
+/// The encoder looks both ways: half of the buckets are for keys after the query (`relative > 0`). The decoder looks
+/// back only, so it has all buckets for distances `max(-relative, 0)`; to use the encoder's rule there is wrong from
+/// distance `buckets / 4 + 1` on. The first half of a direction's buckets are exact distances, the rest grow
+/// logarithmically up to `max_distance`, from which on all share the last (Raffel et al. 2020, section 2.1;
+/// `_relative_position_bucket` in `modeling_t5.py`, in f32 as there).
 ///
 /// `buckets` must be at least 4 (2 if not `bidirectional`) and `max_distance` above half the buckets of a direction.
 ///
@@ -46,7 +46,8 @@ pub fn relative_position_bucket(
 }
 
 /// The self-attention bias of a whole sequence, `[1, heads, length, length]`. It depends on the offset alone, so where
-/// layers are kernels of the CPU it is a view of a line of biases by offset: 16 MB less to make and to read for 512 tokens.
+/// layers are kernels of the CPU it is a view of a line of biases by offset: 16 MB less to make and to read for 512
+/// tokens.
 pub(crate) fn sequence_bias(
     table: &Embedding,
     length: usize,

@@ -1,3 +1,3 @@
-//! Where models run, and what a program does once before it loads one.
+//! The devices that models run on, and the memory and threads that they use.
 
-pub use clinical_kernels::{Error, cpu, keep_freed_memory, parse};
+pub use clinical_kernels::{Error, cpu, cuda, keep_freed_memory, parse};

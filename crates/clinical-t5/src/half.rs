@@ -2,9 +2,9 @@
 //!
 //! The feed-forward output of a trained T5 passes 65,504, the largest f16 (transformers issue 9295); the authors only
 //! ever used bfloat16. `transformers` answers by keeping `wo` in f32, which makes its residual stream f32 too, and cuts
-//! what is infinite after every sub-layer. Here the residual stream is f32 at any precision, the input of `wo` is divided
-//! by [`DOWN`] before and its output multiplied by it after the product, which loses nothing but the smallest of
-//! values, and what still passes the range is cut.
+//! what is infinite after every sub-layer. Here the residual stream is f32 at any precision, the input of `wo` is
+//! divided by [`DOWN`] before and its output multiplied by it after the product, which loses nothing but the smallest
+//! of values, and what still passes the range is cut.
 
 use burn::nn::Dropout;
 use burn::tensor::{DType, Tensor};

@@ -7,9 +7,9 @@ use crate::T5;
 impl FromCheckpoint for T5 {
     /// How the names of published T5 checkpoints map to this module.
     ///
-    /// The embedding table may be stored as `shared`, `encoder.embed_tokens`, `decoder.embed_tokens` and, where the output
-    /// layer is tied, `lm_head`, in any selection. The unused bias table of the first cross-attention, which old files
-    /// have, is ignored.
+    /// The embedding table may be stored as `shared`, `encoder.embed_tokens`, `decoder.embed_tokens` and, where the
+    /// output layer is tied, `lm_head`, in any selection. The unused bias table of the first cross-attention, which old
+    /// files have, is ignored.
     fn key_map(&self) -> KeyMap {
         // For writing the rules are tried backwards: the norms of a sub-layer before its matrices.
         let keys = KeyMap::new()

@@ -1,6 +1,6 @@
-// Reading order: `config` (config.json); the parts `attention`, `feed_forward`, `bucket` (relative positions), `half` (f16),
-// `stack`; `model` with `batch` and `encoded`; `step`; `loss`; `keys` (names in checkpoints). Above the model: `span`
-// (pretraining data), and `facade` (text in, text out).
+// Reading order: `config` (config.json); the parts `attention`, `feed_forward`, `bucket` (relative positions), `half`
+// (f16), `stack`; `model` with `batch` and `encoded`; `step`; `loss`; `keys` (names in checkpoints). Above the model:
+// `span` (pretraining data), and `facade` (text in, text out).
 #![doc = include_str!("../README.md")]
 
 mod adapt;

@@ -8,8 +8,8 @@ use crate::Error;
 /// Longest input for which [`SpanCorruption::lengths`] is computed; it takes a step for each token.
 pub const MAX_SPAN_LENGTH: usize = 1 << 24;
 
-/// T5's objective (Raffel et al. 2020, section 3.1.4): random spans of a text are replaced by one sentinel each, and the
-/// target is these spans, each behind its sentinel.
+/// T5's objective (Raffel et al. 2020, section 3.1.4): random spans of a text are replaced by one sentinel each, and
+/// the target is these spans, each after its sentinel.
 ///
 /// The arithmetic is that of the published Clinical-T5 pretraining (`run_t5_mlm_flax.py`), rounding half to even
 /// included.
@@ -41,13 +41,13 @@ pub struct SpanCorruption {
 /// Which id stands for the k-th span.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sentinels {
-    /// The ids of `<extra_id_0>`, `<extra_id_1>`, ... as the tokenizer names them. What a model should be asked with, and
-    /// what any new pretraining should use.
+    /// The ids of `<extra_id_0>`, `<extra_id_1>`, ... as the tokenizer names them. What a model should be asked with,
+    /// and what any new pretraining should use.
     ByName(Vec<u32>),
     /// `tokens - 1`, `tokens - 2`, ...: what the published script does. It equals the names for a plain T5 tokenizer
-    /// (32,100 tokens) only: behind 15 added tokens the first 15 sentinels are those tokens, and a tokenizer trained from
-    /// scratch numbers its sentinels the other way round. Whether the released Clinical-T5 weights were trained so is not
-    /// known.
+    /// (32,100 tokens) only: after 15 added tokens the first 15 sentinels are those tokens, and a tokenizer trained
+    /// from scratch numbers its sentinels the other way round. Whether the released Clinical-T5 weights were trained so
+    /// is not known.
     TopOfVocabulary {
         /// `len(tokenizer)`, added tokens included.
         tokens: u32,
@@ -57,9 +57,9 @@ pub enum Sentinels {
 /// A text with spans replaced, and the spans.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Corrupted {
-    /// The text, one sentinel in the place of each span, then the end token.
+    /// The text, one sentinel instead of each span, then the end token.
     pub input_ids: Vec<u32>,
-    /// The spans, each behind its sentinel, then the end token.
+    /// The spans, each after its sentinel, then the end token.
     pub labels: Vec<u32>,
 }
 
@@ -117,8 +117,8 @@ impl SpanCorruption {
         Ok(())
     }
 
-    /// How many tokens a text must have so that its corrupted form has at most `inputs` (end token included), and how many
-    /// labels it then has: `(568, 114)` for 512.
+    /// How many tokens a text must have so that its corrupted form has at most `inputs` (end token included), and how
+    /// many labels it then has: `(568, 114)` for 512.
     ///
     /// # Errors
     ///
@@ -346,7 +346,7 @@ mod tests {
                 *count += usize::from(mark);
             }
         }
-        // Every place but the ends is about as likely as any other: 0.15 of 400, give or take five deviations.
+        // Every position but the ends is about as likely as any other: 0.15 of 400, give or take five deviations.
         assert!(
             starts[20..548]
                 .iter()

@@ -74,7 +74,8 @@ impl Encoder {
         self.forward_watched(x, hidden, dropout, |_, _, _| ())
     }
 
-    /// [`forward`](Self::forward) with a look at what comes out of each part, which has a kind and the number of its block.
+    /// [`forward`](Self::forward) with a look at what comes out of each part, which has a kind and the number of its
+    /// block.
     pub(crate) fn forward_watched(
         &self,
         x: Tensor<3>,
@@ -129,7 +130,8 @@ impl Decoder {
         self.forward_watched(x, states, hidden, dropout, |_, _, _| ())
     }
 
-    /// [`forward`](Self::forward) with a look at what comes out of each part, which has a kind and the number of its block.
+    /// [`forward`](Self::forward) with a look at what comes out of each part, which has a kind and the number of its
+    /// block.
     pub(crate) fn forward_watched(
         &self,
         x: Tensor<3>,

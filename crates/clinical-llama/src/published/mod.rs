@@ -56,8 +56,8 @@ impl LlamaConfig {
         Ok(config)
     }
 
-    /// The published form, which [`from_value`](Self::from_value) and `transformers` read, with the keys that this crate
-    /// does not know.
+    /// The published form, which [`from_value`](Self::from_value) and `transformers` read, with the keys that this
+    /// crate does not know.
     #[must_use]
     pub fn to_value(&self) -> Value {
         // Maps with string keys and plain numbers always have a form in JSON.
@@ -65,8 +65,8 @@ impl LlamaConfig {
     }
 }
 
-/// `config.json` as it lies in the directory. Sizes are read as 64 bits, so that an absurd one is refused by its name and
-/// not as a parse error.
+/// `config.json` as it lies in the directory. Sizes are read as 64 bits, so that an absurd one is refused by its name
+/// and not as a parse error.
 #[derive(Debug, Default, Deserialize, Serialize)]
 struct Published {
     /// First, so that a known key is written last and wins.

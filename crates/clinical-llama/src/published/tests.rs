@@ -229,6 +229,17 @@ fn the_published_form_reads_back() {
 }
 
 #[test]
+fn a_class_names_the_type_where_nothing_else_does() {
+    let json = |class: &str| format!(r#"{{"architectures": ["{class}"], {SIZES}}}"#);
+    let old = LlamaConfig::from_json(json("LLaMAForCausalLM")).unwrap();
+    assert_eq!(old.model_type, "llama");
+    let mistral = LlamaConfig::from_json(json("MistralForCausalLM")).unwrap();
+    assert_eq!(mistral.sliding_window, Some(4096));
+    let other = LlamaConfig::from_json(json("T5ForConditionalGeneration"));
+    assert!(matches!(other, Err(Error::ModelType { found }) if found == "t5"));
+}
+
+#[test]
 fn keys_that_are_not_known_are_kept() {
     let config = read(
         "llama",

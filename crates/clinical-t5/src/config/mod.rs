@@ -18,8 +18,9 @@ pub const MAX_BUCKETS: usize = 65_536;
 
 /// The shape of a T5 model, under the names of the published `config.json`.
 ///
-/// One struct serves v1.0 (ReLU, tied embeddings, scaled logits), v1.1 and FLAN (gated GELU, an output layer of its own) and
-/// what lies between. Absent keys get the defaults that `transformers` has for them, unknown ones are kept for a save.
+/// One struct serves v1.0 (ReLU, tied embeddings, scaled logits), v1.1 and FLAN (gated GELU, an output layer of its
+/// own) and what lies between. Absent keys get the defaults that `transformers` has for them, unknown ones are kept for
+/// a save.
 ///
 /// ```
 /// use clinical_t5::T5Config;
@@ -35,7 +36,8 @@ pub const MAX_BUCKETS: usize = 65_536;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct T5Config {
-    /// The keys of the file that this library does not know, as they were found; [`to_value`](Self::to_value) keeps them.
+    /// The keys of the file that this library does not know, as they were found; [`to_value`](Self::to_value) keeps
+    /// them.
     #[serde(flatten)]
     pub other: Map<String, Value>,
     /// There is no decoder (`T5EncoderModel`): such a model embeds texts and writes none. Default false.

@@ -56,7 +56,8 @@ impl T5Config {
         Ok(config)
     }
 
-    /// The published form, which [`Self::from_value`] and `transformers` read, with the keys that this crate does not know.
+    /// The published form, which [`Self::from_value`] and `transformers` read, with the keys that this crate does not
+    /// know.
     #[must_use]
     pub fn to_value(&self) -> Value {
         // Every field has a form in JSON.
@@ -74,8 +75,9 @@ impl T5Config {
 
     /// Decides what the file of the weights says better than the configuration.
     ///
-    /// `transformers` 5 writes `tie_word_embeddings: true` for every T5, so a model that does not scale its logits and has
-    /// an output layer of its own in the file is a v1.1. And a file without a decoder is an encoder, whatever it is called.
+    /// `transformers` 5 writes `tie_word_embeddings: true` for every T5, so a model that does not scale its logits and
+    /// has an output layer of its own in the file is a v1.1. And a file without a decoder is an encoder, whatever it is
+    /// called.
     pub fn fit(&mut self, weights: &Checkpoint) {
         if self.scale_decoder_outputs == Some(false) && weights.find("lm_head.weight").is_some() {
             self.tie_word_embeddings = false;

@@ -156,7 +156,8 @@ fn an_encoder_is_told_by_its_class() {
     })
     .unwrap();
     assert!(config.encoder_only && config.decoder_layers() == 0);
-    // 100 * 32 of the table, 2 * (4 * 32 * 32 + 32 + 2 * 32 * 64 + 32) of the blocks, 32 * 4 of the positions and a norm.
+    // 100 * 32 of the table, 2 * (4 * 32 * 32 + 32 + 2 * 32 * 64 + 32) of the blocks, 32 * 4 of the positions and a
+    // norm.
     assert_eq!(config.parameters().unwrap(), 3200 + 16_512 + 128 + 32);
     let value = config.to_value();
     assert_eq!(value["architectures"][0], "T5EncoderModel");

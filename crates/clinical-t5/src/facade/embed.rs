@@ -8,8 +8,8 @@ use super::{ClinicalT5, T5Options};
 use crate::{Error, Result};
 
 impl ClinicalT5 {
-    /// One vector of `d_model` values for each text: its pooled encoder states. There is one result for each text, in their
-    /// order; a text that cannot be read costs the others nothing.
+    /// One vector of `d_model` values for each text: its pooled encoder states. There is one result for each text, in
+    /// their order; a text that cannot be read costs the others nothing.
     ///
     /// # Errors
     ///
@@ -18,8 +18,9 @@ impl ClinicalT5 {
         self.embed_with(texts, pooling, &T5Options::new())
     }
 
-    /// [`Self::embed`] with options: [`with_batch`](T5Options::with_batch) texts or windows are computed at once (8, unless
-    /// they say otherwise). A text that is read in windows has the vector of all of them together: [`Pooling::combine`].
+    /// [`Self::embed`] with options: [`with_batch`](T5Options::with_batch) texts or windows are computed at once (8,
+    /// unless they say otherwise). A text that is read in windows has the vector of all of them together:
+    /// [`Pooling::combine`].
     ///
     /// # Errors
     ///

@@ -15,8 +15,8 @@ impl ClinicalT5 {
         Sentinels::ByName(self.sentinels.clone())
     }
 
-    /// Fills what `<extra_id_0>`, `<extra_id_1>`, ... mark in a text, greedily: one [`Span`] for each, in the order of the
-    /// text.
+    /// Fills what `<extra_id_0>`, `<extra_id_1>`, ... mark in a text, greedily: one [`Span`] for each, in the order of
+    /// the text.
     ///
     /// # Errors
     ///
@@ -26,8 +26,8 @@ impl ClinicalT5 {
     }
 
     /// [`Self::fill`] with options, among them the sentinels that the model was trained with
-    /// ([`T5Options::with_sentinels`]). The text has the names `<extra_id_0>`, ... in any case. Unless the options say another
-    /// number, there are at most 24 new tokens for each span.
+    /// ([`T5Options::with_sentinels`]). The text has the names `<extra_id_0>`, ... in any case. Unless the options say
+    /// another number, there are at most 24 new tokens for each span.
     ///
     /// # Errors
     ///

@@ -23,22 +23,22 @@ impl ClinicalT5 {
 
     /// [`Self::generate`] with options.
     ///
-    /// With [`LongText::Windows`](clinical_facade::LongText::Windows) a text that is too long is read in windows, each of which
-    /// gives a text, and the one with the highest mean log-probability per token is the output; [`Output::windows`] has all
-    /// of them.
+    /// With [`LongText::Windows`](clinical_facade::LongText::Windows) a text that is too long is read in windows, each
+    /// of which gives a text, and the one with the highest mean log-probability per token is the output;
+    /// [`Output::windows`] has all of them.
     ///
     /// # Errors
     ///
-    /// Those of [`Self::generate`], and [`Error::NothingLeft`], [`Error::Windows`], [`Error::Deid`], [`Error::Cancelled`]
-    /// where the options lead there. A flag that is set while the text is written ends it with
+    /// Those of [`Self::generate`], and [`Error::NothingLeft`], [`Error::Windows`], [`Error::Deid`],
+    /// [`Error::Cancelled`] where the options lead there. A flag that is set while the text is written ends it with
     /// [`StopReason::Cancelled`].
     pub fn generate_with(&self, text: &str, options: &T5Options) -> Result<Output> {
         self.generate_streaming(text, options, |_| ControlFlow::Continue(()))
     }
 
     /// [`Self::generate_with`] with the text as it is written: `on_piece` gets whole characters, and the pieces make up
-    /// [`Output::text`]. It ends the generation by returning [`ControlFlow::Break`]. With beams or several windows the text
-    /// is known at the end only, which is when the pieces come.
+    /// [`Output::text`]. It ends the generation by returning [`ControlFlow::Break`]. With beams or several windows the
+    /// text is known at the end only, which is when the pieces come.
     ///
     /// # Errors
     ///
@@ -70,13 +70,13 @@ impl ClinicalT5 {
     }
 
     /// Generates a text for each input, [`with_batch`](T5Options::with_batch) inputs at once (8, unless the options say
-    /// otherwise): when one is done the next takes its slot. There is one result for each input, in their order; an input
-    /// that cannot be read or answered costs the others nothing.
+    /// otherwise): when one is done the next takes its slot. There is one result for each input, in their order; an
+    /// input that cannot be read or answered costs the others nothing.
     ///
     /// # Errors
     ///
-    /// For each input those of [`Self::generate_with`]; [`Error::Cancelled`] for those that were not begun when the flag was
-    /// set.
+    /// For each input those of [`Self::generate_with`]; [`Error::Cancelled`] for those that were not begun when the
+    /// flag was set.
     pub fn generate_batch<S: AsRef<str>>(
         &self,
         texts: &[S],

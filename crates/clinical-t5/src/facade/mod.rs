@@ -28,7 +28,8 @@ use crate::{Result, T5, T5Config};
 
 /// A T5 model with its tokenizer: Clinical-T5, SciFive, FLAN-T5 and every other T5 in a Hugging Face directory.
 ///
-/// It is used through `&self` and can be shared between threads. Nothing about a call is stored on it: see [`T5Options`].
+/// It is used through `&self` and can be shared between threads. Nothing about a call is stored on it: see
+/// [`T5Options`].
 ///
 /// ```no_run
 /// use clinical_t5::{ClinicalT5, Generation, LoadOptions};
@@ -112,8 +113,8 @@ impl ClinicalT5 {
         Ok(Self::from_parts(parts))
     }
 
-    /// A facade from its parts: a model that was trained, resized or merged by hand answers without going through disk. The
-    /// model's own configuration ([`T5::config`]) counts, not that in the parts.
+    /// A facade from its parts: a model that was trained, resized or merged by hand answers without going through disk.
+    /// The model's own configuration ([`T5::config`]) counts, not that in the parts.
     #[must_use]
     pub fn from_parts(parts: Parts<T5Config, T5>) -> Self {
         let sentinel = |number| parts.tokenizer.sentinel(number);
@@ -178,15 +179,16 @@ impl ClinicalT5 {
         &self.report
     }
 
-    /// What the files of the directory say wrongly or leave open, and what is used instead. [`Self::report`] has these as
-    /// sentences among its notes.
+    /// What the files of the directory say wrongly or leave open, and what is used instead. [`Self::report`] has these
+    /// as sentences among its notes.
     #[must_use]
     pub fn remarks(&self) -> &[Remark] {
         &self.remarks
     }
 
     /// The most tokens an input may have unless a call says otherwise, its end token included: the tokenizer's
-    /// `model_max_length`, else `n_positions`; 512 for T5. `usize::MAX` if neither file says, as positions are relative.
+    /// `model_max_length`, else `n_positions`; 512 for T5. `usize::MAX` if neither file says, as positions are
+    /// relative.
     #[must_use]
     pub fn max_tokens(&self) -> usize {
         let named = self.tokenizer.model_max_length();

@@ -6,15 +6,16 @@ use clinical_generate::Generation;
 
 use crate::Sentinels;
 
-/// Texts that are computed at once, unless the caller says otherwise: enough to keep a CPU busy, few enough to stay small.
+/// Texts that are computed at once, unless the caller says otherwise: enough to keep a CPU busy, few enough to stay
+/// small.
 const BATCH: usize = 8;
 
-/// How a text is read, and how one is written. The default reads a text as it is, refuses one that is too long, and writes
-/// greedily.
+/// How a text is read, and how one is written. The default reads a text as it is, refuses one that is too long, and
+/// writes greedily.
 ///
-/// `with_max_tokens(usize::MAX)` reads a text of any length at once: positions are relative, so nothing breaks, but no T5 has
-/// seen more than its [`max_tokens`](crate::ClinicalT5::max_tokens) while it was trained, and memory grows with the square
-/// of the length.
+/// `with_max_tokens(usize::MAX)` reads a text of any length at once: positions are relative, so nothing breaks, but no
+/// T5 has seen more than its [`max_tokens`](crate::ClinicalT5::max_tokens) while it was trained, and memory grows with
+/// the square of the length.
 ///
 /// ```
 /// use clinical_t5::{Generation, LongText, Normalizer, T5Options};
@@ -66,8 +67,8 @@ impl T5Options {
         self
     }
 
-    /// The ids that stand for spans in [`fill_with`](crate::ClinicalT5::fill_with), where the model was trained with others
-    /// than the tokenizer names: see [`Sentinels::TopOfVocabulary`].
+    /// The ids that stand for spans in [`fill_with`](crate::ClinicalT5::fill_with), where the model was trained with
+    /// others than the tokenizer names: see [`Sentinels::TopOfVocabulary`].
     #[must_use]
     pub fn with_sentinels(mut self, sentinels: Sentinels) -> Self {
         self.sentinels = Some(sentinels);

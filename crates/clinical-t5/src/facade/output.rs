@@ -10,22 +10,22 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Output {
-    /// The text, without the end token and other special tokens. Tokens that were added as plain ones, such as `[Name]`,
-    /// are in it.
+    /// The text, without the end token and other special tokens. Tokens that were added as plain ones, such as
+    /// `[Name]`, are in it.
     pub text: String,
     /// The new tokens, the end token included.
     pub ids: Vec<u32>,
     /// Why it ended; as text in JSON.
     pub stop: StopReason,
-    /// The log-probability of each of [`Self::ids`], if `Generation::log_probs` asked for it or windows were compared by
-    /// it; else empty.
+    /// The log-probability of each of [`Self::ids`], if `Generation::log_probs` asked for it or windows were compared
+    /// by it; else empty.
     pub log_probs: Vec<f32>,
     /// What beam search ranked it by; `None` without beams.
     pub score: Option<f32>,
     /// The other sequences, the best first, where `Generation::num_return_sequences` asks for several.
     pub alternatives: Vec<Sequence>,
-    /// The parts of the input that were read, in order. The whole input is one; a cut one lacks an end; one read in windows
-    /// has a part for each.
+    /// The parts of the input that were read, in order. The whole input is one; a cut one lacks an end; one read in
+    /// windows has a part for each.
     pub windows: Vec<Window>,
     /// Which of [`Self::windows`] the text comes from.
     pub window: usize,
@@ -57,7 +57,7 @@ pub struct Window {
     pub text: Option<String>,
 }
 
-/// What the model put in the place of one sentinel.
+/// What the model put for one sentinel.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Span {

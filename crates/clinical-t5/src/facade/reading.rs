@@ -204,8 +204,8 @@ impl ClinicalT5 {
     }
 }
 
-/// Reads a text with its de-identification tags converted, if the options say so. Ranges come back as those of the text as
-/// it was given.
+/// Reads a text with its de-identification tags converted, if the options say so. Ranges come back as those of the text
+/// as it was given.
 fn converted(
     text: &str,
     options: &T5Options,

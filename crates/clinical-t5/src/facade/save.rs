@@ -12,8 +12,8 @@ use crate::Result;
 
 impl ClinicalT5 {
     /// Writes the model as a Hugging Face directory that this crate and Python's `transformers` open: `config.json`,
-    /// `generation_config.json` if there was one, weights in the type that they have in memory, tokenizer files. An error
-    /// leaves what was there before; see [`clinical_weights::save_pretrained`].
+    /// `generation_config.json` if there was one, weights in the type that they have in memory, tokenizer files. An
+    /// error leaves what was there before; see [`clinical_weights::save_pretrained`].
     ///
     /// # Errors
     ///
@@ -41,7 +41,8 @@ impl ClinicalT5 {
     ///
     /// # Errors
     ///
-    /// [`Error::Tokenizer`](crate::Error::Tokenizer) for tokens that cannot be added, and those of [`Self::resize_embeddings`]; nothing is changed then.
+    /// [`Error::Tokenizer`](crate::Error::Tokenizer) for tokens that cannot be added, and those of
+    /// [`Self::resize_embeddings`]; nothing is changed then.
     pub fn add_tokens(&mut self, tokens: &[AddedToken]) -> Result<usize> {
         let mut tokenizer = self.tokenizer.clone();
         let new = tokenizer.add_tokens(tokens)?;

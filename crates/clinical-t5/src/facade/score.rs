@@ -6,7 +6,8 @@ use super::{ClinicalT5, T5Options};
 use crate::{Error, Result, Seq2SeqBatch};
 
 impl ClinicalT5 {
-    /// Mean cross entropy of a target in nats per token, the end token included: what `transformers` returns as the loss.
+    /// Mean cross entropy of a target in nats per token, the end token included: what `transformers` returns as the
+    /// loss.
     ///
     /// # Errors
     ///
@@ -19,8 +20,8 @@ impl ClinicalT5 {
     ///
     /// # Errors
     ///
-    /// Those of [`Self::loss`], and [`Error::NothingLeft`], [`Error::Deid`], [`Error::Cancelled`]; [`Error::NoWindows`] where
-    /// a text that is too long was to be read in windows.
+    /// Those of [`Self::loss`], and [`Error::NothingLeft`], [`Error::Deid`], [`Error::Cancelled`]; [`Error::NoWindows`]
+    /// where a text that is too long was to be read in windows.
     pub fn loss_with(&self, text: &str, target: &str, options: &T5Options) -> Result<f32> {
         let input = self.part_to_score(text, options, "loss")?;
         let target = self.tokenizer.encode(target, true)?.into_ids();
@@ -52,8 +53,8 @@ impl ClinicalT5 {
     ///
     /// # Errors
     ///
-    /// Those of [`Self::score`], and [`Error::NothingLeft`], [`Error::Deid`], [`Error::Cancelled`]; [`Error::NoWindows`]
-    /// where a text that is too long was to be read in windows.
+    /// Those of [`Self::score`], and [`Error::NothingLeft`], [`Error::Deid`], [`Error::Cancelled`];
+    /// [`Error::NoWindows`] where a text that is too long was to be read in windows.
     pub fn score_with<S: AsRef<str>>(
         &self,
         text: &str,
