@@ -98,7 +98,7 @@ struct Published {
     rope_theta: Option<f64>,
     #[serde(default)]
     rope_scaling: Option<Scaling>,
-    /// The newer place of `rope_theta` and `rope_scaling`.
+    /// The newer spelling of `rope_theta` and `rope_scaling`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rope_parameters: Option<Scaling>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
