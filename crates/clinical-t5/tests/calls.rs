@@ -126,12 +126,12 @@ fn notes_of_any_size_are_read_as_the_options_say() {
     }
     let refused = vector(&t5, &text, &T5Options::new());
     assert!(matches!(refused, Err(Error::TooLong(_))), "{refused:?}");
-    // One word without a blank, and sentences: all of it is read, in order.
+    // One word without a blank, and sentences, in windows.
     for text in ["x".repeat(5 << 20), "The wound is clean. ".repeat(270_000)] {
-        let options = windows(100_000).with_cancel(CancelFlag::new());
+        let options = windows(512);
         let flag = CancelFlag::new();
         let stop = flag.clone();
-        // The first batch is enough.
+        // To read them is enough; it would take long to compute them.
         let options = options
             .with_batch(1)
             .with_cancel(flag)

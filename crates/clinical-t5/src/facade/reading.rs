@@ -12,15 +12,6 @@ use crate::{Error, Result};
 /// A text that is refused is counted up to this many times the limit.
 const COUNTED: usize = 4;
 
-/// The first bytes of a text that are looked at for its first tokens; more only where they hold too few.
-const HEAD: usize = 1 << 20;
-
-/// The last bytes of a text that are looked at for its last tokens; more only where they hold too few.
-const TAIL: usize = 64 << 10;
-
-/// Tokens at the cut end of a piece that may differ from those of the whole text.
-const MARGIN: usize = 64;
-
 /// A part of a text, as the encoder reads it.
 #[derive(Debug)]
 pub(super) struct Part {
@@ -109,7 +100,7 @@ impl ClinicalT5 {
             LongText::Error => limit.saturating_mul(COUNTED),
             _ => room,
         };
-        let start = self.first_tokens(text, enough)?;
+        let start = self.tokenizer.encode_start(text, false, enough)?;
         if start.len() > room {
             return Ok(Fit::Long { start, room });
         }
@@ -133,10 +124,10 @@ impl ClinicalT5 {
                 Ok(part(&start.ids()[..room], 0..end))
             }
             LongText::CutStart => {
-                let (from, encoding) = self.last_tokens(text, room)?;
-                let first = encoding.len() - room.min(encoding.len());
-                let start = encoding.range(first).map_or(0, |range| range.start);
-                Ok(part(&encoding.ids()[first..], from + start..text.len()))
+                let end = self.tokenizer.encode_end(text, false, room)?;
+                let first = end.len() - room.min(end.len());
+                let start = end.range(first).map_or(0, |range| range.start);
+                Ok(part(&end.ids()[first..], start..text.len()))
             }
             _ => {
                 let around = self.around.len();
@@ -147,7 +138,11 @@ impl ClinicalT5 {
     }
 
     fn windows(&self, text: &str, room: usize, overlap: usize) -> Result<Vec<Part>> {
-        let count = |text: &str| self.count(text, room);
+        let around = self.around.len();
+        let count = |text: &str| -> Result<usize> {
+            let tokens = self.tokenizer.count_up_to(text, room + around)?;
+            Ok(tokens.saturating_sub(around))
+        };
         let mut parts = Vec::new();
         for window in clinical_notes::windows(text, room, overlap, count)? {
             let encoding = self.tokenizer.encode(&text[window.range.clone()], false)?;
@@ -160,47 +155,6 @@ impl ClinicalT5 {
             }
         }
         Ok(parts)
-    }
-
-    /// The tokens of a text; of one that is far beyond any window, more than `room` by an estimate.
-    fn count(&self, text: &str, room: usize) -> Result<usize> {
-        if text.len() <= HEAD {
-            return Ok(self
-                .tokenizer
-                .count(text)?
-                .saturating_sub(self.around.len()));
-        }
-        let head = &text[..text.floor_char_boundary(TAIL)];
-        let tokens = self.tokenizer.count(head)?;
-        Ok((tokens * (text.len() / TAIL)).max(room + 1))
-    }
-
-    /// The first tokens of a text: more than `enough` exactly if the text has more. Of a long text no more is read than
-    /// that takes.
-    fn first_tokens(&self, text: &str, enough: usize) -> Result<Encoding> {
-        let mut bytes = HEAD;
-        loop {
-            let head = &text[..text.floor_char_boundary(bytes)];
-            let wanted = enough.saturating_add(MARGIN);
-            let start = self.tokenizer.encode_start(head, false, wanted)?;
-            if head.len() == text.len() || start.len() > wanted {
-                return Ok(start);
-            }
-            bytes = bytes.saturating_mul(4);
-        }
-    }
-
-    /// The last tokens of a text, at least `wanted` if it has so many, and the byte where their ranges count from.
-    fn last_tokens(&self, text: &str, wanted: usize) -> Result<(usize, Encoding)> {
-        let mut bytes = TAIL;
-        loop {
-            let from = text.ceil_char_boundary(text.len().saturating_sub(bytes));
-            let end = self.tokenizer.encode(&text[from..], false)?;
-            if from == 0 || end.len() >= wanted.saturating_add(MARGIN) {
-                return Ok((from, end));
-            }
-            bytes = bytes.saturating_mul(4);
-        }
     }
 }
 
