@@ -41,7 +41,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     write!(out, "{found}")?;
     let weights = found.weights.iter().filter(|_| arguments.tensors);
-    for (weights, tensor) in weights.flat_map(|weights| weights.tensors.iter().map(move |one| (weights, one))) {
+    for (weights, tensor) in
+        weights.flat_map(|weights| weights.tensors.iter().map(move |one| (weights, one)))
+    {
         let file = &weights.files[tensor.file].name;
         let name = tensor.name.escape_debug();
         writeln!(out, "{name} {} {:?} in {file}", tensor.dtype, tensor.shape)?;

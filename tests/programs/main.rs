@@ -4,5 +4,7 @@
 mod p01_one_answer;
 mod p02_many_notes;
 mod p03_many_users;
+mod p04_mednli_labels;
+mod p05_fine_tune;
 mod p10_unsure_words;
 mod p11_plain_llama;

@@ -7,10 +7,16 @@ use clinical_t5::{ClinicalT5, Generation, LoadOptions, Result, SaveOptions, Seq2
 fn fine_tuned(t5: ClinicalT5, pairs: &[(&str, &str)], steps: usize) -> Result<ClinicalT5> {
     let mut parts = t5.into_parts();
     let ids = |text: &str| Ok(parts.tokenizer.encode(text, true)?.into_ids());
-    let inputs = pairs.iter().map(|pair| ids(pair.0)).collect::<Result<Vec<_>>>()?;
-    let targets = pairs.iter().map(|pair| ids(pair.1)).collect::<Result<Vec<_>>>()?;
-    let [inputs, targets] = [&inputs, &targets]
-        .map(|rows| rows.iter().map(Vec::as_slice).collect::<Vec<&[u32]>>());
+    let inputs = pairs
+        .iter()
+        .map(|pair| ids(pair.0))
+        .collect::<Result<Vec<_>>>()?;
+    let targets = pairs
+        .iter()
+        .map(|pair| ids(pair.1))
+        .collect::<Result<Vec<_>>>()?;
+    let [inputs, targets] =
+        [&inputs, &targets].map(|rows| rows.iter().map(Vec::as_slice).collect::<Vec<&[u32]>>());
     let mut model = parts.model.train();
     let pad = parts.config.pad_token_id;
     let batch = Seq2SeqBatch::from_rows(&inputs, &targets, pad, &model.device());

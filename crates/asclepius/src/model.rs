@@ -44,10 +44,7 @@ impl Asclepius {
     ///
     /// [`Error`](crate::Error) with one sentence that says what is wrong with the directory and what to do.
     pub fn load(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
-        Self::load_dir(
-            ModelDir::open_as(dir, Facade::Asclepius, options)?,
-            options,
-        )
+        Self::load_dir(ModelDir::open_as(dir, Facade::Asclepius, options)?, options)
     }
 
     /// [`load`](Self::load) of a directory that is open already.

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use clinical_deid::{Normalized, Span};
 use clinical_facade::{LongText, TextTooLong};
 use clinical_tokenizer::{Encoding, Tokenizer};
 
@@ -171,58 +170,8 @@ fn converted(
     let converted = normalizer.normalize(text)?;
     let mut parts = read(&converted.text)?;
     for part in &mut parts {
-        part.range = original(&converted, part.range.clone());
+        let range = converted.original_range(part.range.clone());
+        part.range = range.unwrap_or(0..text.len());
     }
     Ok(parts)
-}
-
-/// The range of the old text that became a range of the new one. A tag that the range cuts is taken whole.
-fn original(converted: &Normalized, new: Range<usize>) -> Range<usize> {
-    let spans = &converted.spans;
-    let after = |span: Option<&Span>, at: usize| {
-        // A joining space follows a tag, unless nothing was written before.
-        let gap = |span: &Span| {
-            let joint = usize::from(span.new.end > 0);
-            span.old.end + (at - span.new.end).saturating_sub(joint)
-        };
-        span.map_or(at, gap).min(converted.source_len())
-    };
-    let before = |count: usize| count.checked_sub(1).and_then(|last| spans.get(last));
-    let next = spans.partition_point(|span| span.new.end <= new.start);
-    let start = match spans.get(next) {
-        Some(span) if span.new.start <= new.start => span.old.start,
-        _ => after(before(next), new.start),
-    };
-    let last = before(spans.partition_point(|span| span.new.start < new.end));
-    let end = match last {
-        Some(span) if new.end <= span.new.end => span.old.end,
-        last => after(last, new.end),
-    };
-    start.min(end)..end
-}
-
-#[cfg(test)]
-mod tests {
-    use clinical_deid::Normalizer;
-
-    use super::*;
-
-    #[test]
-    fn ranges_of_a_converted_text_are_those_of_the_text_as_given() {
-        let old = "a [**Name 1**] b[**7-16**]c";
-        let converted = Normalizer::mimic_iii().normalize(old).unwrap();
-        assert_eq!(converted.text, "a  [Name]  b 7-16 c");
-        for (new, expected) in [
-            (0..19, old),
-            (0..2, "a "),
-            (0..5, "a [**Name 1**]"),
-            (5..12, "[**Name 1**] b"),
-            (11..12, "b"),
-            (14..19, "[**7-16**]c"),
-            (18..19, "c"),
-        ] {
-            let found = original(&converted, new.clone());
-            assert_eq!(&old[found], expected, "{new:?}");
-        }
-    }
 }
