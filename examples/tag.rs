@@ -53,6 +53,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
+    if let (Some(note), Some(page)) = (&args.note, &args.html) {
+        clinical_files::refuse_same_file(note, page)?;
+    }
     let note = common::text(args.note.as_deref())?;
     let mut options = BertOptions::new();
     options.lower_case = if args.lower_case {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use clinical_files::shown;
 use clinical_nn::{Linears, merge_adapters};
 use clinical_weights::{AdapterFiles, CheckpointDir, Error, FromCheckpoint, LoadOptions};
 
@@ -57,14 +58,6 @@ fn apply<M: FromCheckpoint + Linears>(model: &mut M, dir: &CheckpointDir) -> Res
         layers.len(),
         base.unwrap_or_default()
     )))
-}
-
-/// A name from a file, made fit for a sentence.
-fn shown(name: &str) -> String {
-    name.chars()
-        .take(100)
-        .flat_map(char::escape_debug)
-        .collect()
 }
 
 impl ModelDir {

@@ -124,7 +124,9 @@ pub enum Error {
     /// The header is written with another separator.
     #[cfg(feature = "csv")]
     #[error(
-        "the header cannot be split at each {chosen}, but at each {found}: choose the separator {found}"
+        "the header has no {} between its columns but {}: choose the separator {found}",
+        chosen.shown(),
+        found.shown()
     )]
     WrongSeparator {
         /// What was chosen.

@@ -74,6 +74,10 @@ pub fn windows<E: From<Error>>(
         fixed,
         count,
         units: Vec::new(),
+        last: Weights {
+            apart: 1,
+            together: 1,
+        },
     };
     for (section, range) in sentence_ranges(note) {
         packer.add(section, range)?;
@@ -115,6 +119,28 @@ struct Packer<'n, C> {
     fixed: usize,
     count: C,
     units: Vec<Unit>,
+    /// Tokens of the last window: of its units one by one, and together.
+    last: Weights,
+}
+
+/// Tokens of some units without those that every text has.
+#[derive(Clone, Copy)]
+struct Weights {
+    apart: usize,
+    together: usize,
+}
+
+impl Weights {
+    /// How many tokens of units counted one by one fit where so many together do. A counter may give pieces far more or far
+    /// fewer tokens than the text they make; differences of less than a factor of two are left to the refills.
+    fn apart_in(self, room: usize) -> usize {
+        let (apart, together) = (self.apart.max(1), self.together.max(1));
+        if apart / together < 2 && together / apart < 2 {
+            return room;
+        }
+        let scaled = room as u128 * apart as u128 / together as u128;
+        usize::try_from(scaled).unwrap_or(usize::MAX)
+    }
 }
 
 /// Pieces of an over-long sentence are about this fraction of a window, so that windows fill up.
@@ -206,14 +232,22 @@ where
             estimate = estimate.saturating_sub(self.units[start].tokens);
             start += 1;
         }
-        end = self.grow(end, self.budget.saturating_sub(estimate));
+        let room = self.budget.saturating_sub(estimate);
+        // More is tried after a count; but what came before may have had more tokens together than one by one.
+        end = self.grow(end, self.last.apart_in(room).min(room));
         let mut tokens = self.count_units(start, end)?;
         while tokens > self.budget {
             // The parts were counted one by one, and together they can have more tokens.
             if start < new {
                 start = new;
             } else if end > new + 1 {
-                end = (end - (end - new).div_ceil(8)).max(new + 1);
+                let shorter = end - (end - new).div_ceil(8);
+                let share = match tokens / 2 > self.budget {
+                    true => (end - new) as u128 * self.budget as u128 / tokens as u128,
+                    false => u128::MAX,
+                };
+                let share = usize::try_from(share).map_or(shorter, |share| new + share);
+                end = shorter.min(share).max(new + 1);
             } else {
                 return Err(Error::Budget {
                     budget: self.budget,
@@ -237,22 +271,23 @@ where
             refills -= usize::from(longer - start < 2 * (end - start));
             (end, tokens) = (longer, more);
         }
+        self.last = self.weights(start, end, tokens);
         Ok((start, end, tokens))
     }
 
-    /// How many tokens of units counted one by one still fit after `start..end`, which have `tokens` together.
+    /// How many tokens of units counted one by one still fit after `start..end`, which have `tokens` together: at most three
+    /// times as many as are there already, since the next ones may be dearer.
     fn room(&self, start: usize, end: usize, tokens: usize) -> usize {
-        let room = self.budget - tokens;
-        let apart = self.estimate(start, end) - self.fixed;
-        let together = tokens.saturating_sub(self.fixed).max(1);
-        if apart / together < 2 {
-            return room;
+        let (room, weights) = (self.budget - tokens, self.weights(start, end, tokens));
+        let scaled = weights.apart_in(room);
+        scaled.min(weights.apart.saturating_mul(3).max(room))
+    }
+
+    fn weights(&self, start: usize, end: usize, tokens: usize) -> Weights {
+        Weights {
+            apart: self.estimate(start, end) - self.fixed,
+            together: tokens.saturating_sub(self.fixed),
         }
-        // Together they are far fewer than one by one. The next ones may not be: at most four times as many are tried.
-        let scaled = room as u128 * apart as u128 / together as u128;
-        usize::try_from(scaled)
-            .unwrap_or(usize::MAX)
-            .min(apart.saturating_mul(3))
     }
 
     /// How far a window can grow from `end` by units of together at most `room` tokens.
@@ -279,7 +314,7 @@ where
         let Some(next) = self.units.get(end) else {
             return end;
         };
-        let mut room = overlap;
+        let mut room = self.last.apart_in(overlap).min(overlap);
         let mut from = end;
         while from > start + 1 {
             let unit = &self.units[from - 1];

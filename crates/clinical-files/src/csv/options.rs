@@ -119,6 +119,16 @@ impl Separator {
             Self::Pipe => b'|',
         }
     }
+
+    /// The character in a sentence.
+    pub(crate) const fn shown(self) -> &'static str {
+        match self {
+            Self::Comma => "`,`",
+            Self::Semicolon => "`;`",
+            Self::Tab => "tab",
+            Self::Pipe => "`|`",
+        }
+    }
 }
 
 /// The name that [`FromStr`] reads.
