@@ -129,7 +129,6 @@ fn end_tokens_of_gguf_files_by_name() {
         "<|end|>",
         "<|eom_id|>",
         "<|eot_id|>",
-        "<|im_end|>",
         "<end_of_turn>",
         "<|endoftext|>",
         "<|end_of_text|>",
@@ -246,6 +245,33 @@ fn packed_integers_are_refused_by_the_name_of_their_scheme() {
         let dir = llama();
         edit(&dir, "config.json", key, config);
         tensors(&dir, &["model.embed_tokens.weight", tensor]);
+        let error = open(&dir).unwrap_err();
+        assert!(
+            matches!(&error, Error::Quantised { method, .. } if method == expected),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn weights_under_the_names_of_a_tool_are_told_by_its_settings() {
+    for (file, settings, expected) in [
+        (
+            "quantize_config.json",
+            "{\"bits\": 4, \"group_size\": 128}",
+            "GPTQ, 4 bits",
+        ),
+        (
+            "quant_config.json",
+            "{\"w_bit\": 4, \"version\": \"GEMM\"}",
+            "AWQ, 4 bits",
+        ),
+        ("quantize_config.json", "broken", "GPTQ"),
+    ] {
+        let dir = llama();
+        let weights = dir.path().join("model.safetensors");
+        std::fs::rename(weights, dir.path().join("gptq_model-4bit-128g.safetensors")).unwrap();
+        write(&dir, file, settings);
         let error = open(&dir).unwrap_err();
         assert!(
             matches!(&error, Error::Quantised { method, .. } if method == expected),

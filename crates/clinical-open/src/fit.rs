@@ -1,5 +1,7 @@
 //! The model that a directory describes, built without memory and compared with its weights.
 
+use std::path::Path;
+
 use clinical_bert::{BertConfig, BertOptions, ClinicalBert};
 use clinical_facade::{Facade, ModelDir};
 use clinical_llama::LlamaConfig;
@@ -25,8 +27,8 @@ pub struct Fit {
     pub report: LoadReport,
 }
 
-/// `None` for a kind of model that this library does not have.
-pub(crate) fn of(dir: &ModelDir, options: &LoadOptions) -> Result<Option<Fit>, Error> {
+/// `path` is what was asked for, `dir` what was opened. `None` for a kind of model that this library does not have.
+pub(crate) fn of(path: &Path, dir: &ModelDir, options: &LoadOptions) -> Result<Option<Fit>, Error> {
     let options = options.clone().with_strict(false);
     let Some(architecture) = dir.architecture() else {
         return Ok(None);
@@ -34,7 +36,7 @@ pub(crate) fn of(dir: &ModelDir, options: &LoadOptions) -> Result<Option<Fit>, E
     match architecture.facade {
         Facade::Asclepius => llama(dir, &options).map(Some),
         Facade::ClinicalT5 => t5(dir, &options).map(Some),
-        Facade::ClinicalBert => bert(dir, &options).map(Some),
+        Facade::ClinicalBert => bert(path, dir, &options).map(Some),
         _ => Ok(None),
     }
 }
@@ -70,10 +72,10 @@ fn t5(dir: &ModelDir, options: &LoadOptions) -> Result<Fit, Error> {
     })
 }
 
-fn bert(dir: &ModelDir, options: &LoadOptions) -> Result<Fit, Error> {
+fn bert(path: &Path, dir: &ModelDir, options: &LoadOptions) -> Result<Fit, Error> {
     let config =
         BertConfig::from_value(dir.config().clone()).map_err(clinical_bert::Error::from)?;
-    let preview = ClinicalBert::preview(dir.path(), options, &BertOptions::new())?;
+    let preview = ClinicalBert::preview(path, options, &BertOptions::new())?;
     let mut details = vec![preview.head.to_string()];
     if !preview.labels.is_empty() {
         details.push(format!("classes {}", preview.labels.join(", ")));

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::fit::Fit;
 use crate::tokenizer::TokenizerFacts;
-use crate::{Error, fit, tokenizer};
+use crate::{Error, fit, sentence, tokenizer};
 
 /// Files that say how text becomes ids.
 const TOKENIZER_FILES: [&str; 7] = [
@@ -114,9 +114,16 @@ pub struct Adapter {
 /// [`Inspection::refused`].
 pub fn inspect(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Inspection, Error> {
     let path = path.as_ref();
-    let files = CheckpointDir::open_with(path, options.allow_links)?;
-    let mut found = seen(&files);
-    match ModelDir::open(path, options) {
+    let outer = CheckpointDir::open_with(path, options.allow_links)?;
+    let inner = sentence::folder(&outer);
+    let files = inner.as_ref().unwrap_or(&outer);
+    let mut found = Inspection {
+        path: path.to_owned(),
+        modules: sentence::modules(&outer),
+        pooling: sentence::pooling(&outer),
+        ..seen(files)
+    };
+    match ModelDir::open(files.path(), options) {
         Ok(dir) => found.read(&dir, options),
         Err(error) => found.refused = Some(error.to_string()),
     }
@@ -147,8 +154,8 @@ fn seen(files: &CheckpointDir) -> Inspection {
         generation_config: read(files, "generation_config.json"),
         quantised,
         adapter: read(files, "adapter_config.json").map(|config| Adapter::of(&config)),
-        modules: modules(files),
-        pooling: pooling(files),
+        modules: Vec::new(),
+        pooling: Vec::new(),
         tokenizer_files: TOKENIZER_FILES
             .into_iter()
             .filter(|name| files.has(name))
@@ -166,39 +173,9 @@ fn seen(files: &CheckpointDir) -> Inspection {
     }
 }
 
-fn read(files: &CheckpointDir, name: &str) -> Option<Value> {
+pub(crate) fn read(files: &CheckpointDir, name: &str) -> Option<Value> {
     let found = files.has(name).then(|| files.read_python_json(name));
     found?.ok().map(|(value, _)| value)
-}
-
-/// The last parts of the names of the classes in `modules.json`.
-fn modules(files: &CheckpointDir) -> Vec<String> {
-    let list = read(files, "modules.json");
-    let list = list.as_ref().and_then(Value::as_array);
-    list.into_iter()
-        .flatten()
-        .filter_map(|module| module.get("type")?.as_str()?.rsplit('.').next())
-        .map(str::to_owned)
-        .collect()
-}
-
-/// What `1_Pooling/config.json` switches on.
-fn pooling(files: &CheckpointDir) -> Vec<String> {
-    const FOLDER: &str = "1_Pooling";
-    if !files.has(FOLDER) {
-        return Vec::new();
-    }
-    let config = files
-        .folder(FOLDER)
-        .ok()
-        .and_then(|folder| read(&folder, "config.json"));
-    let keys = config.as_ref().and_then(Value::as_object);
-    keys.into_iter()
-        .flatten()
-        .filter(|(_, on)| **on == true)
-        .filter_map(|(key, _)| key.strip_prefix("pooling_mode_"))
-        .map(str::to_owned)
-        .collect()
 }
 
 impl Adapter {
@@ -288,7 +265,7 @@ impl Inspection {
         self.generation_config = dir.generation_config().cloned();
         self.remarks
             .extend(dir.remarks().iter().map(ToString::to_string));
-        let fit = match fit::of(dir, options) {
+        let fit = match fit::of(&self.path, dir, options) {
             Ok(fit) => fit,
             Err(error) => {
                 self.refused = Some(error.to_string());

@@ -3,6 +3,7 @@
 mod error;
 mod fit;
 mod inspect;
+mod sentence;
 mod show;
 mod tokenizer;
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use clinical_files::shown;
 use clinical_weights::{Format, Precision};
 use serde_json::Value;
 
@@ -55,10 +56,10 @@ impl fmt::Display for Inspection {
         }
         self.show_adapter(f)?;
         if !self.modules.is_empty() {
-            write!(f, "modules    {}", cut(&self.modules.join(", ")))?;
+            write!(f, "modules    {}", shown(&self.modules.join(", ")))?;
             match self.pooling.is_empty() {
                 true => writeln!(f)?,
-                false => writeln!(f, "; pooling by {}", cut(&self.pooling.join(", ")))?,
+                false => writeln!(f, "; pooling by {}", shown(&self.pooling.join(", ")))?,
             }
         }
         if self.is_decoder {
@@ -82,13 +83,13 @@ impl Inspection {
         };
         let kind = adapter.kind.as_deref().unwrap_or("of an unnamed kind");
         let base = adapter.base.as_deref().unwrap_or("a model without a name");
-        write!(f, "adapter    {} for {}", cut(kind), cut(base))?;
+        write!(f, "adapter    {} for {}", shown(kind), shown(base))?;
         if let Some(rank) = adapter.rank {
             write!(f, ", rank {rank}")?;
         }
         match adapter.targets.is_empty() {
             true => writeln!(f),
-            false => writeln!(f, ", on {}", cut(&adapter.targets.join(", "))),
+            false => writeln!(f, ", on {}", shown(&adapter.targets.join(", "))),
         }
     }
 
@@ -104,7 +105,7 @@ impl Inspection {
         let special: Vec<String> = facts
             .special
             .iter()
-            .map(|(role, id, token)| format!("{role} {id} {}", cut(token)))
+            .map(|(role, id, token)| format!("{role} {id} {}", shown(token)))
             .collect();
         writeln!(f, "special    {}; {} ids", special.join(", "), facts.ids)?;
         let ends: Vec<String> = facts.ends.iter().map(u32::to_string).collect();
@@ -158,7 +159,7 @@ fn settings(config: &Value) -> String {
     let found = SETTINGS.into_iter().filter_map(|name| {
         let value = config.get(name).filter(|value| !value.is_null())?;
         let value = value.to_string().replace('"', "");
-        Some(format!("{name} {}", cut(&value)))
+        Some(format!("{name} {}", shown(&value)))
     });
     found.collect::<Vec<_>>().join(", ")
 }
@@ -169,7 +170,7 @@ fn show_weights(weights: &Weights, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(
         f,
         "weights    {} ({})",
-        cut(&weights.chosen),
+        shown(&weights.chosen),
         size(weights.file_bytes())
     )?;
     for (number, file) in files.iter().enumerate().take(SHOWN) {
@@ -177,7 +178,7 @@ fn show_weights(weights: &Weights, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             .tensors
             .iter()
             .filter(|tensor| tensor.file == number);
-        let (name, bytes, count) = (cut(&file.name), size(file.bytes), held.count());
+        let (name, bytes, count) = (shown(&file.name), size(file.bytes), held.count());
         writeln!(
             f,
             "           {name}: {}, {bytes}, {count} tensors",
@@ -188,7 +189,7 @@ fn show_weights(weights: &Weights, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "           and {} more files", files.len() - SHOWN)?;
     }
     if !weights.others.is_empty() {
-        writeln!(f, "not used   {}", cut(&weights.others.join(", ")))?;
+        writeln!(f, "not used   {}", shown(&weights.others.join(", ")))?;
     }
     for (dtype, (count, values, bytes)) in weights.by_dtype() {
         let bytes = size(bytes);
@@ -210,20 +211,6 @@ fn show_weights(weights: &Weights, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let shares = files.iter().any(|file| file.format != Format::Safetensors);
     let most = if shares { "at most " } else { "" };
     writeln!(f, "in memory  {most}{}", memory.join(", "))
-}
-
-/// A name from a file, escaped and cut, for a screen.
-fn cut(name: &str) -> String {
-    const MOST: usize = 100;
-    let mut out: String = name
-        .chars()
-        .take(MOST)
-        .flat_map(char::escape_debug)
-        .collect();
-    if name.chars().nth(MOST).is_some() {
-        out.push('…');
-    }
-    out
 }
 
 /// Bytes for people: powers of 1000, as disks are sold.

@@ -10,7 +10,7 @@ use crate::checkpoint::missing;
 use crate::file::{Content, HEAD, Root, head};
 use crate::gguf::{Part, PartName};
 use crate::limits::{MAX_DIRECTORY_ENTRIES, MAX_JSON_BYTES, MAX_SHARDS};
-use crate::{Checkpoint, Error, Gguf, python_json};
+use crate::{Checkpoint, Error, Gguf, Quantised, python_json};
 use clinical_files::shown;
 
 /// What says that a directory holds a LoRA adapter of Python's peft.
@@ -184,6 +184,28 @@ impl CheckpointDir {
         Self::open_with(&path, self.root.allow_links)
     }
 
+    /// The tools that quantise give their weights names of their own (`gptq_model-4bit-128g.safetensors`), and lay a file of their
+    /// settings beside them.
+    fn no_quantised(&self) -> Result<(), Error> {
+        for (file, scheme) in [
+            ("quantize_config.json", "gptq"),
+            ("quant_config.json", "awq"),
+        ] {
+            if let Some(settings) = self.has(file).then(|| self.read_json::<Value>(file)) {
+                let mut settings = settings.unwrap_or_default();
+                if settings.get("quant_method").is_none() && settings.is_object() {
+                    settings["quant_method"] = scheme.into();
+                }
+                let found = Quantised::of(&serde_json::json!({ "quantization_config": settings }));
+                return Err(Error::Quantised {
+                    path: self.path.clone(),
+                    method: found.map_or_else(|| scheme.to_uppercase(), |found| found.to_string()),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// An adapter without its model is told what it is.
     fn no_adapter(&self) -> Result<(), Error> {
         match self.has(ADAPTER_CONFIG) {
@@ -274,6 +296,7 @@ impl CheckpointDir {
         let choices = self.choices()?;
         let Some((chosen, others)) = choices.split_first() else {
             self.no_adapter()?;
+            self.no_quantised()?;
             return Err(Error::NoWeights {
                 path: self.root.path.clone(),
                 found: self.found(),
