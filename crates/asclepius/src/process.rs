@@ -1,5 +1,6 @@
 //! One model for the whole process.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,8 +25,12 @@ pub fn answer(note: &str, question: &str) -> Result<String> {
 /// The directory of the model that this process asks unless told another: `ASCLEPIUS_MODEL`, if it is set and not empty.
 #[must_use]
 pub fn model_dir() -> Option<PathBuf> {
-    let dir = std::env::var_os(VARIABLE)?;
-    (!dir.is_empty()).then(|| dir.into())
+    named(std::env::var_os(VARIABLE))
+}
+
+/// A shell that empties a variable unsets it.
+fn named(value: Option<OsString>) -> Option<PathBuf> {
+    value.filter(|dir| !dir.is_empty()).map(PathBuf::from)
 }
 
 fn model() -> Result<Arc<Asclepius>> {
@@ -40,4 +45,16 @@ fn model() -> Result<Arc<Asclepius>> {
     });
     *slot = Some(Arc::clone(&model));
     Ok(model)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_variable_names_no_model() {
+        assert_eq!(named(None), None);
+        assert_eq!(named(Some(OsString::new())), None);
+        assert_eq!(named(Some("models/a".into())), Some("models/a".into()));
+    }
 }
