@@ -6,242 +6,43 @@
 //! batch gives what it gives alone, and the rows of a search that is over leave the model's cache.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use burn::tensor::Tensor;
-
-use crate::queue::InFlight;
-use crate::rank::Ranker;
-use crate::row::{Row, StopRules};
+use crate::call::OnToken;
+use crate::rank::{Beam, Ranker};
+use crate::row::{Row, Rules};
 use crate::sampler::Draws;
 use crate::shortlist::Part;
 use crate::text::Tail;
-use crate::{
-    Cancel, EarlyStopping, EndTokens, Error, Generated, Generation, Step, StepModel, StopReason,
-};
-
-/// The searches in flight, and the model's cache for their open beams.
-pub(crate) struct Searches<'a, M: StepModel, F> {
-    model: &'a M,
-    end: &'a EndTokens<'a>,
-    rules: StopRules<'a>,
-    ranker: Ranker,
-    on_token: F,
-    cache: Option<M::Cache>,
-    open: Vec<Search<'a>>,
-    done: Vec<Generated>,
-    cancelled: bool,
-}
-
-/// How the rows of the cache go on after a step.
-struct Moves {
-    /// The row that each open beam continues.
-    parents: Vec<usize>,
-    /// Whether every search has as many rows as before.
-    same_rows: bool,
-}
-
-impl<'a, M, F> Searches<'a, M, F>
-where
-    M: StepModel,
-    F: FnMut(Step<'_>) -> ControlFlow<Cancel>,
-{
-    pub(crate) fn new(
-        model: &'a M,
-        end: &'a EndTokens<'a>,
-        options: &'a Generation,
-        on_token: F,
-    ) -> Self {
-        Self {
-            model,
-            end,
-            rules: StopRules {
-                options,
-                end: &end.ids,
-            },
-            ranker: Ranker::new(options, &end.ids, model.vocabulary()),
-            on_token,
-            cache: None,
-            open: Vec::new(),
-            done: Vec::new(),
-            cancelled: false,
-        }
-    }
-
-    /// Chooses the next beams of each search, from the logits of its open ones. Those that are over give their answers.
-    fn choose(
-        &mut self,
-        mut searches: Vec<Search<'a>>,
-        logits: Tensor<2>,
-    ) -> Result<(Vec<Search<'a>>, Moves), Error> {
-        let vocabulary = self.model.vocabulary();
-        let mut open = Vec::with_capacity(searches.len());
-        let mut moves = Moves {
-            parents: Vec::with_capacity(searches.len() * self.rules.options.beams),
-            same_rows: true,
-        };
-        let beams = searches.iter_mut().flat_map(|search| &mut search.running);
-        let mut seen = self.ranker.look(beams.collect(), logits)?;
-        let mut first = 0;
-        for mut search in searches {
-            let before = search.running.len();
-            let part = seen.part(first..first + before, vocabulary);
-            if self.cancelled {
-                self.give_up_search(search);
-                continue;
-            }
-            search.step(self.model, part, &mut self.ranker, &self.rules)?;
-            if search.running.is_empty() {
-                let (end, rules) = (self.end, &self.rules);
-                self.cancelled |= search.emit(end, rules, &mut self.on_token, &mut self.done);
-                moves.same_rows = false;
-            } else {
-                moves.same_rows &= search.running.len() == before;
-                let beams = search.running.iter();
-                moves.parents.extend(beams.map(|beam| first + beam.parent));
-                open.push(search);
-            }
-            first += before;
-        }
-        if self.cancelled {
-            // Searches that came before the cancelling one.
-            for search in open.drain(..).chain(std::mem::take(&mut self.open)) {
-                self.give_up_search(search);
-            }
-            self.cache = None;
-        }
-        Ok((open, moves))
-    }
-
-    /// Ends a search with its open beams as they are; nobody listens any more.
-    fn give_up_search(&mut self, mut search: Search<'a>) {
-        search.conclude(StopReason::Cancelled, self.rules.options);
-        let mut silent = |_: Step<'_>| ControlFlow::Break(Cancel::All);
-        search.emit(self.end, &self.rules, &mut silent, &mut self.done);
-    }
-}
-
-impl<'a, M, F> InFlight<'a, M> for Searches<'a, M, F>
-where
-    M: StepModel,
-    F: FnMut(Step<'_>) -> ControlFlow<Cancel>,
-{
-    fn admit(
-        &mut self,
-        rows: &[usize],
-        prompts: &[&'a [u32]],
-        read: impl FnOnce(usize) -> Result<(M::Cache, Tensor<2>), Error>,
-    ) -> Result<(), Error> {
-        let mut fresh = Vec::with_capacity(prompts.len());
-        for (&row, prompt) in rows.iter().zip(prompts) {
-            fresh.push(Search::new(
-                self.model,
-                row,
-                prompt,
-                self.end,
-                self.rules.options,
-            )?);
-        }
-        let reserve = fresh.iter().map(Search::budget).max().unwrap_or(0);
-        let (mut cache, logits) = read(reserve)?;
-        let count = fresh.len();
-        let (fresh, moves) = self.choose(fresh, logits)?;
-        if fresh.is_empty() {
-            return Ok(());
-        }
-        if !moves.parents.iter().copied().eq(0..count) {
-            self.model.select(&mut cache, &moves.parents);
-        }
-        match &mut self.cache {
-            Some(in_flight) => self.model.merge(in_flight, cache)?,
-            None => self.cache = Some(cache),
-        }
-        self.open.extend(fresh);
-        Ok(())
-    }
-
-    fn advance(&mut self) -> Result<(), Error> {
-        let Some(cache) = &mut self.cache else {
-            return Ok(());
-        };
-        let beams = self.open.iter().flat_map(|search| &search.running);
-        let ids: Vec<u32> = beams
-            .filter_map(|beam| beam.row.history.last().copied())
-            .collect();
-        let logits = self.model.step(&ids, cache)?;
-        let open = std::mem::take(&mut self.open);
-        let (open, moves) = self.choose(open, logits)?;
-        let Some(cache) = self.cache.as_mut().filter(|_| !open.is_empty()) else {
-            self.cache = None;
-            return Ok(());
-        };
-        let parents = &moves.parents;
-        if !moves.same_rows {
-            self.model.select(cache, parents);
-        } else if !parents.iter().copied().eq(0..parents.len()) {
-            let differing = open.iter().map(|search| search.differing).max();
-            self.model.reorder(cache, parents, differing.unwrap_or(0));
-        }
-        self.open = open;
-        Ok(())
-    }
-
-    fn prompts(&self) -> usize {
-        self.open.len()
-    }
-
-    fn ended(&self) -> Option<StopReason> {
-        let cancelled = self.cancelled.then_some(StopReason::Cancelled);
-        cancelled.or_else(|| self.rules.by_caller())
-    }
-
-    fn give_up(&mut self, row: usize, prompt: &'a [u32], reason: StopReason) -> Result<(), Error> {
-        let row = Row::new(self.model, row, 0, prompt, self.end, self.rules.options)?;
-        self.done.push(row.finish(reason, &self.rules));
-        Ok(())
-    }
-
-    fn into_results(self) -> Vec<Generated> {
-        self.done
-    }
-}
-
-/// An open beam.
-pub(crate) struct Beam<'a> {
-    pub(crate) row: Row<'a>,
-    /// The sum of its processed log-probabilities.
-    pub(crate) score: f32,
-    /// The open beam of the step before that it continues.
-    parent: usize,
-}
+use crate::{Cancel, EarlyStopping, Error, Generated, Generation, Step, StepModel, StopReason};
 
 /// A finished answer.
-struct Finished<'a> {
-    row: Row<'a>,
+struct Finished {
+    row: Row,
     /// The sum of its processed log-probabilities over `length^length_penalty`.
     score: f32,
     stop: StopReason,
 }
 
 /// The search for one prompt.
-struct Search<'a> {
-    running: Vec<Beam<'a>>,
+pub(crate) struct Search {
+    pub(crate) running: Vec<Beam>,
     /// The best first, never more than beams.
-    finished: Vec<Finished<'a>>,
-    /// How many of its last cached tokens an open beam may not share with the one whose place it took.
-    differing: usize,
+    finished: Vec<Finished>,
+    /// How many of its last cached tokens an open beam may not share with the one whose row it took.
+    pub(crate) differing: usize,
     draws: Draws,
 }
 
-impl<'a> Search<'a> {
-    fn new<M: StepModel>(
+impl Search {
+    pub(crate) fn new<M: StepModel>(
         model: &M,
         row: usize,
-        prompt: &'a [u32],
-        end: &EndTokens<'a>,
-        options: &Generation,
+        prompt: &Arc<[u32]>,
+        rules: &Rules<'_>,
     ) -> Result<Self, Error> {
-        let mut row = Row::new(model, row, 0, prompt, end, options)?;
-        if options.stop_strings.is_empty() {
+        let mut row = Row::new(model, row, 0, prompt, rules)?;
+        if rules.options.stop_strings.is_empty() {
             // Only what is returned is decoded.
             row.tail = None;
         }
@@ -257,22 +58,16 @@ impl<'a> Search<'a> {
         })
     }
 
-    fn budget(&self) -> usize {
-        self.running
-            .first()
-            .map_or(0, |beam| beam.row.budget.tokens)
-    }
-
     /// One more token for each open beam, `logits` being those of the open beams. No beam is left open when the search is
     /// over.
-    fn step<M: StepModel>(
+    pub(crate) fn step<M: StepModel>(
         &mut self,
         model: &M,
         logits: Part<'_>,
         ranker: &mut Ranker,
-        rules: &StopRules<'_>,
+        rules: &Rules<'_>,
     ) -> Result<(), Error> {
-        let options = rules.options;
+        let options = &rules.options;
         let Some((number, length, budget)) = self
             .running
             .first()
@@ -304,7 +99,7 @@ impl<'a> Search<'a> {
                 Some(_) => {}
             }
         }
-        // Drawn continuations come in the order of the draws.
+        // Sampled continuations come in the order of the draws.
         running.sort_by(|a, b| b.score.total_cmp(&a.score));
         running.truncate(options.beams);
         self.differing = differing(&self.running, &running);
@@ -338,7 +133,7 @@ impl<'a> Search<'a> {
     }
 
     /// Adds a finished answer, and drops the worst if there are more than `beams`.
-    fn insert(&mut self, answer: Finished<'a>, beams: usize) {
+    fn insert(&mut self, answer: Finished, beams: usize) {
         let at = self
             .finished
             .partition_point(|other| other.score >= answer.score);
@@ -347,7 +142,7 @@ impl<'a> Search<'a> {
     }
 
     /// Ends the search with its open beams as they are.
-    fn conclude(&mut self, stop: StopReason, options: &Generation) {
+    pub(crate) fn conclude(&mut self, stop: StopReason, options: &Generation) {
         for beam in std::mem::take(&mut self.running) {
             let score = penalised(beam.score, beam.row.len().max(1), options);
             let answer = Finished {
@@ -359,17 +154,16 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Gives the steps of the returned answers to the caller. True if the caller cancelled everything.
-    fn emit(
-        self,
-        end: &EndTokens<'_>,
-        rules: &StopRules<'_>,
-        on_token: &mut impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
+    /// Gives the steps of the returned answers to the caller, if there is one that listens. True if the caller cancelled
+    /// everything.
+    pub(crate) fn emit(
+        &mut self,
+        rules: &Rules<'_>,
+        mut on_token: Option<&mut OnToken<'_>>,
         results: &mut Vec<Generated>,
     ) -> bool {
         let mut cancelled = false;
-        let answers = self
-            .finished
+        let answers = std::mem::take(&mut self.finished)
             .into_iter()
             .take(rules.options.num_return_sequences);
         for (sequence, answer) in answers.enumerate() {
@@ -377,9 +171,8 @@ impl<'a> Search<'a> {
             let mut result = answer.row.finish(answer.stop, rules);
             result.sequence = sequence;
             result.score = Some(answer.score);
-            let mut tail = end
-                .decoder()
-                .map(|decoder| Tail::new(decoder.stream(number)));
+            let decoder = rules.end.decoder();
+            let mut tail = decoder.map(|decoder| Tail::new(decoder.stream(number)));
             let mut listening = !cancelled;
             for (index, &id) in result.ids.iter().enumerate() {
                 let is_last = index + 1 == result.ids.len();
@@ -392,9 +185,9 @@ impl<'a> Search<'a> {
                         tail.finish(&rules.options.stop_strings);
                     }
                 }
-                if !listening {
+                let Some(on_token) = on_token.as_mut().filter(|_| listening) else {
                     continue;
-                }
+                };
                 let step = Step {
                     row: number,
                     sequence,
@@ -416,9 +209,9 @@ impl<'a> Search<'a> {
     }
 }
 
-/// How many tokens lie behind the beginning that each new beam's past shares with the old beam in its place.
-fn differing(old: &[Beam<'_>], new: &[Beam<'_>]) -> usize {
-    let parted = |(old, new): (&Beam<'_>, &Beam<'_>)| {
+/// How many tokens stand after the prefix that each new beam's past shares with the old beam in its row.
+fn differing(old: &[Beam], new: &[Beam]) -> usize {
+    let parted = |(old, new): (&Beam, &Beam)| {
         let (there, now) = (old.row.new_ids(), new.row.new_ids());
         there.len() - there.iter().zip(now).take_while(|(a, b)| a == b).count()
     };

@@ -1,7 +1,7 @@
 //! The distribution that a token is drawn from.
 
 use crate::error::OUTPUT_LAYER;
-use crate::processors::{Place, Processors};
+use crate::processors::{Position, Processors};
 use crate::sampler::Sampler;
 use crate::{EndTokens, Error, Generation, math};
 
@@ -39,13 +39,13 @@ pub fn distribution(
     if let Some(matcher) = &mut matcher {
         new.iter().for_each(|&id| matcher.accept(id));
     }
-    let place = Place {
+    let position = Position {
         history: &[context, new].concat(),
         start: context.len(),
         last: step >= options.max_new_tokens,
     };
     let mut processors = Processors::new(options, &end.ids, logits.len());
-    processors.apply(&place, matcher.as_deref_mut(), &mut scores);
+    processors.apply(&position, matcher.as_deref_mut(), &mut scores);
     let max = math::max(&scores);
     let mut probabilities = vec![0.0; scores.len()];
     if !options.sample {

@@ -52,7 +52,7 @@ pub enum Error {
     /// A number in the options is outside its range.
     #[error("{field} is {value}: it must be {range}")]
     OutOfRange {
-        /// The field of [`Generation`](crate::Generation).
+        /// The field of [`Generation`](crate::Generation), or the argument.
         field: &'static str,
         /// What it was set to.
         value: f64,
@@ -115,7 +115,7 @@ pub enum Error {
     /// Stop strings were given without a way to turn ids into text.
     #[error("stop_strings needs a text decoder: give one with EndTokens::with_text")]
     StopStringsNeedText,
-    /// The model's logits do not have one row for each sequence in flight.
+    /// The model's logits do not have one row for each running sequence.
     #[error(
         "the model gave {got} logits where {expected} were due: its StepModel implementation is wrong"
     )]
@@ -125,12 +125,67 @@ pub enum Error {
         /// Rows times vocabulary.
         expected: usize,
     },
+    /// A request's prompt does not begin with the tokens of its prefix.
+    #[error(
+        "the prompt does not begin with the {tokens} tokens of its prefix: give the whole prompt, or leave the prefix out"
+    )]
+    PrefixMismatch {
+        /// Tokens of the prefix.
+        tokens: usize,
+    },
+    /// A request needs more than the engine ever has.
+    #[error(
+        "the request needs {needed} {of} and the engine has {limit}: ask for fewer tokens or sequences, or give the engine more"
+    )]
+    NeverFits {
+        /// What there is too little of: `slots`, or `bytes of keys and values`.
+        of: &'static str,
+        /// What the request needs at most.
+        needed: u64,
+        /// What the engine has.
+        limit: u64,
+    },
+    /// So many requests wait that the engine takes no more.
+    #[error("{waiting} requests are waiting already: try again later, or wait for room with admit")]
+    QueueFull {
+        /// Requests that wait.
+        waiting: usize,
+    },
+    /// The engine was dropped, or its thread ended by a panic, before there was a result.
+    #[error("the engine has stopped: start another one")]
+    EngineStopped,
+    /// The thread of an engine could not be started.
+    #[error("no thread could be started for the engine: {0}")]
+    Thread(#[source] std::io::Error),
+    /// Code that belongs to one prompt panicked: its closure, a processor, a constraint, a text decoder; or the model did while
+    /// it read this prompt.
+    #[error(
+        "code that runs for this prompt panicked (its closure, processors, constraint or decoder, or the model): see the panic's message"
+    )]
+    Panicked,
+    /// The model failed twice in a pass for several prompts, and not for any of them alone.
+    #[error("the model failed in a pass for several prompts: {reason}")]
+    Pass {
+        /// What the model said.
+        reason: String,
+    },
     /// The device could not give the logits back.
     #[error("the logits could not be read from the device: {0}")]
     Device(#[from] TensorReadError),
 }
 
 impl Error {
+    /// The same with the caller's number of the prompt, for one that was read alone.
+    pub(crate) fn of_row(mut self, number: usize) -> Self {
+        if let Self::Model(
+            ModelError::EmptyPrompt { row } | ModelError::TokenOutOfRange { row, .. },
+        ) = &mut self
+        {
+            *row = number;
+        }
+        self
+    }
+
     /// [`Self::NonFinite`] for the token after `new`, with the layer that the model finds to blame.
     pub(crate) fn non_finite<M: StepModel>(
         model: &M,

@@ -10,7 +10,7 @@ use crate::ModelError;
 /// it is the encoder's input, and [`prefill`](Self::prefill) also feeds the decoder its start token. The model is used
 /// through `&self`; everything that changes lives in the cache, which belongs to one call.
 pub trait StepModel {
-    /// Keys, values and lengths of the rows in flight.
+    /// Keys, values and lengths of the running rows.
     type Cache;
 
     /// The number of logits for each row.
@@ -56,7 +56,7 @@ pub trait StepModel {
     /// rows stop costing time and memory).
     fn select(&self, cache: &mut Self::Cache, rows: &[usize]);
 
-    /// [`select`](Self::select) for beam search: the number of rows stays, each row takes the place of one that read the
+    /// [`select`](Self::select) for beam search: the number of rows stays, each row takes the slot of one that read the
     /// same prompt, and differs from it in the last `differing` tokens at most. What was read before need not move.
     fn reorder(&self, cache: &mut Self::Cache, rows: &[usize], differing: usize) {
         let _ = differing;
@@ -107,8 +107,8 @@ pub trait StepModel {
         Err(ModelError::CannotShare)
     }
 
-    /// Whether [`prefill_after`](Self::prefill_after) works: then what all prompts of a call begin with is read once. Default
-    /// false.
+    /// Whether [`prefill_after`](Self::prefill_after) works: then the prefix that all prompts of a call share is read once.
+    /// Default false.
     fn can_share(&self) -> bool {
         false
     }
@@ -125,8 +125,8 @@ pub trait StepModel {
         false
     }
 
-    /// Appends the rows of `other`, which came from a later [`prefill`](Self::prefill), behind those of `cache`, so that
-    /// new prompts join the rows in flight (continuous batching). No row's logits change by it.
+    /// Appends the rows of `other`, which came from a later [`prefill`](Self::prefill), after those of `cache`, so that
+    /// new prompts join the running rows (continuous batching). No row's logits change by it.
     ///
     /// # Errors
     ///
@@ -134,5 +134,34 @@ pub trait StepModel {
     fn merge(&self, cache: &mut Self::Cache, other: Self::Cache) -> Result<(), ModelError> {
         let _ = (cache, other);
         Err(ModelError::CannotMerge)
+    }
+
+    /// Whether [`extend`](Self::extend) reads many tokens of a prompt at once, no slower than [`prefill`](Self::prefill): then
+    /// an engine reads long prompts in pieces, and running answers go on in between. Default false.
+    fn can_extend(&self) -> bool {
+        false
+    }
+
+    /// Checks that a cache was made by a model whose keys and values have the sizes of this one's. The default believes it.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::OtherModel`].
+    fn check_cache(&self, cache: &Self::Cache) -> Result<(), ModelError> {
+        let _ = cache;
+        Ok(())
+    }
+
+    /// The bytes of keys and values of a row that has read so many tokens, prompt and new tokens alike; an engine keeps them
+    /// below its budget. 0, which the default gives, if they are not to be counted.
+    fn cache_bytes(&self, tokens: usize) -> u64 {
+        let _ = tokens;
+        0
+    }
+
+    /// Whether rows that [`select`](Self::select) copies, and those of [`prefill_after`](Self::prefill_after), share the memory
+    /// of what they have read together. Default false.
+    fn copies_share(&self) -> bool {
+        false
     }
 }

@@ -4,75 +4,18 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 
-use crate::decode::{pick, read};
-use crate::queue::{self, Call, Each, RESERVE};
+use crate::batch::Each;
+use crate::queue::{Asked, good};
+use crate::reader::{RESERVE, Read, common, pick};
 use crate::row::Budget;
 use crate::score::{Score, score_after};
 use crate::{Cancel, EndTokens, Error, Generated, Generation, ModelError, Step, StepModel};
 
-/// A beginning is read by itself if that saves at least so many tokens in all: fewer cost no less than the weights that are
-/// read for them.
-const WORTH_READING: usize = 64;
-
-/// How many tokens all prompts begin with and are worth a reading of their own; every prompt goes on behind them. None where
-/// the model cannot share.
-fn common<M: StepModel>(model: &M, prompts: &[&[u32]]) -> usize {
-    let Some((first, others)) = prompts.split_first().filter(|_| model.can_share()) else {
-        return 0;
-    };
-    let alike = |other: &&[u32]| first.iter().zip(*other).take_while(|(a, b)| a == b).count();
-    let shared = others.iter().map(alike).min().unwrap_or(0);
-    let shortest = prompts.iter().map(|prompt| prompt.len()).min();
-    let shared = shared.min(shortest.unwrap_or(0).saturating_sub(1));
-    match shared * others.len() >= WORTH_READING {
-        true => shared,
-        false => 0,
-    }
-}
-
-/// Reads the prompts of one call, and what all of them begin with only once.
-pub(crate) struct Reader<'a, M: StepModel> {
-    model: &'a M,
-    prompts: &'a [&'a [u32]],
-    shared: usize,
-    beginning: Option<M::Cache>,
-}
-
-impl<'a, M: StepModel> Reader<'a, M> {
-    pub(crate) fn new(model: &'a M, prompts: &'a [&'a [u32]]) -> Self {
-        Self {
-            model,
-            prompts,
-            shared: common(model, prompts),
-            beginning: None,
-        }
-    }
-
-    /// The cache of some of the prompts, and their first logits.
-    pub(crate) fn read(
-        &mut self,
-        rows: &[usize],
-        reserve: usize,
-    ) -> Result<(M::Cache, Tensor<2>), Error> {
-        let (model, prompts) = (self.model, pick(self.prompts, rows));
-        if self.shared == 0 {
-            return read(model, &prompts, reserve);
-        }
-        // An error names the row of the whole prompt.
-        ModelError::check_prompts(&prompts, model.vocabulary())?;
-        let beginning = match &mut self.beginning {
-            Some(beginning) => beginning,
-            none => none.insert(model.prefill(&[&prompts[0][..self.shared]], 0)?.0),
-        };
-        let rest: Vec<&[u32]> = prompts.iter().map(|row| &row[self.shared..]).collect();
-        Ok(model.prefill_after(beginning, &rest, reserve)?)
-    }
-}
-
-/// A beginning that a model has read: one note with many questions, or the head of a prompt.
+/// A prefix of prompts that a model has read: a note that many questions follow, or what all prompts begin with.
 ///
-/// What follows costs its own tokens only. For an encoder-decoder the whole prompt is the beginning, and every
-/// continuation is empty.
+/// What follows costs its own tokens only. For an encoder-decoder the whole prompt is the prefix, and every
+/// continuation is empty. It owns what was read, can be shared between threads, and belongs to the model that read it: another
+/// one whose keys and values have other sizes refuses it ([`ModelError::OtherModel`]).
 #[derive(Debug, Clone)]
 pub struct Prefix<C> {
     cache: C,
@@ -81,16 +24,29 @@ pub struct Prefix<C> {
     logits: Tensor<2>,
 }
 
+impl<C> Prefix<C> {
+    /// The tokens that were read.
+    #[must_use]
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// Checks that a model can go on with it.
+    pub(crate) fn check<M: StepModel<Cache = C>>(&self, model: &M) -> Result<(), Error> {
+        Ok(model.check_cache(&self.cache)?)
+    }
+}
+
 impl<C: Clone> Prefix<C> {
     /// Reads `ids`, which may not be empty.
     ///
     /// # Errors
     ///
-    /// A beginning that is empty or too long, an id without an embedding row.
+    /// A prefix that is empty or too long, an id without an embedding row.
     pub fn read<M: StepModel<Cache = C>>(model: &M, ids: &[u32]) -> Result<Self, Error> {
         // One new token must have room, or nothing can ever follow.
         Budget::new(model, 0, ids, &Generation::greedy())?;
-        let (cache, logits) = read(model, &[ids], RESERVE)?;
+        let (cache, logits) = model.prefill(&[ids], RESERVE)?;
         Ok(Self {
             cache,
             ids: ids.to_vec(),
@@ -98,13 +54,7 @@ impl<C: Clone> Prefix<C> {
         })
     }
 
-    /// The tokens that were read.
-    #[must_use]
-    pub fn ids(&self) -> &[u32] {
-        &self.ids
-    }
-
-    /// A longer beginning: this one and `ids` behind it.
+    /// A longer prefix: this one and then `ids`.
     ///
     /// # Errors
     ///
@@ -138,7 +88,7 @@ impl<C: Clone> Prefix<C> {
     }
 
     /// [`generate_many`](crate::generate_many) for prompts that begin with [`ids`](Self::ids) and go on with one of
-    /// `continuations` each, none of them empty unless all are. What all of them begin with is read once, too.
+    /// `continuations` each, none of them empty unless all are. The prefix that they share is read once, too.
     ///
     /// # Errors
     ///
@@ -152,31 +102,17 @@ impl<C: Clone> Prefix<C> {
         slots: usize,
         on_token: impl FnMut(Step<'_>) -> ControlFlow<Cancel>,
     ) -> Result<Vec<Generated>, Error> {
-        let prompts: Vec<Vec<u32>> = continuations
-            .iter()
-            .map(|continuation| [&self.ids, *continuation].concat())
-            .collect();
+        let prompts = self.prompts(continuations);
         let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-        let call = Call {
+        let call = Asked {
             model,
             prompts: &prompts,
             end,
             options,
+            slots,
         };
-        let shared = common(model, continuations);
-        let rest: Vec<&[u32]> = continuations.iter().map(|row| &row[shared..]).collect();
-        let mut longer = None;
-        queue::run(call, slots, on_token, |rows, reserve| {
-            let rest = pick(&rest, rows);
-            if shared == 0 {
-                return self.go_on(model, &rest, reserve);
-            }
-            let beginning: &Self = match &mut longer {
-                Some(longer) => longer,
-                none => none.insert(self.extended(model, &continuations[0][..shared])?),
-            };
-            beginning.go_on(model, &rest, reserve)
-        })
+        let read = self.reader(model, continuations);
+        call.all(Box::new(on_token), read)
     }
 
     /// [`generate_each`](crate::generate_each) for prompts that begin with [`ids`](Self::ids) and go on with one of
@@ -190,16 +126,54 @@ impl<C: Clone> Prefix<C> {
         slots: usize,
         mut on_done: impl FnMut(usize, &Each),
     ) -> Vec<Each> {
-        let silent = |_: Step<'_>| ControlFlow::Continue(());
-        let prompts: Vec<Vec<u32>> = continuations
-            .iter()
-            .map(|continuation| [&self.ids, *continuation].concat())
-            .collect();
+        let prompts = self.prompts(continuations);
         let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-        queue::each(model, &prompts, (end, options), &mut on_done, |rows| {
-            let rest = pick(continuations, rows);
-            self.generate_many(model, &rest, end, options, slots.max(1), silent)
-        })
+        let call = Asked {
+            model,
+            prompts: &prompts,
+            end,
+            options,
+            slots: slots.max(1),
+        };
+        let mut each = call.checked(&mut on_done);
+        let rows = good(&each);
+        let rest = pick(continuations, &rows);
+        let mut read = self.reader(model, &rest);
+        let read = |asked: &[usize], reserve| {
+            let found = asked.iter().filter_map(|row| rows.binary_search(row).ok());
+            read(&found.collect::<Vec<_>>(), reserve)
+        };
+        call.each(&mut each, &mut on_done, read);
+        each
+    }
+
+    /// The whole prompts.
+    fn prompts(&self, continuations: &[&[u32]]) -> Vec<Vec<u32>> {
+        let whole = |continuation: &&[u32]| [&self.ids, *continuation].concat();
+        continuations.iter().map(whole).collect()
+    }
+
+    /// Reads some of the continuations, and the prefix that all of them share only once.
+    fn reader<'r, M: StepModel<Cache = C>>(
+        &'r self,
+        model: &'r M,
+        continuations: &[&'r [u32]],
+    ) -> impl FnMut(&[usize], usize) -> Read<C> {
+        let shared = common(model, continuations);
+        let more = continuations.first().map_or(&[][..], |row| &row[..shared]);
+        let rest: Vec<&[u32]> = continuations.iter().map(|row| &row[shared..]).collect();
+        let mut longer = None;
+        move |rows, reserve| {
+            let rest = pick(&rest, rows);
+            if shared == 0 {
+                return self.go_on(model, &rest, reserve);
+            }
+            let prefix: &Self = match &mut longer {
+                Some(longer) => longer,
+                none => none.insert(self.extended(model, more)?),
+            };
+            prefix.go_on(model, &rest, reserve)
+        }
     }
 
     /// [`score_candidates`](crate::score_candidates) for the prompt that begins with [`ids`](Self::ids) and goes on with
@@ -224,18 +198,15 @@ impl<C: Clone> Prefix<C> {
     }
 
     /// One row for each continuation, and the logits after it.
-    fn go_on<M: StepModel<Cache = C>>(
+    pub(crate) fn go_on<M: StepModel<Cache = C>>(
         &self,
         model: &M,
         continuations: &[&[u32]],
         reserve: usize,
-    ) -> Result<(C, Tensor<2>), Error> {
+    ) -> Read<C> {
+        let mut cache = self.cache(model)?;
         let rows = continuations.len();
-        if continuations
-            .iter()
-            .all(|continuation| continuation.is_empty())
-        {
-            let mut cache = self.cache.clone();
+        if continuations.iter().all(|ids| ids.is_empty()) {
             if rows > 1 {
                 model.select(&mut cache, &vec![0; rows]);
             }
@@ -248,8 +219,13 @@ impl<C: Clone> Prefix<C> {
         if rows > 1 {
             return Ok(model.prefill_after(&self.cache, continuations, reserve)?);
         }
-        let mut cache = self.cache.clone();
         let logits = model.extend(continuations, true, &mut cache)?;
         Ok((cache, logits.squeeze_dim(1)))
+    }
+
+    /// What was read, for a row that goes on.
+    pub(crate) fn cache<M: StepModel<Cache = C>>(&self, model: &M) -> Result<C, Error> {
+        self.check(model)?;
+        Ok(self.cache.clone())
     }
 }

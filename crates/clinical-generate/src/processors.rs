@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::constraint::{Matcher, TokenMask};
-use crate::row::Row;
 use crate::{Generation, Processor};
 
 /// Where a sequence stands when its next token is to be chosen.
-pub(crate) struct Place<'a> {
+pub(crate) struct Position<'a> {
     /// The context and the new tokens.
     pub(crate) history: &'a [u32],
     /// Where the new tokens begin.
@@ -115,25 +114,19 @@ impl Processors {
             && !(scores_add_up && forces)
     }
 
-    /// [`apply`](Self::apply) to the scores of a row's next token.
-    pub(crate) fn apply_to(&mut self, row: &mut Row<'_>, scores: &mut [f32]) {
-        let place = Place {
-            history: &row.history,
-            start: row.start,
-            last: row.len() + 1 >= row.budget.tokens,
-        };
-        self.apply(&place, row.matcher.as_deref_mut(), scores);
-    }
-
     /// Changes the scores of the next token, `[vocabulary]`.
     pub(crate) fn apply(
         &mut self,
-        place: &Place<'_>,
+        position: &Position<'_>,
         matcher: Option<&mut (dyn Matcher + 'static)>,
         scores: &mut [f32],
     ) {
-        let history = place.history;
-        let new = history.len() - place.start;
+        let &Position {
+            history,
+            start,
+            last,
+        } = position;
+        let new = history.len() - start;
         self.add_biases(history, scores);
         self.penalise_repetition(history, scores);
         self.forbid_ngrams(history, scores);
@@ -162,12 +155,12 @@ impl Processors {
         if let (Some(id), 0) = (self.forced_first, new) {
             force(id, scores);
         }
-        if let (Some(id), true) = (self.forced_last, place.last) {
+        if let (Some(id), true) = (self.forced_last, last) {
             force(id, scores);
         }
         forbid(&self.suppress, scores);
         for processor in &self.custom {
-            processor.apply(&history[..place.start], &history[place.start..], scores);
+            processor.apply(&history[..start], &history[start..], scores);
         }
     }
 
@@ -213,8 +206,7 @@ impl Processors {
         if n == 0 || history.len() < n {
             return;
         }
-        let (beginning, _) = history.split_at(history.len() - n + 1);
-        let open = &history[beginning.len()..];
+        let open = &history[history.len() - n + 1..];
         for ngram in history.windows(n) {
             if &ngram[..n - 1] == open
                 && let Some(score) = scores.get_mut(ngram[n - 1] as usize)

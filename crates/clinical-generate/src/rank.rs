@@ -1,13 +1,20 @@
-//! Ranking the continuations of open beams: the best ones, or drawn ones.
+//! Ranking the continuations of open beams: the best ones, or sampled ones.
 
-use burn::tensor::Tensor;
-
-use crate::beam::Beam;
+use crate::logits::Token;
 use crate::processors::Processors;
 use crate::row::Row;
 use crate::sampler::{Draws, Sampler};
-use crate::shortlist::{Best, Part, Seen, Shortlist, Token, Wanted};
+use crate::shortlist::{Best, Needs, Part, Wanted};
 use crate::{Error, Generation, StepModel, math};
+
+/// An open beam.
+pub(crate) struct Beam {
+    pub(crate) row: Row,
+    /// The sum of its processed log-probabilities.
+    pub(crate) score: f32,
+    /// The open beam of the step before that it continues.
+    pub(crate) parent: usize,
+}
 
 /// A continuation of an open beam by one token.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +32,7 @@ pub(crate) struct Ranker {
     processors: Processors,
     plain: bool,
     sampler: Option<Sampler>,
-    shortlist: Shortlist,
+    pub(crate) needs: Needs,
     /// How many continuations a step looks at.
     count: usize,
     best: Vec<Continuation>,
@@ -48,7 +55,7 @@ impl Ranker {
         Self {
             vocabulary,
             plain: processors.are_off(),
-            shortlist: Shortlist::new(options, &processors, wanted, vocabulary),
+            needs: Needs::new(options, &processors, wanted, vocabulary),
             processors,
             sampler,
             count,
@@ -59,30 +66,26 @@ impl Ranker {
         }
     }
 
-    /// Reads what is needed of the logits of the open beams of all searches.
-    pub(crate) fn look(
-        &mut self,
-        beams: Vec<&mut Beam<'_>>,
-        logits: Tensor<2>,
-    ) -> Result<Seen, Error> {
-        // Drawn continuations are filtered by their own score, the others are compared across beams.
-        let base = |beam: &&mut Beam<'_>| match self.sampler {
-            Some(_) => 0.0,
-            None => beam.score,
-        };
-        let bases: Vec<f32> = beams.iter().map(base).collect();
-        let mut rows: Vec<&mut Row<'_>> = beams.into_iter().map(|beam| &mut beam.row).collect();
-        let rank = |at: usize, of: &Best, score: f32| (score - of.normaliser) + bases[at];
-        self.shortlist
-            .look(&mut self.processors, &mut rows, logits, rank)
+    /// Sets the scores of what the options forbid for a beam's next token to minus infinity.
+    pub(crate) fn forbid(&mut self, beam: &mut Beam, scores: &mut [f32]) {
+        beam.row.process(&mut self.processors, scores);
     }
 
-    /// The best continuations, or drawn ones; fewer where the options forbid the rest.
+    /// What the scores of a beam's tokens are added to before they are compared: sampled continuations are filtered by their
+    /// own score, the others are compared across beams.
+    pub(crate) fn base(&self, beam: &Beam) -> f32 {
+        match self.sampler {
+            Some(_) => 0.0,
+            None => beam.score,
+        }
+    }
+
+    /// The best continuations, or sampled ones; fewer where the options forbid the rest.
     pub(crate) fn rank<M: StepModel>(
         &mut self,
         model: &M,
         logits: Part<'_>,
-        running: &mut [Beam<'_>],
+        running: &mut [Beam],
         draws: &mut Draws,
     ) -> Result<Vec<Continuation>, Error> {
         self.best.clear();
@@ -100,7 +103,7 @@ impl Ranker {
         &mut self,
         model: &M,
         logits: &mut [f32],
-        running: &mut [Beam<'_>],
+        running: &mut [Beam],
     ) -> Result<(), Error> {
         for (beam, scores) in running.iter().zip(logits.chunks_exact_mut(self.vocabulary)) {
             let max = math::max_if_finite(scores).ok_or_else(|| beam.row.non_finite(model))?;
@@ -114,7 +117,7 @@ impl Ranker {
         for (at, scores) in logits.chunks_exact_mut(self.vocabulary).enumerate() {
             let beam = &mut running[at];
             if !self.plain {
-                self.processors.apply_to(&mut beam.row, scores);
+                beam.row.process(&mut self.processors, scores);
             }
             match &mut self.sampler {
                 None => keep_best(&mut self.best, self.count, at, beam.score, scores),
@@ -144,7 +147,7 @@ impl Ranker {
         &mut self,
         model: &M,
         best: &[Best],
-        running: &[Beam<'_>],
+        running: &[Beam],
     ) -> Result<(), Error> {
         if let Some((beam, _)) = running.iter().zip(best).find(|(_, best)| !best.finite) {
             return Err(beam.row.non_finite(model));
@@ -212,11 +215,11 @@ fn least(best: &[Continuation], count: usize) -> f32 {
     }
 }
 
-/// Adds a continuation to the `count` best if it is one of them, behind equal ones.
+/// Adds a continuation to the `count` best if it is one of them, after equal ones.
 fn insert(best: &mut Vec<Continuation>, count: usize, new: Continuation) {
     if new.score > least(best, count) {
-        let place = best.partition_point(|other| other.score >= new.score);
-        best.insert(place, new);
+        let at = best.partition_point(|other| other.score >= new.score);
+        best.insert(at, new);
         best.truncate(count);
     }
 }

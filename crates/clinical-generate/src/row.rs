@@ -1,11 +1,13 @@
-//! One sequence in flight.
+//! One running sequence, and what ends it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::constraint::Matcher;
+use crate::processors::{Position, Processors};
 use crate::sampler::Draws;
 use crate::text::Tail;
-use crate::{EndTokens, Error, Generated, Generation, StepModel, StopReason};
+use crate::{CancelFlag, EndTokens, Error, Generated, Generation, StepModel, StopReason};
 
 /// How many new tokens a row may have, and what sets that limit.
 #[derive(Debug, Clone, Copy)]
@@ -70,43 +72,44 @@ pub(crate) fn context<M: StepModel>(model: &M, prompt: &[u32]) -> Vec<u32> {
     }
 }
 
-/// One sequence in flight.
-pub(crate) struct Row<'a> {
+/// One running sequence.
+pub(crate) struct Row {
     pub(crate) row: usize,
     pub(crate) sequence: usize,
-    pub(crate) prompt: &'a [u32],
+    prompt: Arc<[u32]>,
     /// The context and the new tokens.
-    pub(crate) history: Vec<u32>,
+    history: Vec<u32>,
     /// Where the new tokens begin.
-    pub(crate) start: usize,
+    start: usize,
     pub(crate) budget: Budget,
     pub(crate) draws: Draws,
-    pub(crate) matcher: Option<Box<dyn Matcher>>,
+    matcher: Option<Box<dyn Matcher>>,
     pub(crate) tail: Option<Tail>,
     pub(crate) log_probs: Vec<f32>,
 }
 
-impl<'a> Row<'a> {
+impl Row {
     pub(crate) fn new<M: StepModel>(
         model: &M,
         row: usize,
         sequence: usize,
-        prompt: &'a [u32],
-        end: &EndTokens<'a>,
-        options: &Generation,
+        prompt: &Arc<[u32]>,
+        rules: &Rules<'_>,
     ) -> Result<Self, Error> {
+        let options = &rules.options;
         let budget = Budget::new(model, row, prompt, options)?;
         let history = context(model, prompt);
+        let decoder = rules.end.decoder();
         Ok(Self {
             row,
             sequence,
-            prompt,
+            prompt: Arc::clone(prompt),
             start: history.len(),
             history,
             budget,
             draws: Draws::new(options.seed, prompt, sequence),
             matcher: options.constraint.as_ref().map(|c| c.start(row)),
-            tail: end.decoder().map(|decoder| Tail::new(decoder.stream(row))),
+            tail: decoder.map(|decoder| Tail::new(decoder.stream(row))),
             log_probs: Vec::new(),
         })
     }
@@ -116,7 +119,7 @@ impl<'a> Row<'a> {
         Self {
             row: self.row,
             sequence: self.sequence,
-            prompt: self.prompt,
+            prompt: Arc::clone(&self.prompt),
             history: self.history.clone(),
             start: self.start,
             budget: self.budget,
@@ -132,18 +135,33 @@ impl<'a> Row<'a> {
         &self.history[self.start..]
     }
 
+    /// The last token of all.
+    pub(crate) fn last(&self) -> Option<u32> {
+        self.history.last().copied()
+    }
+
     /// The number of new tokens.
     pub(crate) fn len(&self) -> usize {
         self.history.len() - self.start
     }
 
+    /// Changes the scores of the next token as the options say.
+    pub(crate) fn process(&mut self, processors: &mut Processors, scores: &mut [f32]) {
+        let position = Position {
+            last: self.len() + 1 >= self.budget.tokens,
+            history: &self.history,
+            start: self.start,
+        };
+        processors.apply(&position, self.matcher.as_deref_mut(), scores);
+    }
+
     /// The error for logits of the next token that are not finite.
     pub(crate) fn non_finite<M: StepModel>(&self, model: &M) -> Error {
-        Error::non_finite(model, self.row, self.prompt, self.new_ids())
+        Error::non_finite(model, self.row, &self.prompt, self.new_ids())
     }
 
     /// Appends a token and says whether the sequence ends with it. The text moves on, and is complete if it ends.
-    pub(crate) fn push(&mut self, id: u32, rules: &StopRules<'_>) -> Option<StopReason> {
+    pub(crate) fn push(&mut self, id: u32, rules: &Rules<'_>) -> Option<StopReason> {
         self.history.push(id);
         let mut stop = rules.by_ids(self.new_ids());
         let is_end = stop == Some(StopReason::EndToken);
@@ -158,7 +176,7 @@ impl<'a> Row<'a> {
             stop = Some(StopReason::StopString);
         }
         let must_end = self.matcher.as_ref().is_some_and(|m| m.must_end());
-        if stop.is_none() && rules.end.is_empty() && must_end {
+        if stop.is_none() && rules.end.ids().is_empty() && must_end {
             stop = Some(StopReason::Complete);
         }
         if stop.is_none() && self.len() >= self.budget.tokens {
@@ -174,7 +192,7 @@ impl<'a> Row<'a> {
         stop
     }
 
-    pub(crate) fn finish(mut self, stop: StopReason, rules: &StopRules<'_>) -> Generated {
+    pub(crate) fn finish(mut self, stop: StopReason, rules: &Rules<'_>) -> Generated {
         if let Some(tail) = &mut self.tail {
             tail.finish(&rules.options.stop_strings);
         }
@@ -193,15 +211,38 @@ impl<'a> Row<'a> {
     }
 }
 
-/// What ends a sequence.
-pub(crate) struct StopRules<'o> {
-    pub(crate) options: &'o Generation,
-    pub(crate) end: &'o [u32],
+/// What the sequences of one call may do, and what ends them.
+pub(crate) struct Rules<'m> {
+    pub(crate) options: Generation,
+    pub(crate) end: EndTokens<'m>,
+    /// Ends them too: the flag of a request.
+    flag: Option<CancelFlag>,
 }
 
-impl StopRules<'_> {
+impl<'m> Rules<'m> {
+    pub(crate) fn new(options: Generation, end: EndTokens<'m>) -> Self {
+        Self {
+            options,
+            end,
+            flag: None,
+        }
+    }
+
+    /// One more flag that ends them.
+    pub(crate) fn with_flag(mut self, flag: CancelFlag) -> Self {
+        self.flag = Some(flag);
+        self
+    }
+
+    /// Ends them now.
+    pub(crate) fn cancel(&mut self) {
+        let flag = CancelFlag::new();
+        flag.cancel();
+        self.flag = Some(flag);
+    }
+
     fn by_ids(&self, new: &[u32]) -> Option<StopReason> {
-        if new.last().is_some_and(|id| self.end.contains(id)) {
+        if new.last().is_some_and(|id| self.end.ids().contains(id)) {
             return Some(StopReason::EndToken);
         }
         self.stop_sequence(new).map(|_| StopReason::StopSequence)
@@ -209,12 +250,8 @@ impl StopRules<'_> {
 
     /// Whether the caller's flag or deadline ends everything now.
     pub(crate) fn by_caller(&self) -> Option<StopReason> {
-        if self
-            .options
-            .cancel
-            .as_ref()
-            .is_some_and(|flag| flag.is_cancelled())
-        {
+        let mut flags = self.options.cancel.iter().chain(&self.flag);
+        if flags.any(CancelFlag::is_cancelled) {
             return Some(StopReason::Cancelled);
         }
         let passed = self

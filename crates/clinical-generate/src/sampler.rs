@@ -6,7 +6,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::shortlist::Token;
+use crate::logits::Token;
 use crate::{Generation, math};
 
 /// A token that may be drawn.
@@ -93,7 +93,7 @@ impl Sampler {
         self.narrow(0.0)
     }
 
-    /// The filters behind top-k. `removed` is the weight of what is left out already.
+    /// The filters after top-k. `removed` is the weight of what is left out already.
     fn narrow(&mut self, removed: f64) -> &[Candidate] {
         if self.top_p < 1.0 {
             self.keep_top_p(removed);
@@ -308,7 +308,7 @@ fn kth_largest(numbers: &[f32], k: usize, list: &mut Vec<f32>) -> f32 {
 }
 
 /// The draws of one sequence. They depend on the seed, the prompt and the sequence's number, and on nothing else: not on
-/// the other rows of a batch, the row's place among them, or the number of threads.
+/// the other rows of a batch, the row's index among them, or the number of threads.
 #[derive(Debug, Clone)]
 pub(crate) struct Draws(ChaCha8Rng);
 

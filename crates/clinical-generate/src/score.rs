@@ -3,8 +3,8 @@
 use burn::tensor::Tensor;
 use serde::Serialize;
 
-use crate::decode::{host, read};
-use crate::queue::RESERVE;
+use crate::logits::host;
+use crate::reader::RESERVE;
 use crate::validate::check_vocabulary;
 use crate::{Error, ModelError, StepModel, math};
 
@@ -50,7 +50,7 @@ pub fn score<M: StepModel>(
     score_batch(model, &[(prompt, continuation)]).map(|mut scores| scores.remove(0))
 }
 
-/// [`score`] of several continuations of one prompt: the prompt is read once, and so is each beginning that
+/// [`score`] of several continuations of one prompt: the prompt is read once, and so is each prefix that
 /// continuations share.
 ///
 /// # Errors
@@ -72,24 +72,24 @@ pub fn score_candidates<M: StepModel>(
 ///
 /// # Errors
 ///
-/// As [`score`]; row numbers are places in `pairs`.
+/// As [`score`]; row numbers are indices in `pairs`.
 pub fn score_batch<M: StepModel>(
     model: &M,
     pairs: &[(&[u32], &[u32])],
 ) -> Result<Vec<Score>, Error> {
     score_after(model, &[], pairs, |prompts, reserve| {
-        read(model, prompts, reserve)
+        Ok(model.prefill(prompts, reserve)?)
     })
 }
 
-/// [`score_batch`] of prompts that all go on after `head`; `read` reads the prompts behind it.
+/// [`score_batch`] of prompts that all go on after `prefix`; `read` reads what follows it.
 pub(crate) fn score_after<M: StepModel>(
     model: &M,
-    head: &[u32],
+    prefix: &[u32],
     pairs: &[(&[u32], &[u32])],
     read: impl FnOnce(&[&[u32]], usize) -> Result<(M::Cache, Tensor<2>), Error>,
 ) -> Result<Vec<Score>, Error> {
-    check(model, head.len(), pairs)?;
+    check(model, prefix.len(), pairs)?;
     let mut scores: Vec<Score> = pairs
         .iter()
         .map(|(_, continuation)| Score {
@@ -109,10 +109,10 @@ pub(crate) fn score_after<M: StepModel>(
     let mut logits = host(logits, prompts.len(), vocabulary)?;
     let broken = |pair: usize, depth: usize| {
         let (prompt, continuation) = pairs[pair];
-        let prompt = [head, prompt].concat();
+        let prompt = [prefix, prompt].concat();
         Error::non_finite(model, pair, &prompt, &continuation[..depth])
     };
-    // Every group stands at the same place: `depth` tokens of its continuations are in the cache.
+    // Every group stands at the same point: `depth` tokens of its continuations are in the cache.
     let mut depth = 0;
     loop {
         record(
@@ -162,11 +162,11 @@ pub(crate) fn score_after<M: StepModel>(
     }
 }
 
-fn check<M: StepModel>(model: &M, head: usize, pairs: &[(&[u32], &[u32])]) -> Result<(), Error> {
+fn check<M: StepModel>(model: &M, prefix: usize, pairs: &[(&[u32], &[u32])]) -> Result<(), Error> {
     let vocabulary = model.vocabulary();
     check_vocabulary(vocabulary)?;
     for (row, (prompt, continuation)) in pairs.iter().enumerate() {
-        if head + prompt.len() == 0 {
+        if prefix + prompt.len() == 0 {
             return Err(ModelError::EmptyPrompt { row }.into());
         }
         if let Some(&id) = continuation.iter().find(|&&id| id as usize >= vocabulary) {
@@ -178,7 +178,7 @@ fn check<M: StepModel>(model: &M, head: usize, pairs: &[(&[u32], &[u32])]) -> Re
             .into());
         }
         let read = if model.prompt_counts() {
-            head + prompt.len()
+            prefix + prompt.len()
         } else {
             0
         };
@@ -195,19 +195,19 @@ fn check<M: StepModel>(model: &M, head: usize, pairs: &[(&[u32], &[u32])]) -> Re
 
 /// The different prompts, and the pairs of each.
 fn group_by_prompt<'p>(pairs: &[(&'p [u32], &[u32])]) -> (Vec<&'p [u32]>, Vec<Vec<usize>>) {
-    let mut places = std::collections::HashMap::new();
+    let mut known = std::collections::HashMap::new();
     let mut prompts = Vec::new();
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for (pair, &(prompt, continuation)) in pairs.iter().enumerate() {
         if continuation.is_empty() {
             continue;
         }
-        let place = *places.entry(prompt).or_insert_with(|| {
+        let group = *known.entry(prompt).or_insert_with(|| {
             prompts.push(prompt);
             groups.push(Vec::new());
             groups.len() - 1
         });
-        groups[place].push(pair);
+        groups[group].push(pair);
     }
     (prompts, groups)
 }

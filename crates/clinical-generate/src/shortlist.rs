@@ -10,9 +10,8 @@ use std::ops::Range;
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use clinical_kernels::top_k::{FACTS, argmax, top_k};
 
-use crate::decode::check_shape;
+use crate::logits::{Token, check_shape};
 use crate::processors::Processors;
-use crate::row::Row;
 use crate::{Error, Generation};
 
 /// So many more tokens are read than choosing looks at, which shows that none of an equal score was left out.
@@ -23,13 +22,6 @@ const MOST: usize = 1024;
 
 /// The largest vocabulary whose ids f32 holds exactly.
 const LARGEST_VOCABULARY: usize = 1 << 24;
-
-/// A token and its score.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Token {
-    pub(crate) id: u32,
-    pub(crate) score: f32,
-}
 
 /// What was read of one row.
 #[derive(Debug, Clone)]
@@ -68,6 +60,16 @@ impl Seen {
     }
 }
 
+impl Part<'_> {
+    /// One of its rows.
+    pub(crate) fn row(&mut self, at: usize, vocabulary: usize) -> Part<'_> {
+        match self {
+            Self::All(logits) => Part::All(&mut logits[at * vocabulary..(at + 1) * vocabulary]),
+            Self::Best(best) => Part::Best(&best[at..=at]),
+        }
+    }
+}
+
 /// Which tokens of a row choosing looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wanted {
@@ -77,22 +79,20 @@ pub(crate) enum Wanted {
     Best(usize),
 }
 
-/// Reads the logits of one call.
-pub(crate) struct Shortlist {
-    vocabulary: usize,
+/// What choosing needs of the logits of each row of a call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Needs {
     /// What choosing looks at; `None` for all.
     wanted: Option<Wanted>,
     /// Whether the rows' normalisers are needed.
     normaliser: bool,
     /// Whether to read all, or the best; by the device if neither is said.
     forced: Option<bool>,
+    /// Whether options may forbid tokens.
     forbids: bool,
-    /// What was forbidden in the last step, here and on the device.
-    hidden: Option<(Vec<bool>, Tensor<2, Bool>)>,
-    scores: Vec<f32>,
 }
 
-impl Shortlist {
+impl Needs {
     /// `wanted` is what choosing looks at, `None` for all.
     pub(crate) fn new(
         options: &Generation,
@@ -100,57 +100,111 @@ impl Shortlist {
         wanted: Option<Wanted>,
         vocabulary: usize,
     ) -> Self {
-        let has_room = |wanted: &Wanted| match *wanted {
-            Wanted::First => (2..=LARGEST_VOCABULARY).contains(&vocabulary),
-            Wanted::Best(count) => {
-                count <= MOST && (count + SPARE + 1..=LARGEST_VOCABULARY).contains(&vocabulary)
-            }
-        };
+        let is_served = |wanted: &Wanted| has_room(*wanted, vocabulary);
         Self {
-            vocabulary,
             wanted: wanted
-                .filter(has_room)
+                .filter(is_served)
                 .filter(|_| processors.only_forbid(options.beams > 1)),
             normaliser: options.log_probs || options.beams > 1,
             forced: options.shortlist,
             forbids: !processors.are_off(),
+        }
+    }
+}
+
+/// Whether a list of the best is shorter than all.
+fn has_room(wanted: Wanted, vocabulary: usize) -> bool {
+    match wanted {
+        Wanted::First => (2..=LARGEST_VOCABULARY).contains(&vocabulary),
+        Wanted::Best(count) => {
+            count <= MOST && (count + SPARE + 1..=LARGEST_VOCABULARY).contains(&vocabulary)
+        }
+    }
+}
+
+/// One row whose logits are to be read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Line {
+    pub(crate) needs: Needs,
+    /// What log-probabilities are added to before they are compared, for a beam. Rounding may make sums of different scores
+    /// equal.
+    pub(crate) base: Option<f32>,
+}
+
+impl Line {
+    /// The number by which a score is compared with others.
+    fn rank(&self, of: &Best, score: f32) -> f32 {
+        match self.base {
+            None => score,
+            Some(base) => (score - of.normaliser) + base,
+        }
+    }
+
+    /// Whether all that choosing looks at is in the list.
+    fn is_sure(&self, of: &Best, list: Wanted) -> bool {
+        let count = match (self.needs.wanted, list) {
+            (Some(Wanted::First), Wanted::First) | (None, _) => return true,
+            // In a list that others need, equal scores may have crowded out the lowest id.
+            (Some(Wanted::First), Wanted::Best(_)) => 1,
+            (Some(Wanted::Best(count)), _) => count,
+        };
+        !of.finite || of.is_sure(count, |score| self.rank(of, score))
+    }
+}
+
+/// The list that serves all rows; `None` where some need all logits.
+fn list_of(lines: &[Line], vocabulary: usize) -> Option<Wanted> {
+    let mut list = Wanted::First;
+    for line in lines {
+        list = match (list, line.needs.wanted?) {
+            (Wanted::First, wanted) => wanted,
+            (list, Wanted::First) => list,
+            (Wanted::Best(one), Wanted::Best(other)) => Wanted::Best(one.max(other)),
+        };
+    }
+    Some(list).filter(|&list| !lines.is_empty() && has_room(list, vocabulary))
+}
+
+/// Reads the logits of running rows.
+pub(crate) struct Shortlist {
+    vocabulary: usize,
+    /// What was forbidden in the last step, here and on the device.
+    hidden: Option<(Vec<bool>, Tensor<2, Bool>)>,
+    scores: Vec<f32>,
+}
+
+impl Shortlist {
+    pub(crate) fn new(vocabulary: usize) -> Self {
+        Self {
+            vocabulary,
             hidden: None,
             scores: Vec::new(),
         }
     }
 
-    /// Reads what choosing the next token of `rows` needs of their logits `[rows, vocabulary]`.
-    ///
-    /// `rank` is the number by which a score of a row is compared with others, given what was read of the row; rounding may make
-    /// ranks of different scores equal.
+    /// Reads what choosing the next token of each line needs of the logits `[lines, vocabulary]`. `forbid` sets what the
+    /// options of a line forbid to minus infinity.
     pub(crate) fn look(
         &mut self,
-        processors: &mut Processors,
-        rows: &mut [&mut Row<'_>],
+        lines: &[Line],
         logits: Tensor<2>,
-        rank: impl Fn(usize, &Best, f32) -> f32,
+        forbid: impl FnMut(usize, &mut [f32]),
     ) -> Result<Seen, Error> {
-        let (count, device) = (rows.len(), logits.device());
-        check_shape(&logits, count, self.vocabulary)?;
-        let short = self
-            .forced
-            .unwrap_or_else(|| !clinical_kernels::is_host(&device));
-        if let Some(wanted) = self.wanted.filter(|_| short && count > 0) {
-            if self.forbids {
-                self.forbid(processors, rows, &device);
-            }
-            let best = match (wanted, self.normaliser) {
+        let device = logits.device();
+        check_shape(&logits, lines.len(), self.vocabulary)?;
+        let on_host = clinical_kernels::is_host(&device);
+        let is_short = |line: &Line| line.needs.forced.unwrap_or(!on_host);
+        let list = list_of(lines, self.vocabulary).filter(|_| lines.iter().all(is_short));
+        if let Some(list) = list {
+            self.forbid(lines, forbid, &device);
+            let normaliser = lines.iter().any(|line| line.needs.normaliser);
+            let best = match (list, normaliser) {
                 (Wanted::First, false) => self.first(logits.clone())?,
                 (Wanted::First, true) => self.best(logits.clone(), 1)?,
                 (Wanted::Best(count), _) => self.best(logits.clone(), count + SPARE)?,
             };
-            let is_sure = |(row, of): (usize, &Best)| match wanted {
-                Wanted::First => true,
-                Wanted::Best(count) => {
-                    !of.finite || of.is_sure(count, |score| rank(row, of, score))
-                }
-            };
-            if best.iter().enumerate().all(is_sure) {
+            let mut rows = best.iter().zip(lines);
+            if rows.all(|(of, line)| line.is_sure(of, list)) {
                 return Ok(Seen::Best(best));
             }
         }
@@ -201,19 +255,30 @@ impl Shortlist {
         Ok(rows.collect())
     }
 
-    /// Notes what processors forbid; the device gets it if it is not what it has.
-    fn forbid(&mut self, processors: &mut Processors, rows: &mut [&mut Row<'_>], device: &Device) {
-        let mut hidden = Vec::with_capacity(rows.len() * self.vocabulary);
+    /// Notes what the options forbid; the device gets it if it is not what it has.
+    fn forbid(
+        &mut self,
+        lines: &[Line],
+        mut forbid: impl FnMut(usize, &mut [f32]),
+        device: &Device,
+    ) {
+        if !lines.iter().any(|line| line.needs.forbids) {
+            self.hidden = None;
+            return;
+        }
+        let mut hidden = Vec::with_capacity(lines.len() * self.vocabulary);
         self.scores.resize(self.vocabulary, 0.0);
-        for row in rows.iter_mut() {
+        for (at, line) in lines.iter().enumerate() {
             self.scores.fill(0.0);
-            processors.apply_to(row, &mut self.scores);
+            if line.needs.forbids {
+                forbid(at, &mut self.scores);
+            }
             hidden.extend(self.scores.iter().map(|&score| score == f32::NEG_INFINITY));
         }
         if !hidden.contains(&true) {
             self.hidden = None;
         } else if !matches!(&self.hidden, Some((known, _)) if *known == hidden) {
-            let shape = [rows.len(), self.vocabulary];
+            let shape = [lines.len(), self.vocabulary];
             let mask = Tensor::from_data(TensorData::new(hidden.clone(), shape), device);
             self.hidden = Some((hidden, mask));
         }
@@ -237,48 +302,29 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{EndTokens, ModelError, StepModel};
-
-    /// Never run; rows need one.
-    struct Nothing;
-
-    impl StepModel for Nothing {
-        type Cache = ();
-
-        fn vocabulary(&self) -> usize {
-            0
-        }
-
-        fn max_positions(&self) -> Option<usize> {
-            None
-        }
-
-        fn prompt_counts(&self) -> bool {
-            true
-        }
-
-        fn prefill(&self, _: &[&[u32]], _: usize) -> Result<((), Tensor<2>), ModelError> {
-            Err(ModelError::NoRows)
-        }
-
-        fn step(&self, _: &[u32], (): &mut ()) -> Result<Tensor<2>, ModelError> {
-            Err(ModelError::NoRows)
-        }
-
-        fn select(&self, (): &mut (), _: &[usize]) {}
-    }
+    use crate::processors::Position;
 
     /// What is seen of one row.
     fn look(options: &Generation, wanted: Option<Wanted>, logits: &[f32]) -> Seen {
-        let end = EndTokens::none();
-        let mut row = Row::new(&Nothing, 0, 0, &[5], &end, options).unwrap();
         let mut processors = Processors::new(options, &[], logits.len());
-        let mut shortlist = Shortlist::new(options, &processors, wanted, logits.len());
+        let mut matcher = options.constraint.as_ref().map(|c| c.start(0));
+        let lines = [Line {
+            needs: Needs::new(options, &processors, wanted, logits.len()),
+            base: None,
+        }];
         let data = TensorData::new(logits.to_vec(), [1, logits.len()]);
-        let logits = Tensor::from_data(data, &clinical_kernels::cpu());
-        let rank = |_: usize, _: &Best, score: f32| score;
-        let seen = shortlist.look(&mut processors, &mut [&mut row], logits, rank);
-        seen.unwrap()
+        let data = Tensor::from_data(data, &clinical_kernels::cpu());
+        let position = Position {
+            history: &[5],
+            start: 1,
+            last: false,
+        };
+        let forbid = |_: usize, scores: &mut [f32]| {
+            processors.apply(&position, matcher.as_deref_mut(), scores);
+        };
+        Shortlist::new(logits.len())
+            .look(&lines, data, forbid)
+            .unwrap()
     }
 
     fn falling(count: usize) -> Vec<f32> {

@@ -64,7 +64,7 @@ impl Generation {
                 "temperature",
                 self.temperature,
                 above_zero(self.temperature),
-                "a finite number above 0 (for no chance at all use Generation::greedy())",
+                "a finite number above 0 (for the likeliest token use Generation::greedy())",
             ),
             (
                 "top_p",

@@ -3,14 +3,14 @@
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use clinical_nn::KvCache;
 
-/// Keys, values and lengths of the rows in flight; made by `prefill`, it belongs to that call.
+/// Keys, values and lengths of the running rows; made by `prefill`, it belongs to that call.
 #[derive(Debug, Clone)]
 pub struct LlamaCache {
     pub(crate) kv: KvCache,
 }
 
 impl LlamaCache {
-    /// The number of rows in flight.
+    /// The number of running rows.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.kv.rows()
@@ -23,7 +23,7 @@ impl LlamaCache {
     }
 }
 
-/// The mask `[1, 1, length, start + length]` that hides what lies `window` positions or more behind a query; `None` while
+/// The mask `[1, 1, length, start + length]` that hides what lies `window` positions or more before a query; `None` while
 /// nothing does. The order of positions is the attention's own business.
 pub(crate) fn window_mask(
     start: usize,

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use clinical_generate::{ModelError, StepModel};
-use clinical_nn::{KvCache, KvSizes, rows_to_tensor};
+use clinical_nn::{KvCache, KvKind, KvSizes, rows_to_tensor};
 
 use crate::attention::Context;
 use crate::{Llama, LlamaCache};
@@ -55,6 +55,7 @@ impl StepModel for Llama {
         prompts: &[&[u32]],
         _reserve: usize,
     ) -> Result<(LlamaCache, Tensor<2>), ModelError> {
+        self.check_cache(prefix)?;
         if prefix.rows() != 1 {
             return Err(ModelError::RowMismatch {
                 ids: 1,
@@ -84,6 +85,7 @@ impl StepModel for Llama {
         last_only: bool,
         cache: &mut LlamaCache,
     ) -> Result<Tensor<3>, ModelError> {
+        self.check_cache(cache)?;
         if tokens.len() != cache.rows() {
             return Err(ModelError::RowMismatch {
                 ids: tokens.len(),
@@ -126,20 +128,41 @@ impl StepModel for Llama {
         true
     }
 
+    fn can_extend(&self) -> bool {
+        true
+    }
+
+    fn check_cache(&self, cache: &LlamaCache) -> Result<(), ModelError> {
+        match *cache.kv.kind() == self.kind() {
+            true => Ok(()),
+            false => Err(ModelError::OtherModel),
+        }
+    }
+
+    fn cache_bytes(&self, tokens: usize) -> u64 {
+        self.kind().bytes(tokens)
+    }
+
+    fn copies_share(&self) -> bool {
+        self.kind().is_ragged()
+    }
+
     fn merge(&self, cache: &mut LlamaCache, other: LlamaCache) -> Result<(), ModelError> {
+        self.check_cache(cache)?;
+        self.check_cache(&other)?;
         cache.kv.merge(other.kv)
     }
 }
 
 impl Llama {
-    /// Reads checked prompts behind what the cache holds, which is the same for every row, and gives the logits after the
+    /// Reads checked prompts after what the cache holds, which is the same for every row, and gives the logits after the
     /// last token of each.
     fn read_prompts(&self, prompts: &[&[u32]], mut cache: LlamaCache) -> (LlamaCache, Tensor<2>) {
         let device = self.device();
         let read = lengths_after(&cache.kv, prompts);
         let longest = prompts.iter().map(|row| row.len()).max().unwrap_or(0);
         // The last token of a row lies in one of the pieces; only its vector goes on to the output projection.
-        let (mut last, mut places) = (Vec::new(), vec![0; prompts.len()]);
+        let (mut last, mut found_at) = (Vec::new(), vec![0; prompts.len()]);
         let (mut found, mut start) = (0, 0);
         while start < longest {
             let reading = prompts.iter().filter(|row| row.len() > start).count();
@@ -152,7 +175,7 @@ impl Llama {
                 before += tokens.len();
                 if (start + 1..=end).contains(&prompts[row].len()) {
                     ends.push(before as i64 - 1);
-                    places[row] = found;
+                    found_at[row] = found;
                     found += 1;
                 }
             }
@@ -161,11 +184,11 @@ impl Llama {
             }
             start = end;
         }
-        let last = Tensor::cat(last, 1).select(1, indices(places, &device));
+        let last = Tensor::cat(last, 1).select(1, indices(found_at, &device));
         (cache, self.last_logits(last).squeeze_dim(0))
     }
 
-    /// Reads checked new tokens of each row behind what the cache holds of it: `[1, tokens, hidden]` before the last norm,
+    /// Reads checked new tokens of each row after what the cache holds of it: `[1, tokens, hidden]` before the last norm,
     /// those of the first row first. `read` are the rows' lengths once the whole call is done.
     fn pass(&self, tokens: &[&[u32]], read: &[usize], kv: &mut KvCache) -> Tensor<3> {
         let device = self.device();
@@ -184,18 +207,30 @@ impl Llama {
         self.model.layers(x, &context, Some((kv, &pass)))
     }
 
-    fn empty_cache(&self, rows: usize, longest: usize, reserve: usize) -> LlamaCache {
+    /// What its keys and values are.
+    fn kind(&self) -> KvKind {
         let config = self.config();
-        let sizes = KvSizes {
-            layers: config.num_hidden_layers,
-            heads: config.num_key_value_heads,
-            d: config.head_dim,
-            half: self.model.is_quantised(),
-        };
+        KvKind {
+            sizes: KvSizes {
+                layers: config.num_hidden_layers,
+                heads: config.num_key_value_heads,
+                d: config.head_dim,
+                half: self.model.is_quantised(),
+            },
+            dtype: self.model.embed_tokens.dtype(),
+            device: self.device(),
+        }
+    }
+
+    fn empty_cache(&self, rows: usize, longest: usize, reserve: usize) -> LlamaCache {
         // No row can have more positions than the model, so more room is never needed.
-        let reserve = reserve.min(config.max_positions().saturating_sub(longest));
-        let dtype = self.model.embed_tokens.dtype();
-        let mut kv = KvCache::new(sizes, reserve, &self.device(), dtype);
+        let reserve = reserve.min(self.config().max_positions().saturating_sub(longest));
+        let KvKind {
+            sizes,
+            dtype,
+            device,
+        } = self.kind();
+        let mut kv = KvCache::new(sizes, reserve, &device, dtype);
         kv.add_rows(rows);
         LlamaCache { kv }
     }

@@ -21,7 +21,7 @@ pub use adapter::{
     detach_adapters, joined, merge_adapters, train_adapters_only,
 };
 pub use attention::{AttentionOptions, attention};
-pub use cache::{KvCache, KvSizes, Pass};
+pub use cache::{KvCache, KvKind, KvSizes, Pass};
 pub use cancel::CancelFlag;
 pub use clinical_kernels::Activation;
 pub use diagnose::FirstNonFinite;

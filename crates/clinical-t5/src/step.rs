@@ -3,7 +3,7 @@
 use burn::nn::DropoutConfig;
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use clinical_generate::{ModelError, StepModel};
-use clinical_nn::{KvCache, KvSizes, Pass};
+use clinical_nn::{KvCache, KvKind, KvSizes, Pass};
 
 use crate::T5;
 use crate::attention::{Attention, Cached};
@@ -16,7 +16,7 @@ const MAX_RESERVED: usize = 4096;
 /// up to an eighth of the longest, or up to this many positions in all, of which products are not worth dividing.
 const FEW_POSITIONS: usize = 256;
 
-/// What the decoder remembers of the rows in flight: keys and values of the tokens so far, and those of the prompts,
+/// What the decoder remembers of the running rows: keys and values of the tokens so far, and those of the prompts,
 /// which are computed once.
 ///
 /// Rows beside each other that have one prompt (beams) share its keys and values, so that re-ordering them moves no prompt.
@@ -33,7 +33,7 @@ pub struct T5Cache {
 }
 
 impl T5Cache {
-    /// The rows in flight.
+    /// The running rows.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.own.rows()
@@ -48,17 +48,30 @@ impl T5Cache {
 
 impl T5 {
     fn empty_cache(&self, reserve: usize) -> KvCache {
+        let KvKind {
+            sizes,
+            dtype,
+            device,
+        } = self.kind();
+        KvCache::new(sizes, reserve, &device, dtype)
+    }
+
+    /// What keys and values are, those of the prompts and those of the new tokens.
+    fn kind(&self) -> KvKind {
         let blocks = self.decoder_blocks();
         let first = blocks.first().map(|block| &block.self_attention);
         let dtype = first.map_or(DType::F32, |attention| attention.k.dtype());
         let [heads, d] = first.map_or([0; 2], Attention::heads);
-        let sizes = KvSizes {
-            layers: blocks.len(),
-            heads,
-            d,
-            half: first.is_some_and(|attention| attention.q.is_quantised()),
-        };
-        KvCache::new(sizes, reserve, &self.device(), dtype)
+        KvKind {
+            sizes: KvSizes {
+                layers: blocks.len(),
+                heads,
+                d,
+                half: first.is_some_and(|attention| attention.q.is_quantised()),
+            },
+            dtype,
+            device: self.device(),
+        }
     }
 
     /// A cache of prompts without rows, and the encoder states `[1, length, d_model]` of each, to a cache of rows.
@@ -158,6 +171,7 @@ impl StepModel for T5 {
     }
 
     fn step(&self, ids: &[u32], cache: &mut T5Cache) -> Result<Tensor<2>, ModelError> {
+        self.check_cache(cache)?;
         if ids.len() != cache.rows() {
             return Err(ModelError::RowMismatch {
                 ids: ids.len(),
@@ -236,10 +250,25 @@ impl StepModel for T5 {
         true
     }
 
-    fn merge(&self, cache: &mut T5Cache, other: T5Cache) -> Result<(), ModelError> {
-        if !cache.own.fits(&other.own) || !cache.prompts.fits(&other.prompts) {
-            return Err(ModelError::OtherModel);
+    fn check_cache(&self, cache: &T5Cache) -> Result<(), ModelError> {
+        match *cache.own.kind() == self.kind() {
+            true => Ok(()),
+            false => Err(ModelError::OtherModel),
         }
+    }
+
+    fn cache_bytes(&self, tokens: usize) -> u64 {
+        self.kind().bytes(tokens)
+    }
+
+    /// The keys and values of a prompt are there once for all its rows.
+    fn copies_share(&self) -> bool {
+        true
+    }
+
+    fn merge(&self, cache: &mut T5Cache, other: T5Cache) -> Result<(), ModelError> {
+        self.check_cache(cache)?;
+        self.check_cache(&other)?;
         cache.own.merge(other.own)?;
         cache.prompts.merge(other.prompts)?;
         cache.shared.extend(other.shared);

@@ -22,6 +22,7 @@ use crate::ModelError;
 /// and gaps are hidden by masks, so that Burn's operations take all of them at once.
 #[derive(Debug, Clone)]
 pub struct KvCache {
+    kind: KvKind,
     lengths: Vec<usize>,
     store: Store,
 }
@@ -31,6 +32,17 @@ enum Store {
     /// One for each layer.
     Blocks(Vec<Blocks>),
     Padded(Padded),
+}
+
+/// What keys and values are kept of and where: only caches of one kind can be merged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KvKind {
+    /// The sizes of the attention layers.
+    pub sizes: KvSizes,
+    /// The type of their tensors.
+    pub dtype: DType,
+    /// Where they lie.
+    pub device: Device,
 }
 
 /// The sizes of the attention layers that a [`KvCache`] serves.
@@ -72,6 +84,35 @@ struct PaddedPass {
     mask: Option<Tensor<2>>,
 }
 
+impl KvKind {
+    /// Positions are kept in blocks of so many.
+    const BLOCK: usize = 32;
+
+    /// Whether rows lie in blocks, which copies of a row share, and not side by side in one tensor.
+    #[must_use]
+    pub fn is_ragged(&self) -> bool {
+        let KvSizes { heads, d, half, .. } = self.sizes;
+        Blocks::new(&self.device, self.dtype, heads, d, half).is_some()
+    }
+
+    /// The bytes that one row of so many positions takes. Side by side in one tensor a row takes as many as the longest.
+    #[must_use]
+    pub fn bytes(&self, positions: usize) -> u64 {
+        let size = match (self.is_ragged(), self.sizes.half) {
+            (true, true) => 2,
+            (true, false) => 4,
+            (false, _) => self.dtype.size(),
+        };
+        let blocks = positions.div_ceil(Self::BLOCK);
+        let KvSizes {
+            layers, heads, d, ..
+        } = self.sizes;
+        [2, layers, heads, d, size, blocks, Self::BLOCK]
+            .iter()
+            .fold(1, |bytes: u64, &factor| bytes.saturating_mul(factor as u64))
+    }
+}
+
 impl KvCache {
     /// A cache without rows for keys of this type. `reserve` is the number of positions to make room for behind those that
     /// are read first, where keys lie in one tensor; blocks need no such advice.
@@ -82,6 +123,11 @@ impl KvCache {
             .collect();
         match blocks {
             Some(blocks) => Self {
+                kind: KvKind {
+                    sizes,
+                    dtype,
+                    device: device.clone(),
+                },
                 lengths: Vec::new(),
                 store: Store::Blocks(blocks),
             },
@@ -93,9 +139,20 @@ impl KvCache {
     #[must_use]
     pub fn padded(sizes: KvSizes, reserve: usize, device: &Device, dtype: DType) -> Self {
         Self {
+            kind: KvKind {
+                sizes,
+                dtype,
+                device: device.clone(),
+            },
             lengths: Vec::new(),
             store: Store::Padded(Padded::new(sizes, reserve, device, dtype)),
         }
+    }
+
+    /// What it keeps and where.
+    #[must_use]
+    pub fn kind(&self) -> &KvKind {
+        &self.kind
     }
 
     /// Whether rows of different lengths cost nothing but their own positions.
