@@ -1,7 +1,8 @@
 //! The machine under every way to generate: running answers of any calls, and one cache of the model for all of them.
 //!
-//! Every row of the cache belongs to a sequence of some answer, and the rows of an answer lie side by side. A pass of the model
-//! gives one more token to all of them, whatever each call's options are. Answers that are over leave the cache, new ones join.
+//! Every row of the cache belongs to a sequence of some answer, and the rows of an answer lie side by side. A pass of
+//! the model gives one more token to all of them, whatever each call's options are. Answers that are over leave the
+//! cache, new ones join.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,7 +38,8 @@ pub(crate) struct Batch<'m, M: StepModel> {
     ended: Vec<Ended>,
     /// Passes that failed since the last that did not, or that somebody was to blame for.
     failures: u32,
-    /// Whether an answer that fails, or whose code panics, ends by itself. If not, the first failure is that of the batch.
+    /// Whether an answer that fails, or whose code panics, ends by itself. If not, the first failure is that of the
+    /// batch.
     apart: bool,
 }
 
@@ -93,8 +95,8 @@ impl<'m, M: StepModel> Batch<'m, M> {
         self.ended.push(Ended { key, row, result });
     }
 
-    /// Takes answers whose prompts were read, in the order of the cache's rows, and gives each its first token. With answers that run
-    /// the model must be able to merge caches.
+    /// Takes answers whose prompts were read, in the order of the cache's rows, and gives each its first token. With
+    /// answers that run the model must be able to merge caches.
     pub(crate) fn join(
         &mut self,
         fresh: Vec<Answer>,
@@ -304,8 +306,8 @@ impl<'m, M: StepModel> Batch<'m, M> {
         self.cache = None;
     }
 
-    /// After a pass that failed: reads each running answer again by itself, its prompt and its new tokens, so that only the one
-    /// to blame fails. Where nobody is to blame a few times in a row, all fail.
+    /// After a pass that failed: reads each running answer again by itself, its prompt and its new tokens, so that only
+    /// the one to blame fails. Where nobody is to blame a few times in a row, all fail.
     pub(crate) fn recover(&mut self, error: &Error) {
         self.failures += 1;
         self.cache = None;

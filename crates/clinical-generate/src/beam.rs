@@ -58,8 +58,8 @@ impl Search {
         })
     }
 
-    /// One more token for each open beam, `logits` being those of the open beams. No beam is left open when the search is
-    /// over.
+    /// One more token for each open beam, `logits` being those of the open beams. No beam is left open when the search
+    /// is over.
     pub(crate) fn step<M: StepModel>(
         &mut self,
         model: &M,
@@ -154,8 +154,8 @@ impl Search {
         }
     }
 
-    /// Gives the steps of the returned answers to the caller, if there is one that listens. True if the caller cancelled
-    /// everything.
+    /// Gives the steps of the returned answers to the caller, if there is one that listens. True if the caller
+    /// cancelled everything.
     pub(crate) fn emit(
         &mut self,
         rules: &Rules<'_>,

@@ -7,8 +7,8 @@ use crate::{Allowed, CancelFlag, Constraint, Processor};
 
 /// How tokens are chosen, for both model families and every strategy.
 ///
-/// Start from [`greedy`](Self::greedy), [`sample`](Self::sample) or [`beam`](Self::beam) and change what you need.
-/// Each field means what the option of the same name means to Python `transformers`' `generate`; where a default differs,
+/// Start from [`greedy`](Self::greedy), [`sample`](Self::sample) or [`beam`](Self::beam) and change what you need. Each
+/// field means what the option of the same name means to Python `transformers`' `generate`; where a default differs,
 /// its documentation says so.
 ///
 /// ```
@@ -27,7 +27,7 @@ pub struct Generation {
     pub max_new_tokens: usize,
     /// No end token is chosen before this many others. Default 0.
     pub min_new_tokens: usize,
-    /// Draw tokens by chance (`do_sample`) instead of taking the likeliest.
+    /// Sample tokens (`do_sample`) instead of taking the likeliest.
     pub sample: bool,
     /// How many beams are searched (`num_beams`). Default 1: none.
     pub beams: usize,
@@ -62,7 +62,7 @@ pub struct Generation {
     pub suppress: Vec<u32>,
     /// The first new token.
     pub forced_first: Option<u32>,
-    /// The token at the last place of an answer that reaches `max_new_tokens`, usually the end token.
+    /// The last token of an answer that reaches `max_new_tokens`, usually the end token.
     pub forced_last: Option<u32>,
     /// Added to the logit of the last token of a sequence when the others stand before it (`sequence_bias`). A sequence
     /// that comes twice keeps its last bias.
@@ -87,7 +87,8 @@ pub struct Generation {
     pub log_probs: bool,
     /// Whether `max_new_tokens` was set.
     length_is_set: bool,
-    /// Whether to find the best tokens where the logits are (`true`) or to read all logits (`false`); by the device if not said.
+    /// Whether to find the best tokens where the logits are (`true`) or to read all logits (`false`); by the device if
+    /// not said.
     pub(crate) shortlist: Option<bool>,
 }
 
@@ -140,7 +141,7 @@ impl Generation {
         }
     }
 
-    /// Tokens drawn by chance, with temperature 1 among the 50 likeliest: what `transformers` does for `do_sample=True`.
+    /// Sampled tokens, with temperature 1 among the 50 likeliest: what `transformers` does for `do_sample=True`.
     #[must_use]
     pub fn sample() -> Self {
         Self {
@@ -167,8 +168,8 @@ impl Generation {
         self
     }
 
-    /// Whether [`max_new_tokens`](Self::max_new_tokens) was set, rather than left as it is at first. A facade whose answers have
-    /// a usual length of their own uses that one otherwise.
+    /// Whether [`max_new_tokens`](Self::max_new_tokens) was set, rather than left as it is at first. A facade whose
+    /// answers have a usual length of their own uses that one otherwise.
     #[must_use]
     pub fn sets_max_new_tokens(&self) -> bool {
         self.length_is_set || self.max_new_tokens != Self::greedy().max_new_tokens
@@ -181,8 +182,8 @@ impl Generation {
         self
     }
 
-    /// Turns sampling on, with the 50 likeliest tokens if no `top_k` is set, or off, with its filters. With beams this is
-    /// beam sampling.
+    /// Turns sampling on, with the 50 likeliest tokens if no `top_k` is set, or off, with its filters. With beams this
+    /// is beam sampling.
     #[must_use]
     pub fn with_sampling(mut self, sample: bool) -> Self {
         let defaults = if sample {

@@ -33,7 +33,7 @@ pub trait Matcher: Send {
     /// Moves on by a token that was allowed.
     fn accept(&mut self, id: u32);
 
-    /// A copy that goes on by itself: beams share a beginning.
+    /// A copy that goes on by itself: beams share a prefix.
     fn fork(&self) -> Box<dyn Matcher>;
 }
 
@@ -111,7 +111,7 @@ impl TokenMask {
 
 /// A list of allowed answers, kept as a trie.
 ///
-/// After a whole answer an end token may follow; if one answer is the beginning of another, the model chooses between
+/// After a whole answer an end token may follow; if one answer is a prefix of another, the model chooses between
 /// ending and going on.
 #[derive(Debug, Clone)]
 pub struct Allowed {
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_may_be_the_beginning_of_another() {
+    fn an_answer_may_be_a_prefix_of_another() {
         let trie = Allowed::new([vec![5, 70], vec![5], vec![130, 5, 6]]);
         assert!(trie.check(200).is_ok());
         let mut walk = trie.start(0);

@@ -7,9 +7,9 @@ type Change = dyn Fn(&[u32], &[u32], &mut [f32]) + Send + Sync;
 
 /// A caller's own change to the logits.
 ///
-/// The closure gets the context (the prompt of a decoder, the start token of an encoder-decoder), the new tokens so far,
-/// and the logits of the next token, `[vocabulary]`, which it may change; minus infinity forbids a token. In beam search
-/// the numbers are log-probabilities.
+/// The closure gets the context (the prompt of a decoder, the start token of an encoder-decoder), the new tokens so
+/// far, and the logits of the next token, `[vocabulary]`, which it may change; minus infinity forbids a token. In beam
+/// search the numbers are log-probabilities.
 #[derive(Clone)]
 pub struct Processor(Arc<Change>);
 

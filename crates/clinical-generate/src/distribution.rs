@@ -10,8 +10,8 @@ use crate::{EndTokens, Error, Generation, math};
 ///
 /// `context` is what stood before the first new token (the prompt of a decoder, the start token of an encoder-decoder),
 /// `new` the new tokens so far, `logits` the model's, `[vocabulary]`. Without sampling all of the probability is on the
-/// token that is taken. With more than one beam this is one beam's share of the search: processors see log-probabilities,
-/// and each filter keeps at least one token more than there are end tokens.
+/// token that is taken. With more than one beam this is one beam's share of the search: processors see
+/// log-probabilities, and each filter keeps at least one token more than there are end tokens.
 ///
 /// # Errors
 ///

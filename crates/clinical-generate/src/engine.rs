@@ -31,8 +31,8 @@ pub struct EngineOptions {
     pub slots: usize,
     /// The most requests that wait. Default 256.
     pub queue: usize,
-    /// The most tokens of prompts that are read before running answers get their next token. Default 512. A model that reads
-    /// its prompts as a whole (an encoder-decoder) reads a longer one at once.
+    /// The most tokens of prompts that are read before running answers get their next token. Default 512. A model that
+    /// reads its prompts as a whole (an encoder-decoder) reads a longer one at once.
     pub chunk: usize,
 }
 
@@ -97,18 +97,18 @@ pub struct EngineLoad {
     pub bytes: u64,
 }
 
-/// Answers requests of any options at the same time, with one pass of the model for all of them (continuous batching), on a
-/// thread of its own.
+/// Answers requests of any options at the same time, with one pass of the model for all of them (continuous batching),
+/// on a thread of its own.
 ///
-/// A request joins while others run and leaves when it is done. It gets the tokens that it would get alone, up to the rounding
-/// of the logits: of two tokens that are as good as equally likely another may come first. Requests begin in the order in which they came; one
-/// that does not fit now lets none pass, so that a large one is not starved. A request that fails costs only itself: a model's error, logits that
-/// are not finite, a closure that panics.
+/// A request joins while others run and leaves when it is done. It gets the tokens that it would get alone, up to the
+/// rounding of the logits: of two tokens that are as good as equally likely another may come first. Requests begin in
+/// the order in which they came; one that does not fit now lets none pass, so that a large one is not starved. A
+/// request that fails costs only itself: a model's error, logits that are not finite, a closure that panics.
 ///
 /// Where the model cannot [`merge`](StepModel::merge) caches, requests run one after another.
 ///
-/// Dropping the engine ends everything at once: requests that run give what they have, those that wait nothing, both with
-/// [`StopReason::Cancelled`](crate::StopReason::Cancelled).
+/// Dropping the engine ends everything at once: requests that run give what they have, those that wait nothing, both
+/// with [`StopReason::Cancelled`](crate::StopReason::Cancelled).
 pub struct Engine<M: StepModel> {
     model: Arc<M>,
     options: EngineOptions,
@@ -151,15 +151,15 @@ where
         })
     }
 
-    /// Puts a request into the queue, and waits for room there while it is full: the caller is slowed down to what the engine
-    /// can do. A flag or deadline of the request ends the waiting. On the engine's own thread (in a closure of a request) it is
-    /// [`try_admit`](Self::try_admit).
+    /// Puts a request into the queue, and waits for room there while it is full: the caller is slowed down to what the
+    /// engine can do. A flag or deadline of the request ends the waiting. On the engine's own thread (in a closure of a
+    /// request) it is [`try_admit`](Self::try_admit).
     ///
     /// # Errors
     ///
-    /// What can be known against it before it is read: an option that breaks a rule, a prompt that is empty or too long,
-    /// an id outside the vocabulary, a prefix that is not the prompt's or another model's; [`Error::NeverFits`] if it needs more
-    /// than the engine has; [`Error::EngineStopped`].
+    /// What can be known against it before it is read: an option that breaks a rule, a prompt that is empty or too
+    /// long, an id outside the vocabulary, a prefix that is not the prompt's or another model's; [`Error::NeverFits`]
+    /// if it needs more than the engine has; [`Error::EngineStopped`].
     pub fn admit(&self, request: Request<M::Cache>) -> Result<Ticket, Error> {
         self.enter(request, true)
     }

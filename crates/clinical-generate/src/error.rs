@@ -157,8 +157,8 @@ pub enum Error {
     /// The thread of an engine could not be started.
     #[error("no thread could be started for the engine: {0}")]
     Thread(#[source] std::io::Error),
-    /// Code that belongs to one prompt panicked: its closure, a processor, a constraint, a text decoder; or the model did while
-    /// it read this prompt.
+    /// Code that belongs to one prompt panicked: its closure, a processor, a constraint, a text decoder; or the model
+    /// did while it read this prompt.
     #[error(
         "code that runs for this prompt panicked (its closure, processors, constraint or decoder, or the model): see the panic's message"
     )]

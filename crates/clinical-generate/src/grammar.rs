@@ -10,7 +10,8 @@ use llguidance::{Matcher as Parser, ParserFactory};
 
 use crate::{Constraint, Error, Matcher, TokenMask};
 
-/// Longest token, in bytes, that may be part of an answer; longer ones are never chosen. Real vocabularies stay far below.
+/// Longest token, in bytes, that may be part of an answer; longer ones are never chosen. Real vocabularies stay far
+/// below.
 const LONGEST_TOKEN: usize = 1024;
 
 /// The bytes of each token of a vocabulary, prepared for grammars. Make it once for a tokenizer; clones share it.
@@ -26,8 +27,8 @@ struct Prepared {
 }
 
 impl TokenBytes {
-    /// `bytes[id]` is what token `id` adds to the text (a SentencePiece `▁` is a space); empty for special tokens and all
-    /// others that cannot be part of an answer.
+    /// `bytes[id]` is what token `id` adds to the text (a SentencePiece `▁` is a space); empty for special tokens and
+    /// all others that cannot be part of an answer.
     ///
     /// # Errors
     ///
@@ -91,8 +92,8 @@ impl fmt::Debug for TokenBytes {
 
 /// A [`Constraint`] that lets only texts of a formal language come up.
 ///
-/// Give it to [`Generation::with_constraint`](crate::Generation::with_constraint). A space before the answer is allowed,
-/// because SentencePiece models put one there.
+/// Give it to [`Generation::with_constraint`](crate::Generation::with_constraint). A space before the answer is
+/// allowed, because SentencePiece models put one there.
 pub struct Grammar {
     tokens: TokenBytes,
     /// Never moves on; each answer follows a copy.

@@ -41,7 +41,7 @@ pub(crate) fn max(numbers: &[f32]) -> f32 {
     max.into_iter().fold(f32::NEG_INFINITY, f32::max)
 }
 
-/// The first place of `value`.
+/// The first index of `value`.
 pub(crate) fn position(numbers: &[f32], value: f32) -> Option<usize> {
     let chunk = numbers
         .chunks(64)

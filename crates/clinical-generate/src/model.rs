@@ -6,9 +6,9 @@ use crate::ModelError;
 
 /// A model that reads prompts and then gives the logits of one next token after another.
 ///
-/// One trait serves both families. For a decoder (LLaMA) the prompt is the text to continue; for an encoder-decoder (T5)
-/// it is the encoder's input, and [`prefill`](Self::prefill) also feeds the decoder its start token. The model is used
-/// through `&self`; everything that changes lives in the cache, which belongs to one call.
+/// One trait serves both families. For a decoder (LLaMA) the prompt is the text to continue; for an encoder-decoder
+/// (T5) it is the encoder's input, and [`prefill`](Self::prefill) also feeds the decoder its start token. The model is
+/// used through `&self`; everything that changes lives in the cache, which belongs to one call.
 pub trait StepModel {
     /// Keys, values and lengths of the running rows.
     type Cache;
@@ -23,8 +23,8 @@ pub trait StepModel {
     /// Whether the prompt counts towards [`max_positions`](Self::max_positions): true for a decoder.
     fn prompt_counts(&self) -> bool;
 
-    /// The token that an encoder-decoder's answer starts from, which repetition penalty and n-gram blocking count as part
-    /// of the answer, as in `transformers`. `None` for a decoder.
+    /// The token that an encoder-decoder's answer starts from, which repetition penalty and n-gram blocking count as
+    /// part of the answer, as in `transformers`. `None` for a decoder.
     fn decoder_start(&self) -> Option<u32> {
         None
     }
@@ -63,11 +63,11 @@ pub trait StepModel {
         self.select(cache, rows);
     }
 
-    /// Appends the same number of tokens, at least one, to each row of the cache. Returns the logits after each of them,
-    /// `[rows, tokens, vocabulary]`, or with `last_only` after the last, `[rows, 1, vocabulary]`.
+    /// Appends the same number of tokens, at least one, to each row of the cache. Returns the logits after each of
+    /// them, `[rows, tokens, vocabulary]`, or with `last_only` after the last, `[rows, 1, vocabulary]`.
     ///
-    /// The default takes one [`step`](Self::step) a token; a model that reads all of them at once saves most of the time
-    /// when a given text is scored, or a question follows a note that was read before.
+    /// The default takes one [`step`](Self::step) a token; a model that reads all of them at once saves most of the
+    /// time when a given text is scored, or a question follows a note that was read before.
     ///
     /// # Errors
     ///
@@ -91,8 +91,8 @@ pub trait StepModel {
         Ok(Tensor::cat(logits, 1))
     }
 
-    /// [`prefill`](Self::prefill) of prompts that all begin with what the one row of `prefix` has read; `prompts` are what
-    /// follows it, of any lengths. `prefix` stays as it is.
+    /// [`prefill`](Self::prefill) of prompts that all begin with what the one row of `prefix` has read; `prompts` are
+    /// what follows it, of any lengths. `prefix` stays as it is.
     ///
     /// # Errors
     ///
@@ -107,14 +107,15 @@ pub trait StepModel {
         Err(ModelError::CannotShare)
     }
 
-    /// Whether [`prefill_after`](Self::prefill_after) works: then the prefix that all prompts of a call share is read once.
-    /// Default false.
+    /// Whether [`prefill_after`](Self::prefill_after) works: then the prefix that all prompts of a call share is read
+    /// once. Default false.
     fn can_share(&self) -> bool {
         false
     }
 
-    /// After a logit that is not finite: the first part of the model whose numbers are not finite once the prompt and the
-    /// new tokens are read, such as `feed-forward of layer 3`. `None`, which the default gives, if it cannot be told.
+    /// After a logit that is not finite: the first part of the model whose numbers are not finite once the prompt and
+    /// the new tokens are read, such as `feed-forward of layer 3`. `None`, which the default gives, if it cannot be
+    /// told.
     fn first_non_finite(&self, prompt: &[u32], new: &[u32]) -> Option<String> {
         let _ = (prompt, new);
         None
@@ -136,13 +137,15 @@ pub trait StepModel {
         Err(ModelError::CannotMerge)
     }
 
-    /// Whether [`extend`](Self::extend) reads many tokens of a prompt at once, no slower than [`prefill`](Self::prefill): then
-    /// an engine reads long prompts in pieces, and running answers go on in between. Default false.
+    /// Whether [`extend`](Self::extend) reads many tokens of a prompt at once, no slower than
+    /// [`prefill`](Self::prefill): then an engine reads long prompts in pieces, and running answers go on in between.
+    /// Default false.
     fn can_extend(&self) -> bool {
         false
     }
 
-    /// Checks that a cache was made by a model whose keys and values have the sizes of this one's. The default believes it.
+    /// Checks that a cache was made by a model whose keys and values have the sizes of this one's. The default believes
+    /// it.
     ///
     /// # Errors
     ///
@@ -152,15 +155,15 @@ pub trait StepModel {
         Ok(())
     }
 
-    /// The bytes of keys and values of a row that has read so many tokens, prompt and new tokens alike; an engine keeps them
-    /// below its budget. 0, which the default gives, if they are not to be counted.
+    /// The bytes of keys and values of a row that has read so many tokens, prompt and new tokens alike; an engine keeps
+    /// them below its budget. 0, which the default gives, if they are not to be counted.
     fn cache_bytes(&self, tokens: usize) -> u64 {
         let _ = tokens;
         0
     }
 
-    /// Whether rows that [`select`](Self::select) copies, and those of [`prefill_after`](Self::prefill_after), share the memory
-    /// of what they have read together. Default false.
+    /// Whether rows that [`select`](Self::select) copies, and those of [`prefill_after`](Self::prefill_after), share
+    /// the memory of what they have read together. Default false.
     fn copies_share(&self) -> bool {
         false
     }

@@ -105,8 +105,8 @@ pub struct Generated {
     pub stop: StopReason,
     /// The text before the end token or stop string, if a text decoder was given.
     pub text: Option<String>,
-    /// The model's own log-probability of each of [`ids`](Self::ids) (natural logarithm, before any processor), if asked
-    /// for with `log_probs`; else empty.
+    /// The model's own log-probability of each of [`ids`](Self::ids) (natural logarithm, before any processor), if
+    /// asked for with `log_probs`; else empty.
     pub log_probs: Vec<f32>,
     /// The score that beam search ranked it by: the sum of the processed log-probabilities divided by
     /// `length^length_penalty`. `None` without beams.

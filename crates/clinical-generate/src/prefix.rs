@@ -1,4 +1,4 @@
-//! A beginning that several prompts share, read once.
+//! A prefix that several prompts share, read once.
 
 use std::ops::ControlFlow;
 
@@ -14,8 +14,8 @@ use crate::{Cancel, EndTokens, Error, Generated, Generation, ModelError, Step, S
 /// A prefix of prompts that a model has read: a note that many questions follow, or what all prompts begin with.
 ///
 /// What follows costs its own tokens only. For an encoder-decoder the whole prompt is the prefix, and every
-/// continuation is empty. It owns what was read, can be shared between threads, and belongs to the model that read it: another
-/// one whose keys and values have other sizes refuses it ([`ModelError::OtherModel`]).
+/// continuation is empty. It owns what was read, can be shared between threads, and belongs to the model that read it:
+/// another one whose keys and values have other sizes refuses it ([`ModelError::OtherModel`]).
 #[derive(Debug, Clone)]
 pub struct Prefix<C> {
     cache: C,
@@ -70,8 +70,8 @@ impl<C: Clone> Prefix<C> {
         })
     }
 
-    /// [`generate`](crate::generate) for the prompt that begins with [`ids`](Self::ids) and goes on with `continuation`.
-    /// The result is that of the whole prompt, up to the rounding of the logits.
+    /// [`generate`](crate::generate) for the prompt that begins with [`ids`](Self::ids) and goes on with
+    /// `continuation`. The result is that of the whole prompt, up to the rounding of the logits.
     ///
     /// # Errors
     ///
@@ -176,8 +176,8 @@ impl<C: Clone> Prefix<C> {
         }
     }
 
-    /// [`score_candidates`](crate::score_candidates) for the prompt that begins with [`ids`](Self::ids) and goes on with
-    /// `continuation`.
+    /// [`score_candidates`](crate::score_candidates) for the prompt that begins with [`ids`](Self::ids) and goes on
+    /// with `continuation`.
     ///
     /// # Errors
     ///

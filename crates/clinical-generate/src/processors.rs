@@ -103,8 +103,8 @@ impl Processors {
             && self.custom.is_empty()
     }
 
-    /// Whether tokens are forbidden at most, and all other scores stay as they are. A forced token has the score 0, which in
-    /// beam search (`scores_add_up`) is not the same as to forbid the others.
+    /// Whether tokens are forbidden at most, and all other scores stay as they are. A forced token has the score 0,
+    /// which in beam search (`scores_add_up`) is not the same as to forbid the others.
     pub(crate) fn only_forbid(&self, scores_add_up: bool) -> bool {
         let forces = self.forced_first.is_some() || self.forced_last.is_some();
         self.token_bias.is_empty()

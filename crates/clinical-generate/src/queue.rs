@@ -42,14 +42,14 @@ pub fn generate<M: StepModel>(
 /// [`generate`] for any number of prompts with at most `slots` sequences running at a time, so that memory is
 /// bounded and the machine stays busy while answers of uneven length end.
 ///
-/// Long prompts are read first. Where the model can [`merge`](StepModel::merge) caches, a prompt joins those that run as soon
-/// as another one ends, also in beam search; where it cannot, a batch runs to its end before the next begins. Either way the results are those
-/// of [`generate`], in the order of the prompts, and `Step::row` is the index in `prompts`. The first
-/// prompts are read in any case; one that was never read because the closure, the flag or the deadline ended everything
-/// has a result without tokens.
+/// Long prompts are read first. Where the model can [`merge`](StepModel::merge) caches, a prompt joins those that run
+/// as soon as another one ends, also in beam search; where it cannot, a batch runs to its end before the next begins.
+/// Either way the results are those of [`generate`], in the order of the prompts, and `Step::row` is the index in
+/// `prompts`. The first prompts are read in any case; one that was never read because the closure, the flag or the
+/// deadline ended everything has a result without tokens.
 ///
-/// The prefix that all prompts share is read once, where the model can read several continuations of one prefix and that saves
-/// anything worth a reading of its own.
+/// The prefix that all prompts share is read once, where the model can read several continuations of one prefix and
+/// that saves anything worth a reading of its own.
 ///
 /// # Errors
 ///
@@ -75,12 +75,13 @@ pub fn generate_many<M: StepModel>(
     })
 }
 
-/// [`generate_many`] where a prompt that cannot be answered (it is empty or too long, has an id without an embedding row, gives
-/// logits that are not finite, or makes code of the caller panic) costs only itself.
+/// [`generate_many`] where a prompt that cannot be answered (it is empty or too long, has an id without an embedding
+/// row, gives logits that are not finite, or makes code of the caller panic) costs only itself.
 ///
-/// Returns what became of each prompt, in their order. `on_done` gets each as soon as it is known, with the prompt's index: for
-/// progress. [`Generation::cancel`] and [`Generation::deadline`] end everything; a prompt that was never read then has results
-/// without tokens. `slots` of 0 counts as 1. An option that breaks a rule is the error of every prompt.
+/// Returns what became of each prompt, in their order. `on_done` gets each as soon as it is known, with the prompt's
+/// index: for progress. [`Generation::cancel`] and [`Generation::deadline`] end everything; a prompt that was never
+/// read then has results without tokens. `slots` of 0 counts as 1. An option that breaks a rule is the error of every
+/// prompt.
 pub fn generate_each<M: StepModel>(
     model: &M,
     prompts: &[&[u32]],
@@ -127,8 +128,8 @@ pub(crate) struct Asked<'a, M> {
 }
 
 impl<'a, M: StepModel> Asked<'a, M> {
-    /// The results of all prompts, or the first error. `read` is given the numbers of the prompts to read and of the new
-    /// tokens to make room for, and returns the cache and the first logits, `[rows, vocabulary]`.
+    /// The results of all prompts, or the first error. `read` is given the numbers of the prompts to read and of the
+    /// new tokens to make room for, and returns the cache and the first logits, `[rows, vocabulary]`.
     pub(crate) fn all(
         &self,
         on_token: OnToken<'a>,
@@ -256,7 +257,8 @@ where
         }
     }
 
-    /// Reads prompts if there are free slots, or else gives one more token to all that run. False if nothing is left to do.
+    /// Reads prompts if there are free slots, or else gives one more token to all that run. False if nothing is left to
+    /// do.
     fn pass(&mut self) -> Result<bool, Error> {
         let free = self.at_once.saturating_sub(self.running());
         let can_join = self.batch.answers() == 0 || self.model.can_merge();
@@ -305,8 +307,8 @@ where
         Ok(())
     }
 
-    /// Reads prompts and gives each its first token. Where a failure costs only its own prompt they are read one by one once
-    /// they cannot be read together.
+    /// Reads prompts and gives each its first token. Where a failure costs only its own prompt they are read one by one
+    /// once they cannot be read together.
     fn admit(&mut self, rows: &[usize]) -> Result<(), Error> {
         let apart = self.batch.is_apart();
         match guarded(apart, || self.read(rows)) {

@@ -71,8 +71,8 @@ impl Ranker {
         beam.row.process(&mut self.processors, scores);
     }
 
-    /// What the scores of a beam's tokens are added to before they are compared: sampled continuations are filtered by their
-    /// own score, the others are compared across beams.
+    /// What the scores of a beam's tokens are added to before they are compared: sampled continuations are filtered by
+    /// their own score, the others are compared across beams.
     pub(crate) fn base(&self, beam: &Beam) -> f32 {
         match self.sampler {
             Some(_) => 0.0,

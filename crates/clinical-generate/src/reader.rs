@@ -4,11 +4,12 @@ use burn::tensor::Tensor;
 
 use crate::{Error, ModelError, StepModel};
 
-/// A cache is given room for this many new tokens at first, whatever the caller allows; it grows when an answer is longer.
+/// A cache is given room for this many new tokens at first, whatever the caller allows; it grows when an answer is
+/// longer.
 pub(crate) const RESERVE: usize = 256;
 
-/// A prefix is read by itself if that saves at least so many tokens in all: fewer cost no less than the weights that are
-/// read for them.
+/// A prefix is read by itself if that saves at least so many tokens in all: fewer cost no less than the weights that
+/// are read for them.
 const WORTH_READING: usize = 64;
 
 /// A cache, and the logits of the next token of each of its rows.
@@ -19,8 +20,8 @@ pub(crate) fn pick<'p>(prompts: &[&'p [u32]], rows: &[usize]) -> Vec<&'p [u32]> 
     rows.iter().map(|&row| prompts[row]).collect()
 }
 
-/// How many tokens all prompts begin with and are worth a reading of their own; every prompt goes on after them. None where
-/// the model cannot share.
+/// How many tokens all prompts begin with and are worth a reading of their own; every prompt goes on after them. None
+/// where the model cannot share.
 pub(crate) fn common<M: StepModel>(model: &M, prompts: &[&[u32]]) -> usize {
     let Some((first, others)) = prompts.split_first().filter(|_| model.can_share()) else {
         return 0;

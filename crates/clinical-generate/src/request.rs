@@ -31,8 +31,8 @@ pub struct Request<C> {
 }
 
 impl<C> Request<C> {
-    /// Continues `prompt` as `generation` says; its deadline and its flag are those of this request. No token ends the answer, and
-    /// nobody listens.
+    /// Continues `prompt` as `generation` says; its deadline and its flag are those of this request. No token ends the
+    /// answer, and nobody listens.
     #[must_use]
     pub fn new(prompt: impl Into<Arc<[u32]>>, generation: Generation) -> Self {
         Self {
@@ -51,8 +51,8 @@ impl<C> Request<C> {
         self
     }
 
-    /// A closure that gets every new token as it is chosen, on the engine's thread: all other answers wait for it. It may end
-    /// one sequence or all of this request's. A panic in it ends this request only.
+    /// A closure that gets every new token as it is chosen, on the engine's thread: all other answers wait for it. It
+    /// may end one sequence or all of this request's. A panic in it ends this request only.
     #[must_use]
     pub fn with_on_token(
         mut self,
@@ -62,8 +62,8 @@ impl<C> Request<C> {
         self
     }
 
-    /// The answer ends with the first token chosen after this moment; one that has not begun has none. The earlier of this and
-    /// [`Generation::deadline`] counts.
+    /// The answer ends with the first token chosen after this moment; one that has not begun has none. The earlier of
+    /// this and [`Generation::deadline`] counts.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
         let earlier = self
@@ -115,13 +115,13 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Waits for the answer: the sequences, the best first. Those of a request that was cancelled or timed out are as long as they
-    /// had become, without any token if it had not begun.
+    /// Waits for the answer: the sequences, the best first. Those of a request that was cancelled or timed out are as
+    /// long as they had become, without any token if it had not begun.
     ///
     /// # Errors
     ///
-    /// Those of [`generate`](crate::generate) for this prompt, [`Error::Panicked`], and [`Error::EngineStopped`] if the engine's
-    /// thread ended by a panic.
+    /// Those of [`generate`](crate::generate) for this prompt, [`Error::Panicked`], and [`Error::EngineStopped`] if the
+    /// engine's thread ended by a panic.
     pub fn wait(self) -> Each {
         self.result.recv().unwrap_or(Err(Error::EngineStopped))
     }

@@ -34,8 +34,8 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// At least one token survives each filter; in beam search one more than there are end tokens, so that each beam can
-    /// go on.
+    /// At least one token survives each filter; in beam search one more than there are end tokens, so that each beam
+    /// can go on.
     pub(crate) fn for_options(options: &Generation, end: &[u32]) -> Self {
         let min_keep = match (options.beams, end.len()) {
             (1, _) => 1,
@@ -199,8 +199,8 @@ impl Sampler {
         removed
     }
 
-    /// Removes the least likely tokens whose total probability is at most `1 - top_p`; of equally likely ones the higher
-    /// id goes first, which `transformers` leaves open.
+    /// Removes the least likely tokens whose total probability is at most `1 - top_p`; of equally likely ones the
+    /// higher id goes first, which `transformers` leaves open.
     fn keep_top_p(&mut self, removed: f64) {
         let total = removed + self.total();
         self.kept
@@ -288,8 +288,8 @@ fn sum(numbers: &[f32]) -> f64 {
         .sum()
 }
 
-/// The `k`-th largest number, `1 <= k <= len`. The list never holds more than `2k` numbers, and a number below its least
-/// is passed over with one comparison.
+/// The `k`-th largest number, `1 <= k <= len`. The list never holds more than `2k` numbers, and a number below its
+/// least is passed over with one comparison.
 fn kth_largest(numbers: &[f32], k: usize, list: &mut Vec<f32>) -> f32 {
     let descending = |a: &f32, b: &f32| b.total_cmp(a);
     list.clear();
@@ -307,8 +307,8 @@ fn kth_largest(numbers: &[f32], k: usize, list: &mut Vec<f32>) -> f32 {
     *list.select_nth_unstable_by(k - 1, descending).1
 }
 
-/// The draws of one sequence. They depend on the seed, the prompt and the sequence's number, and on nothing else: not on
-/// the other rows of a batch, the row's index among them, or the number of threads.
+/// The draws of one sequence. They depend on the seed, the prompt and the sequence's number, and on nothing else: not
+/// on the other rows of a batch, the row's index among them, or the number of threads.
 #[derive(Debug, Clone)]
 pub(crate) struct Draws(ChaCha8Rng);
 

@@ -259,8 +259,8 @@ where
             && bytes.saturating_add(needed) <= self.limits.budget.unwrap_or(u64::MAX)
     }
 
-    /// Begins with the jobs at the head of the queue that fit: one whose prompt is long, or several that are short together. The
-    /// first that does not fit lets nobody pass, so that it does not wait for ever.
+    /// Begins with the first jobs of the queue that fit: one whose prompt is long, or several that are short together.
+    /// The first that does not fit lets nobody pass, so that it does not wait for ever.
     fn admit(&mut self) {
         let mut begun: Vec<Job<M::Cache>> = Vec::new();
         let mut tokens = 0usize;

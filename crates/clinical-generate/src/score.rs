@@ -234,8 +234,8 @@ fn record<'l>(
     Ok(())
 }
 
-/// Divides each group by the token at `depth`; continuations that end there are done. Returns the group that each new one
-/// came from.
+/// Divides each group by the token at `depth`; continuations that end there are done. Returns the group that each new
+/// one came from.
 fn split(
     pairs: &[(&[u32], &[u32])],
     groups: &[Vec<usize>],

@@ -1,9 +1,10 @@
 //! What choosing sees of the logits.
 //!
-//! On a CPU all of them lie in memory. Every other device has to be waited for, and a row of a vocabulary is long: there the few
-//! tokens that can be chosen are found first ([`clinical_kernels::top_k`]), and only they are read. That serves greedy
-//! decoding, and sampling and beam search among the likeliest tokens, as long as options forbid tokens but change no other logit. For the rest,
-//! and where equal scores leave open which tokens belong to the likeliest, all logits are read.
+//! On a CPU all of them lie in memory. Every other device has to be waited for, and a row of a vocabulary is long:
+//! there the few tokens that can be chosen are found first ([`clinical_kernels::top_k`]), and only they are read. That
+//! serves greedy decoding, and sampling and beam search among the likeliest tokens, as long as options forbid tokens
+//! but change no other logit. For the rest, and where equal scores leave open which tokens belong to the likeliest, all
+//! logits are read.
 
 use std::ops::Range;
 
@@ -126,8 +127,8 @@ fn has_room(wanted: Wanted, vocabulary: usize) -> bool {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Line {
     pub(crate) needs: Needs,
-    /// What log-probabilities are added to before they are compared, for a beam. Rounding may make sums of different scores
-    /// equal.
+    /// What log-probabilities are added to before they are compared, for a beam. Rounding may make sums of different
+    /// scores equal.
     pub(crate) base: Option<f32>,
 }
 
@@ -182,8 +183,8 @@ impl Shortlist {
         }
     }
 
-    /// Reads what choosing the next token of each line needs of the logits `[lines, vocabulary]`. `forbid` sets what the
-    /// options of a line forbid to minus infinity.
+    /// Reads what choosing the next token of each line needs of the logits `[lines, vocabulary]`. `forbid` sets what
+    /// the options of a line forbid to minus infinity.
     pub(crate) fn look(
         &mut self,
         lines: &[Line],

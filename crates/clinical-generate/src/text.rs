@@ -47,7 +47,8 @@ impl<'a> EndTokens<'a> {
         self
     }
 
-    /// As [`with_text`](Self::with_text) with a decoder that is kept: for requests that outlive the call that makes them.
+    /// As [`with_text`](Self::with_text) with a decoder that is kept: for requests that outlive the call that makes
+    /// them.
     #[must_use]
     pub fn with_shared_text(mut self, decoder: Arc<dyn TextDecoder>) -> Self {
         self.decoder = Some(Decoder::Shared(decoder));
@@ -79,8 +80,8 @@ impl std::fmt::Debug for EndTokens<'_> {
 
 /// Turns ids into text, row by row.
 pub trait TextDecoder: Send + Sync {
-    /// A decoder for the new tokens of one sequence of the prompt in row `row`. It holds what it needs (a tokenizer in an
-    /// [`Arc`]), because a request may outlive the call that made it.
+    /// A decoder for the new tokens of one sequence of the prompt in row `row`. It holds what it needs (a tokenizer in
+    /// an [`Arc`]), because a request may outlive the call that made it.
     fn stream(&self, row: usize) -> Box<dyn TextStream>;
 }
 
@@ -183,8 +184,9 @@ impl Tail {
     }
 }
 
-/// Where the stop string begins that is complete first; of several that end together, the longest. That makes the answer
-/// independent of where the token borders are. Only ends after byte `seen` count: earlier ones were looked for before.
+/// Where the stop string begins that is complete first; of several that end together, the longest. That makes the
+/// answer independent of where the token borders are. Only ends after byte `seen` count: earlier ones were looked for
+/// before.
 fn first_stop(text: &str, seen: usize, stops: &[String]) -> Option<usize> {
     let mut best: Option<(usize, usize)> = None;
     for stop in stops {

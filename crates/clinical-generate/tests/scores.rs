@@ -1,4 +1,4 @@
-//! Scores of given continuations, beginnings that are read once, and many prompts through few places.
+//! Scores of given continuations, prefixes that are read once, and many prompts through few slots.
 
 mod common;
 
@@ -44,7 +44,7 @@ fn a_score_is_the_sum_over_the_table() {
 }
 
 #[test]
-fn shared_beginnings_are_read_once_and_change_nothing() {
+fn shared_prefixes_are_read_once_and_change_nothing() {
     let model = TableModel::decoder(40);
     let candidates: Vec<Vec<u32>> = vec![
         vec![7, 8, 9, 10, 11, 12],
@@ -60,14 +60,14 @@ fn shared_beginnings_are_read_once_and_change_nothing() {
     for (score, candidate) in scores.iter().zip(&candidates) {
         close(&score.log_probs, &expected(&model, &[5, 6, 4], candidate));
     }
-    // The prompt, and one row for each different beginning that another token follows.
-    let mut beginnings: Vec<&[u32]> = Vec::new();
+    // The prompt, and one row for each different prefix that another token follows.
+    let mut prefixes: Vec<&[u32]> = Vec::new();
     for candidate in &candidates {
-        beginnings.extend((1..candidate.len()).map(|end| &candidate[..end]));
+        prefixes.extend((1..candidate.len()).map(|end| &candidate[..end]));
     }
-    beginnings.sort();
-    beginnings.dedup();
-    assert_eq!(rows, 1 + beginnings.len());
+    prefixes.sort();
+    prefixes.dedup();
+    assert_eq!(rows, 1 + prefixes.len());
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn scores_refuse_what_cannot_be_scored() {
 }
 
 #[test]
-fn a_beginning_read_once_gives_the_answers_of_the_whole_prompt() {
+fn a_prefix_read_once_gives_the_answers_of_the_whole_prompt() {
     let model = TableModel::decoder(40);
     let end = EndTokens::new([END]);
     let note = [5, 6, 7, 8];
@@ -172,8 +172,8 @@ fn a_beginning_read_once_gives_the_answers_of_the_whole_prompt() {
         ControlFlow::Continue(())
     });
     let expected = expected.unwrap();
-    for places in [3, 20] {
-        let got = prefix.generate_many(&model, &slices(&questions), &end, &options, places, |_| {
+    for slots in [3, 20] {
+        let got = prefix.generate_many(&model, &slices(&questions), &end, &options, slots, |_| {
             ControlFlow::Continue(())
         });
         assert_eq!(got.unwrap(), expected);
@@ -226,15 +226,15 @@ fn many_prompts_give_what_they_give_alone() {
                 ControlFlow::Continue(())
             })
             .unwrap();
-            for places in [1, 6, 8, 200] {
+            for slots in [1, 6, 8, 200] {
                 model.calls.borrow_mut().clear();
                 let mut seen = vec![0; all.len()];
-                let got = generate_many(&model, &slices(&all), &end, &options, places, |step| {
+                let got = generate_many(&model, &slices(&all), &end, &options, slots, |step| {
                     seen[step.row] += 1;
                     ControlFlow::Continue(())
                 });
                 let got = got.unwrap();
-                assert_eq!(got, expected, "{places} places");
+                assert_eq!(got, expected, "{slots} slots");
                 for (row, &seen) in seen.iter().enumerate() {
                     let tokens = got
                         .iter()
@@ -242,7 +242,7 @@ fn many_prompts_give_what_they_give_alone() {
                         .map(|result| result.ids.len());
                     assert_eq!(seen, tokens.sum::<usize>());
                 }
-                let most = places.max(options.beams).max(options.num_return_sequences);
+                let most = slots.max(options.beams).max(options.num_return_sequences);
                 assert!(model.calls.borrow().iter().all(|&rows| rows <= most));
             }
         }
@@ -250,7 +250,7 @@ fn many_prompts_give_what_they_give_alone() {
 }
 
 #[test]
-fn rows_that_join_in_flight_keep_the_batch_full() {
+fn rows_that_join_while_others_run_keep_the_batch_full() {
     let all = prompts(200, 40);
     let end = EndTokens::new([END]);
     let options = Generation::greedy().with_max_new_tokens(60);
@@ -271,7 +271,7 @@ fn rows_that_join_in_flight_keep_the_batch_full() {
 }
 
 #[test]
-fn searches_that_join_in_flight_keep_the_batch_full() {
+fn searches_that_join_while_others_run_keep_the_batch_full() {
     let all = prompts(60, 40);
     let end = EndTokens::new([END]);
     let options = Generation::beam(3).with_max_new_tokens(60);
@@ -295,12 +295,9 @@ fn searches_that_join_in_flight_keep_the_batch_full() {
 
 #[test]
 fn what_all_prompts_begin_with_is_read_once() {
-    let beginning: Vec<u32> = (0..100).map(|i| 2 + i * 7 % 38).collect();
+    let shared: Vec<u32> = (0..100).map(|i| 2 + i * 7 % 38).collect();
     let ends = prompts(30, 40);
-    let all: Vec<Vec<u32>> = ends
-        .iter()
-        .map(|end| [&beginning[..], end].concat())
-        .collect();
+    let all: Vec<Vec<u32>> = ends.iter().map(|end| [&shared[..], end].concat()).collect();
     let own: usize = ends.iter().map(Vec::len).sum();
     let end = EndTokens::new([END]);
     let silent = |_: Step<'_>| ControlFlow::Continue(());
@@ -317,8 +314,8 @@ fn what_all_prompts_begin_with_is_read_once() {
         let found = generate(&model, &slices(&all), &end, &options, silent).unwrap();
         assert_eq!(found, expected);
         assert!(model.read.take() <= 100 + own);
-        // The same behind what was read before.
-        let prefix = Prefix::read(&model, &beginning[..40]).unwrap();
+        // The same after what was read before.
+        let prefix = Prefix::read(&model, &shared[..40]).unwrap();
         let rest: Vec<&[u32]> = all.iter().map(|prompt| &prompt[40..]).collect();
         let found = prefix
             .generate_many(&model, &rest, &end, &options, 6, silent)
@@ -330,10 +327,10 @@ fn what_all_prompts_begin_with_is_read_once() {
         assert_eq!(model.read.take(), all[0].len());
         let _ = generate(&model, &[&[5, 6, 7], &[5, 6, 8]], &end, &options, silent).unwrap();
         assert_eq!(model.read.take(), 6);
-        // A prompt that is the beginning of all others; equal prompts.
+        // A prompt that is a prefix of all others; equal prompts.
         let mut some = slices(&all)[..5].to_vec();
-        some.push(&beginning);
-        some.push(&beginning);
+        some.push(&shared);
+        some.push(&shared);
         let found = generate(&model, &some, &end, &options, silent).unwrap();
         model.shares = false;
         assert_eq!(
@@ -346,10 +343,10 @@ fn what_all_prompts_begin_with_is_read_once() {
 /// A cache in one piece takes its room at once, so a caller who allows a million tokens must not ask for a million.
 #[test]
 fn no_way_of_reading_makes_room_for_more_than_it_may() {
-    let beginning: Vec<u32> = (0..100).map(|i| 2 + i * 7 % 38).collect();
+    let shared: Vec<u32> = (0..100).map(|i| 2 + i * 7 % 38).collect();
     let all: Vec<Vec<u32>> = prompts(4, 40)
         .iter()
-        .map(|end| [&beginning[..], end].concat())
+        .map(|end| [&shared[..], end].concat())
         .collect();
     let end = EndTokens::new([END]);
     let silent = |_: Step<'_>| ControlFlow::Continue(());
@@ -366,12 +363,12 @@ fn no_way_of_reading_makes_room_for_more_than_it_may() {
             assert_eq!(model.reserved.take(), 256, "generate, {shares}");
             generate_many(&model, &slices(&all), &end, &options, 2, silent).unwrap();
             assert_eq!(model.reserved.take(), 256, "generate_many, {shares}");
-            let prefix = Prefix::read(&model, &beginning[..40]).unwrap();
+            let prefix = Prefix::read(&model, &shared[..40]).unwrap();
             let rest: Vec<&[u32]> = all.iter().map(|prompt| &prompt[40..]).collect();
             prefix
                 .generate_many(&model, &rest, &end, &options, 4, silent)
                 .unwrap();
-            assert_eq!(model.reserved.take(), 256, "behind a beginning, {shares}");
+            assert_eq!(model.reserved.take(), 256, "after a prefix, {shares}");
             // Room for what is known to come.
             let short = options.clone().with_max_new_tokens(9);
             generate(&model, &slices(&all), &end, &short, silent).unwrap();

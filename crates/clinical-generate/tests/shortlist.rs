@@ -145,7 +145,7 @@ proptest! {
 }
 
 #[test]
-fn queues_beginnings_and_closures() {
+fn queues_prefixes_and_closures() {
     let mut model = TableModel::decoder(80);
     model.end_bias = 1.5;
     model.merges = true;
@@ -166,9 +166,9 @@ fn queues_beginnings_and_closures() {
             let many = generate_many(&model, &slices(&all), &end, &options, 7, listen);
             let prefix = Prefix::read(&model, &[4, 5, 6]).unwrap();
             let next = |_: clinical_generate::Step<'_>| ControlFlow::Continue(());
-            let behind = prefix.generate_many(&model, &slices(&all), &end, &options, 9, next);
+            let after = prefix.generate_many(&model, &slices(&all), &end, &options, 9, next);
             let same = prefix.generate(&model, &[], &end, &options, next);
-            (steps, [many, behind, same])
+            (steps, [many, after, same])
         });
         let [(found_steps, found), (expected_steps, expected)] = results;
         assert_eq!(found_steps, expected_steps, "{options:?}");

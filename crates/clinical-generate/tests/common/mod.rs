@@ -28,7 +28,7 @@ pub struct TableModel {
     /// Logits are rounded to multiples of this, which makes many of them equal.
     pub grid: Option<f32>,
     pub device: Device,
-    /// Whether new rows can join those in flight.
+    /// Whether new rows can join those that run.
     pub merges: bool,
     /// Whether what prompts begin with can be read once.
     pub shares: bool,
