@@ -87,9 +87,9 @@ impl Default for EngineOptions {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineLoad {
-    /// Requests that have not begun.
+    /// Requests that have not begun; one that has just begun counts among them until the pass in which it did is over.
     pub waiting: usize,
-    /// Requests that have.
+    /// Requests that have begun.
     pub running: usize,
     /// Slots that these take.
     pub slots: usize,
@@ -215,6 +215,7 @@ where
             result,
             flag,
             attached: true,
+            given: false,
         })
     }
 }

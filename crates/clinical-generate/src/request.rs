@@ -112,6 +112,8 @@ pub struct Ticket {
     pub(crate) result: Receiver<Each>,
     pub(crate) flag: CancelFlag,
     pub(crate) attached: bool,
+    /// Whether the answer was given.
+    pub(crate) given: bool,
 }
 
 impl Ticket {
@@ -129,8 +131,14 @@ impl Ticket {
     /// Waits for at most `timeout`; `None` if there is no answer yet. It is given once: later calls give
     /// [`Error::EngineStopped`].
     pub fn wait_timeout(&mut self, timeout: Duration) -> Option<Each> {
+        if self.given {
+            return Some(Err(Error::EngineStopped));
+        }
         match self.result.recv_timeout(timeout) {
-            Ok(result) => Some(result),
+            Ok(result) => {
+                self.given = true;
+                Some(result)
+            }
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => Some(Err(Error::EngineStopped)),
         }

@@ -43,12 +43,12 @@ fn endless(tokens: usize) -> Generation {
         .with_max_new_tokens(tokens)
 }
 
-/// A request that runs until it is let go: its closure waits at its first token.
+/// A request that runs until it is let go: its closure waits at its third token, when the engine has told that it runs.
 fn held(prompt: &[u32], tokens: usize) -> (Asked, Receiver<()>, impl FnOnce() + use<>) {
     let (begun, has_begun) = sync_channel(1);
     let (go, may_go) = sync_channel::<()>(1);
     let request = ask(prompt, &endless(tokens)).with_on_token(move |step| {
-        if step.index == 0 {
+        if step.index == 2 {
             begun.send(()).unwrap();
             let _ = may_go.recv();
         }

@@ -101,7 +101,7 @@ pub fn table() -> Result<String, Error> {
         Generation::sample().with_seed(8).with_typical_p(0.3),
         Generation::sample().with_seed(8).with_num_return_sequences(3),
     );
-    table.section("Repetition", "A penalty makes words of the context less likely; an n-gram that stood before cannot come again. The prompt counts for both.");
+    table.section("Repetition", "A penalty makes words of the context less likely; an n-gram that stood before cannot come again. The prompt counts for\nboth.");
     rows!(table:
         Generation::greedy().with_min_new_tokens(20),
         Generation::greedy().with_min_new_tokens(20).with_repetition_penalty(1.5),
@@ -135,7 +135,7 @@ pub fn table() -> Result<String, Error> {
             }
         })),
     );
-    table.section("Stopping", "A stop string is found across token borders and is not part of the text. `deadline` and `cancel` end an answer at the next token.");
+    table.section("Stopping", "A stop string is found across token borders and is not part of the text. `deadline` and `cancel` end an answer at the\nnext token.");
     rows!(table:
         Generation::greedy().with_min_new_tokens(12).with_stop_sequences([ids(". the patient")]),
         Generation::greedy().with_min_new_tokens(12).with_stop_strings(["he pat"]),
