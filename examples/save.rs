@@ -9,12 +9,10 @@ mod common;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail, ensure};
-use asclepius::Asclepius;
+use anyhow::{Result, ensure};
 use clap::Parser;
-use clinical_bert::ClinicalBert;
-use clinical_t5::ClinicalT5;
-use clinical_weights::{CheckpointDir, LoadOptions, Precision, SaveOptions};
+use clinical_open::{LoadOptions, SaveOptions};
+use clinical_weights::Precision;
 
 /// Write a model as a directory that Python's `transformers` opens
 #[derive(Parser)]
@@ -50,26 +48,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     );
     let load = LoadOptions::new().with_precision(arguments.precision);
     let options = SaveOptions::new().with_max_shard_bytes(arguments.shard_bytes);
-    let config = CheckpointDir::open(model)?.config();
-    // Configurations without a type are old ones of BERT.
-    match config?["model_type"].as_str().unwrap_or("bert") {
-        "llama" | "mistral" => {
-            let mut model = Asclepius::load(model, &load)?;
-            rows.map_or(Ok(()), |rows| model.resize_embeddings(rows))?;
-            model.save(out, &options)?;
-        }
-        "t5" | "mt5" => {
-            let mut model = ClinicalT5::load(model, &load)?;
-            rows.map_or(Ok(()), |rows| model.resize_embeddings(rows))?;
-            model.save(out, &options)?;
-        }
-        "bert" | "roberta" | "megatron-bert" => {
-            let mut model = ClinicalBert::load(model, &load)?;
-            rows.map_or(Ok(()), |rows| model.resize_embeddings(rows))?;
-            model.save(out, &options)?;
-        }
-        other => bail!("there is no model of the type {other} in this library"),
-    }
+    let mut model = clinical_open::open(model, &load)?;
+    rows.map_or(Ok(()), |rows| model.resize_embeddings(rows))?;
+    model.save(out, &options)?;
     common::print(format_args!("wrote {}", out.display()))?;
     Ok(())
 }

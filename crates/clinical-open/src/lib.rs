@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod any;
 mod error;
 mod fit;
 mod inspect;
@@ -7,6 +8,7 @@ mod sentence;
 mod show;
 mod tokenizer;
 
+pub use any::{AnyModel, open};
 pub use asclepius::Asclepius;
 pub use clinical_bert::ClinicalBert;
 pub use clinical_facade::{
