@@ -43,9 +43,9 @@ struct Args {
     /// A CSV file for the notes that cannot be read, with the reason; without it the first one ends the run
     #[arg(long)]
     rejected: Option<PathBuf>,
-    /// How the states of the tokens become one vector: cls, mean, max
-    #[arg(long, default_value = "mean")]
-    pooling: Pooling,
+    /// How the states of the tokens become one vector: mean, cls, max, mean-sqrt; without it as the directory says, else mean
+    #[arg(long)]
+    pooling: Option<Pooling>,
     /// Divide each vector by its length
     #[arg(long)]
     normalize: bool,
@@ -71,12 +71,18 @@ fn run(args: &Args) -> Result<()> {
     let load = LoadOptions::new()
         .with_device(clinical_kernels::parse(&args.device)?)
         .with_precision(args.precision);
-    let mut own = BertOptions::new();
+    let mut bert = BertOptions::new();
     if args.lower_case {
-        own.lower_case = LowerCase::Always;
+        bert = bert.with_lower_case(LowerCase::Always);
     }
-    let bert = ClinicalBert::load_with(&args.model, &load, &own)?;
-    let options = EmbedOptions::new(args.pooling).with_normalize(args.normalize);
+    let bert = ClinicalBert::load_with(&args.model, &load, &bert)?;
+    let mut options = EmbedOptions::new();
+    if let Some(pooling) = args.pooling {
+        options = options.with_pooling(pooling);
+    }
+    if args.normalize {
+        options = options.with_normalize(true);
+    }
     let bar = ProgressBar::new(bytes);
     bar.set_style(ProgressStyle::with_template(
         "{bar:40} {bytes}/{total_bytes}, {msg}, {eta} left",
@@ -84,7 +90,7 @@ fn run(args: &Args) -> Result<()> {
     let (column, id) = (args.column.as_str(), args.id.as_deref());
     let notes = Texts::new(bar.wrap_read(file), column, id, &args.csv.options())?;
     let start = Instant::now();
-    let done = job(args, &bert).run_with_progress(
+    let done = job(args, &bert, &options)?.run_with_progress(
         notes,
         &args.output,
         |notes| rows(&bert, notes, &options),
@@ -106,40 +112,28 @@ fn run(args: &Args) -> Result<()> {
 }
 
 /// What is written, and what an interrupted run must have in common with this one.
-fn job(args: &Args, bert: &ClinicalBert) -> Job {
-    let pooling = match args.pooling {
-        Pooling::Cls => "cls",
-        Pooling::Mean => "mean",
-        Pooling::Max => "max",
-        _ => "vector",
-    };
-    let unit = if args.normalize { "_unit" } else { "" };
+fn job(args: &Args, bert: &ClinicalBert, options: &EmbedOptions) -> Result<Job> {
+    let (pooling, unit) = bert.pooling(options)?;
+    let unit = if unit { "_unit" } else { "" };
     let columns = Columns::new()
         .text("id")
         .vector(&format!("{pooling}{unit}"), bert.config().hidden_size);
     let job = Job::new(columns).with_input(&args.input);
-    match &args.rejected {
+    Ok(match &args.rejected {
         Some(path) => job.with_rejected(path),
         None => job,
-    }
+    })
 }
 
-/// One row for each note. Where one of them cannot be read, each is read alone, so that the others have theirs.
+/// One row for each note.
 fn rows(
     bert: &ClinicalBert,
     notes: &[Text],
     options: &EmbedOptions,
 ) -> Vec<Result<Vec<Row>, clinical_bert::Error>> {
     let texts: Vec<_> = notes.iter().map(|note| note.text.as_str()).collect();
-    let vectors: Vec<Result<_, clinical_bert::Error>> = match bert.embed_with(&texts, options) {
-        Ok(vectors) => vectors.into_iter().map(Ok).collect(),
-        Err(_) => texts
-            .iter()
-            .map(|text| Ok(bert.embed_with(&[text], options)?.swap_remove(0)))
-            .collect(),
-    };
-    let named = vectors.into_iter().zip(notes);
-    named
+    let vectors = bert.embed_with(&texts, options).into_iter().zip(notes);
+    vectors
         .map(|(vector, note)| Ok(vec![row![&note.id, vector?]]))
         .collect()
 }

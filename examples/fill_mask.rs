@@ -10,10 +10,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use clinical_bert::{BertOptions, ClinicalBert, FilledMask, LowerCase};
-use clinical_weights::{LoadOptions, Precision};
+use clinical_bert::{
+    BertOptions, ClinicalBert, FilledMask, LoadOptions, LowerCase, Precision, device,
+};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
+use serde::Serialize;
 
 /// Fill the masks of a text with the likeliest tokens.
 #[derive(Parser)]
@@ -59,11 +60,11 @@ fn run(args: Args) -> Result<()> {
     ensure!(!texts.is_empty(), "no text: write one with a mask");
     let mut options = BertOptions::new();
     if args.lower_case {
-        options.lower_case = LowerCase::Always;
+        options = options.with_lower_case(LowerCase::Always);
     }
-    clinical_kernels::keep_freed_memory();
+    device::keep_freed_memory();
     let load = LoadOptions::new()
-        .with_device(clinical_kernels::parse(&args.device)?)
+        .with_device(device::parse(&args.device)?)
         .with_precision(args.precision);
     let bert = ClinicalBert::load_with(&args.model, &load, &options)?;
     let bar = ProgressBar::new(texts.len() as u64);
@@ -81,29 +82,30 @@ fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
+/// A line of `--json`: which text, which of its masks, and what may stand there.
+#[derive(Serialize)]
+struct Line<'a> {
+    line: usize,
+    number: usize,
+    #[serde(flatten)]
+    mask: &'a FilledMask,
+}
+
 fn print(line: usize, masks: &[FilledMask], many: bool, json: bool) -> Result<()> {
     let mut out = io::stdout().lock();
     for (number, mask) in masks.iter().enumerate() {
         let (number, at) = (number + 1, mask.range.start);
         if json {
-            let tokens: Vec<_> = mask
-                .candidates
-                .iter()
-                .map(|found| (&found.token, found.probability))
-                .collect();
-            writeln!(
-                out,
-                "{}",
-                json!({"text": line, "mask": number, "byte": at, "tokens": tokens})
-            )?;
+            serde_json::to_writer(&mut out, &Line { line, number, mask })?;
+            writeln!(out)?;
             continue;
         }
-        let place = if many {
+        let which = if many {
             format!("text {line}, ")
         } else {
             String::new()
         };
-        writeln!(out, "{place}mask {number} (byte {at}):")?;
+        writeln!(out, "{which}mask {number} (byte {at}):")?;
         for found in &mask.candidates {
             let bar = "#".repeat((found.probability * 40.0).round() as usize);
             writeln!(out, "  {:<20} {:.4} {bar}", found.token, found.probability)?;

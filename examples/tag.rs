@@ -11,10 +11,12 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use clinical_bert::{Aggregation, BertOptions, ClinicalBert, LabelSet, LowerCase, TagOptions};
-use clinical_weights::{LoadOptions, Precision};
-use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
+use clinical_bert::labels::LabelSet;
+use clinical_bert::{
+    Aggregation, BertOptions, ClinicalBert, Entity, LoadOptions, LowerCase, Precision, TagOptions,
+    device, show,
+};
+use serde::Serialize;
 
 /// Mark the spans that a token classification model finds in a note.
 #[derive(Parser)]
@@ -48,6 +50,14 @@ struct Args {
     device: String,
 }
 
+/// A line of `--json`.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    entity: &'a Entity,
+    text: &'a str,
+}
+
 fn main() -> ExitCode {
     common::exit(run(&Args::parse()))
 }
@@ -58,39 +68,31 @@ fn run(args: &Args) -> Result<()> {
     }
     let note = common::text(args.note.as_deref())?;
     let mut options = BertOptions::new();
-    options.lower_case = if args.lower_case {
-        LowerCase::Always
-    } else {
-        LowerCase::Auto
-    };
-    options.labels = args.labels.map(|set| set.published());
-    clinical_kernels::keep_freed_memory();
+    if args.lower_case {
+        options = options.with_lower_case(LowerCase::Always);
+    }
+    if let Some(set) = args.labels {
+        options = options.with_labels(set.published());
+    }
+    device::keep_freed_memory();
     let load = LoadOptions::new()
-        .with_device(clinical_kernels::parse(&args.device)?)
+        .with_device(device::parse(&args.device)?)
         .with_precision(args.precision);
     let bert = ClinicalBert::load_with(&args.model, &load, &options)?;
-    let style = "{bar:40} {pos} of {len} windows, {eta} left";
-    let bar = ProgressBar::new(1).with_style(ProgressStyle::with_template(style)?);
-    let tags = TagOptions::new(args.aggregation);
-    let entities = bert.tag_with_progress(&[&note], &tags, |done, all| {
-        bar.set_length(all as u64);
-        bar.set_position(done as u64);
-    });
-    bar.finish_and_clear();
-    let entities = entities?.swap_remove(0);
+    let tags = TagOptions::new().with_aggregation(args.aggregation);
+    let entities = bert.tag_with(&[&note], &tags).swap_remove(0)?;
     if let Some(path) = &args.html {
-        let page = clinical_bert::html(&note, &entities);
-        clinical_files::write_file(path, page.as_bytes())?;
+        clinical_files::write_file(path, show::html(&note, &entities).as_bytes())?;
     }
     let mut out = io::stdout().lock();
     if args.json || !out.is_terminal() {
         for entity in &entities {
-            let (text, range) = (&note[entity.range.clone()], &entity.range);
-            let line = json!({"label": entity.label, "start": range.start, "end": range.end, "score": entity.score, "text": text});
-            writeln!(out, "{line}")?;
+            let text = &note[entity.range.clone()];
+            serde_json::to_writer(&mut out, &Line { entity, text })?;
+            writeln!(out)?;
         }
     } else {
-        writeln!(out, "{}", clinical_bert::ansi(&note, &entities))?;
+        writeln!(out, "{}", show::ansi(&note, &entities))?;
     }
     Ok(())
 }

@@ -44,7 +44,7 @@ fn vector(
     text: &str,
     options: &EmbedOptions,
 ) -> Result<Vec<f32>, clinical_bert::Error> {
-    Ok(bert.embed_with(&[text], options)?.swap_remove(0))
+    bert.embed_with(&[text], options).swap_remove(0)
 }
 
 fn rows(
@@ -57,7 +57,7 @@ fn rows(
 }
 
 fn run(files: &Paths, bert: &ClinicalBert) -> Result<Done, Error> {
-    let options = EmbedOptions::new(Pooling::Mean);
+    let options = EmbedOptions::new().with_pooling(Pooling::Mean);
     job("mean").run(texts(files), &files.output, |notes| {
         rows(bert, notes, &options)
     })
@@ -65,7 +65,7 @@ fn run(files: &Paths, bert: &ClinicalBert) -> Result<Done, Error> {
 
 /// Two chunks, and then an end as if the process were killed.
 fn interrupted(files: &Paths, bert: &ClinicalBert) {
-    let options = EmbedOptions::new(Pooling::Mean);
+    let options = EmbedOptions::new().with_pooling(Pooling::Mean);
     let mut calls = 0;
     let stopped = job("mean").run(texts(files), &files.output, |notes| {
         calls += 1;
@@ -85,7 +85,7 @@ fn rows_are_names_and_vectors() {
     assert_eq!((done.records, done.rows), (7, 7));
     let mut reader = csv::Reader::from_path(&files.output).unwrap();
     assert_eq!(&reader.headers().unwrap()[16], "mean_15");
-    let options = EmbedOptions::new(Pooling::Mean);
+    let options = EmbedOptions::new().with_pooling(Pooling::Mean);
     for (record, note) in reader.records().zip(texts(&files)) {
         let (record, note) = (record.unwrap(), note.unwrap());
         assert_eq!(&record[0], note.id);
@@ -111,7 +111,7 @@ fn an_interrupted_run_goes_on_with_the_same_model_alone() {
         "{message}"
     );
     // Another pooling.
-    let options = EmbedOptions::new(Pooling::Cls);
+    let options = EmbedOptions::new().with_pooling(Pooling::Cls);
     let refused = job("cls").run(texts(&files), &files.output, |notes| {
         rows(&bert, notes, &options)
     });
@@ -128,7 +128,9 @@ fn notes_that_are_too_long_are_named_and_kept_for_later() {
         format!("ROW,TEXT\na,fever\nb,\"{}\"\nc,pain\n", "pain ".repeat(300)),
     )
     .unwrap();
-    let options = EmbedOptions::new(Pooling::Mean).with_long(LongText::Error);
+    let options = EmbedOptions::new()
+        .with_pooling(Pooling::Mean)
+        .with_long_text(LongText::Error);
     let result = job("mean").run(texts(&files), &files.output, |notes| {
         rows(&bert, notes, &options)
     });

@@ -139,7 +139,12 @@ fn shapes_that_contradict_themselves() {
             "AboveLimit",
         ),
         (Facade::T5, "model_type", json!("bert"), "ModelType"),
-        (Facade::Bert, "num_attention_heads", json!(3), "Heads"),
+        (
+            Facade::Bert,
+            "num_attention_heads",
+            json!(3),
+            "AttentionHeads",
+        ),
         (Facade::Bert, "layer_norm_eps", json!(0.0), "Epsilon"),
         (
             Facade::Bert,
@@ -153,7 +158,7 @@ fn shapes_that_contradict_themselves() {
             json!(1u64 << 40),
             "OutOfRange",
         ),
-        (Facade::Bert, "pad_token_id", json!(-1), "Json"),
+        (Facade::Bert, "pad_token_id", json!(-1), "ConfigJson"),
         (Facade::Bert, "hidden_act", json!("quick"), "Activation"),
         (Facade::Bert, "model_type", json!("llama"), "ModelType"),
     ] {

@@ -159,7 +159,8 @@ pub fn run(plan: &Plan) -> Result<Report, Error> {
             llama(plan, &shape, model, &rows, &mut report)?;
         }
         Shape::Bert(config) => {
-            let model = random(Bert::new(config, false, &plan.device), plan);
+            let model = Bert::new(config, false, &plan.device).map_err(|error| build(&error))?;
+            let model = random(model, plan);
             bert(plan, &shape, &model, &rows, &mut report)?;
         }
     }

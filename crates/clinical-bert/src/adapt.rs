@@ -2,9 +2,10 @@
 
 use clinical_nn::{Linear, Linears, linears};
 
+use crate::layers::{FeedForward, Layer, SelfAttention};
 use crate::{
     Bert, BertForPretraining, BertForQuestionAnswering, BertForSequenceClassification,
-    BertForTokenClassification, BertModel, FeedForward, Layer, SelfAttention,
+    BertForTokenClassification, BertModel,
 };
 
 linears!(Bert: layers, pooler);

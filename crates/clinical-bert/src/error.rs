@@ -1,18 +1,111 @@
 //! Everything that can go wrong.
 
+use clinical_facade::TextTooLong;
 use clinical_nn::LossError;
 use clinical_nn::ModelError;
 
-use crate::config::ConfigError;
-use crate::facade::Head;
+use crate::TaskHead;
+use crate::config::PROBLEM_TYPES;
+
+/// Result of every fallible function of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Everything that can go wrong in this crate. No message quotes a text.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// `config.json` describes no encoder that can be built.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
+    /// Not the JSON of a config.
+    #[error("config.json cannot be understood: {0}; compare it with that of a published BERT")]
+    ConfigJson(serde_json::Error),
+    /// A number is zero or beyond its limit.
+    #[error("config.json says {field} = {value}; it must be between 1 and {limit}")]
+    OutOfRange {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The width does not divide into the attention heads.
+    #[error(
+        "config.json says hidden_size = {hidden} and num_attention_heads = {heads}, which does not divide"
+    )]
+    AttentionHeads {
+        /// `hidden_size`.
+        hidden: usize,
+        /// `num_attention_heads`.
+        heads: usize,
+    },
+    /// The norm's epsilon is no small positive number.
+    #[error("config.json says layer_norm_eps = {value}; it must be positive and below 1")]
+    Epsilon {
+        /// `layer_norm_eps`.
+        value: f64,
+    },
+    /// An activation that no published BERT uses.
+    #[error(
+        "config.json says hidden_act = `{found}`; known are gelu, gelu_new, gelu_pytorch_tanh, relu, silu"
+    )]
+    Activation {
+        /// `hidden_act`.
+        found: String,
+    },
+    /// Scores of a kind that `transformers` does not know.
+    #[error("config.json says problem_type = `{found}`; known are {}", PROBLEM_TYPES.join(", "))]
+    ProblemType {
+        /// `problem_type`.
+        found: String,
+    },
+    /// Relative position embeddings.
+    #[error(
+        "config.json says position_embedding_type = `{found}`; only absolute positions are supported"
+    )]
+    Positions {
+        /// `position_embedding_type`.
+        found: String,
+    },
+    /// A decoder, which reads in one direction and has other numbers.
+    #[error(
+        "config.json says {key}: this is a decoder built from BERT, and an encoder alone is read here; load the encoder that it was made from"
+    )]
+    Decoder {
+        /// The key that says it.
+        key: &'static str,
+    },
+    /// Attention heads were taken out.
+    #[error(
+        "config.json lists pruned_heads: layers with fewer attention heads than the others are not supported; load the model before it was pruned"
+    )]
+    PrunedHeads,
+    /// The files of sentence-transformers ask for a step that is not computed here.
+    #[error(
+        "modules.json sends the vectors through {module}, which is not computed here: choose a pooling to get the vectors before it"
+    )]
+    VectorModule {
+        /// The step.
+        module: String,
+    },
+    /// A folder that a file names is none of this directory.
+    #[error("{file} names the folder `{folder}`, which is none inside the model's directory")]
+    ModuleFolder {
+        /// The file.
+        file: &'static str,
+        /// The folder, escaped and cut.
+        folder: String,
+    },
+    /// The parts of a facade do not belong together.
+    #[error(
+        "the model has {model} where its config says {config} {what}: change both, for example with resize_embeddings or with_labels"
+    )]
+    Parts {
+        /// What differs.
+        what: &'static str,
+        /// What the model has.
+        model: usize,
+        /// What the config says.
+        config: usize,
+    },
     /// The directory or its weights cannot be read, or do not fit the config.
     #[error(transparent)]
     Weights(#[from] clinical_weights::Error),
@@ -39,19 +132,19 @@ pub enum Error {
         /// What was asked for.
         job: &'static str,
         /// The head that does it.
-        needed: Head,
+        needed: TaskHead,
         /// The head that the directory holds.
-        found: Head,
+        found: TaskHead,
     },
     /// The head that was asked for is not in the weights.
     #[error("the weights hold no {head}: they have no tensor `{tensor}`")]
     NoHead {
         /// The head.
-        head: Head,
+        head: TaskHead,
         /// A tensor that it would have.
         tensor: &'static str,
     },
-    /// The config names more or fewer classes than the head has.
+    /// There are more or fewer names of classes than the head has classes.
     #[error(
         "{names} label names for the {classes} classes of the head: correct `id2label` in config.json, or give the names when loading"
     )]
@@ -75,18 +168,15 @@ pub enum Error {
         /// The model's limit.
         limit: usize,
     },
-    /// A text that the model cannot read in one piece, where the caller did not choose what to do with it.
-    #[error(
-        "text {index} has at least {tokens} tokens with its special tokens, and the model reads {limit}: shorten it, or choose windows or a cut in the options"
-    )]
-    TooLong {
-        /// Which of the texts.
-        index: usize,
-        /// Its tokens, the special ones included; of a very long text not all are counted.
-        tokens: usize,
-        /// The model's limit.
-        limit: usize,
-    },
+    /// A text that the model cannot read at once, where the caller did not choose what to do with it.
+    #[error(transparent)]
+    TooLong(#[from] TextTooLong),
+    /// A cut that leaves nothing of a text.
+    #[error("nothing of the text is left after the cut: read it in windows, or clean it")]
+    NothingLeft,
+    /// The caller ended the call before this item was computed.
+    #[error("the call was cancelled before this text was read")]
+    Cancelled,
     /// Windows that would never reach the end of a text.
     #[error(
         "an overlap of {overlap} tokens leaves no progress in windows of {window} tokens: choose less than half of a window"
@@ -129,7 +219,7 @@ pub enum Error {
     },
     /// A question that leaves no room for the context.
     #[error(
-        "the question has {tokens} tokens, and at most {limit} are read: ask a shorter one, or raise `max_question`"
+        "the question has {tokens} tokens, and at most {limit} are read: ask a shorter one, or allow more with `with_max_question`"
     )]
     QuestionTooLong {
         /// Its tokens.
@@ -139,10 +229,10 @@ pub enum Error {
     },
     /// Windows of a context that are too small.
     #[error(
-        "`max_length` = {length} leaves {room} tokens for the context behind the question, fewer than the stride of {stride}: raise it, or lower `stride`"
+        "rows of {length} tokens leave {room} for the context after the question, fewer than the stride of {stride}: allow more tokens, or lower the stride"
     )]
     WindowTooSmall {
-        /// `max_length`, the model's limit applied.
+        /// Tokens of a row, the model's limit applied.
         length: usize,
         /// What is left for the context.
         room: usize,
@@ -190,7 +280,86 @@ pub enum Error {
         /// Its tokens.
         length: usize,
     },
+    /// Targets of another kind than the head learns from.
+    #[error("{found} is not what {head} learns from")]
+    TargetKind {
+        /// The head.
+        head: TaskHead,
+        /// The kind that was given.
+        found: &'static str,
+    },
+    /// More or fewer targets than rows.
+    #[error("{targets} targets for {rows} rows: give one for each row")]
+    TargetCount {
+        /// Targets.
+        targets: usize,
+        /// Rows.
+        rows: usize,
+    },
+    /// More or fewer labels than tokens.
+    #[error(
+        "row {row} has {tokens} tokens and {labels} labels: give one for each token, special tokens included"
+    )]
+    TargetLength {
+        /// The row in the batch.
+        row: usize,
+        /// Its labels.
+        labels: usize,
+        /// Its tokens.
+        tokens: usize,
+    },
+    /// More or fewer targets than outputs.
+    #[error("row {row} has {targets} targets for {classes} classes: give one for each class")]
+    TargetWidth {
+        /// The row in the batch.
+        row: usize,
+        /// Its targets.
+        targets: usize,
+        /// Outputs of the head.
+        classes: usize,
+    },
+    /// A target without meaning.
+    #[error("a target of row {row} is outside its range: 0 to 1 for classes, finite for values")]
+    TargetValue {
+        /// The row in the batch.
+        row: usize,
+    },
+    /// A class that the head does not have.
+    #[error("row {row} has the label {label}, and there are {classes} classes, counted from 0")]
+    ClassOutOfRange {
+        /// The row in the batch.
+        row: usize,
+        /// The label.
+        label: i64,
+        /// Classes of the head, or tokens of the vocabulary.
+        classes: usize,
+    },
+    /// An answer outside its row.
+    #[error("the answer of row {row} does not lie within its {length} tokens, first before last")]
+    SpanOutOfRange {
+        /// The row in the batch.
+        row: usize,
+        /// Its tokens.
+        length: usize,
+    },
+    /// A word without a label.
+    #[error("word {word} has no label: there are {labels} labels, give one for each word")]
+    WordLabels {
+        /// The word, counted from 0.
+        word: usize,
+        /// Labels.
+        labels: usize,
+    },
     /// The corpus cannot be read.
     #[error("the corpus cannot be read: {0}")]
     Corpus(std::io::Error),
+}
+
+/// That a name is none of those known.
+pub(crate) fn unknown(what: &'static str, name: &str, known: &'static str) -> Error {
+    Error::UnknownName {
+        what,
+        name: crate::config::shown(name),
+        known,
+    }
 }

@@ -4,12 +4,12 @@ use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::activation::tanh;
 use burn::tensor::{Device, Tensor};
-use clinical_nn::ModelError;
-use clinical_nn::{LayerNorm, Linear};
+use clinical_nn::{LayerNorm, Linear, ModelError};
 
 use crate::config::{BertConfig, Family};
-use crate::layer::STD;
-use crate::model::{Bert, Row, first};
+use crate::layers::STD;
+use crate::model::{Bert, first};
+use crate::{Result, Row};
 
 /// The pretraining heads. Masked tokens: `norm(act(W h)) E^T + bias` with the token table `E`; next sentence: two classes
 /// (index 0: the second text follows) from the pooled state.
@@ -29,15 +29,25 @@ pub struct BertForPretraining {
 
 impl BertForPretraining {
     /// A model with random weights. `next_sentence` also asks for the pooler that it reads.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`BertConfig::validate`].
+    pub fn new(config: &BertConfig, next_sentence: bool, device: &Device) -> Result<Self> {
+        let bert = Bert::new(config, next_sentence, device)?;
+        Ok(Self::on(bert, config, next_sentence))
+    }
+
+    /// New heads with random weights on an encoder, which needs a pooler for `next_sentence`.
     #[must_use]
-    pub fn new(config: &BertConfig, next_sentence: bool, device: &Device) -> Self {
-        let width = config.hidden_size;
+    pub fn on(bert: Bert, config: &BertConfig, next_sentence: bool) -> Self {
+        let (width, device) = (bert.width(), bert.device());
         Self {
-            bert: Bert::new(config, next_sentence, device),
-            transform: Linear::new(width, width, true, STD, device),
-            norm: LayerNorm::new(width, config.layer_norm_eps, device),
-            bias: Initializer::Zeros.init([config.vocab_size], device),
-            next_sentence: next_sentence.then(|| Linear::new(width, 2, true, STD, device)),
+            transform: Linear::new(width, width, true, STD, &device),
+            norm: LayerNorm::new(width, config.layer_norm_eps, &device),
+            bias: Initializer::Zeros.init([bert.vocabulary()], &device),
+            next_sentence: next_sentence.then(|| Linear::new(width, 2, true, STD, &device)),
+            bert,
         }
     }
 
@@ -53,8 +63,7 @@ impl BertForPretraining {
     /// Logits from hidden states: `[batch, positions, hidden]` to `[batch, positions, vocabulary]`.
     #[must_use]
     pub fn predict(&self, states: Tensor<3>) -> Tensor<3> {
-        let activation = self.bert.activation.function();
-        let h = self.transform.forward_with(states, activation);
+        let h = self.transform.forward_with(states, self.bert.activation);
         let table = &self.bert.embeddings.word_embeddings;
         table.project(self.norm.forward(h)) + self.bias.val().unsqueeze()
     }
@@ -80,14 +89,24 @@ pub struct BertForSequenceClassification {
 
 impl BertForSequenceClassification {
     /// A model with random weights.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`BertConfig::validate`].
+    pub fn new(config: &BertConfig, labels: usize, device: &Device) -> Result<Self> {
+        let pooler = config.family != Family::Roberta;
+        Ok(Self::on(Bert::new(config, pooler, device)?, labels))
+    }
+
+    /// A new head with random weights on an encoder. BERT's own head reads the pooler, if there is one.
     #[must_use]
-    pub fn new(config: &BertConfig, labels: usize, device: &Device) -> Self {
-        let width = config.hidden_size;
-        let roberta = config.family == Family::Roberta;
+    pub fn on(bert: Bert, labels: usize) -> Self {
+        let (width, device) = (bert.width(), bert.device());
+        let roberta = bert.family == Family::Roberta;
         Self {
-            bert: Bert::new(config, !roberta, device),
-            dense: roberta.then(|| Linear::new(width, width, true, STD, device)),
-            classifier: Linear::new(width, labels, true, STD, device),
+            dense: roberta.then(|| Linear::new(width, width, true, STD, &device)),
+            classifier: Linear::new(width, labels, true, STD, &device),
+            bert,
         }
     }
 
@@ -120,11 +139,21 @@ pub struct BertForTokenClassification {
 
 impl BertForTokenClassification {
     /// A model with random weights.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`BertConfig::validate`].
+    pub fn new(config: &BertConfig, labels: usize, device: &Device) -> Result<Self> {
+        Ok(Self::on(Bert::new(config, false, device)?, labels))
+    }
+
+    /// A new head with random weights on an encoder, whose pooler goes.
     #[must_use]
-    pub fn new(config: &BertConfig, labels: usize, device: &Device) -> Self {
+    pub fn on(mut bert: Bert, labels: usize) -> Self {
+        bert.pooler = None;
         Self {
-            bert: Bert::new(config, false, device),
-            classifier: Linear::new(config.hidden_size, labels, true, STD, device),
+            classifier: Linear::new(bert.width(), labels, true, STD, &bert.device()),
+            bert,
         }
     }
 
@@ -149,11 +178,21 @@ pub struct BertForQuestionAnswering {
 
 impl BertForQuestionAnswering {
     /// A model with random weights.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`BertConfig::validate`].
+    pub fn new(config: &BertConfig, device: &Device) -> Result<Self> {
+        Ok(Self::on(Bert::new(config, false, device)?))
+    }
+
+    /// A new head with random weights on an encoder, whose pooler goes.
     #[must_use]
-    pub fn new(config: &BertConfig, device: &Device) -> Self {
+    pub fn on(mut bert: Bert) -> Self {
+        bert.pooler = None;
         Self {
-            bert: Bert::new(config, false, device),
-            outputs: Linear::new(config.hidden_size, 2, true, STD, device),
+            outputs: Linear::new(bert.width(), 2, true, STD, &bert.device()),
+            bert,
         }
     }
 

@@ -1,34 +1,59 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Reading order
+//!
+//! The model: `config` (the shape), `row` (what goes in), `layers` (embeddings, attention, feed-forward, one layer),
+//! `model` (the encoder), `heads` (what stands on top), `task` (any of them), `loss` with `targets` and `align` (what is
+//! minimised), `keys` (the names of checkpoints), `resize`; `pretraining` makes examples. Then the facade: `sentence` (what
+//! a directory says about vectors) and `facade`, one file for each job; `show` and `labels` are for people.
 
 mod adapt;
+mod align;
 mod config;
 mod error;
 mod facade;
 mod heads;
 mod keys;
-mod layer;
+pub mod labels;
+pub mod layers;
+mod loss;
 mod model;
-mod pretraining;
+pub mod pretraining;
+mod resize;
+mod row;
+mod sentence;
+pub mod show;
+mod targets;
+mod task;
 
-pub use clinical_tokenizer::{LowerCase, TokenizerRemark};
-pub use clinical_weights::{LoadOptions, Precision};
-pub use config::{
-    BertConfig, ConfigError, Family, MAX_CONFIG_BYTES, MAX_LAYERS, MAX_VOCABULARY, MAX_WIDTH,
+pub use align::{PieceLabels, align_labels};
+pub use burn;
+pub use burn::tensor::Device;
+pub use clinical_facade::{
+    BatchProgress, CancelFlag, LongText, Parts, Pooling, Remark, TextTooLong,
 };
-pub use error::Error;
+pub use clinical_nn::{IGNORED, Loss};
+pub use clinical_tokenizer::{AddedToken, LowerCase, Tokenizer, TokenizerRemark};
+pub use clinical_weights::{LoadOptions, LoadReport, Precision, SaveOptions};
+pub use config::{BertConfig, Family};
+pub use error::{Error, Result};
 pub use facade::{
-    Aggregation, BertModel, BertOptions, Candidate, Case, Classification, ClassifyOptions,
-    ClinicalBert, EmbedOptions, Entity, FilledMask, Head, I2B2_2006, I2B2_2010, I2B2_2012,
-    I2B2_2014, LabelScore, LabelSet, LongText, NoAnswer, Pooling, Preview, ProblemType, SpanAnswer,
-    SpanCandidate, SpanOptions, TagOptions, ansi, html,
+    Aggregation, BertOptions, Candidate, Case, Classification, ClassifyOptions, ClinicalBert,
+    EmbedOptions, Entity, FillOptions, FilledMask, LabelScore, NoAnswer, Preview, ProblemType,
+    SpanAnswer, SpanCandidate, SpanOptions, TagOptions,
 };
 pub use heads::{
     BertForPretraining, BertForQuestionAnswering, BertForSequenceClassification,
     BertForTokenClassification,
 };
-pub use layer::{Activation, FeedForward, Layer, SelfAttention};
-pub use model::{Bert, Embeddings, Row};
-pub use pretraining::{
-    Document, Documents, Examples, PretrainingExample, PretrainingLoss, PretrainingOptions,
-    Vocabulary,
-};
+pub use model::Bert;
+pub use row::{Row, TokenRow};
+pub use sentence::SentenceConfig;
+pub use targets::Targets;
+pub use task::{BertModel, TaskHead};
+
+pub mod device {
+    //! Where a model runs, and the settings of the process.
+
+    pub use clinical_kernels::{Error, cpu, keep_freed_memory, parse, set_threads, threads};
+}

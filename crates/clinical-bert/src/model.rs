@@ -3,24 +3,11 @@
 use burn::module::Module;
 use burn::tensor::activation::tanh;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use clinical_nn::ModelError;
-use clinical_nn::{Embedding, LayerNorm, Linear, key_mask, rows_to_tensor};
+use clinical_nn::{Activation, LayerNorm, Linear, ModelError, key_mask, rows_to_tensor};
 
 use crate::config::{BertConfig, Family};
-use crate::layer::{Activation, Layer, STD};
-
-/// Token, position and type vectors, summed (and normalised, except in Megatron's layout).
-#[derive(Module, Debug)]
-pub struct Embeddings {
-    /// `[vocabulary, hidden]`.
-    pub word_embeddings: Embedding,
-    /// `[positions, hidden]`.
-    pub position_embeddings: Embedding,
-    /// `[types, hidden]`.
-    pub token_type_embeddings: Embedding,
-    /// Absent in Megatron's layout.
-    pub norm: Option<LayerNorm>,
-}
+use crate::layers::{Embeddings, Layer, STD};
+use crate::{Result, Row};
 
 /// The BERT encoder (Devlin et al. 2019) and its relatives; see [`Family`].
 #[derive(Module, Debug)]
@@ -29,7 +16,7 @@ pub struct Bert {
     pub embeddings: Embeddings,
     /// The layers.
     pub layers: Vec<Layer>,
-    /// Behind the last layer, in Megatron's layout alone.
+    /// After the last layer, in Megatron's layout alone.
     pub last_norm: Option<LayerNorm>,
     /// `tanh(W h[first])`; many checkpoints leave it out.
     pub pooler: Option<Linear>,
@@ -42,56 +29,52 @@ pub struct Bert {
     /// Row of the position table for the first token.
     pub position_offset: usize,
     /// Most tokens of a row.
-    pub max_length: usize,
-}
-
-/// One row of input: token ids, and for pairs the type of each.
-#[derive(Debug, Clone, Copy)]
-pub struct Row<'a> {
-    /// Token ids with the special tokens.
-    pub ids: &'a [u32],
-    /// 0 for the first text, 1 for the second; empty means all 0.
-    pub types: &'a [u32],
-}
-
-impl<'a> From<&'a [u32]> for Row<'a> {
-    fn from(ids: &'a [u32]) -> Self {
-        Self { ids, types: &[] }
-    }
+    pub max_tokens: usize,
 }
 
 impl Bert {
-    /// A model with random weights, drawn at first use. The config must have been validated.
+    /// A model with random weights, drawn at first use.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// If the config's activation is unknown, which [`BertConfig::validate`] refuses.
-    #[must_use]
-    pub fn new(config: &BertConfig, pooler: bool, device: &Device) -> Self {
+    /// Those of [`BertConfig::validate`].
+    pub fn new(config: &BertConfig, pooler: bool, device: &Device) -> Result<Self> {
+        config.validate()?;
         let width = config.hidden_size;
-        let table = |rows| Embedding::new(rows, width, STD, device);
         let norm = || LayerNorm::new(width, config.layer_norm_eps, device);
-        let megatron = config.family == Family::MegatronBert;
-        Self {
-            embeddings: Embeddings {
-                word_embeddings: table(config.vocab_size),
-                position_embeddings: table(config.max_position_embeddings),
-                token_type_embeddings: table(config.type_vocab_size),
-                norm: (!megatron).then(norm),
-            },
+        Ok(Self {
+            embeddings: Embeddings::new(config, device),
             layers: (0..config.num_hidden_layers)
                 .map(|_| Layer::new(config, device))
                 .collect(),
-            last_norm: megatron.then(norm),
+            last_norm: (config.family == Family::MegatronBert).then(norm),
             pooler: pooler.then(|| Linear::new(width, width, true, STD, device)),
-            activation: Activation::from_name(&config.hidden_act).expect("a validated config"),
+            activation: config.activation()?,
             family: config.family,
             position_offset: config.position_offset(),
-            max_length: config.max_length(),
-        }
+            max_tokens: config.max_tokens(),
+        })
     }
 
-    /// Hidden states of the last layer, `[batch, longest row, hidden]`; what stands behind a shorter row is meaningless.
+    /// Width of the hidden states.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.embeddings.word_embeddings.weight.lazy_shape()[1]
+    }
+
+    /// Rows of the token table.
+    #[must_use]
+    pub fn vocabulary(&self) -> usize {
+        self.embeddings.word_embeddings.vocabulary()
+    }
+
+    /// Where the weights are.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.embeddings.word_embeddings.weight.lazy_device()
+    }
+
+    /// Hidden states of the last layer, `[batch, longest row, hidden]`; what stands after a shorter row is meaningless.
     ///
     /// Rows are padded here, and padding is hidden: a row gives the same states alone and in a batch.
     ///
@@ -99,11 +82,11 @@ impl Bert {
     ///
     /// [`ModelError`] for no rows, an empty or too long row, or an id without an embedding.
     pub fn forward(&self, rows: &[Row<'_>]) -> Result<Tensor<3>, ModelError> {
-        let all = self.hidden_states(rows, false)?;
-        Ok(all.into_iter().next_back().expect("the last state"))
+        let mut all = self.hidden_states(rows, false)?;
+        all.pop().ok_or(ModelError::NoRows)
     }
 
-    /// The states behind the embeddings and behind each layer (`output_hidden_states` of `transformers`), first to last.
+    /// The states after the embeddings and after each layer (`output_hidden_states` of `transformers`), first to last.
     ///
     /// # Errors
     ///
@@ -121,16 +104,16 @@ impl Bert {
 
     fn hidden_states(&self, rows: &[Row<'_>], all: bool) -> Result<Vec<Tensor<3>>, ModelError> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.ids).collect();
-        ModelError::check_prompts(&ids, self.embeddings.word_embeddings.vocabulary())?;
+        ModelError::check_prompts(&ids, self.vocabulary())?;
         let lengths: Vec<usize> = ids.iter().map(|row| row.len()).collect();
         let longest = lengths.iter().copied().max().unwrap_or(0);
-        if longest > self.max_length {
+        if longest > self.max_tokens {
             return Err(ModelError::TooLong {
                 positions: longest,
-                limit: self.max_length,
+                limit: self.max_tokens,
             });
         }
-        let device = self.embeddings.word_embeddings.weight.lazy_device();
+        let device = self.device();
         let mut states = self.embed(&ids, rows, longest, &device)?;
         let hidden = key_mask(&lengths, longest, &device);
         let mut kept = Vec::new();

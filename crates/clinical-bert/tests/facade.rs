@@ -1,12 +1,14 @@
 //! The facade against `transformers`' pipelines (`scripts/bert_reference.py facade`).
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
+use clinical_bert::labels::I2B2_2010;
 use clinical_bert::{
-    Aggregation, BertOptions, Classification, ClinicalBert, EmbedOptions, Error, Head, I2B2_2010,
-    LongText, LowerCase, Pooling, ProblemType, SpanOptions, TagOptions,
+    AddedToken, Aggregation, BertOptions, CancelFlag, Classification, ClassifyOptions,
+    ClinicalBert, EmbedOptions, Error, FillOptions, LoadOptions, LongText, LowerCase, Pooling,
+    ProblemType, SaveOptions, SpanOptions, TagOptions, TaskHead,
 };
-use clinical_weights::LoadOptions;
 use serde_json::Value;
 
 const TOLERANCE: f32 = 1e-4;
@@ -74,6 +76,18 @@ fn close(found: &[f32], expected: &[f32]) {
     }
 }
 
+/// The results of a batch in which nothing may fail.
+#[track_caller]
+fn good<T>(results: Vec<Result<T, Error>>) -> Vec<T> {
+    results.into_iter().map(Result::unwrap).collect()
+}
+
+/// The result of a batch of one.
+fn only<T>(mut results: Vec<Result<T, Error>>) -> Result<T, Error> {
+    assert_eq!(results.len(), 1);
+    results.remove(0)
+}
+
 fn scores(classification: &Classification) -> Vec<f32> {
     classification
         .scores
@@ -85,16 +99,16 @@ fn scores(classification: &Classification) -> Vec<f32> {
 #[test]
 fn heads_are_found() {
     for (name, head) in [
-        ("bert_pretraining", Head::MaskedLanguage),
-        ("megatron_masked", Head::MaskedLanguage),
-        ("megatron_pretraining", Head::MaskedLanguage),
-        ("megatron_sequence", Head::Sequence),
-        ("megatron_token", Head::Token),
-        ("megatron_span", Head::Span),
-        ("bert_sequence", Head::Sequence),
-        ("bert_token", Head::Token),
-        ("bert_span", Head::Span),
-        ("bert_old", Head::Encoder),
+        ("bert_pretraining", TaskHead::MaskedLanguage),
+        ("megatron_masked", TaskHead::MaskedLanguage),
+        ("megatron_pretraining", TaskHead::MaskedLanguage),
+        ("megatron_sequence", TaskHead::Sequence),
+        ("megatron_token", TaskHead::Token),
+        ("megatron_span", TaskHead::Span),
+        ("bert_sequence", TaskHead::Sequence),
+        ("bert_token", TaskHead::Token),
+        ("bert_span", TaskHead::Span),
+        ("bert_old", TaskHead::Encoder),
     ] {
         assert_eq!(load(name).head(), head, "{name}");
         // Without `architectures`, which files of 2019 do not have, the weights decide.
@@ -105,37 +119,37 @@ fn heads_are_found() {
     }
     let roberta =
         ClinicalBert::load(data().join("roberta_facade"), &LoadOptions::default()).unwrap();
-    assert_eq!(roberta.head(), Head::Sequence);
+    assert_eq!(roberta.head(), TaskHead::Sequence);
 }
 
 #[test]
 fn a_head_can_be_left_out_and_a_missing_one_is_an_error() {
     let dir = directory("bert_sequence");
-    let options = BertOptions::new().with_head(Head::Token);
+    let options = BertOptions::new().with_head(TaskHead::Token);
     // The pooler of a sequence classifier is not needed for tokens.
     assert_eq!(
         ClinicalBert::load_with(dir.path(), &LoadOptions::default(), &options)
             .unwrap()
             .head(),
-        Head::Token
+        TaskHead::Token
     );
-    let options = BertOptions::new().with_head(Head::Encoder);
+    let options = BertOptions::new().with_head(TaskHead::Encoder);
     let encoder = ClinicalBert::load_with(dir.path(), &LoadOptions::default(), &options).unwrap();
     assert!(matches!(
-        encoder.classify(&["fever"]),
+        only(encoder.classify(&["fever"])),
         Err(Error::Head {
-            needed: Head::Sequence,
-            found: Head::Encoder,
+            needed: TaskHead::Sequence,
+            found: TaskHead::Encoder,
             ..
         })
     ));
-    for head in [Head::Span, Head::MaskedLanguage] {
+    for head in [TaskHead::Span, TaskHead::MaskedLanguage] {
         let options = BertOptions::new().with_head(head);
         let found = ClinicalBert::load_with(dir.path(), &LoadOptions::default(), &options);
         assert!(matches!(found, Err(Error::NoHead { .. })));
     }
     let bert = load("bert_span");
-    assert!(bert.tag(&["fever"]).is_err() && bert.fill_mask("[MASK]", 1).is_err());
+    assert!(only(bert.tag(&["fever"])).is_err() && bert.fill_mask("[MASK]", 1).is_err());
     assert!(bert.next_sentence("a", "b").is_err());
 }
 
@@ -233,26 +247,23 @@ fn vectors_equal_those_of_transformers() {
             (Pooling::Mean, "mean"),
             (Pooling::Max, "max"),
         ] {
-            let found = bert.embed(texts, pooling).unwrap();
+            let found = good(bert.embed(texts, pooling));
             for (index, vector) in found.iter().enumerate() {
                 close(vector, &floats(&expected[index][name]));
                 // Alone as in the batch.
                 close(
                     vector,
-                    &bert.embed(&texts[index..=index], pooling).unwrap()[0],
+                    &only(bert.embed(&texts[index..=index], pooling)).unwrap(),
                 );
             }
         }
     }
     let none: [&str; 0] = [];
-    assert!(bert.embed(&none, Pooling::Mean).unwrap().is_empty());
-    let unit = bert
-        .embed_with(
-            &texts,
-            &EmbedOptions::new(Pooling::Max).with_normalize(true),
-        )
-        .unwrap();
-    for vector in unit {
+    assert!(bert.embed(&none, Pooling::Mean).is_empty());
+    let unit = EmbedOptions::new()
+        .with_pooling(Pooling::Max)
+        .with_normalize(true);
+    for vector in good(bert.embed_with(&texts, &unit)) {
         let length: f32 = vector.iter().map(|value| value * value).sum();
         assert!((length - 1.0).abs() < 1e-5);
     }
@@ -267,23 +278,23 @@ fn long_texts_are_windows_or_an_error_and_never_cut_unasked() {
     let bert = load("bert_sequence");
     let ids = bert.tokens(LONG).unwrap();
     assert!(ids.len() > 55);
-    let with = |long| bert.embed_with(&[LONG], &EmbedOptions::new(Pooling::Mean).with_long(long));
-    assert!(matches!(
-        with(LongText::Error),
-        Err(Error::TooLong {
-            index: 0,
-            limit: 40,
-            ..
-        })
-    ));
-    assert!(matches!(
-        bert.classify(&["fever", LONG]),
-        Err(Error::TooLong { index: 1, .. })
-    ));
-    assert!(matches!(
-        bert.classify_pairs(&[("fever", LONG)]),
-        Err(Error::TooLong { .. })
-    ));
+    let with = |long| {
+        let options = EmbedOptions::new().with_pooling(Pooling::Mean);
+        only(bert.embed_with(&[LONG], &options.with_long_text(long)))
+    };
+    let too_long = |error: Error| match error {
+        Error::TooLong(found) => (found.tokens > found.limit).then_some(found.limit),
+        _ => None,
+    };
+    assert_eq!(too_long(with(LongText::Error).unwrap_err()), Some(40));
+    // A text that is too long costs its neighbours nothing.
+    let mut found = bert.classify(&["fever", LONG, "fever"]);
+    assert_eq!(found[0].as_ref().unwrap(), found[2].as_ref().unwrap());
+    assert_eq!(too_long(found.remove(1).unwrap_err()), Some(40));
+    let found = only(bert.classify_pairs(&[("fever", LONG)]));
+    assert_eq!(too_long(found.unwrap_err()), Some(40));
+    let found = only(bert.classify_pairs(&[(LONG, "fever")]));
+    assert_eq!(too_long(found.unwrap_err()), Some(40));
     // The mean over the states of all windows, each weighted by its tokens.
     let windows =
         clinical_notes::windows(LONG, 38, 0, |text| bert.tokens(text).map(|ids| ids.len()))
@@ -293,7 +304,7 @@ fn long_texts_are_windows_or_an_error_and_never_cut_unasked() {
         .iter()
         .map(|window| &LONG[window.range.clone()])
         .collect();
-    let parts = bert.embed(&pieces, Pooling::Mean).unwrap();
+    let parts = good(bert.embed(&pieces, Pooling::Mean));
     let lengths: Vec<f32> = pieces
         .iter()
         .map(|piece| bert.tokens(piece).unwrap().len() as f32 + 2.0)
@@ -308,23 +319,35 @@ fn long_texts_are_windows_or_an_error_and_never_cut_unasked() {
                 .sum()
         })
         .collect();
-    close(&bert.embed(&[LONG], Pooling::Mean).unwrap()[0], &expected);
-    let maxima = bert.embed(&pieces, Pooling::Max).unwrap();
+    close(
+        &only(bert.embed(&[LONG], Pooling::Mean)).unwrap(),
+        &expected,
+    );
+    let maxima = good(bert.embed(&pieces, Pooling::Max));
     let expected: Vec<f32> = (0..16)
         .map(|at| maxima.iter().map(|part| part[at]).fold(f32::MIN, f32::max))
         .collect();
-    close(&bert.embed(&[LONG], Pooling::Max).unwrap()[0], &expected);
-    // Cuts that were asked for.
+    close(&only(bert.embed(&[LONG], Pooling::Max)).unwrap(), &expected);
+    // Cuts that were asked for: what is cut off changes nothing, what is kept does.
     assert_ne!(
-        with(LongText::KeepStart).unwrap(),
-        with(LongText::KeepEnd).unwrap()
+        with(LongText::CutEnd).unwrap(),
+        with(LongText::CutStart).unwrap()
     );
-    let changed = LONG.replace("the fever the pain.", "0 0 0");
-    let start = EmbedOptions::new(Pooling::Cls).with_long(LongText::KeepStart);
+    let cut = |text: &str, long| {
+        let options = EmbedOptions::new().with_long_text(long);
+        only(bert.embed_with(&[text], &options)).unwrap()
+    };
+    let (end, start) = (
+        LONG.replace("the fever the pain.", "0 0 0"),
+        LONG.replace("The fever, pain", "0 0 0"),
+    );
+    assert_eq!(cut(LONG, LongText::CutEnd), cut(&end, LongText::CutEnd));
+    assert_ne!(cut(LONG, LongText::CutEnd), cut(&start, LongText::CutEnd));
     assert_eq!(
-        bert.embed_with(&[LONG], &start).unwrap(),
-        bert.embed_with(&[changed.as_str()], &start).unwrap()
+        cut(LONG, LongText::CutStart),
+        cut(&start, LongText::CutStart)
     );
+    assert_ne!(cut(LONG, LongText::CutStart), cut(&end, LongText::CutStart));
     assert!(matches!(
         with(LongText::Windows { overlap: 19 }),
         Err(Error::Overlap { .. })
@@ -332,8 +355,8 @@ fn long_texts_are_windows_or_an_error_and_never_cut_unasked() {
     assert!(with(LongText::Windows { overlap: 18 }).is_ok());
     // White space alone has no tokens.
     assert_eq!(
-        bert.embed(&[" \n ".repeat(500)], Pooling::Cls).unwrap(),
-        bert.embed(&[""], Pooling::Cls).unwrap()
+        only(bert.embed(&[" \n ".repeat(500)], Pooling::Cls)).unwrap(),
+        only(bert.embed(&[""], Pooling::Cls)).unwrap()
     );
 }
 
@@ -342,22 +365,20 @@ fn classes_equal_those_of_transformers() {
     let golden = golden();
     let texts = strings(&golden["texts"]);
     let bert = load("bert_sequence");
-    let single = bert.classify(&texts).unwrap();
+    let single = good(bert.classify(&texts));
     for (found, expected) in single.iter().zip(golden["single"].as_array().unwrap()) {
         assert_eq!(found.kind, ProblemType::SingleLabel);
         close(&scores(found), &floats(expected));
         let largest = floats(expected).iter().copied().fold(0.0, f32::max);
         assert!((found.best().score - largest).abs() <= TOLERANCE);
     }
-    let pair = &bert.classify_pairs(&[("the fever", "no pain")]).unwrap()[0];
-    close(&scores(pair), &floats(&golden["pair"]));
+    let pair = only(bert.classify_pairs(&[("the fever", "no pain")])).unwrap();
+    close(&scores(&pair), &floats(&golden["pair"]));
     let multi = load_changed("bert_sequence", |config| {
         config.insert("problem_type".into(), "multi_label_classification".into());
     })
     .unwrap();
-    for (found, expected) in multi
-        .classify(&texts)
-        .unwrap()
+    for (found, expected) in good(multi.classify(&texts))
         .iter()
         .zip(golden["multi"].as_array().unwrap())
     {
@@ -376,20 +397,18 @@ fn classes_equal_those_of_transformers() {
         config.insert("problem_type".into(), "regression".into());
     });
     assert_eq!(
-        regression.unwrap().classify(&["fever"]).unwrap()[0].kind,
+        only(regression.unwrap().classify(&["fever"])).unwrap().kind,
         ProblemType::Regression
     );
     let unknown = load_changed("bert_sequence", |config| {
         config.insert("problem_type".into(), "guess".into());
     });
-    assert!(matches!(unknown, Err(Error::Config(_))));
+    assert!(matches!(unknown, Err(Error::ProblemType { .. })));
 
     let roberta =
         ClinicalBert::load(data().join("roberta_facade"), &LoadOptions::default()).unwrap();
     let golden = &golden["roberta"];
-    for (found, expected) in roberta
-        .classify(&strings(&golden["texts"]))
-        .unwrap()
+    for (found, expected) in good(roberta.classify(&strings(&golden["texts"])))
         .iter()
         .zip(golden["scores"].as_array().unwrap())
     {
@@ -398,7 +417,7 @@ fn classes_equal_those_of_transformers() {
         close(&scores(found), &floats(expected));
     }
     close(
-        &scores(&roberta.classify_pairs(&[("the fever", "pain")]).unwrap()[0]),
+        &scores(&only(roberta.classify_pairs(&[("the fever", "pain")])).unwrap()),
         &floats(&golden["pair"]),
     );
 }
@@ -418,9 +437,8 @@ fn spans_equal_those_of_transformers() {
         (Aggregation::Average, "average"),
         (Aggregation::Max, "max"),
     ] {
-        let found = bert
-            .tag_with(&texts, &TagOptions::new(aggregation))
-            .unwrap();
+        let options = TagOptions::new().with_aggregation(aggregation);
+        let found = good(bert.tag_with(&texts, &options));
         let expected = golden["tags"][name].as_array().unwrap();
         assert_eq!(found.len(), expected.len());
         for ((found, expected), text) in found.iter().zip(expected).zip(&texts) {
@@ -435,17 +453,18 @@ fn spans_equal_those_of_transformers() {
             }
         }
     }
-    assert_eq!(bert.tag(&[""]).unwrap(), [vec![]]);
+    assert_eq!(only(bert.tag(&[""])).unwrap(), []);
 }
 
 #[test]
 fn long_texts_are_tagged_to_their_end() {
     let bert = load("bert_token");
-    let all = TagOptions::new(Aggregation::None).with_ignore(Vec::new());
+    let all = TagOptions::new()
+        .with_aggregation(Aggregation::None)
+        .with_ignore([""; 0]);
     for overlap in [0, 5, 18] {
-        let tokens = &bert
-            .tag_with(&[LONG], &all.clone().with_overlap(overlap))
-            .unwrap()[0];
+        let windows = all.clone().with_long_text(LongText::Windows { overlap });
+        let tokens = &only(bert.tag_with(&[LONG], &windows)).unwrap();
         // Every token once, in order.
         assert_eq!(tokens.len(), bert.tokens(LONG).unwrap().len());
         assert!(
@@ -456,12 +475,23 @@ fn long_texts_are_tagged_to_their_end() {
         assert_eq!(tokens[tokens.len() - 1].range.end, LONG.len());
     }
     // Between 1 and 3 windows' worth of text around a token, its label is that of the window it stands in.
-    let short = &bert.tag(&["The fever, pain"]).unwrap()[0];
-    assert_eq!(short, &bert.tag(&["The fever, pain", LONG]).unwrap()[0]);
+    let short = only(bert.tag(&["The fever, pain"])).unwrap();
+    assert_eq!(short, good(bert.tag(&["The fever, pain", LONG]))[0]);
+    let windows = TagOptions::new().with_long_text(LongText::Windows { overlap: 19 });
     assert!(matches!(
-        bert.tag_with(&[LONG], &TagOptions::default().with_overlap(19)),
+        only(bert.tag_with(&[LONG], &windows)),
         Err(Error::Overlap { .. })
     ));
+    // A cut leaves the labels of the tokens that are read.
+    for (long, first, last) in [
+        (LongText::CutEnd, true, false),
+        (LongText::CutStart, false, true),
+    ] {
+        let tokens = only(bert.tag_with(&[LONG], &all.clone().with_long_text(long))).unwrap();
+        assert_eq!(tokens.len(), 38);
+        assert_eq!(tokens[0].range.start == 0, first);
+        assert_eq!(tokens[37].range.end == LONG.len(), last);
+    }
 }
 
 #[test]
@@ -498,8 +528,22 @@ fn masks_are_filled_as_by_transformers() {
     assert!(matches!(bert.fill_mask(text, 0), Err(Error::Zero { .. })));
     assert!(matches!(
         bert.fill_mask(&format!("[MASK] {LONG}"), 3),
-        Err(Error::TooLong { .. })
+        Err(Error::TooLong(_))
     ));
+    let long = format!("[MASK] {LONG} [MASK]");
+    let fill =
+        |long_text| bert.fill_mask_with(&long, &FillOptions::new().with_long_text(long_text));
+    let windows = fill(LongText::Windows { overlap: 5 }).unwrap();
+    assert_eq!(windows.len(), 2);
+    let (start, end) = (
+        fill(LongText::CutEnd).unwrap(),
+        fill(LongText::CutStart).unwrap(),
+    );
+    assert_eq!((start[0].range.start, end[0].range.end), (0, long.len()));
+    assert_eq!(
+        (windows[0].range.start, windows[1].range.end),
+        (0, long.len())
+    );
 }
 
 #[test]
@@ -512,7 +556,7 @@ fn next_sentence_equals_that_of_transformers() {
     );
     assert!(matches!(
         bert.next_sentence("fever", LONG),
-        Err(Error::TooLong { .. })
+        Err(Error::TooLong(_))
     ));
 }
 
@@ -524,7 +568,7 @@ fn answers_equal_those_of_run_squad() {
     for case in golden["cases"].as_array().unwrap() {
         let number = |name: &str| case[name].as_u64().unwrap() as usize;
         let options = SpanOptions::default()
-            .with_max_length(number("max_length"))
+            .with_max_tokens(number("max_length"))
             .with_stride(number("stride"))
             .with_max_answer(number("max_answer"))
             .with_candidates(number("candidates"));
@@ -567,7 +611,7 @@ fn answers_equal_those_of_run_squad() {
 #[test]
 fn bad_questions_are_errors() {
     let bert = load("bert_span");
-    let options = SpanOptions::default().with_max_length(40).with_stride(8);
+    let options = SpanOptions::new().with_max_tokens(40).with_stride(8);
     assert!(matches!(
         bert.answer_span("", "fever"),
         Err(Error::Empty {
@@ -590,16 +634,32 @@ fn bad_questions_are_errors() {
     assert!(bert.answer_span("fever", "the fever").is_ok());
     assert!(bert.answer_span_with("fever", LONG, &options).is_ok());
     assert!(matches!(
-        bert.answer_span_with("the pain", LONG, &options.with_max_question(1)),
+        bert.answer_span_with("the pain", LONG, &options.clone().with_max_question(1)),
         Err(Error::QuestionTooLong {
             tokens: 2,
             limit: 1
         })
     ));
+    for long in [
+        LongText::CutStart,
+        LongText::CutEnd,
+        LongText::Windows { overlap: 4 },
+    ] {
+        let options = options.clone().with_long_text(long);
+        assert!(bert.answer_span_with("fever", LONG, &options).is_ok());
+    }
+    assert!(matches!(
+        bert.answer_span_with(
+            "fever",
+            LONG,
+            &options.clone().with_long_text(LongText::Error)
+        ),
+        Err(Error::TooLong(_))
+    ));
     for zero in [
-        options.with_stride(0),
-        options.with_max_answer(0),
-        options.with_candidates(0),
+        options.clone().with_stride(0),
+        options.clone().with_max_answer(0),
+        options.clone().with_candidates(0),
     ] {
         assert!(matches!(
             bert.answer_span_with("fever", LONG, &zero),
@@ -609,24 +669,115 @@ fn bad_questions_are_errors() {
 }
 
 #[test]
-fn tagging_tells_how_far_it_is() {
+fn every_batch_tells_how_far_it_is_and_can_be_ended() {
     let bert = load("bert_token");
-    let mut seen = Vec::new();
-    let texts = [LONG, "fever", LONG];
-    let found = bert
-        .tag_with_progress(&texts, &TagOptions::default(), |done, all| {
-            seen.push((done, all));
-        })
-        .unwrap();
-    assert_eq!(found, bert.tag(&texts).unwrap());
-    let (done, all) = seen[seen.len() - 1];
-    assert!(done == all && all >= 5 && seen.is_sorted());
+    let texts = [LONG, "fever", LONG, "no pain"];
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let told = seen.clone();
+    let options = TagOptions::new()
+        .with_batch(2)
+        .with_progress(move |progress| told.lock().unwrap().push(progress));
+    let found = good(bert.tag_with(&texts, &options));
+    assert_eq!(found, good(bert.tag(&texts)));
+    let seen = seen.lock().unwrap();
+    assert!(seen.iter().all(|progress| progress.total == 4));
+    assert!(seen.is_sorted_by_key(|progress| progress.done));
+    assert_eq!(seen.last().unwrap().done, 4);
+
+    let flag = CancelFlag::default();
+    flag.cancel();
+    let options = EmbedOptions::new().with_cancel(flag.clone());
+    for found in bert.embed_with(&texts, &options) {
+        assert!(matches!(found, Err(Error::Cancelled)));
+    }
+    let spans = load("bert_span");
+    let options = SpanOptions::new().with_cancel(flag);
+    let found = spans.answer_span_with("fever", "the fever", &options);
+    assert!(matches!(found, Err(Error::Cancelled)));
+}
+
+/// More texts than are held at a time, in batches of few tokens: the same as each alone, in order, and progress over all.
+#[test]
+fn many_texts_are_read_in_parts() {
+    let bert = load("bert_token");
+    let texts: Vec<String> = (0..600).map(|at| "the fever ".repeat(at % 7)).collect();
+    let last = Arc::new(Mutex::new((0, 0)));
+    let told = last.clone();
+    let options = EmbedOptions::new()
+        .with_batch_tokens(64)
+        .with_progress(move |progress| *told.lock().unwrap() = (progress.done, progress.total));
+    let found = good(bert.embed_with(&texts, &options));
+    assert_eq!(*last.lock().unwrap(), (600, 600));
+    for at in 0..7 {
+        let alone = only(bert.embed(&texts[at..=at], None)).unwrap();
+        for same in found.iter().skip(at).step_by(7) {
+            close(same, &alone);
+        }
+    }
+}
+
+/// A note above the tokenizer's limit of 4 MiB is read in windows and cut like any other.
+#[test]
+fn notes_of_any_length() {
+    let bert = load("bert_sequence");
+    let note = "the fever, no pain. ".repeat(230_000);
+    assert!(note.len() > 4 << 20);
+    let cut = |text: &str, long: LongText| {
+        let options = EmbedOptions::new().with_long_text(long);
+        only(bert.embed_with(&[text], &options))
+    };
+    let short = &note[..4000];
+    for long in [LongText::CutEnd, LongText::CutStart] {
+        assert_eq!(cut(&note, long).unwrap(), cut(short, long).unwrap());
+    }
+    assert!(matches!(
+        cut(&note, LongText::Error),
+        Err(Error::TooLong(_))
+    ));
+    // Blanks alone have no tokens, however many there are.
+    let blank = " ".repeat(5 << 20);
+    let empty = only(bert.embed(&[""], None)).unwrap();
+    assert_eq!(
+        cut(&blank, LongText::Windows { overlap: 0 }).unwrap(),
+        empty
+    );
+}
+
+/// In byte-level vocabularies white space has tokens: a cut to nothing else is an error.
+#[test]
+fn a_cut_that_leaves_nothing_is_an_error() {
+    let roberta = ClinicalBert::load(data().join("roberta_facade"), &LoadOptions::default());
+    let roberta = roberta.unwrap();
+    let text = format!("{}the fever", "\n\n".repeat(200));
+    let with = |long| {
+        let options = ClassifyOptions::new().with_long_text(long);
+        only(roberta.classify_with(&[&text], &options))
+    };
+    assert!(matches!(with(LongText::CutEnd), Err(Error::NothingLeft)));
+    assert!(with(LongText::CutStart).is_ok());
+}
+
+#[test]
+fn results_can_be_written_as_json() {
+    let json = |value: serde_json::Result<Value>| value.unwrap().to_string();
+    let entity = only(load("bert_token").tag(&["The fever, pain"])).unwrap();
+    let text = json(serde_json::to_value(&entity));
+    assert!(
+        text.contains("\"start\":") && text.contains("\"label\":"),
+        "{text}"
+    );
+    let class = only(load("bert_sequence").classify(&["fever"])).unwrap();
+    assert!(json(serde_json::to_value(&class)).contains("\"kind\":\"single_label\""));
+    let mask = load("bert_pretraining").fill_mask("no [MASK]", 1).unwrap();
+    assert!(json(serde_json::to_value(&mask)).contains("\"probability\":"));
+    let answer = load("bert_span").answer_span("fever", "the fever").unwrap();
+    assert!(json(serde_json::to_value(&answer)).contains("\"no_answer\":"));
 }
 
 #[test]
 fn a_preview_tells_what_loading_gives() {
-    let preview = |dir: &Path, own: &BertOptions| {
-        ClinicalBert::preview(dir, &LoadOptions::default(), own).unwrap()
+    let preview = |dir: &Path, bert: &BertOptions| {
+        ClinicalBert::preview_with(dir, &LoadOptions::default(), bert).unwrap()
     };
     let dir = data().join("bert_token");
     let found = preview(&dir, &BertOptions::default());
@@ -635,7 +786,8 @@ fn a_preview_tells_what_loading_gives() {
         (found.head, &found.labels[..]),
         (loaded.head(), loaded.labels())
     );
-    assert_eq!(found.max_length, loaded.max_length());
+    assert_eq!(found.max_tokens, loaded.max_tokens());
+    assert_eq!(found.remarks, loaded.remarks());
     assert!(found.report.missing.is_empty());
     let case = found.case.as_ref().unwrap();
     assert_eq!(case.pieces.concat().replace("##", ""), "[UNK]");
@@ -676,10 +828,10 @@ fn a_preview_tells_what_loading_gives() {
 #[test]
 fn one_model_serves_many_threads() {
     let bert = load("bert_token");
-    let alone = bert.tag(&[LONG]).unwrap();
+    let alone = good(bert.tag(&[LONG]));
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| bert.tag(&[LONG]).unwrap()))
+            .map(|_| scope.spawn(|| good(bert.tag(&[LONG]))))
             .collect();
         for thread in threads {
             assert_eq!(thread.join().unwrap(), alone);
@@ -718,8 +870,14 @@ fn directories_that_are_no_model_give_one_sentence() {
 #[test]
 fn a_gguf_file_is_the_encoder_that_it_was_converted_from() {
     let load = LoadOptions::default();
-    let file = ClinicalBert::load(data().join("gguf/bert.gguf"), &load).unwrap();
-    let encoder = BertOptions::new().with_head(Head::Encoder);
+    let path = data().join("gguf/bert.gguf");
+    let file = ClinicalBert::load(&path, &load).unwrap();
+    let preview = ClinicalBert::preview(&path, &load).unwrap();
+    assert_eq!(
+        (preview.head, preview.max_tokens),
+        (file.head(), file.max_tokens())
+    );
+    let encoder = BertOptions::new().with_head(TaskHead::Encoder);
     let directory =
         ClinicalBert::load_with(data().join("bert_pretraining"), &load, &encoder).unwrap();
     let texts = [
@@ -735,8 +893,8 @@ fn a_gguf_file_is_the_encoder_that_it_was_converted_from() {
     // Without a pooler, which the converter leaves out.
     for pooling in [Pooling::Cls, Pooling::Mean] {
         assert_eq!(
-            file.embed(&texts[..2], pooling).unwrap(),
-            directory.embed(&texts[..2], pooling).unwrap()
+            good(file.embed(&texts[..2], pooling)),
+            good(directory.embed(&texts[..2], pooling))
         );
     }
 }
@@ -748,24 +906,26 @@ fn tokens_can_be_added_and_the_model_saved() {
         let mut bert = ClinicalBert::load(data().join(name), &load).unwrap();
         let rows = bert.config().vocab_size;
         let texts = ["He has no pain."];
-        let before = bert.embed(&texts, Pooling::Mean).unwrap();
+        let before = good(bert.embed(&texts, Pooling::Mean));
         let beyond = bert.tokenizer().vocab_size();
-        let tags = ["[Company]", "[LOC]"].map(clinical_tokenizer::AddedToken::new);
+        let tags = ["[Company]", "[LOC]"].map(AddedToken::new);
         assert_eq!(bert.add_tokens(&tags).unwrap(), 2);
         assert_eq!(bert.config().vocab_size, rows.max(beyond + 2));
-        close(&bert.embed(&texts, Pooling::Mean).unwrap()[0], &before[0]);
+        close(
+            &only(bert.embed(&texts, Pooling::Mean)).unwrap(),
+            &before[0],
+        );
         let tagged = ["Seen at [Company] today."];
-        let vectors = bert.embed(&tagged, Pooling::Mean).unwrap();
+        let vectors = good(bert.embed(&tagged, Pooling::Mean));
 
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("saved");
-        bert.save(&dir, &clinical_weights::SaveOptions::new())
-            .unwrap();
+        bert.save(&dir, &SaveOptions::new()).unwrap();
         let again = ClinicalBert::load(&dir, &load).unwrap();
         assert_eq!(again.head(), bert.head(), "{name}");
         assert_eq!(again.labels(), bert.labels());
         assert_eq!(again.config().vocab_size, bert.config().vocab_size);
-        assert_eq!(again.embed(&tagged, Pooling::Mean).unwrap(), vectors);
+        assert_eq!(good(again.embed(&tagged, Pooling::Mean)), vectors);
     }
 }
 
@@ -773,7 +933,7 @@ fn tokens_can_be_added_and_the_model_saved() {
 fn an_id_without_a_row_is_named() {
     let mut bert = load("bert_pretraining");
     bert.resize_embeddings(5).unwrap();
-    let error = bert.embed(&["He has no pain."], Pooling::Mean).unwrap_err();
+    let error = only(bert.embed(&["He has no pain."], Pooling::Mean)).unwrap_err();
     assert!(
         matches!(
             error,
@@ -781,5 +941,8 @@ fn an_id_without_a_row_is_named() {
         ),
         "{error}"
     );
-    assert!(matches!(bert.resize_embeddings(0), Err(Error::Config(_))));
+    assert!(matches!(
+        bert.resize_embeddings(0),
+        Err(Error::OutOfRange { .. })
+    ));
 }

@@ -109,7 +109,7 @@ fn pretraining_heads() {
     ] {
         let (dir, config, expected) = open(name);
         let options = LoadOptions::default();
-        let mut model = BertForPretraining::new(&config, next_sentence, &options.device);
+        let mut model = BertForPretraining::new(&config, next_sentence, &options.device).unwrap();
         clinical_weights::load(&mut model, &dir, &options).unwrap();
         compare_encoder(&model.bert, &expected);
         let rows = expected.rows();
@@ -136,7 +136,8 @@ fn sequence_heads() {
     ] {
         let (dir, config, expected) = open(name);
         let options = LoadOptions::default();
-        let mut model = BertForSequenceClassification::new(&config, labels, &options.device);
+        let mut model =
+            BertForSequenceClassification::new(&config, labels, &options.device).unwrap();
         clinical_weights::load(&mut model, &dir, &options).unwrap();
         compare_encoder(&model.bert, &expected);
         let logits = model.forward(&expected.rows()).unwrap();
@@ -149,7 +150,7 @@ fn token_and_span_heads() {
     let options = LoadOptions::default();
     for name in ["bert_token", "roberta_token", "megatron_token"] {
         let (dir, config, expected) = open(name);
-        let mut model = BertForTokenClassification::new(&config, 5, &options.device);
+        let mut model = BertForTokenClassification::new(&config, 5, &options.device).unwrap();
         clinical_weights::load(&mut model, &dir, &options).unwrap();
         compare_encoder(&model.bert, &expected);
         let logits = model.forward(&expected.rows()).unwrap();
@@ -157,7 +158,7 @@ fn token_and_span_heads() {
     }
     for name in ["bert_span", "roberta_span", "megatron_span"] {
         let (dir, config, expected) = open(name);
-        let mut model = BertForQuestionAnswering::new(&config, &options.device);
+        let mut model = BertForQuestionAnswering::new(&config, &options.device).unwrap();
         clinical_weights::load(&mut model, &dir, &options).unwrap();
         compare_encoder(&model.bert, &expected);
         let logits = model.forward(&expected.rows()).unwrap();
@@ -178,7 +179,7 @@ fn encoders_alone() {
         ("megatron_masked", false),
     ] {
         let (dir, config, expected) = open(name);
-        let mut model = Bert::new(&config, pooler, &options.device);
+        let mut model = Bert::new(&config, pooler, &options.device).unwrap();
         clinical_weights::load(&mut model, &dir, &options).unwrap();
         compare_encoder(&model, &expected);
     }
@@ -187,8 +188,8 @@ fn encoders_alone() {
 #[test]
 fn bad_rows_are_errors() {
     let (_, config, _) = open("bert_old");
-    let model = Bert::new(&config, true, &LoadOptions::default().device);
-    let long = vec![5u32; config.max_length() + 1];
+    let model = Bert::new(&config, true, &LoadOptions::default().device).unwrap();
+    let long = vec![5u32; config.max_tokens() + 1];
     for rows in [
         vec![],
         vec![Row::from(&[][..])],

@@ -1,10 +1,10 @@
 //! Pretraining examples: equal to those of the published script, and in the published proportions.
 
 use burn::optim::{AdamConfig, GradientsParams};
-use clinical_bert::{
-    BertConfig, BertForPretraining, Document, Error, Examples, PretrainingExample,
-    PretrainingOptions, Vocabulary,
+use clinical_bert::pretraining::{
+    Document, Examples, PretrainingExample, PretrainingOptions, Vocabulary,
 };
+use clinical_bert::{BertConfig, BertForPretraining, Error, IGNORED, Row, Targets};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -385,23 +385,23 @@ fn the_loss_can_be_minimised() {
     .unwrap();
     let device = clinical_weights::LoadOptions::default().device.autodiff();
     device.seed(3);
-    let mut model = BertForPretraining::new(&config, true, &device);
+    let mut model = BertForPretraining::new(&config, true, &device).unwrap();
     let mut optimizer = AdamConfig::new().init();
-    let first = model.loss(&batch).unwrap();
-    let before = [
-        first.masked.into_scalar::<f32>(),
-        first.next_sentence.unwrap().into_scalar::<f32>(),
-    ];
+    let parts = |model: &BertForPretraining| {
+        let loss = model.pretraining_loss(&batch).unwrap();
+        let next = loss.next_sentence.unwrap();
+        assert_eq!(next.targets, batch.len());
+        let predicted: usize = batch.iter().map(|example| example.labels.len()).sum();
+        assert_eq!(loss.masked.targets, predicted);
+        [loss.masked.mean, next.mean].map(|mean| mean.into_scalar::<f32>())
+    };
+    let before = parts(&model);
     for _ in 0..30 {
-        let loss = model.loss(&batch).unwrap();
-        let gradients = GradientsParams::from_grads(loss.total.backward(), &model);
+        let loss = model.pretraining_loss(&batch).unwrap().total();
+        let gradients = GradientsParams::from_grads(loss.mean.backward(), &model);
         model = optimizer.step(0.01, model, gradients);
     }
-    let last = model.loss(&batch).unwrap();
-    let after = [
-        last.masked.into_scalar::<f32>(),
-        last.next_sentence.unwrap().into_scalar::<f32>(),
-    ];
+    let after = parts(&model);
     assert!(
         (before[0] - 60f32.ln()).abs() < 0.3,
         "a fresh model knows nothing: {before:?}"
@@ -414,8 +414,38 @@ fn the_loss_can_be_minimised() {
     let mut bad = batch[..1].to_vec();
     bad[0].positions[0] = 32;
     assert!(matches!(
-        model.loss(&bad),
+        model.pretraining_loss(&bad),
         Err(Error::Predictions { row: 0, .. })
     ));
-    assert!(model.loss(&[]).is_err());
+    assert!(model.pretraining_loss(&[]).is_err());
+
+    // The same by targets for each token, as for the other heads.
+    let rows: Vec<Row<'_>> = batch
+        .iter()
+        .map(|example| Row {
+            ids: &example.ids,
+            types: &example.types,
+        })
+        .collect();
+    let tokens: Vec<Vec<i64>> = batch
+        .iter()
+        .map(|example| {
+            let mut labels = vec![IGNORED; example.ids.len()];
+            for (&position, &label) in example.positions.iter().zip(&example.labels) {
+                labels[position] = label.into();
+            }
+            labels
+        })
+        .collect();
+    let random: Vec<bool> = batch.iter().map(|example| example.is_random_next).collect();
+    let value = |targets| {
+        let loss = model.loss(&rows, targets).unwrap();
+        loss.mean.into_scalar::<f32>()
+    };
+    let both = value(Targets::Pretraining {
+        tokens: &tokens,
+        is_random_next: &random,
+    });
+    assert!((both - after[0] - after[1]).abs() < 1e-5);
+    assert!((value(Targets::Tokens(&tokens)) - after[0]).abs() < 1e-5);
 }

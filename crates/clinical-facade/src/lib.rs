@@ -26,6 +26,6 @@ pub use model_dir::ModelDir;
 pub use parts::Parts;
 pub use pooling::{Pooling, UnknownPooling, normalize};
 pub use remark::Remark;
-pub use save::{SavedParts, save};
+pub use save::{SavedParts, save, save_with};
 #[cfg(feature = "generate")]
 pub use token_text::TokenText;

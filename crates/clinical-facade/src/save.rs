@@ -53,12 +53,32 @@ where
     M: FromCheckpoint,
     E: From<Error> + From<clinical_files::Error> + From<clinical_tokenizer::Error>,
 {
+    save_with(model, parts, dir, options, |_| Ok(()))
+}
+
+/// [`save`] with more files: `more` writes them into the directory before it appears.
+///
+/// # Errors
+///
+/// Those of [`save`] and of `more`.
+pub fn save_with<M, E>(
+    model: &M,
+    parts: SavedParts<'_>,
+    dir: impl AsRef<Path>,
+    options: &SaveOptions,
+    more: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E>
+where
+    M: FromCheckpoint,
+    E: From<Error> + From<clinical_files::Error> + From<clinical_tokenizer::Error>,
+{
     replace_directory(dir, &SAVED_MODEL, |part| {
         save_model_files(model, &parts.config.to_string(), part, options)?;
         if let Some(config) = parts.generation_config {
             write(&part.join("generation_config.json"), config)?;
         }
-        Ok(parts.tokenizer.save(part)?)
+        parts.tokenizer.save(part)?;
+        more(part)
     })
 }
 

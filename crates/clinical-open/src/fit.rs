@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use clinical_bert::{BertConfig, BertOptions, ClinicalBert};
+use clinical_bert::{BertConfig, ClinicalBert};
 use clinical_facade::{Facade, ModelDir};
 use clinical_llama::LlamaConfig;
 use clinical_t5::T5Config;
@@ -73,18 +73,17 @@ fn t5(dir: &ModelDir, options: &LoadOptions) -> Result<Fit, Error> {
 }
 
 fn bert(path: &Path, dir: &ModelDir, options: &LoadOptions) -> Result<Fit, Error> {
-    let config =
-        BertConfig::from_value(dir.config().clone()).map_err(clinical_bert::Error::from)?;
-    let preview = ClinicalBert::preview(path, options, &BertOptions::new())?;
+    let config = BertConfig::from_value(dir.config().clone())?;
+    let preview = ClinicalBert::preview(path, options)?;
     let mut details = vec![preview.head.to_string()];
     if !preview.labels.is_empty() {
         details.push(format!("classes {}", preview.labels.join(", ")));
     }
     details.extend(preview.case.map(|case| case.to_string()));
     Ok(Fit {
-        parameters: config.parameters(),
+        parameters: config.parameters()?,
         rows: config.vocab_size,
-        max_tokens: Some(preview.max_length),
+        max_tokens: Some(preview.max_tokens),
         details,
         report: preview.report,
     })

@@ -181,6 +181,9 @@ fn are_beside_weights(name: &str) -> bool {
             | "tokenizer_config.json"
             | "chat_template.jinja"
             | "generation_config.json"
+            | "modules.json"
+            | "sentence_bert_config.json"
+            | "config_sentence_transformers.json"
     )
 }
 

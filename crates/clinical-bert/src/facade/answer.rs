@@ -2,78 +2,79 @@
 
 use std::ops::Range;
 
+use clinical_facade::{CallOptions, LongText, TextTooLong};
+use serde::Serialize;
+
+use super::ClinicalBert;
+use super::numbers::{finite, softmax};
+use super::options::bert_call_options;
 use super::text::Token;
-use super::{BertModel, ClinicalBert, Head, finite, softmax};
-use crate::{Error, Row};
+use crate::{BertModel, Error, Result, Row, TaskHead};
 
 /// How [`ClinicalBert::answer_span_with`] works. The numbers are those of BERT's `run_squad.py`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
+///
+/// `with_max_tokens` bounds a row; default: 384, and never more than the model reads. A context that is too long is read in
+/// windows, `stride` apart, unless a policy is given; `LongText::Windows` says by how many tokens they overlap instead.
+#[derive(Debug, Clone)]
 pub struct SpanOptions {
-    /// Most tokens of a row; never more than the model reads. Default: 384.
-    pub max_length: usize,
-    /// Tokens between the starts of two windows of a long context. Default: 128.
-    pub stride: usize,
-    /// Most tokens of the question. Default: 64.
-    pub max_question: usize,
-    /// Most tokens of an answer. Default: 30.
-    pub max_answer: usize,
-    /// Whether an answer that starts or ends inside a word is extended to the whole word. Default: true.
-    pub whole_words: bool,
-    /// How many starts and ends of each window are tried, and how many answers are returned at most. Default: 20.
-    pub candidates: usize,
+    stride: usize,
+    max_question: usize,
+    max_answer: usize,
+    whole_words: bool,
+    candidates: usize,
+    batch_tokens: Option<usize>,
+    call: CallOptions,
 }
+
+/// Most tokens of a row.
+const ROW: usize = 384;
 
 impl Default for SpanOptions {
     fn default() -> Self {
         Self {
-            max_length: 384,
             stride: 128,
             max_question: 64,
             max_answer: 30,
             whole_words: true,
             candidates: 20,
+            batch_tokens: None,
+            call: CallOptions::default(),
         }
     }
 }
 
-impl SpanOptions {
-    /// Sets [`Self::max_length`].
-    #[must_use]
-    pub fn with_max_length(mut self, tokens: usize) -> Self {
-        self.max_length = tokens;
-        self
-    }
+bert_call_options!(SpanOptions);
 
-    /// Sets [`Self::stride`].
+impl SpanOptions {
+    /// Tokens between the starts of two windows of a long context. Default: 128.
     #[must_use]
     pub fn with_stride(mut self, tokens: usize) -> Self {
         self.stride = tokens;
         self
     }
 
-    /// Sets [`Self::max_question`].
+    /// Most tokens of the question. Default: 64.
     #[must_use]
     pub fn with_max_question(mut self, tokens: usize) -> Self {
         self.max_question = tokens;
         self
     }
 
-    /// Sets [`Self::max_answer`].
+    /// Most tokens of an answer. Default: 30.
     #[must_use]
     pub fn with_max_answer(mut self, tokens: usize) -> Self {
         self.max_answer = tokens;
         self
     }
 
-    /// Sets [`Self::whole_words`].
+    /// Whether an answer that starts or ends inside a word is extended to the whole word. Default: true.
     #[must_use]
     pub fn with_whole_words(mut self, whole: bool) -> Self {
         self.whole_words = whole;
         self
     }
 
-    /// Sets [`Self::candidates`].
+    /// How many starts and ends of each window are tried, and how many answers are returned at most. Default: 20.
     #[must_use]
     pub fn with_candidates(mut self, candidates: usize) -> Self {
         self.candidates = candidates;
@@ -82,7 +83,7 @@ impl SpanOptions {
 }
 
 /// What the model says about a question.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SpanAnswer {
     /// Possible answers, the best first, each text once. Empty if no span is possible.
@@ -92,10 +93,11 @@ pub struct SpanAnswer {
 }
 
 /// A span that may be the answer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SpanCandidate {
-    /// Bytes of the context.
+    /// Bytes of the context; written as `start` and `end`.
+    #[serde(flatten)]
     pub range: Range<usize>,
     /// The sum of the logits of its start and its end.
     pub score: f32,
@@ -104,7 +106,7 @@ pub struct SpanCandidate {
 }
 
 /// The case that the context holds no answer.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct NoAnswer {
     /// The smallest sum of the two logits of `[CLS]` over the windows.
@@ -135,7 +137,7 @@ impl ClinicalBert {
     /// # Errors
     ///
     /// As [`answer_span_with`](Self::answer_span_with).
-    pub fn answer_span(&self, question: &str, context: &str) -> Result<SpanAnswer, Error> {
+    pub fn answer_span(&self, question: &str, context: &str) -> Result<SpanAnswer> {
         self.answer_span_with(question, context, &SpanOptions::default())
     }
 
@@ -147,67 +149,70 @@ impl ClinicalBert {
     /// # Errors
     ///
     /// [`Error::Head`] for a model without a question answering head, [`Error::Empty`], [`Error::QuestionTooLong`],
-    /// [`Error::WindowTooSmall`], [`Error::Zero`], [`Error::NotFinite`].
+    /// [`Error::WindowTooSmall`], [`Error::Overlap`], [`Error::Zero`], [`Error::NotFinite`], [`Error::Cancelled`];
+    /// [`Error::TooLong`] if the options say so.
     pub fn answer_span_with(
         &self,
         question: &str,
         context: &str,
         options: &SpanOptions,
-    ) -> Result<SpanAnswer, Error> {
+    ) -> Result<SpanAnswer> {
         let BertModel::Span(model) = &self.model else {
-            return Err(self.no_head("answering with a span", Head::Span));
+            return Err(self.no_head("answering with a span", TaskHead::Span));
         };
-        for (option, value) in [
-            ("stride", options.stride),
-            ("max_answer", options.max_answer),
-            ("candidates", options.candidates),
-        ] {
-            if value == 0 {
-                return Err(Error::Zero { option });
-            }
-        }
+        options.check()?;
         let question = self.text.ids(question)?;
-        let tokens = self.text.tokens(context, 0)?;
-        let windows = self.context_windows(question.len(), tokens.len(), options)?;
-        let ids: Vec<u32> = tokens.iter().map(|token| token.id).collect();
-        let rows: Vec<_> = windows
-            .iter()
-            .map(|window| self.text.pair(&question, &ids[window.clone()]))
-            .collect();
         let before = question.len() + self.text.around_pair().1;
-        let forward = |batch: &[usize], inputs: &[Row<'_>]| {
-            let logits = model.forward(inputs)?;
-            let longest = logits.dims()[1];
-            let logits = finite(logits.into_data())?;
-            let read = |(&row, logits): (&usize, &[f32])| {
-                let logits: Vec<[f32; 2]> = logits
-                    .chunks_exact(2)
-                    .take(rows[row].ids.len())
-                    .map(|pair| [pair[0], pair[1]])
+        self.one(
+            (&options.call, options.batch_tokens),
+            || {
+                let mut tokens = self.text.tokens(context, 0)?;
+                let windows = self.context_windows(question.len(), &mut tokens, options)?;
+                let ids: Vec<u32> = tokens.iter().map(|token| token.id).collect();
+                let rows = windows
+                    .iter()
+                    .map(|window| self.text.pair(&question, &ids[window.clone()]))
                     .collect();
-                let null = logits[0][0] + logits[0][1];
-                (null, spans(&logits, before, &windows, row, options))
-            };
-            let rows = batch.iter().zip(logits.chunks(longest * 2));
-            Ok(rows.map(read).collect())
-        };
-        let found: Vec<(f32, Vec<Span>)> = self.batches(&rows, forward, |_| {})?;
-        let null = found
-            .iter()
-            .map(|(null, _)| *null)
-            .fold(f32::INFINITY, f32::min);
-        let spans = found.into_iter().flat_map(|(_, spans)| spans).collect();
-        Ok(choose(spans, null, &tokens, context, options))
+                Ok((rows, (tokens, windows)))
+            },
+            |rows: &[Row<'_>]| {
+                let logits = model.forward(rows)?;
+                let longest = logits.dims()[1];
+                let logits = finite(logits.into_data())?;
+                let read = |(row, logits): (&Row<'_>, &[f32])| -> Vec<[f32; 2]> {
+                    let pairs = logits.chunks_exact(2).take(row.ids.len());
+                    pairs.map(|pair| [pair[0], pair[1]]).collect()
+                };
+                let rows = rows.iter().zip(logits.chunks(longest * 2));
+                Ok(rows.map(read).collect())
+            },
+            |(tokens, windows), found: Vec<Vec<[f32; 2]>>| {
+                let null = found
+                    .iter()
+                    .map(|logits| logits[0][0] + logits[0][1])
+                    .fold(f32::INFINITY, f32::min);
+                let spans = found
+                    .iter()
+                    .enumerate()
+                    .flat_map(|(row, logits)| spans(logits, before, &windows, row, options))
+                    .collect();
+                Ok(choose(spans, null, &tokens, context, options))
+            },
+        )
     }
 
-    /// The tokens of the context in each row.
+    /// The tokens of the context in each row. A cut shortens `context`.
     fn context_windows(
         &self,
         question: usize,
-        context: usize,
+        context: &mut Vec<Token>,
         options: &SpanOptions,
-    ) -> Result<Vec<Range<usize>>, Error> {
-        for (part, verb, tokens) in [("question", "ask", question), ("context", "read", context)] {
+    ) -> Result<Vec<Range<usize>>> {
+        let parts = [
+            ("question", "ask", question),
+            ("context", "read", context.len()),
+        ];
+        for (part, verb, tokens) in parts {
             if tokens == 0 {
                 return Err(Error::Empty { part, verb });
             }
@@ -218,25 +223,74 @@ impl ClinicalBert {
                 limit: options.max_question,
             });
         }
-        let length = options.max_length.min(self.max_length());
-        let room = length.saturating_sub(question + self.text.around_pair().0);
-        if room == 0 || (context > room && room < options.stride) {
-            return Err(Error::WindowTooSmall {
-                length,
-                room,
-                stride: options.stride,
+        let length = options
+            .call
+            .max_tokens
+            .unwrap_or(ROW)
+            .min(self.max_tokens());
+        let around = question + self.text.around_pair().0;
+        let room = length.saturating_sub(around);
+        let small = |stride| Error::WindowTooSmall {
+            length,
+            room,
+            stride,
+        };
+        if room == 0 {
+            return Err(small(options.stride));
+        }
+        if context.len() <= room {
+            return Ok(vec![0..context.len()]);
+        }
+        let stride = match options.call.long_text {
+            None => options.stride,
+            Some(LongText::Windows { overlap }) => room.saturating_sub(overlap),
+            Some(LongText::CutEnd) => {
+                context.truncate(room);
+                room
+            }
+            Some(LongText::CutStart) => {
+                context.drain(..context.len() - room);
+                room
+            }
+            Some(_) => {
+                let tokens = context.len() + around;
+                return Err(TextTooLong::new("context", tokens, length).into());
+            }
+        };
+        if stride == 0 {
+            let overlap = room;
+            return Err(Error::Overlap {
+                overlap,
+                window: room,
             });
         }
-        let mut windows = Vec::new();
-        let mut start = 0;
+        if room < stride {
+            return Err(small(stride));
+        }
+        let (mut windows, mut start) = (Vec::new(), 0);
         loop {
-            let end = context.min(start + room);
+            let end = context.len().min(start + room);
             windows.push(start..end);
-            if end == context {
+            if end == context.len() {
                 return Ok(windows);
             }
-            start += options.stride;
+            start += stride;
         }
+    }
+}
+
+impl SpanOptions {
+    fn check(&self) -> Result<()> {
+        for (option, value) in [
+            ("stride", self.stride),
+            ("max_answer", self.max_answer),
+            ("candidates", self.candidates),
+        ] {
+            if value == 0 {
+                return Err(Error::Zero { option });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -304,10 +358,10 @@ fn choose(
 ) -> SpanAnswer {
     spans.sort_by(|a, b| b.score.total_cmp(&a.score));
     let mut kept: Vec<(Range<usize>, f32)> = Vec::new();
-    // "No answer" takes one of the places if it is good enough for one, behind spans of the same score.
+    // "No answer" is one of the candidates if it is good enough, after spans of the same score.
     let better = spans.iter().filter(|span| span.score >= null).count();
-    for (place, span) in spans.iter().enumerate() {
-        let taken = kept.len() + usize::from(place >= better);
+    for (rank, span) in spans.iter().enumerate() {
+        let taken = kept.len() + usize::from(rank >= better);
         if taken >= options.candidates {
             break;
         }
@@ -390,12 +444,15 @@ mod tests {
         };
         let options = SpanOptions::default();
         assert_eq!(ranges(&options), [0..2, 6..7]);
-        assert_eq!(ranges(&options.with_whole_words(false)), [1..2, 3..4, 6..7]);
         assert_eq!(
-            ranges(&options.with_whole_words(false).with_candidates(2)),
+            ranges(&options.clone().with_whole_words(false)),
+            [1..2, 3..4, 6..7]
+        );
+        assert_eq!(
+            ranges(&options.clone().with_whole_words(false).with_candidates(2)),
             [1..2, 3..4]
         );
-        // "No answer" takes the place behind the spans that score at least as much.
+        // "No answer" comes after the spans that score at least as much.
         let found = choose(spans(), 2.5, &tokens, context, &options.with_candidates(2));
         assert_eq!(found.candidates.len(), 1);
         assert_eq!(found.best(0.0), Some(&found.candidates[0]));

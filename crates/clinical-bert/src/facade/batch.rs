@@ -1,71 +1,83 @@
-//! Batches of rows of similar length.
+//! Many texts at once: a result for each, computed in batches of rows of similar length.
 
-use crate::Error;
+use std::sync::Arc;
 
-/// Orders rows by length, the longest first, and cuts the order into batches of at most `budget` tokens, padding
-/// included. A row over the budget is a batch of its own.
-///
-/// The longest first: a batch that does not fit into memory fails at the start, not after an hour.
-pub(super) fn batches(lengths: &[usize], budget: usize) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..lengths.len()).collect();
-    order.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
-    let mut batches: Vec<Vec<usize>> = Vec::new();
-    let mut longest = 0;
-    for row in order {
-        match batches.last_mut() {
-            Some(batch) if (batch.len() + 1).saturating_mul(longest) <= budget => batch.push(row),
-            _ => {
-                longest = lengths[row];
-                batches.push(vec![row]);
-            }
-        }
-    }
-    batches
-}
+use clinical_facade::{BatchLimits, BatchProgress, CallOptions, in_batches};
 
-/// Runs every batch through `run`, which gives one value for each of its rows, and returns the values in the order of the
-/// rows. `done` gets the size of each batch that is ready.
-pub(super) fn run<T>(
-    batches: &[Vec<usize>],
-    run: impl Fn(&[usize]) -> Result<Vec<T>, Error>,
-    mut done: impl FnMut(usize),
-) -> Result<Vec<T>, Error> {
-    let mut values: Vec<Option<T>> = Vec::new();
-    values.resize_with(batches.iter().map(Vec::len).sum(), || None);
-    for batch in batches {
-        for (&row, value) in batch.iter().zip(run(batch)?) {
-            values[row] = Some(value);
-        }
-        done(batch.len());
-    }
-    Ok(values.into_iter().flatten().collect())
-}
+use super::ClinicalBert;
+use super::options::BATCH_TOKENS;
+use crate::{Error, Result, Row, TokenRow};
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Texts that are held as tokens at a time, so that memory does not grow with their number. Rows are sorted by length within.
+const HELD: usize = 256;
 
-    #[test]
-    fn every_row_once_and_no_batch_over_the_budget() {
-        let lengths = [3, 90, 5, 5, 41, 1, 40, 2, 200];
-        let found = batches(&lengths, 100);
-        assert_eq!(found, [vec![8], vec![1], vec![4, 6], vec![2, 3, 0, 7, 5]]);
-        assert!(batches(&[], 100).is_empty());
-    }
-
-    #[test]
-    fn values_come_in_the_order_of_rows_and_the_first_error_ends_it() {
-        let cut = batches(&[3, 9, 1, 7, 5, 2], 9);
-        let mut rows = 0;
-        let double = |batch: &[usize]| Ok(batch.iter().map(|row| row * 2).collect());
-        let found = run(&cut, double, |count| rows += count).unwrap();
-        assert_eq!(found, [0, 2, 4, 6, 8, 10]);
-        assert_eq!(rows, 6);
-        let fail = |batch: &[usize]| match batch.contains(&3) {
-            true => Err(Error::NotFinite),
-            false => Ok(vec![(); batch.len()]),
+impl ClinicalBert {
+    /// A result for each of `items` items. `prepare` gives the rows of an item and what `finish` needs of it beside the values
+    /// of its rows; `run` gives one value for each row of a batch.
+    pub(super) fn each<P, V, T>(
+        &self,
+        items: usize,
+        (call, batch_tokens): (&CallOptions, Option<usize>),
+        prepare: impl Fn(usize) -> Result<(Vec<TokenRow>, P)>,
+        run: impl Fn(&[Row<'_>]) -> Result<Vec<V>>,
+        finish: impl Fn(P, Vec<V>) -> Result<T>,
+    ) -> Vec<Result<T>> {
+        let limits = BatchLimits::tokens(batch_tokens.unwrap_or(BATCH_TOKENS));
+        let run = |rows: &[&TokenRow]| {
+            let longest = rows.iter().map(|row| row.ids.len()).max();
+            let span = tracing::debug_span!("batch", rows = rows.len(), longest);
+            let _entered = span.enter();
+            let rows: Vec<Row<'_>> = rows.iter().map(|row| row.row()).collect();
+            run(&rows)
         };
-        assert!(matches!(run(&cut, fail, |_| {}), Err(Error::NotFinite)));
-        assert!(run(&[], |_| Ok(vec![0]), |_| {}).unwrap().is_empty());
+        let mut results = Vec::with_capacity(items);
+        for start in (0..items).step_by(HELD) {
+            let (mut rows, mut plans) = (Vec::new(), Vec::new());
+            for item in start..items.min(start + HELD) {
+                let prepared = match call.is_cancelled() {
+                    true => Err(Error::Cancelled),
+                    false => prepare(item),
+                };
+                let (found, plan) = match prepared {
+                    Ok((found, plan)) => (Ok(found), Some(plan)),
+                    Err(error) => (Err(error), None),
+                };
+                rows.push(found);
+                plans.push(plan);
+            }
+            let part = part_of(call, start, items);
+            let length = |row: &TokenRow| row.ids.len();
+            let values = in_batches(rows, limits, &part, length, || Error::Cancelled, run);
+            results.extend(values.into_iter().zip(plans).map(|(values, plan)| {
+                // What has no plan has an error.
+                let (values, plan) = (values?, plan.ok_or(Error::Cancelled)?);
+                finish(plan, values)
+            }));
+        }
+        results
     }
+
+    /// [`Self::each`] for one item.
+    pub(super) fn one<P, V, T>(
+        &self,
+        call: (&CallOptions, Option<usize>),
+        prepare: impl Fn() -> Result<(Vec<TokenRow>, P)>,
+        run: impl Fn(&[Row<'_>]) -> Result<Vec<V>>,
+        finish: impl Fn(P, Vec<V>) -> Result<T>,
+    ) -> Result<T> {
+        let mut results = self.each(1, call, |_| prepare(), run, finish);
+        results.pop().unwrap_or(Err(Error::Cancelled))
+    }
+}
+
+/// The options of a call for a part of its items that begins at `start`.
+fn part_of(call: &CallOptions, start: usize, items: usize) -> CallOptions {
+    let mut part = call.clone();
+    if let Some(tell) = call.progress.clone() {
+        let tell = move |progress: BatchProgress| {
+            tell(BatchProgress::new(start + progress.done, items));
+        };
+        part.progress = Some(Arc::new(tell));
+    }
+    part
 }

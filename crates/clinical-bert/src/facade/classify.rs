@@ -1,11 +1,16 @@
 //! Labels for texts and pairs.
 
-use super::text::{LongText, OwnedRow};
-use super::{BertModel, ClinicalBert, Head, best, finite, softmax};
-use crate::{Error, Row};
+use clinical_facade::{CallOptions, LongText, Pooling};
+use serde::Serialize;
+
+use super::ClinicalBert;
+use super::numbers::{argmax, finite, softmax};
+use super::options::bert_call_options;
+use crate::{BertModel, Result, Row, TaskHead, TokenRow};
 
 /// What the values of a sequence classifier mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ProblemType {
     /// One of the labels holds: softmax.
@@ -28,7 +33,7 @@ impl ProblemType {
 }
 
 /// The scores of one text.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Classification {
     /// What the scores mean.
@@ -38,7 +43,7 @@ pub struct Classification {
 }
 
 /// The score of one label.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LabelScore {
     /// The name in `id2label`.
@@ -52,7 +57,7 @@ impl Classification {
     #[must_use]
     pub fn best(&self) -> &LabelScore {
         let scores: Vec<f32> = self.scores.iter().map(|score| score.score).collect();
-        &self.scores[best(&scores)]
+        &self.scores[argmax(&scores)]
     }
 
     /// The labels with at least this score, in the model's order: for multi-label models, usually 0.5.
@@ -63,31 +68,17 @@ impl Classification {
     }
 }
 
-/// How [`ClinicalBert::classify_with`] works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
+/// How [`ClinicalBert::classify_with`] and [`ClinicalBert::classify_pairs_with`] work.
+///
+/// A text that is too long is an error unless a policy is given. With windows, the scores are the mean over the windows,
+/// weighted by their tokens; no published model was trained so. The first text of a pair is always read whole.
+#[derive(Debug, Clone, Default)]
 pub struct ClassifyOptions {
-    /// Default: [`LongText::Error`]. With windows, the scores are the mean over the windows, weighted by their tokens;
-    /// no published model was trained so.
-    pub long: LongText,
+    batch_tokens: Option<usize>,
+    call: CallOptions,
 }
 
-impl Default for ClassifyOptions {
-    fn default() -> Self {
-        Self {
-            long: LongText::Error,
-        }
-    }
-}
-
-impl ClassifyOptions {
-    /// Sets [`Self::long`].
-    #[must_use]
-    pub fn with_long(mut self, long: LongText) -> Self {
-        self.long = long;
-        self
-    }
-}
+bert_call_options!(ClassifyOptions);
 
 impl ClinicalBert {
     /// The labels of each text.
@@ -95,7 +86,7 @@ impl ClinicalBert {
     /// # Errors
     ///
     /// As [`classify_with`](Self::classify_with).
-    pub fn classify<T: AsRef<str>>(&self, texts: &[T]) -> Result<Vec<Classification>, Error> {
+    pub fn classify<T: AsRef<str>>(&self, texts: &[T]) -> Vec<Result<Classification>> {
         self.classify_with(texts, &ClassifyOptions::default())
     }
 
@@ -104,65 +95,75 @@ impl ClinicalBert {
     ///
     /// # Errors
     ///
-    /// [`Error::Head`] for a model without a sequence classification head, [`Error::TooLong`] unless the options say
-    /// otherwise, [`Error::NotFinite`].
+    /// For each text: [`Error::Head`] for a model without a sequence classification head, [`Error::TooLong`] unless the options
+    /// say otherwise, [`Error::NothingLeft`], [`Error::Overlap`], [`Error::NotFinite`], [`Error::Cancelled`].
     pub fn classify_with<T: AsRef<str>>(
         &self,
         texts: &[T],
         options: &ClassifyOptions,
-    ) -> Result<Vec<Classification>, Error> {
-        let mut rows = Vec::with_capacity(texts.len());
-        for (index, text) in texts.iter().enumerate() {
-            rows.push(self.rows(index, text.as_ref(), options.long)?);
-        }
-        self.classify_rows(rows)
+    ) -> Vec<Result<Classification>> {
+        self.classify_each(texts.len(), options, |text| {
+            self.rows(texts[text].as_ref(), &options.call, LongText::Error)
+        })
     }
 
     /// The labels of each pair: premise and hypothesis, question and sentence.
     ///
     /// # Errors
     ///
-    /// As [`classify`](Self::classify). A pair that is too long is always an error.
+    /// As [`classify_with`](Self::classify_with).
     pub fn classify_pairs<T: AsRef<str>, U: AsRef<str>>(
         &self,
         pairs: &[(T, U)],
-    ) -> Result<Vec<Classification>, Error> {
-        let mut rows = Vec::with_capacity(pairs.len());
-        for (index, (first, second)) in pairs.iter().enumerate() {
-            let (first, second) = (
-                self.text.ids(first.as_ref())?,
-                self.text.ids(second.as_ref())?,
-            );
-            let row = self.text.pair(&first, &second);
-            self.check_length(index, row.ids.len())?;
-            rows.push(vec![row]);
-        }
-        self.classify_rows(rows)
+    ) -> Vec<Result<Classification>> {
+        self.classify_pairs_with(pairs, &ClassifyOptions::default())
     }
 
-    fn classify_rows(&self, texts: Vec<Vec<OwnedRow>>) -> Result<Vec<Classification>, Error> {
-        let BertModel::Sequence(model) = &self.model else {
-            return Err(self.no_head("classifying texts", Head::Sequence));
-        };
+    /// The labels of each pair. A policy for what is too long is about the second text; a first one that alone is too long
+    /// is an error.
+    ///
+    /// # Errors
+    ///
+    /// As [`classify_with`](Self::classify_with).
+    pub fn classify_pairs_with<T: AsRef<str>, U: AsRef<str>>(
+        &self,
+        pairs: &[(T, U)],
+        options: &ClassifyOptions,
+    ) -> Vec<Result<Classification>> {
+        self.classify_each(pairs.len(), options, |pair| {
+            let (first, second) = &pairs[pair];
+            self.pair_rows(first.as_ref(), second.as_ref(), &options.call)
+        })
+    }
+
+    fn classify_each(
+        &self,
+        items: usize,
+        options: &ClassifyOptions,
+        rows: impl Fn(usize) -> Result<Vec<TokenRow>>,
+    ) -> Vec<Result<Classification>> {
         let kind = self.problem_type();
-        let owners: Vec<usize> = texts.iter().map(Vec::len).collect();
-        let rows: Vec<OwnedRow> = texts.into_iter().flatten().collect();
-        let forward = |_: &[usize], inputs: &[Row<'_>]| {
-            let logits = model.forward(inputs)?;
-            let labels = logits.dims()[1];
-            let logits = finite(logits.into_data())?;
-            Ok(logits.chunks(labels).map(|row| kind.scores(row)).collect())
+        let model = || match &self.model {
+            BertModel::Sequence(model) => Ok(model),
+            _ => Err(self.no_head("classifying texts", TaskHead::Sequence)),
         };
-        let scores = self.batches(&rows, forward, |_| {})?;
-        let mut at = 0;
-        Ok(owners
-            .into_iter()
-            .map(|count| {
-                let own = at..at + count;
-                at += count;
-                self.classification(kind, &scores[own.clone()], &rows[own])
-            })
-            .collect())
+        self.each(
+            items,
+            (&options.call, options.batch_tokens),
+            |item| {
+                model()?;
+                let rows = rows(item)?;
+                let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
+                Ok((rows, lengths))
+            },
+            |rows: &[Row<'_>]| {
+                let logits = model()?.forward(rows)?;
+                let labels = logits.dims()[1];
+                let logits = finite(logits.into_data())?;
+                Ok(logits.chunks(labels).map(|row| kind.scores(row)).collect())
+            },
+            |lengths, scores| Ok(self.classification(kind, &scores, &lengths)),
+        )
     }
 
     /// The scores of the windows of one text as one, with names.
@@ -170,25 +171,14 @@ impl ClinicalBert {
         &self,
         kind: ProblemType,
         scores: &[Vec<f32>],
-        rows: &[OwnedRow],
+        lengths: &[usize],
     ) -> Classification {
-        let total: usize = rows.iter().map(|row| row.ids.len()).sum();
-        let mean = |label: usize| match scores {
-            [only] => only[label],
-            _ => scores
-                .iter()
-                .zip(rows)
-                .map(|(scores, row)| scores[label] * row.ids.len() as f32 / total as f32)
-                .sum(),
-        };
-        let scores = self
-            .labels
-            .iter()
-            .enumerate()
-            .map(|(index, label)| LabelScore {
-                label: label.clone(),
-                score: mean(index),
-            });
+        let scores = Pooling::Mean.combine(scores, lengths);
+        let scores = self.labels().iter().zip(scores);
+        let scores = scores.map(|(label, score)| LabelScore {
+            label: label.clone(),
+            score,
+        });
         Classification {
             kind,
             scores: scores.collect(),
@@ -200,7 +190,7 @@ impl ClinicalBert {
             Some("regression") => ProblemType::Regression,
             Some("multi_label_classification") => ProblemType::MultiLabel,
             Some("single_label_classification") => ProblemType::SingleLabel,
-            _ if self.labels.len() == 1 => ProblemType::MultiLabel,
+            _ if self.labels().len() == 1 => ProblemType::MultiLabel,
             _ => ProblemType::SingleLabel,
         }
     }

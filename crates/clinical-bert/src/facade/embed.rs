@@ -1,87 +1,45 @@
 //! Vectors for texts.
 
-use burn::tensor::{Bool, Tensor, TensorData};
+use clinical_facade::{CallOptions, LongText, Pooling, normalize};
 
-use super::text::{LongText, OwnedRow};
-use super::{ClinicalBert, finite, unknown};
-use crate::model::first;
-use crate::{Error, Row};
+use super::ClinicalBert;
+use super::numbers::finite;
+use super::options::bert_call_options;
+use crate::{Error, Result, Row};
 
-/// How the states of a text become one vector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Pooling {
-    /// The state of the first token, `[CLS]`.
-    Cls,
-    /// The mean over all tokens, special ones included, as sentence-transformers does.
-    Mean,
-    /// The largest value of each dimension over all tokens.
-    Max,
-}
-
-impl std::str::FromStr for Pooling {
-    type Err = Error;
-
-    /// `cls`, `mean`, `max`.
-    fn from_str(name: &str) -> Result<Self, Error> {
-        Ok(match name {
-            "cls" => Self::Cls,
-            "mean" => Self::Mean,
-            "max" => Self::Max,
-            _ => return Err(unknown("pooling", name, "cls, mean, max")),
-        })
-    }
-}
-
-/// How [`ClinicalBert::embed_with`] works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
+/// How [`ClinicalBert::embed_with`] works. Texts that are too long are read in windows without overlap unless a policy is
+/// given.
+#[derive(Debug, Clone, Default)]
 pub struct EmbedOptions {
-    /// Default: [`Pooling::Mean`].
-    pub pooling: Pooling,
-    /// Whether each vector is divided by its Euclidean length. Default: false.
-    pub normalize: bool,
-    /// Default: windows without overlap.
-    pub long: LongText,
+    pooling: Option<Pooling>,
+    normalize: Option<bool>,
+    batch_tokens: Option<usize>,
+    call: CallOptions,
 }
 
-impl Default for EmbedOptions {
-    fn default() -> Self {
-        Self {
-            pooling: Pooling::Mean,
-            normalize: false,
-            long: LongText::Windows { overlap: 0 },
-        }
-    }
-}
+bert_call_options!(EmbedOptions);
 
 impl EmbedOptions {
-    /// The defaults with this pooling.
+    /// How the states of a text become one vector. Default: as the directory was trained for (the files of
+    /// sentence-transformers); [`Pooling::Mean`] where it does not say.
     #[must_use]
-    pub fn new(pooling: Pooling) -> Self {
-        Self {
-            pooling,
-            ..Self::default()
-        }
-    }
-
-    /// Sets [`Self::normalize`].
-    #[must_use]
-    pub fn with_normalize(mut self, normalize: bool) -> Self {
-        self.normalize = normalize;
+    pub fn with_pooling(mut self, pooling: Pooling) -> Self {
+        self.pooling = Some(pooling);
         self
     }
 
-    /// Sets [`Self::long`].
+    /// Whether each vector is divided by its Euclidean length. Default: as the directory says where its pooling is used too,
+    /// else false.
     #[must_use]
-    pub fn with_long(mut self, long: LongText) -> Self {
-        self.long = long;
+    pub fn with_normalize(mut self, normalize: bool) -> Self {
+        self.normalize = Some(normalize);
         self
     }
 }
 
 impl ClinicalBert {
-    /// One vector of `hidden_size` values for each text, of any length; see [`embed_with`](Self::embed_with).
+    /// One vector of `hidden_size` values for each text, of any length; see [`embed_with`](Self::embed_with). Without a
+    /// pooling (`None`) that of the directory is used, with its normalisation.
     ///
     /// # Errors
     ///
@@ -89,9 +47,13 @@ impl ClinicalBert {
     pub fn embed<T: AsRef<str>>(
         &self,
         texts: &[T],
-        pooling: Pooling,
-    ) -> Result<Vec<Vec<f32>>, Error> {
-        self.embed_with(texts, &EmbedOptions::new(pooling))
+        pooling: impl Into<Option<Pooling>>,
+    ) -> Vec<Result<Vec<f32>>> {
+        let options = EmbedOptions {
+            pooling: pooling.into(),
+            ..EmbedOptions::default()
+        };
+        self.embed_with(texts, &options)
     }
 
     /// One vector of `hidden_size` values for each text.
@@ -103,114 +65,61 @@ impl ClinicalBert {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLong`] if the options say so, [`Error::Overlap`], [`Error::Tokenizer`], [`Error::NotFinite`].
+    /// For each text: [`Error::TooLong`] and [`Error::NothingLeft`] if the options say so, [`Error::Overlap`],
+    /// [`Error::Tokenizer`], [`Error::NotFinite`], [`Error::Cancelled`]; [`Error::VectorModule`] without a pooling for a
+    /// directory whose own vectors cannot be computed.
     pub fn embed_with<T: AsRef<str>>(
         &self,
         texts: &[T],
         options: &EmbedOptions,
-    ) -> Result<Vec<Vec<f32>>, Error> {
-        let (mut rows, mut owners) = (Vec::new(), Vec::new());
-        for (index, text) in texts.iter().enumerate() {
-            let own = self.rows(index, text.as_ref(), options.long)?;
-            owners.push(rows.len()..rows.len() + own.len());
-            rows.extend(own);
-        }
-        let forward = |batch: &[usize], inputs: &[Row<'_>]| {
-            let lengths: Vec<usize> = batch.iter().map(|&row| rows[row].ids.len()).collect();
-            let pooled = pool(self.encoder().forward(inputs)?, &lengths, options.pooling);
-            let width = pooled.dims()[1];
-            let values = finite(pooled.into_data())?;
-            Ok(values.chunks(width).map(<[f32]>::to_vec).collect())
-        };
-        let vectors = self.batches(&rows, forward, |_| {})?;
-        let width = self.config.hidden_size;
-        Ok(owners
-            .into_iter()
-            .map(|own| {
-                let mut vector = combine(&vectors[own.clone()], &rows[own], options.pooling, width);
-                if options.normalize {
+    ) -> Vec<Result<Vec<f32>>> {
+        let call = &options.call;
+        let windows = LongText::Windows { overlap: 0 };
+        self.each(
+            texts.len(),
+            (call, options.batch_tokens),
+            |text| {
+                self.pooling(options)?;
+                let rows = self.rows(texts[text].as_ref(), call, windows)?;
+                let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
+                Ok((rows, lengths))
+            },
+            |rows: &[Row<'_>]| {
+                let (pooling, _) = self.pooling(options)?;
+                let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
+                let pooled = pooling.pool(self.encoder().forward(rows)?, &lengths);
+                let width = pooled.dims()[1];
+                let values = finite(pooled.into_data())?;
+                Ok(values.chunks(width).map(<[f32]>::to_vec).collect())
+            },
+            |lengths, vectors: Vec<Vec<f32>>| {
+                let (pooling, unit) = self.pooling(options)?;
+                let mut vector = pooling.combine(&vectors, &lengths);
+                if unit {
                     normalize(&mut vector);
                 }
-                vector
-            })
-            .collect())
+                Ok(vector)
+            },
+        )
     }
-}
 
-/// `[batch, length, hidden]` to `[batch, hidden]` over the real tokens of each row.
-fn pool(states: Tensor<3>, lengths: &[usize], pooling: Pooling) -> Tensor<2> {
-    let [batch, longest, width] = states.dims();
-    let padded = lengths.iter().any(|&length| length < longest);
-    let device = states.device();
-    let hidden = || {
-        let hidden: Vec<bool> = lengths
-            .iter()
-            .flat_map(|&length| (0..longest).map(move |position| position >= length))
-            .collect();
-        Tensor::<3, Bool>::from_data(TensorData::new(hidden, [batch, longest, 1]), &device)
-            .expand([batch, longest, width])
-    };
-    match pooling {
-        Pooling::Cls => first(states),
-        Pooling::Mean => {
-            let states = if padded {
-                states.mask_fill(hidden(), 0.0)
-            } else {
-                states
-            };
-            let shares: Vec<f32> = lengths.iter().map(|&length| 1.0 / length as f32).collect();
-            let dtype = states.dtype();
-            let shares =
-                Tensor::<2>::from_data(TensorData::new(shares, [batch, 1]), (&device, dtype));
-            states.sum_dim(1).reshape([batch, width]) * shares
-        }
-        Pooling::Max => {
-            let states = if padded {
-                states.mask_fill(hidden(), f32::NEG_INFINITY)
-            } else {
-                states
-            };
-            states.max_dim(1).reshape([batch, width])
-        }
-    }
-}
-
-/// The vectors of the windows of one text as one.
-fn combine(vectors: &[Vec<f32>], rows: &[OwnedRow], pooling: Pooling, width: usize) -> Vec<f32> {
-    if let [vector] = vectors {
-        return vector.clone();
-    }
-    let total: usize = rows.iter().map(|row| row.ids.len()).sum();
-    let mut combined = vec![
-        if pooling == Pooling::Max {
-            f32::NEG_INFINITY
-        } else {
-            0.0
+    /// The pooling of a call with these options, and whether its vectors are divided by their length.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::VectorModule`] without a pooling for a directory whose own vectors cannot be computed.
+    pub fn pooling(&self, options: &EmbedOptions) -> Result<(Pooling, bool)> {
+        let (pooling, unit) = match (options.pooling, &self.config.sentence) {
+            (Some(pooling), _) => (pooling, false),
+            (None, None) => (Pooling::default(), false),
+            (None, Some(sentence)) => match &sentence.unknown_module {
+                None => (sentence.pooling, sentence.normalize),
+                Some(module) => {
+                    let module = module.clone();
+                    return Err(Error::VectorModule { module });
+                }
+            },
         };
-        width
-    ];
-    for (vector, row) in vectors.iter().zip(rows) {
-        let share = row.ids.len() as f32 / total as f32;
-        for (sum, value) in combined.iter_mut().zip(vector) {
-            match pooling {
-                Pooling::Max => *sum = sum.max(*value),
-                Pooling::Cls | Pooling::Mean => *sum += share * value,
-            }
-        }
-    }
-    combined
-}
-
-/// Divides by the Euclidean length; zeros stay zeros.
-fn normalize(vector: &mut [f32]) {
-    let length = vector
-        .iter()
-        .map(|value| f64::from(*value).powi(2))
-        .sum::<f64>()
-        .sqrt();
-    if length > 0.0 {
-        vector
-            .iter_mut()
-            .for_each(|value| *value = (f64::from(*value) / length) as f32);
+        Ok((pooling, options.normalize.unwrap_or(unit)))
     }
 }

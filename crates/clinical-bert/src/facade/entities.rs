@@ -2,8 +2,11 @@
 
 use std::ops::Range;
 
-use super::{best, unknown};
+use serde::{Deserialize, Serialize};
+
+use super::numbers::argmax;
 use crate::Error;
+use crate::error::unknown;
 
 /// How the labels of tokens become spans: the strategies of `transformers`' `TokenClassificationPipeline`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -46,12 +49,13 @@ impl std::str::FromStr for Aggregation {
 }
 
 /// A labelled span.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Entity {
     /// The kind, without `B-` or `I-` (with it for [`Aggregation::None`]).
     pub label: String,
-    /// Bytes of the caller's text.
+    /// Bytes of the caller's text; written as `start` and `end`.
+    #[serde(flatten)]
     pub range: Range<usize>,
     /// The mean probability of the label over the words of the span (or its tokens).
     pub score: f32,
@@ -127,7 +131,7 @@ fn kind(label: &str) -> (bool, &str) {
 }
 
 fn labelled(scores: &[f32], bytes: Range<usize>) -> Labelled {
-    let label = best(scores);
+    let label = argmax(scores);
     Labelled {
         label,
         score: scores[label],
@@ -153,9 +157,9 @@ fn mean(word: &[Scored]) -> Vec<f32> {
 fn surest(word: &[Scored]) -> &Scored {
     let tops: Vec<f32> = word
         .iter()
-        .map(|token| token.scores[best(&token.scores)])
+        .map(|token| token.scores[argmax(&token.scores)])
         .collect();
-    &word[best(&tops)]
+    &word[argmax(&tops)]
 }
 
 #[cfg(test)]

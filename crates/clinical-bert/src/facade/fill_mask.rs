@@ -3,22 +3,28 @@
 use std::ops::Range;
 
 use burn::tensor::{Int, Tensor, TensorData};
+use clinical_facade::{CallOptions, LongText};
+use serde::Serialize;
 
-use super::{BertModel, ClinicalBert, Head, finite, softmax};
-use crate::Error;
+use super::ClinicalBert;
+use super::long::Window;
+use super::numbers::{finite, softmax};
+use super::options::bert_call_options;
+use crate::{BertForPretraining, BertModel, Error, Result, Row, TaskHead};
 
 /// One mask of a text and what may stand there.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct FilledMask {
-    /// Bytes of the mask in the caller's text.
+    /// Bytes of the mask in the caller's text; written as `start` and `end`.
+    #[serde(flatten)]
     pub range: Range<usize>,
     /// The likeliest tokens first.
     pub candidates: Vec<Candidate>,
 }
 
 /// A token for a mask.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Candidate {
     /// Its id.
@@ -29,52 +35,128 @@ pub struct Candidate {
     pub probability: f32,
 }
 
+/// How [`ClinicalBert::fill_mask_with`] works. A text that is too long is an error unless a policy is given; in windows each
+/// mask is filled in the one that has more text around it.
+#[derive(Debug, Clone)]
+pub struct FillOptions {
+    top_k: usize,
+    batch_tokens: Option<usize>,
+    call: CallOptions,
+}
+
+impl Default for FillOptions {
+    fn default() -> Self {
+        Self {
+            top_k: 5,
+            batch_tokens: None,
+            call: CallOptions::default(),
+        }
+    }
+}
+
+bert_call_options!(FillOptions);
+
+impl FillOptions {
+    /// How many tokens are given for each mask. Default: 5.
+    #[must_use]
+    pub fn with_top_k(mut self, top_k: usize) -> Self {
+        self.top_k = top_k;
+        self
+    }
+}
+
 impl ClinicalBert {
     /// The `top_k` likeliest tokens for every mask of a text, in the order of the masks.
+    ///
+    /// # Errors
+    ///
+    /// As [`fill_mask_with`](Self::fill_mask_with).
+    pub fn fill_mask(&self, text: &str, top_k: usize) -> Result<Vec<FilledMask>> {
+        self.fill_mask_with(text, &FillOptions::new().with_top_k(top_k))
+    }
+
+    /// The likeliest tokens for every mask of a text, in the order of the masks.
     ///
     /// A mask is written as the tokenizer spells it: `[MASK]`, or `<mask>` for RoBERTa.
     ///
     /// # Errors
     ///
     /// [`Error::Head`] for a model without the masked-language-model head, [`Error::NoMask`], [`Error::TooLong`] for a text
-    /// that the model cannot read at once, [`Error::Zero`] for `top_k` 0.
-    pub fn fill_mask(&self, text: &str, top_k: usize) -> Result<Vec<FilledMask>, Error> {
+    /// that the model cannot read at once, [`Error::Zero`] for `top_k` 0, [`Error::NotFinite`], [`Error::Cancelled`].
+    pub fn fill_mask_with(&self, text: &str, options: &FillOptions) -> Result<Vec<FilledMask>> {
         let BertModel::MaskedLanguage(model) = &self.model else {
-            return Err(self.no_head("filling masks", Head::MaskedLanguage));
+            return Err(self.no_head("filling masks", TaskHead::MaskedLanguage));
         };
-        if top_k == 0 {
+        if options.top_k == 0 {
             return Err(Error::Zero { option: "top_k" });
         }
         let mask = self
             .text
             .mask
             .ok_or(Error::NoSpecialToken { token: "mask" })?;
-        let tokens = self.text.tokens(text, 0)?;
-        let ids: Vec<u32> = tokens.iter().map(|token| token.id).collect();
-        let row = self.text.single(&ids);
-        self.check_length(0, row.ids.len())?;
-        let masks: Vec<usize> = (0..ids.len()).filter(|&at| ids[at] == mask).collect();
-        if masks.is_empty() {
+        let found = self.one(
+            (&options.call, options.batch_tokens),
+            || {
+                let windows = self.token_windows(text, &options.call, Some(LongText::Error))?;
+                let windows: Vec<Window> = windows
+                    .into_iter()
+                    .filter(|window| window.tokens.iter().any(|token| token.id == mask))
+                    .collect();
+                let row = |window: &Window| {
+                    let ids: Vec<u32> = window.tokens.iter().map(|token| token.id).collect();
+                    self.text.single(&ids)
+                };
+                Ok((windows.iter().map(row).collect(), windows))
+            },
+            |rows: &[Row<'_>]| self.fill_rows(model, rows, mask, options.top_k),
+            |windows, found: Vec<Vec<Vec<Candidate>>>| {
+                let masks = windows.iter().zip(found).flat_map(|(window, found)| {
+                    let masks = window.tokens.iter().filter(|token| token.id == mask);
+                    let mut masks: Vec<FilledMask> = masks
+                        .zip(found)
+                        .map(|(token, candidates)| FilledMask {
+                            range: token.bytes.clone(),
+                            candidates,
+                        })
+                        .collect();
+                    masks.retain(|mask| window.keep.contains(&mask.range.start));
+                    masks
+                });
+                Ok(masks.collect::<Vec<_>>())
+            },
+        )?;
+        if found.is_empty() {
             return Err(Error::NoMask {
                 mask: self.text.tokenizer.id_to_token(mask).unwrap_or_default(),
             });
         }
-        let states = model.bert.forward(&[row.row()])?;
+        Ok(found)
+    }
+
+    /// For each row the candidates of its masks.
+    fn fill_rows(
+        &self,
+        model: &BertForPretraining,
+        rows: &[Row<'_>],
+        mask: u32,
+        top_k: usize,
+    ) -> Result<Vec<Vec<Vec<Candidate>>>> {
+        let states = model.bert.forward(rows)?;
         let device = states.device();
-        // Behind the start token.
-        let places: Vec<i64> = masks.iter().map(|&at| at as i64 + 1).collect();
-        let places = Tensor::<1, Int>::from_data(TensorData::new(places, [masks.len()]), &device);
-        let logits = model.predict(states.select(1, places));
-        let vocabulary = logits.dims()[2];
-        let logits = finite(logits.into_data())?;
-        Ok(masks
-            .iter()
-            .zip(logits.chunks(vocabulary))
-            .map(|(&at, logits)| FilledMask {
-                range: tokens[at].bytes.clone(),
-                candidates: self.candidates(logits, top_k),
-            })
-            .collect())
+        let mut filled = Vec::with_capacity(rows.len());
+        for (index, row) in rows.iter().enumerate() {
+            let masks = row.ids.iter().enumerate().filter(|(_, id)| **id == mask);
+            let masks: Vec<i64> = masks.map(|(at, _)| at as i64).collect();
+            let count = masks.len();
+            let masks = Tensor::<1, Int>::from_data(TensorData::new(masks, [count]), &device);
+            let states = states.clone().narrow(0, index, 1).select(1, masks);
+            let logits = model.predict(states);
+            let vocabulary = logits.dims()[2];
+            let logits = finite(logits.into_data())?;
+            let masks = logits.chunks(vocabulary);
+            filled.push(masks.map(|logits| self.candidates(logits, top_k)).collect());
+        }
+        Ok(filled)
     }
 
     fn candidates(&self, logits: &[f32], top_k: usize) -> Vec<Candidate> {

@@ -2,46 +2,29 @@
 
 use std::path::Path;
 
-use burn::module::Module;
-use clinical_tokenizer::{LowerCase, OpenOptions, TokenizerRemark};
-use clinical_weights::{Checkpoint, CheckpointDir, FromCheckpoint, LoadOptions, LoadReport};
+use clinical_facade::{ModelDir, Remark};
+use clinical_tokenizer::{LowerCase, OpenOptions, Tokenizer};
+use clinical_weights::{
+    Checkpoint, CheckpointDir, Facade, FromCheckpoint, KeyMap, LoadOptions, LoadReport, TensorInfo,
+};
 
+use super::ClinicalBert;
 use super::text::Text;
-use super::{BertModel, ClinicalBert, Head};
-use crate::Error;
-use crate::config::BertConfig;
+use crate::config::{BertConfig, Family};
 use crate::heads::{
     BertForPretraining, BertForQuestionAnswering, BertForSequenceClassification,
     BertForTokenClassification,
 };
 use crate::model::Bert;
+use crate::{BertModel, Error, Result, TaskHead, sentence};
 
 /// How [`ClinicalBert::load_with`] reads a directory, beside [`LoadOptions`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BertOptions {
-    /// Whether a `vocab.txt` tokenizer lower-cases. Default: [`LowerCase::Auto`], as the model was trained: what
-    /// `tokenizer_config.json` says, and for `vocab.txt` alone cased exactly if the vocabulary has capital letters.
-    /// Bio_ClinicalBERT is such a directory; `transformers` lower-cases it, which [`LowerCase::Transformers`] does too.
-    pub lower_case: LowerCase,
-    /// The head to load. Default: the one that the config and the weights have.
-    pub head: Option<Head>,
-    /// Names of the classes by index. Default: `id2label` of the config.
-    pub labels: Option<Vec<String>>,
-    /// Most tokens of a batch, padding included. Default: 4096. Large batches need more memory and, on a CPU, are no
-    /// faster. On a CPU with several cores, up to four batches are computed at a time.
-    pub batch_tokens: usize,
-}
-
-impl Default for BertOptions {
-    fn default() -> Self {
-        Self {
-            lower_case: LowerCase::Auto,
-            head: None,
-            labels: None,
-            batch_tokens: 4096,
-        }
-    }
+    lower_case: LowerCase,
+    head: Option<TaskHead>,
+    new_head: bool,
+    labels: Option<Vec<String>>,
 }
 
 impl BertOptions {
@@ -51,32 +34,42 @@ impl BertOptions {
         Self::default()
     }
 
-    /// Sets [`Self::lower_case`].
+    /// Whether a `vocab.txt` tokenizer lower-cases. Default: [`LowerCase::Auto`], as the model was trained: what
+    /// `tokenizer_config.json` says, and for `vocab.txt` alone cased exactly if the vocabulary has capital letters.
+    /// Bio_ClinicalBERT is such a directory; `transformers` lower-cases it, which [`LowerCase::Transformers`] does too.
     #[must_use]
     pub fn with_lower_case(mut self, lower_case: LowerCase) -> Self {
         self.lower_case = lower_case;
         self
     }
 
-    /// Sets [`Self::head`].
+    /// The head to load. Default: the one that the config and the weights have.
     #[must_use]
-    pub fn with_head(mut self, head: Head) -> Self {
+    pub fn with_head(mut self, head: TaskHead) -> Self {
         self.head = Some(head);
+        self.new_head = false;
         self
     }
 
-    /// Sets [`Self::labels`].
+    /// A new head with random weights on the encoder of the directory, to be trained: a classifier on Bio_ClinicalBERT, for
+    /// example. [`Self::with_labels`] says how many classes it has. A head that the directory has is left out.
     #[must_use]
-    pub fn with_labels(mut self, labels: Vec<String>) -> Self {
-        self.labels = Some(labels);
+    pub fn with_new_head(mut self, head: TaskHead) -> Self {
+        self.head = Some(head);
+        self.new_head = true;
         self
     }
 
-    /// Sets [`Self::batch_tokens`].
+    /// Names of the classes by index. Default: `id2label` of the config.
     #[must_use]
-    pub fn with_batch_tokens(mut self, tokens: usize) -> Self {
-        self.batch_tokens = tokens;
+    pub fn with_labels(mut self, labels: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.labels = Some(labels.into_iter().map(Into::into).collect());
         self
+    }
+
+    /// How the tokenizer is opened.
+    pub(super) fn tokenizer(&self) -> OpenOptions {
+        OpenOptions::new().with_lower_case(self.lower_case)
     }
 }
 
@@ -86,7 +79,7 @@ impl ClinicalBert {
     /// # Errors
     ///
     /// As [`load_with`](Self::load_with).
-    pub fn load(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<Self, Error> {
+    pub fn load(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
         Self::load_with(dir, options, &BertOptions::default())
     }
 
@@ -95,189 +88,249 @@ impl ClinicalBert {
     ///
     /// # Errors
     ///
-    /// One sentence that says what is wrong with the directory: [`Error::Weights`], [`Error::Config`],
-    /// [`Error::Tokenizer`], [`Error::NoHead`] for a head that is not there, [`Error::LabelCount`].
+    /// One sentence that says what is wrong with the directory: [`Error::Weights`], one of the rules of
+    /// [`BertConfig::validate`], [`Error::Tokenizer`], [`Error::NoHead`] for a head that is not there, [`Error::LabelCount`].
     pub fn load_with(
         dir: impl AsRef<Path>,
         options: &LoadOptions,
-        own: &BertOptions,
-    ) -> Result<Self, Error> {
-        if own.batch_tokens == 0 {
-            return Err(Error::Zero {
-                option: "batch_tokens",
-            });
+        bert: &BertOptions,
+    ) -> Result<Self> {
+        let opened = Opened::open(dir.as_ref(), options, bert)?;
+        let tokenizer = opened.dir.tokenizer(&bert.tokenizer())?;
+        // What is wrong with the tokenizer is said before gigabytes are read.
+        Text::new(tokenizer.clone(), opened.config.family, false)?;
+        let (model, report) = opened.model(options, Values::Read)?;
+        Self::from_parts(opened.into_parts(model, tokenizer, report))
+    }
+}
+
+/// Whether the values of the weights are read, or only compared with the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Values {
+    Read,
+    Leave,
+}
+
+/// A directory of which everything but the tokenizer and the values of the weights has been read.
+pub(super) struct Opened {
+    pub(super) dir: ModelDir,
+    /// With the labels that the caller gave, or `LABEL_0` and so on for classes without a name.
+    pub(super) config: BertConfig,
+    pub(super) head: TaskHead,
+    new_head: bool,
+}
+
+impl Opened {
+    pub(super) fn open(path: &Path, options: &LoadOptions, bert: &BertOptions) -> Result<Self> {
+        let files = CheckpointDir::open_with(path, options.allow_links)?;
+        let mut sentence = sentence::read(&files)?;
+        let path = sentence.folder.take().unwrap_or_else(|| path.to_owned());
+        let mut dir = ModelDir::open_as(&path, Facade::ClinicalBert, options)?;
+        let mut config = BertConfig::from_value(dir.config().clone())?;
+        if let Some(kind) = config
+            .other
+            .remove("pooling_type")
+            .and_then(|kind| kind.as_u64())
+        {
+            sentence = sentence::of_gguf(kind);
         }
-        let dir = CheckpointDir::open_with(dir.as_ref(), options.allow_links)?;
-        let file = dir.gguf()?;
-        let config = match &file {
-            Some(file) => file.config()?,
-            None => dir.read_json("config.json")?,
-        };
-        let config = BertConfig::from_value(config)?;
-        if config.max_length() <= Text::AROUND {
-            return Err(Error::NoRoom {
-                limit: config.max_length(),
-            });
+        config.sentence = sentence.config;
+        for remark in sentence.remarks {
+            dir.remark(remark);
         }
-        let checkpoint = dir.weights()?;
-        checkpoint.check_size(config.parameters(), options)?;
-        let head = match own.head {
-            Some(head) => head,
-            None => detect(&config, &checkpoint),
-        };
-        let tokenizer = OpenOptions::new().with_lower_case(own.lower_case);
-        let text = Text::new(dir.tokenizer::<Error>(&tokenizer)?, config.family)?;
-        let (labels, model, mut report) = build(&config, head, &checkpoint, options, own, true)?;
-        let remarks = text.tokenizer.remarks(config.vocab_size);
-        report
-            .notes
-            .extend(remarks.iter().map(TokenizerRemark::to_string));
-        Ok(Self {
+        let limit = config.max_tokens();
+        if limit <= Text::AROUND {
+            return Err(Error::NoRoom { limit });
+        }
+        dir.weights().check_size(config.parameters()?, options)?;
+        let head = bert.head.unwrap_or_else(|| detect(&config, dir.weights()));
+        if let Some(labels) = &bert.labels {
+            config = config.with_labels(labels.iter().cloned());
+        }
+        let mut opened = Self {
+            dir,
             config,
-            model,
-            text,
-            labels,
-            report,
-            remarks,
-            batch_tokens: own.batch_tokens,
+            head,
+            new_head: bert.new_head,
+        };
+        if opened.new_head {
+            opened.dir.remark(Remark::Model(format!(
+                "{head} was put on the encoder anew: its weights are random until it is trained"
+            )));
+        }
+        opened.name_classes()?;
+        Ok(opened)
+    }
+
+    /// Gives every class of the head a name.
+    fn name_classes(&mut self) -> Result<()> {
+        let classes = match (self.head, self.new_head) {
+            (TaskHead::Sequence | TaskHead::Token, true) => self.config.classes(),
+            (TaskHead::Sequence | TaskHead::Token, false) => classes(self.dir.weights(), self.head)
+                .ok_or(Error::NoHead {
+                    head: self.head,
+                    tensor: "classifier.weight",
+                })?,
+            _ => return Ok(()),
+        };
+        self.config.name_classes(classes)
+    }
+
+    /// The model, filled with the weights unless they are left, and how they fit it.
+    pub(super) fn model(
+        &self,
+        options: &LoadOptions,
+        values: Values,
+    ) -> Result<(BertModel, LoadReport)> {
+        let (config, device) = (&self.config, &options.device);
+        let weights = self.dir.weights();
+        let missing = |tensor| Error::NoHead {
+            head: self.head,
+            tensor,
+        };
+        if self.new_head {
+            return self.new_head(options, values);
+        }
+        let classes = config.labels.len();
+        let fill = Fill {
+            weights,
+            options,
+            values,
+        };
+        Ok(match self.head {
+            TaskHead::Encoder => {
+                let pooler = has(weights, "pooler.dense.weight");
+                let (model, report) = fill.all(Bert::new(config, pooler, device)?)?;
+                (BertModel::Encoder(model), report)
+            }
+            TaskHead::MaskedLanguage => {
+                if !MASKED.iter().any(|name| has(weights, name)) {
+                    return Err(missing("cls.predictions.transform.dense.weight"));
+                }
+                let next =
+                    has(weights, "seq_relationship.weight") && has(weights, "pooler.dense.weight");
+                let (model, report) = fill.all(BertForPretraining::new(config, next, device)?)?;
+                (BertModel::MaskedLanguage(model), report)
+            }
+            TaskHead::Sequence => {
+                let model = BertForSequenceClassification::new(config, classes, device)?;
+                let (model, report) = fill.all(model)?;
+                (BertModel::Sequence(model), report)
+            }
+            TaskHead::Token => {
+                let model = BertForTokenClassification::new(config, classes, device)?;
+                let (model, report) = fill.all(model)?;
+                (BertModel::Token(model), report)
+            }
+            TaskHead::Span => {
+                if !has(weights, "qa_outputs.weight") {
+                    return Err(missing("qa_outputs.weight"));
+                }
+                let (model, report) = fill.all(BertForQuestionAnswering::new(config, device)?)?;
+                (BertModel::Span(model), report)
+            }
         })
+    }
+
+    /// The encoder of the directory under a head with random weights. A pooler that is not there is random too.
+    fn new_head(&self, options: &LoadOptions, values: Values) -> Result<(BertModel, LoadReport)> {
+        let weights = self.dir.weights();
+        let pooler = match self.head {
+            TaskHead::Sequence => self.config.family != Family::Roberta,
+            _ => false,
+        };
+        let bert = Bert::new(&self.config, pooler, &options.device)?;
+        let keys = bert.key_map().optional("pooler.**");
+        let fill = Fill {
+            weights,
+            options,
+            values,
+        };
+        let (bert, report) = fill.with(bert, &keys)?;
+        Ok((BertModel::on(bert, &self.config, self.head), report))
+    }
+
+    pub(super) fn into_parts(
+        self,
+        model: BertModel,
+        tokenizer: Tokenizer,
+        report: LoadReport,
+    ) -> clinical_facade::Parts<BertConfig, BertModel> {
+        let rows = self.config.vocab_size;
+        self.dir
+            .into_parts(self.config, model, tokenizer, rows, report)
+    }
+}
+
+/// How a model gets its values.
+struct Fill<'a> {
+    weights: &'a Checkpoint,
+    options: &'a LoadOptions,
+    values: Values,
+}
+
+impl Fill<'_> {
+    fn all<M: FromCheckpoint>(&self, model: M) -> Result<(M, LoadReport)> {
+        let keys = model.key_map();
+        self.with(model, &keys)
+    }
+
+    fn with<M: FromCheckpoint>(&self, mut model: M, keys: &KeyMap) -> Result<(M, LoadReport)> {
+        let report = match self.values {
+            Values::Read => {
+                clinical_weights::load_from(&mut model, keys, self.weights, self.options)?
+            }
+            Values::Leave => clinical_weights::plan(&model, keys, self.weights, self.options)?,
+        };
+        Ok((model, report))
     }
 }
 
 /// A tensor whose name ends in this, whatever prefix it has.
-fn find<'c>(checkpoint: &'c Checkpoint, suffix: &str) -> Option<&'c clinical_weights::TensorInfo> {
-    checkpoint.tensor(suffix).or_else(|| {
-        checkpoint.tensors().find(|tensor| {
-            tensor
-                .name
-                .strip_suffix(suffix)
-                .is_some_and(|before| before.ends_with('.'))
+fn find<'c>(weights: &'c Checkpoint, suffix: &str) -> Option<&'c TensorInfo> {
+    weights.tensor(suffix).or_else(|| {
+        weights.tensors().find(|tensor| {
+            let before = tensor.name.strip_suffix(suffix);
+            before.is_some_and(|before| before.ends_with('.'))
         })
     })
 }
 
-fn has(checkpoint: &Checkpoint, suffix: &str) -> bool {
-    find(checkpoint, suffix).is_some()
+fn has(weights: &Checkpoint, suffix: &str) -> bool {
+    find(weights, suffix).is_some()
+}
+
+/// The classes of a classifier.
+fn classes(weights: &Checkpoint, head: TaskHead) -> Option<usize> {
+    let roberta = match head {
+        TaskHead::Sequence => find(weights, "classifier.out_proj.weight"),
+        _ => None,
+    };
+    let classifier = roberta.or_else(|| find(weights, "classifier.weight"))?;
+    classifier.shape.first().copied()
 }
 
 /// Tensors of the masked-language-model head, of BERT and of RoBERTa.
 const MASKED: [&str; 2] = ["predictions.transform.dense.weight", "lm_head.dense.weight"];
 
 /// The head by the weights, and by `architectures` where the weights leave a choice.
-pub(super) fn detect(config: &BertConfig, checkpoint: &Checkpoint) -> Head {
-    if has(checkpoint, "qa_outputs.weight") {
-        return Head::Span;
+fn detect(config: &BertConfig, weights: &Checkpoint) -> TaskHead {
+    if has(weights, "qa_outputs.weight") {
+        return TaskHead::Span;
     }
-    if has(checkpoint, "classifier.out_proj.weight") {
-        return Head::Sequence;
+    if has(weights, "classifier.out_proj.weight") {
+        return TaskHead::Sequence;
     }
-    if has(checkpoint, "classifier.weight") {
-        let says = |what: &str| config.architectures.iter().any(|name| name.contains(what));
+    if has(weights, "classifier.weight") {
         // A sequence classifier of BERT reads the pooler; without a word from the config, a pooler decides.
-        return match (
-            says("ForTokenClassification"),
-            says("ForSequenceClassification"),
-        ) {
-            (true, false) => Head::Token,
-            (false, true) => Head::Sequence,
-            _ if has(checkpoint, "pooler.dense.weight") => Head::Sequence,
-            _ => Head::Token,
+        return match config.head() {
+            head @ (TaskHead::Token | TaskHead::Sequence) => head,
+            _ if has(weights, "pooler.dense.weight") => TaskHead::Sequence,
+            _ => TaskHead::Token,
         };
     }
-    if MASKED.iter().any(|name| has(checkpoint, name)) {
-        return Head::MaskedLanguage;
+    if MASKED.iter().any(|name| has(weights, name)) {
+        return TaskHead::MaskedLanguage;
     }
-    Head::Encoder
-}
-
-/// The model with random weights, or with `read` those of the checkpoint; its class names and how the checkpoint fits it.
-pub(super) fn build(
-    config: &BertConfig,
-    head: Head,
-    checkpoint: &Checkpoint,
-    options: &LoadOptions,
-    own: &BertOptions,
-    read: bool,
-) -> Result<(Vec<String>, BertModel, LoadReport), Error> {
-    let device = &options.device;
-    let missing = |tensor| Error::NoHead { head, tensor };
-    Ok(match head {
-        Head::Encoder => {
-            let pooler = has(checkpoint, "pooler.dense.weight");
-            let model = Bert::new(config, pooler, device);
-            let (model, report) = filled(model, checkpoint, options, read)?;
-            (Vec::new(), BertModel::Encoder(model), report)
-        }
-        Head::MaskedLanguage => {
-            if !MASKED.iter().any(|name| has(checkpoint, name)) {
-                return Err(missing("cls.predictions.transform.dense.weight"));
-            }
-            let next = has(checkpoint, "seq_relationship.weight")
-                && has(checkpoint, "pooler.dense.weight");
-            let model = BertForPretraining::new(config, next, device);
-            let (model, report) = filled(model, checkpoint, options, read)?;
-            (Vec::new(), BertModel::MaskedLanguage(model), report)
-        }
-        Head::Sequence => {
-            let classifier = find(checkpoint, "classifier.out_proj.weight")
-                .or_else(|| find(checkpoint, "classifier.weight"));
-            let classes = classifier
-                .and_then(|tensor| tensor.shape.first())
-                .ok_or(missing("classifier.weight"))?;
-            let labels = labels(config, own, *classes)?;
-            let model = BertForSequenceClassification::new(config, *classes, device);
-            let (model, report) = filled(model, checkpoint, options, read)?;
-            (labels, BertModel::Sequence(model), report)
-        }
-        Head::Token => {
-            let classifier = find(checkpoint, "classifier.weight");
-            let classes = classifier
-                .and_then(|tensor| tensor.shape.first())
-                .ok_or(missing("classifier.weight"))?;
-            let labels = labels(config, own, *classes)?;
-            let model = BertForTokenClassification::new(config, *classes, device);
-            let (model, report) = filled(model, checkpoint, options, read)?;
-            (labels, BertModel::Token(model), report)
-        }
-        Head::Span => {
-            if !has(checkpoint, "qa_outputs.weight") {
-                return Err(missing("qa_outputs.weight"));
-            }
-            let model = BertForQuestionAnswering::new(config, device);
-            let (model, report) = filled(model, checkpoint, options, read)?;
-            (Vec::new(), BertModel::Span(model), report)
-        }
-    })
-}
-
-fn filled<M: FromCheckpoint + Module>(
-    mut model: M,
-    checkpoint: &Checkpoint,
-    options: &LoadOptions,
-    read: bool,
-) -> Result<(M, LoadReport), Error> {
-    let keys = model.key_map();
-    let report = if read {
-        clinical_weights::load_from(&mut model, &keys, checkpoint, options)?
-    } else {
-        clinical_weights::plan(&model, &keys, checkpoint, options)?
-    };
-    Ok((model, report))
-}
-
-/// The names of the classes. A config without names gives `LABEL_0`, `LABEL_1` and so on, as in `transformers`.
-fn labels(config: &BertConfig, own: &BertOptions, classes: usize) -> Result<Vec<String>, Error> {
-    let names = match (&own.labels, &config.id2label) {
-        (Some(names), _) => names.clone(),
-        (None, Some(_)) => config.labels(),
-        (None, None) => (0..classes).map(|class| format!("LABEL_{class}")).collect(),
-    };
-    if names.len() == classes && classes > 0 {
-        Ok(names)
-    } else {
-        Err(Error::LabelCount {
-            names: names.len(),
-            classes,
-        })
-    }
+    TaskHead::Encoder
 }

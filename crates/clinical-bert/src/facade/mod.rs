@@ -4,117 +4,39 @@ mod answer;
 mod batch;
 mod classify;
 mod embed;
+mod encode;
 mod entities;
 mod fill_mask;
-mod labels;
 mod load;
+mod long;
+mod numbers;
+mod options;
 mod preview;
 mod save;
-mod show;
 mod tag;
 mod text;
 
-use std::fmt;
-
-use clinical_nn::ModelError;
-use clinical_tokenizer::{Tokenizer, TokenizerRemark};
+use burn::tensor::Device;
+use clinical_facade::{CallOptions, Parts, Remark, TextTooLong};
+use clinical_tokenizer::Tokenizer;
 use clinical_weights::LoadReport;
+use serde_json::Value;
 
 use crate::config::BertConfig;
-use crate::heads::{
-    BertForPretraining, BertForQuestionAnswering, BertForSequenceClassification,
-    BertForTokenClassification,
-};
 use crate::model::Bert;
 use crate::pretraining::Vocabulary;
-use crate::{Error, Row};
+use crate::{BertModel, Error, Result, TaskHead};
+use numbers::{finite, softmax};
 use text::Text;
 
 pub use answer::{NoAnswer, SpanAnswer, SpanCandidate, SpanOptions};
 pub use classify::{Classification, ClassifyOptions, LabelScore, ProblemType};
-pub use embed::{EmbedOptions, Pooling};
+pub use embed::EmbedOptions;
 pub use entities::{Aggregation, Entity};
-pub use fill_mask::{Candidate, FilledMask};
-pub use labels::{I2B2_2006, I2B2_2010, I2B2_2012, I2B2_2014, LabelSet};
+pub use fill_mask::{Candidate, FillOptions, FilledMask};
 pub use load::BertOptions;
 pub use preview::{Case, Preview};
-pub use show::{ansi, html};
 pub use tag::TagOptions;
-pub use text::LongText;
-
-/// What stands on top of the encoder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Head {
-    /// Nothing: an encoder alone.
-    Encoder,
-    /// The masked-language-model head, with or without next sentence.
-    MaskedLanguage,
-    /// One label, or several, for a text or a pair.
-    Sequence,
-    /// A label for each token.
-    Token,
-    /// The start and the end of an answer.
-    Span,
-}
-
-impl fmt::Display for Head {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Encoder => "an encoder without a head",
-            Self::MaskedLanguage => "a masked-language-model head",
-            Self::Sequence => "a sequence classification head",
-            Self::Token => "a token classification head",
-            Self::Span => "a question answering head",
-        })
-    }
-}
-
-/// The model of a directory, with the head that it has.
-#[derive(Debug)]
-#[non_exhaustive]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one value lives for as long as the process uses the model"
-)]
-pub enum BertModel {
-    /// The encoder alone.
-    Encoder(Bert),
-    /// With the pretraining heads.
-    MaskedLanguage(BertForPretraining),
-    /// With a sequence classifier.
-    Sequence(BertForSequenceClassification),
-    /// With a token classifier.
-    Token(BertForTokenClassification),
-    /// With a span head.
-    Span(BertForQuestionAnswering),
-}
-
-impl BertModel {
-    /// The encoder under the head.
-    #[must_use]
-    pub fn encoder(&self) -> &Bert {
-        match self {
-            Self::Encoder(model) => model,
-            Self::MaskedLanguage(model) => &model.bert,
-            Self::Sequence(model) => &model.bert,
-            Self::Token(model) => &model.bert,
-            Self::Span(model) => &model.bert,
-        }
-    }
-
-    /// Which head it is.
-    #[must_use]
-    pub fn head(&self) -> Head {
-        match self {
-            Self::Encoder(_) => Head::Encoder,
-            Self::MaskedLanguage(_) => Head::MaskedLanguage,
-            Self::Sequence(_) => Head::Sequence,
-            Self::Token(_) => Head::Token,
-            Self::Span(_) => Head::Span,
-        }
-    }
-}
 
 /// A BERT, RoBERTa or Megatron-BERT with its tokenizer: Bio_ClinicalBERT, BioClinRoBERTa, GatorTron and what is
 /// fine-tuned from them.
@@ -125,14 +47,55 @@ pub struct ClinicalBert {
     config: BertConfig,
     model: BertModel,
     text: Text,
-    labels: Vec<String>,
     report: LoadReport,
-    remarks: Vec<TokenizerRemark>,
-    batch_tokens: usize,
+    remarks: Vec<Remark>,
+    generation_config: Option<Value>,
 }
 
 impl ClinicalBert {
-    /// The config of the directory.
+    /// A facade from its parts: those of [`into_parts`](Self::into_parts), or a model that was made or trained elsewhere.
+    /// Where a classifier has classes without names in the config, they are called `LABEL_0`, `LABEL_1` and so on.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`BertConfig::validate`], [`Error::Parts`] for a model of another shape than its config, [`Error::LabelCount`],
+    /// [`Error::NoRoom`], [`Error::NoSpecialToken`] for a tokenizer that belongs to no BERT.
+    pub fn from_parts(parts: Parts<BertConfig, BertModel>) -> Result<Self> {
+        let mut config = parts.config;
+        config.validate()?;
+        check(&config, &parts.model)?;
+        if parts.model.head().has_labels() {
+            config.name_classes(parts.model.classes())?;
+        }
+        config.architectures = vec![parts.model.architecture(config.family)];
+        let lower_case = config
+            .sentence
+            .as_ref()
+            .is_some_and(|found| found.lower_case);
+        let text = Text::new(parts.tokenizer, config.family, lower_case)?;
+        let bert = Self {
+            config,
+            model: parts.model,
+            text,
+            report: parts.report,
+            remarks: parts.remarks,
+            generation_config: parts.generation_config,
+        };
+        bert.room(&CallOptions::default())?;
+        Ok(bert)
+    }
+
+    /// The parts of the facade, from which [`from_parts`](Self::from_parts) makes it again.
+    #[must_use]
+    pub fn into_parts(self) -> Parts<BertConfig, BertModel> {
+        let mut parts = Parts::new(self.config, self.model, self.text.tokenizer);
+        parts.report = self.report;
+        parts.remarks = self.remarks;
+        parts.generation_config = self.generation_config;
+        parts
+    }
+
+    /// The config, with the names of the classes.
     #[must_use]
     pub fn config(&self) -> &BertConfig {
         &self.config
@@ -150,9 +113,9 @@ impl ClinicalBert {
         self.model.encoder()
     }
 
-    /// Which head the directory holds.
+    /// Which head the model has.
     #[must_use]
-    pub fn head(&self) -> Head {
+    pub fn head(&self) -> TaskHead {
         self.model.head()
     }
 
@@ -165,7 +128,10 @@ impl ClinicalBert {
     /// The names of the classes by index; empty for a model that does not classify.
     #[must_use]
     pub fn labels(&self) -> &[String] {
-        &self.labels
+        match self.head().has_labels() {
+            true => &self.config.labels,
+            false => &[],
+        }
     }
 
     /// What was loaded, and how.
@@ -177,31 +143,41 @@ impl ClinicalBert {
     /// What the files of the directory say wrongly or leave open, and what is used instead. [`Self::report`] has these as
     /// sentences among its notes.
     #[must_use]
-    pub fn remarks(&self) -> &[TokenizerRemark] {
+    pub fn remarks(&self) -> &[Remark] {
         &self.remarks
     }
 
-    /// The most tokens that the model reads at once, special tokens included.
+    /// The most tokens that are read at once, special tokens included: the positions of the model, or fewer where the files
+    /// of sentence-transformers say so.
     #[must_use]
-    pub fn max_length(&self) -> usize {
-        self.encoder().max_length
+    pub fn max_tokens(&self) -> usize {
+        let sentence = self.config.sentence.as_ref();
+        let said = sentence.and_then(|sentence| sentence.max_tokens);
+        said.map_or(usize::MAX, |tokens| tokens)
+            .min(self.encoder().max_tokens)
+    }
+
+    /// Where the model runs.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.encoder().device()
     }
 
     /// The token ids of a text without special tokens, of any length.
     ///
     /// # Errors
     ///
-    /// [`Error::Tokenizer`] when the text is larger than the tokenizer's limit.
-    pub fn tokens(&self, text: &str) -> Result<Vec<u32>, Error> {
+    /// Those of [`Tokenizer::encode`].
+    pub fn tokens(&self, text: &str) -> Result<Vec<u32>> {
         self.text.ids(text)
     }
 
-    /// The ids that pretraining examples are built with ([`Examples`](crate::Examples)).
+    /// The ids that pretraining examples are built with ([`Examples`](crate::pretraining::Examples)).
     ///
     /// # Errors
     ///
     /// [`Error::NoSpecialToken`] without a mask token.
-    pub fn vocabulary(&self) -> Result<Vocabulary, Error> {
+    pub fn vocabulary(&self) -> Result<Vocabulary> {
         Ok(Vocabulary {
             size: self.config.vocab_size.min(self.text.tokenizer.vocab_size()),
             start: self.text.start,
@@ -218,99 +194,53 @@ impl ClinicalBert {
     /// # Errors
     ///
     /// [`Error::Head`] for a model without that head, [`Error::TooLong`] for a pair that the model cannot read at once.
-    pub fn next_sentence(&self, first: &str, second: &str) -> Result<f32, Error> {
-        let missing = || self.no_head("next-sentence prediction", Head::MaskedLanguage);
+    pub fn next_sentence(&self, first: &str, second: &str) -> Result<f32> {
+        let missing = || self.no_head("next-sentence prediction", TaskHead::MaskedLanguage);
         let BertModel::MaskedLanguage(model) = &self.model else {
             return Err(missing());
         };
         let row = self
             .text
             .pair(&self.text.ids(first)?, &self.text.ids(second)?);
-        self.check_length(0, row.ids.len())?;
+        let limit = self.max_tokens();
+        if row.ids.len() > limit {
+            return Err(TextTooLong::new("pair of texts", row.ids.len(), limit).into());
+        }
         let states = model.bert.forward(&[row.row()])?;
         let logits = model.next_sentence(states).ok_or_else(missing)?;
         let logits = finite(logits.into_data())?;
         Ok(softmax(&logits)[0])
     }
 
-    fn no_head(&self, job: &'static str, needed: Head) -> Error {
+    fn no_head(&self, job: &'static str, needed: TaskHead) -> Error {
         Error::Head {
             job,
             needed,
             found: self.head(),
         }
     }
+}
 
-    fn check_length(&self, index: usize, tokens: usize) -> Result<(), Error> {
-        let limit = self.max_length();
-        if tokens > limit {
-            return Err(Error::TooLong {
-                index,
-                tokens,
-                limit,
+/// That a model has the shape that its config says.
+fn check(config: &BertConfig, model: &BertModel) -> Result<()> {
+    let bert = model.encoder();
+    for (what, model, config) in [
+        (
+            "rows of the token table",
+            bert.vocabulary(),
+            config.vocab_size,
+        ),
+        ("values in a hidden state", bert.width(), config.hidden_size),
+        ("layers", bert.layers.len(), config.num_hidden_layers),
+        ("positions", bert.max_tokens, config.max_tokens()),
+    ] {
+        if model != config {
+            return Err(Error::Parts {
+                what,
+                model,
+                config,
             });
         }
-        Ok(())
     }
-
-    /// One value for each row, made by `forward` in batches of similar length. `done` gets the number of rows of each batch
-    /// that is ready.
-    fn batches<T>(
-        &self,
-        rows: &[text::OwnedRow],
-        forward: impl Fn(&[usize], &[Row<'_>]) -> Result<Vec<T>, Error>,
-        done: impl FnMut(usize),
-    ) -> Result<Vec<T>, Error> {
-        let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
-        let batches = batch::batches(&lengths, self.batch_tokens);
-        let run = |batch: &[usize]| {
-            let (count, longest) = (batch.len(), lengths[batch[0]]);
-            let span = tracing::debug_span!("batch", rows = count, longest);
-            let _entered = span.enter();
-            let inputs: Vec<Row<'_>> = batch.iter().map(|&row| rows[row].row()).collect();
-            forward(batch, &inputs)
-        };
-        batch::run(&batches, run, done)
-    }
-}
-
-fn unknown(what: &'static str, name: &str, known: &'static str) -> Error {
-    Error::UnknownName {
-        what,
-        name: name.chars().take(40).collect(),
-        known,
-    }
-}
-
-/// The values of a tensor as f32, none of them infinite or not-a-number.
-fn finite(data: burn::tensor::TensorData) -> Result<Vec<f32>, Error> {
-    let values: Vec<f32> = data
-        .convert::<f32>()
-        .try_to_vec()
-        .map_err(|_| Error::Model(ModelError::NoRows))?;
-    if values.iter().all(|value| value.is_finite()) {
-        Ok(values)
-    } else {
-        Err(Error::NotFinite)
-    }
-}
-
-/// `exp(x - max) / sum`.
-fn softmax(logits: &[f32]) -> Vec<f32> {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut scores: Vec<f32> = logits.iter().map(|logit| (logit - max).exp()).collect();
-    let sum: f32 = scores.iter().sum();
-    scores.iter_mut().for_each(|score| *score /= sum);
-    scores
-}
-
-/// The first of the largest values; 0 for no values.
-fn best(values: &[f32]) -> usize {
-    let mut best = 0;
-    for (index, value) in values.iter().enumerate() {
-        if *value > values[best] {
-            best = index;
-        }
-    }
-    best
+    Ok(())
 }

@@ -3,25 +3,26 @@
 use std::fmt;
 use std::path::Path;
 
-use clinical_tokenizer::{LowerCase, OpenOptions, Tokenizer, TokenizerRemark};
-use clinical_weights::{CheckpointDir, LoadOptions, LoadReport};
+use clinical_facade::Remark;
+use clinical_tokenizer::{LowerCase, Tokenizer};
+use clinical_weights::{LoadOptions, LoadReport};
 
-use super::load::{build, detect};
-use super::{BertOptions, ClinicalBert, Head};
-use crate::Error;
-use crate::config::{BertConfig, Family};
+use super::load::{Opened, Values};
+use super::{BertOptions, ClinicalBert};
+use crate::config::Family;
+use crate::{Result, TaskHead};
 
 /// A word whose pieces show whether capital letters count; cased vocabularies of English have it in other pieces than
 /// lower-cased ones.
 const WORD: &str = "Abnormality";
 
-/// What [`ClinicalBert::load_with`] would make of a directory. `Display` is a few lines for people:
+/// What [`ClinicalBert::load`] would make of a directory. `Display` is a few lines for people:
 ///
 /// ```
-/// use clinical_bert::{BertOptions, ClinicalBert, LoadOptions};
+/// use clinical_bert::{ClinicalBert, LoadOptions};
 ///
 /// # let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/bert_old");
-/// let preview = ClinicalBert::preview(dir, &LoadOptions::default(), &BertOptions::default())?;
+/// let preview = ClinicalBert::preview(dir, &LoadOptions::default())?;
 /// assert!(preview.to_string().starts_with("kind       bert, an encoder without a head"));
 /// // The vocabulary has capital letters and no file asks for lower-casing.
 /// let case = preview.case.expect("transformers reads this directory otherwise");
@@ -34,13 +35,15 @@ pub struct Preview {
     /// The architecture.
     pub family: Family,
     /// The head that would be loaded.
-    pub head: Head,
+    pub head: TaskHead,
     /// Names of its classes, if it has some.
     pub labels: Vec<String>,
-    /// The most tokens of a row.
-    pub max_length: usize,
+    /// The most tokens that are read at once ([`ClinicalBert::max_tokens`]).
+    pub max_tokens: usize,
     /// How the weights fit.
     pub report: LoadReport,
+    /// What was noticed about the files ([`ClinicalBert::remarks`]).
+    pub remarks: Vec<Remark>,
     /// How capital letters are read, where `transformers` would read them otherwise (as for Bio_ClinicalBERT).
     pub case: Option<Case>,
 }
@@ -62,51 +65,55 @@ pub struct Case {
 }
 
 impl ClinicalBert {
-    /// What [`load_with`](Self::load_with) would make of a directory, without reading weights. Tensors that do not fit are
+    /// What [`load`](Self::load) would make of a directory or GGUF file, without reading weights. Tensors that do not fit are
     /// in the report, not an error.
     ///
     /// # Errors
     ///
-    /// As [`load_with`](Self::load_with), except for weights that do not fit.
-    pub fn preview(
+    /// As [`load`](Self::load), except for weights that do not fit.
+    pub fn preview(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<Preview> {
+        Self::preview_with(dir, options, &BertOptions::default())
+    }
+
+    /// What [`load_with`](Self::load_with) would make of a directory or GGUF file, without reading weights.
+    ///
+    /// # Errors
+    ///
+    /// As [`preview`](Self::preview).
+    pub fn preview_with(
         dir: impl AsRef<Path>,
         options: &LoadOptions,
-        own: &BertOptions,
-    ) -> Result<Preview, Error> {
-        let dir = CheckpointDir::open_with(dir.as_ref(), options.allow_links)?;
-        let config = BertConfig::from_value(dir.read_json("config.json")?)?;
-        let checkpoint = dir.weights()?;
-        checkpoint.check_size(config.parameters(), options)?;
-        let head = own.head.unwrap_or_else(|| detect(&config, &checkpoint));
+        bert: &BertOptions,
+    ) -> Result<Preview> {
+        let opened = Opened::open(dir.as_ref(), options, bert)?;
         let lenient = options.clone().with_strict(false);
-        let (labels, _, mut report) = build(&config, head, &checkpoint, &lenient, own, false)?;
-        let open =
-            |lower_case| dir.tokenizer::<Error>(&OpenOptions::new().with_lower_case(lower_case));
-        let (here, there) = (open(own.lower_case)?, open(LowerCase::Transformers)?);
-        let remarks = here.remarks(config.vocab_size);
-        report
-            .notes
-            .extend(remarks.iter().map(TokenizerRemark::to_string));
+        let (model, report) = opened.model(&lenient, Values::Leave)?;
+        let tokenizer = opened.dir.tokenizer(&bert.tokenizer())?;
+        let as_there = bert.clone().with_lower_case(LowerCase::Transformers);
+        let there = opened.dir.tokenizer(&as_there.tokenizer())?;
+        let case = case(&tokenizer, &there)?;
+        let bert = Self::from_parts(opened.into_parts(model, tokenizer, report))?;
         Ok(Preview {
-            family: config.family,
-            head,
-            labels,
-            max_length: config.max_length(),
-            report,
-            case: case(&here, &there)?,
+            family: bert.config.family,
+            head: bert.head(),
+            labels: bert.labels().to_vec(),
+            max_tokens: bert.max_tokens(),
+            report: bert.report,
+            remarks: bert.remarks,
+            case,
         })
     }
 }
 
-fn case(here: &Tokenizer, there: &Tokenizer) -> Result<Option<Case>, Error> {
-    let pieces = |tokenizer: &Tokenizer, text: &str| -> Result<Vec<String>, Error> {
+fn case(here: &Tokenizer, there: &Tokenizer) -> Result<Option<Case>> {
+    let pieces = |tokenizer: &Tokenizer, text: &str| -> Result<Vec<String>> {
         let ids = tokenizer.encode(text, false)?.into_ids();
         Ok(ids
             .iter()
             .filter_map(|&id| tokenizer.id_to_token(id))
             .collect())
     };
-    let lower = |tokenizer: &Tokenizer| -> Result<bool, Error> {
+    let lower = |tokenizer: &Tokenizer| -> Result<bool> {
         Ok(pieces(tokenizer, WORD)? == pieces(tokenizer, &WORD.to_lowercase())?)
     };
     let (lower_case, transformers_lower_case) = (lower(here)?, lower(there)?);
@@ -132,7 +139,7 @@ impl fmt::Display for Preview {
         writeln!(
             f,
             "kind       {family}, {}; at most {} tokens in a row",
-            self.head, self.max_length
+            self.head, self.max_tokens
         )?;
         if !self.labels.is_empty() {
             writeln!(f, "labels     {}", self.labels.join(", "))?;

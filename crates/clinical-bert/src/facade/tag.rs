@@ -1,64 +1,57 @@
 //! Spans in texts.
 
-use std::ops::Range;
+use clinical_facade::CallOptions;
 
+use super::ClinicalBert;
 use super::entities::{Aggregation, Entity, Scored, entities};
-use super::text::{Text, Token};
-use super::{BertModel, ClinicalBert, Head, finite, softmax};
-use crate::{Error, Row};
+use super::long::Window;
+use super::numbers::{finite, softmax};
+use super::options::bert_call_options;
+use super::text::Text;
+use crate::{BertModel, Result, Row, TaskHead};
 
 /// How [`ClinicalBert::tag_with`] works.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
+///
+/// A text that is too long is read in windows unless a policy is given; each repeats a quarter of the one before, at most 64
+/// tokens. `LongText::Windows` sets another overlap.
+#[derive(Debug, Clone)]
 pub struct TagOptions {
-    /// Default: [`Aggregation::First`].
-    pub aggregation: Aggregation,
-    /// Tokens that a window of a long text repeats of the one before. `None`, the default: a quarter of a window, at most
-    /// 64.
-    pub overlap: Option<usize>,
-    /// Labels that are no spans. Default: `O`, and `X`, `[CLS]`, `[SEP]`, `[PAD]` of the published `run_ner.py`.
-    pub ignore: Vec<String>,
+    aggregation: Aggregation,
+    ignore: Vec<String>,
+    batch_tokens: Option<usize>,
+    call: CallOptions,
 }
 
 impl Default for TagOptions {
     fn default() -> Self {
         Self {
             aggregation: Aggregation::First,
-            overlap: None,
             ignore: ["O", "X", "[CLS]", "[SEP]", "[PAD]"]
                 .map(str::to_owned)
                 .into(),
+            batch_tokens: None,
+            call: CallOptions::default(),
         }
     }
 }
+
+bert_call_options!(TagOptions);
 
 impl TagOptions {
-    /// The defaults with this aggregation.
+    /// How labels of tokens become spans. Default: [`Aggregation::First`].
     #[must_use]
-    pub fn new(aggregation: Aggregation) -> Self {
-        Self {
-            aggregation,
-            ..Self::default()
-        }
-    }
-
-    /// Sets [`Self::overlap`].
-    #[must_use]
-    pub fn with_overlap(mut self, overlap: usize) -> Self {
-        self.overlap = Some(overlap);
+    pub fn with_aggregation(mut self, aggregation: Aggregation) -> Self {
+        self.aggregation = aggregation;
         self
     }
 
-    /// Sets [`Self::ignore`].
+    /// Labels that are no spans. Default: `O`, and `X`, `[CLS]`, `[SEP]`, `[PAD]` of the published `run_ner.py`.
     #[must_use]
-    pub fn with_ignore(mut self, labels: Vec<String>) -> Self {
-        self.ignore = labels;
+    pub fn with_ignore(mut self, labels: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.ignore = labels.into_iter().map(Into::into).collect();
         self
     }
 }
-
-/// Most tokens that windows repeat unless the caller says otherwise: about three sentences.
-const OVERLAP: usize = 64;
 
 impl ClinicalBert {
     /// The labelled spans of each text, in order; see [`tag_with`](Self::tag_with).
@@ -66,7 +59,7 @@ impl ClinicalBert {
     /// # Errors
     ///
     /// As [`tag_with`](Self::tag_with).
-    pub fn tag<T: AsRef<str>>(&self, texts: &[T]) -> Result<Vec<Vec<Entity>>, Error> {
+    pub fn tag<T: AsRef<str>>(&self, texts: &[T]) -> Vec<Result<Vec<Entity>>> {
         self.tag_with(texts, &TagOptions::default())
     }
 
@@ -77,96 +70,62 @@ impl ClinicalBert {
     ///
     /// # Errors
     ///
-    /// [`Error::Head`] for a model without a token classification head, [`Error::Overlap`], [`Error::NotFinite`].
+    /// For each text: [`Error::Head`](crate::Error::Head) for a model without a token classification head,
+    /// [`Error::Overlap`](crate::Error::Overlap), [`Error::NotFinite`](crate::Error::NotFinite),
+    /// [`Error::Cancelled`](crate::Error::Cancelled); with another policy for long texts
+    /// [`Error::TooLong`](crate::Error::TooLong), [`Error::NothingLeft`](crate::Error::NothingLeft).
     pub fn tag_with<T: AsRef<str>>(
         &self,
         texts: &[T],
         options: &TagOptions,
-    ) -> Result<Vec<Vec<Entity>>, Error> {
-        self.tag_with_progress(texts, options, |_, _| {})
-    }
-
-    /// As [`tag_with`](Self::tag_with); `progress` gets the number of windows that were read, after every batch of them,
-    /// and of all windows.
-    ///
-    /// # Errors
-    ///
-    /// As [`tag_with`](Self::tag_with).
-    pub fn tag_with_progress<T: AsRef<str>>(
-        &self,
-        texts: &[T],
-        options: &TagOptions,
-        mut progress: impl FnMut(usize, usize),
-    ) -> Result<Vec<Vec<Entity>>, Error> {
-        let BertModel::Token(model) = &self.model else {
-            return Err(self.no_head("tagging", Head::Token));
+    ) -> Vec<Result<Vec<Entity>>> {
+        let model = || match &self.model {
+            BertModel::Token(model) => Ok(model),
+            _ => Err(self.no_head("tagging", TaskHead::Token)),
         };
-        let (mut rows, mut windows, mut owners) = (Vec::new(), Vec::new(), Vec::new());
-        for text in texts {
-            let own = self.token_windows(text.as_ref(), options.overlap)?;
-            for window in &own {
-                let ids: Vec<u32> = window.tokens.iter().map(|token| token.id).collect();
-                rows.push(self.text.single(&ids));
-            }
-            owners.push(own.len());
-            windows.extend(own);
-        }
-        let forward = |batch: &[usize], inputs: &[Row<'_>]| {
-            let logits = model.forward(inputs)?;
-            let [_, longest, labels] = logits.dims();
-            let logits = finite(logits.into_data())?;
-            let rows = batch.iter().zip(logits.chunks(longest * labels));
-            // Behind the start token.
-            let scores = |logits: &'_ [f32]| logits.chunks(labels).skip(1).map(softmax).collect();
-            Ok(rows
-                .map(|(&row, logits)| windows[row].scored(scores(logits)))
-                .collect())
-        };
-        let mut done = 0;
-        let scored = self.batches(&rows, forward, |count| {
-            done += count;
-            progress(done, rows.len());
-        })?;
-        let mut scored = scored.into_iter();
-        Ok(owners
-            .into_iter()
-            .map(|count| {
-                let tokens: Vec<Scored> = scored.by_ref().take(count).flatten().collect();
-                entities(&tokens, &self.labels, options.aggregation, &options.ignore)
-            })
-            .collect())
+        self.each(
+            texts.len(),
+            (&options.call, options.batch_tokens),
+            |text| {
+                model()?;
+                let windows = self.token_windows(texts[text].as_ref(), &options.call, None)?;
+                let row = |window: &Window| {
+                    let ids: Vec<u32> = window.tokens.iter().map(|token| token.id).collect();
+                    self.text.single(&ids)
+                };
+                Ok((windows.iter().map(row).collect(), windows))
+            },
+            |rows: &[Row<'_>]| {
+                let logits = model()?.forward(rows)?;
+                let [_, longest, labels] = logits.dims();
+                let logits = finite(logits.into_data())?;
+                let rows = rows.iter().zip(logits.chunks(longest * labels));
+                let scores = |(row, logits): (&Row<'_>, &[f32])| -> Vec<Vec<f32>> {
+                    // Those after the start token.
+                    let tokens = logits.chunks(labels).skip(1);
+                    let tokens = tokens.take(row.ids.len() - Text::AROUND);
+                    tokens.map(softmax).collect()
+                };
+                Ok(rows.map(scores).collect())
+            },
+            |windows, scores: Vec<Vec<Vec<f32>>>| {
+                let scored = windows.iter().zip(scores);
+                let scored: Vec<Scored> = scored
+                    .flat_map(|(one, scores)| one.scored(scores))
+                    .collect();
+                Ok(entities(
+                    &scored,
+                    &self.config.labels,
+                    options.aggregation,
+                    &options.ignore,
+                ))
+            },
+        )
     }
-
-    fn token_windows(&self, text: &str, overlap: Option<usize>) -> Result<Vec<Window>, Error> {
-        let room = self.max_length() - Text::AROUND;
-        let tokens = self.text.tokens(text, 0)?;
-        if tokens.len() <= room {
-            let keep = 0..text.len();
-            return Ok(vec![Window { tokens, keep }]);
-        }
-        let overlap = overlap.unwrap_or(OVERLAP.min(room / 4));
-        let mut windows: Vec<Window> = Vec::new();
-        for range in self.windows(text, overlap)? {
-            let tokens = self.text.tokens(&text[range.clone()], range.start)?;
-            let mut keep = range.clone();
-            if let Some(before) = windows.last_mut() {
-                let cut = middle(&tokens, before.keep.end);
-                before.keep.end = cut;
-                keep.start = cut;
-            }
-            windows.push(Window { tokens, keep });
-        }
-        Ok(windows)
-    }
-}
-
-/// A part of a text that the model reads at once, and the bytes that it decides about.
-struct Window {
-    tokens: Vec<Token>,
-    keep: Range<usize>,
 }
 
 impl Window {
+    /// The tokens that this window decides about, with their scores.
     fn scored(&self, scores: Vec<Vec<f32>>) -> Vec<Scored> {
         let tokens = self.tokens.iter().zip(scores);
         tokens
@@ -178,14 +137,4 @@ impl Window {
             })
             .collect()
     }
-}
-
-/// Where a window takes over from the one before, which ends at `end`: at the first word in the second half of the tokens
-/// that both have.
-fn middle(tokens: &[Token], end: usize) -> usize {
-    let shared = tokens.partition_point(|token| token.bytes.start < end);
-    tokens[shared / 2..shared]
-        .iter()
-        .find(|token| !token.continues)
-        .map_or(end, |token| token.bytes.start)
 }

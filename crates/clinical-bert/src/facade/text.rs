@@ -1,51 +1,15 @@
-//! Texts as rows of token ids.
+//! Texts as tokens, and tokens as rows.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use clinical_tokenizer::Tokenizer;
+use clinical_tokenizer::limits::DEFAULT_MAX_TEXT_BYTES;
 
-use super::ClinicalBert;
 use crate::config::Family;
-use crate::{Error, Row};
+use crate::{Error, Result, TokenRow};
 
-/// What to do with a text that has more tokens than the model reads at once. Nothing is ever cut without being asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum LongText {
-    /// [`Error::TooLong`].
-    Error,
-    /// Reads as many tokens from the start as fit.
-    KeepStart,
-    /// Reads as many tokens from the end as fit.
-    KeepEnd,
-    /// Reads the text in windows that end at sections and sentences ([`clinical_notes::windows`]). Each window repeats up
-    /// to `overlap` tokens of the one before.
-    Windows {
-        /// Tokens that a window repeats: less than half of what the model reads.
-        overlap: usize,
-    },
-}
-
-/// A text that is refused is counted up to this many times what the model reads.
-const COUNTED: usize = 4;
-
-/// A row that owns its ids.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct OwnedRow {
-    pub(super) ids: Vec<u32>,
-    pub(super) types: Vec<u32>,
-}
-
-impl OwnedRow {
-    pub(super) fn row(&self) -> Row<'_> {
-        Row {
-            ids: &self.ids,
-            types: &self.types,
-        }
-    }
-}
-
-/// A token and where it stands.
+/// A token and where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) id: u32,
@@ -59,7 +23,9 @@ pub(super) struct Token {
 #[derive(Debug)]
 pub(super) struct Text {
     pub(super) tokenizer: Tokenizer,
-    pub(super) family: Family,
+    family: Family,
+    /// Whether a text is lower-cased before it is split, beside what the tokenizer does.
+    lower_case: bool,
     pub(super) start: u32,
     pub(super) separator: u32,
     pub(super) mask: Option<u32>,
@@ -71,16 +37,9 @@ impl Text {
     /// Special tokens around one text.
     pub(super) const AROUND: usize = 2;
 
-    pub(super) fn new(tokenizer: Tokenizer, family: Family) -> Result<Self, Error> {
+    pub(super) fn new(tokenizer: Tokenizer, family: Family, lower_case: bool) -> Result<Self> {
         let special = tokenizer.special();
         let missing = |token| Error::NoSpecialToken { token };
-        let continuing: Vec<bool> = (0..tokenizer.vocab_size() as u32)
-            .map(|id| {
-                tokenizer
-                    .id_to_token(id)
-                    .is_some_and(|token| token.len() > 2 && token.starts_with("##"))
-            })
-            .collect();
         Ok(Self {
             start: special.cls.or(special.bos).ok_or(missing("start"))?,
             separator: special
@@ -88,72 +47,115 @@ impl Text {
                 .or(special.eos.first().copied())
                 .ok_or(missing("separator"))?,
             mask: special.mask,
-            continuing: continuing.contains(&true).then_some(continuing),
+            continuing: continuing(&tokenizer),
             tokenizer,
             family,
+            lower_case,
         })
     }
 
-    /// Ids without special tokens.
-    pub(super) fn ids(&self, text: &str) -> Result<Vec<u32>, Error> {
-        Ok(self.tokenizer.encode(text, false)?.into_ids())
+    /// The same with another tokenizer.
+    pub(super) fn with_tokenizer(&self, tokenizer: Tokenizer) -> Result<Self> {
+        Self::new(tokenizer, self.family, self.lower_case)
+    }
+
+    fn cased<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match self.lower_case {
+            true => text.to_lowercase().into(),
+            false => text.into(),
+        }
+    }
+
+    /// Ids of a text of any length, without special tokens.
+    pub(super) fn ids(&self, text: &str) -> Result<Vec<u32>> {
+        let text = self.cased(text);
+        let mut ids = Vec::new();
+        for part in parts(&text) {
+            ids.extend(self.tokenizer.encode(&text[part], false)?.into_ids());
+        }
+        Ok(ids)
     }
 
     /// [`Self::ids`] if there are at most `limit`; otherwise more than `limit`, and perhaps not all.
-    pub(super) fn ids_up_to(&self, text: &str, limit: usize) -> Result<Vec<u32>, Error> {
-        Ok(self.tokenizer.encode_start(text, false, limit)?.into_ids())
+    pub(super) fn ids_up_to(&self, text: &str, limit: usize) -> Result<Vec<u32>> {
+        let text = self.cased(text);
+        let mut ids = Vec::new();
+        for part in parts(&text) {
+            let left = limit.saturating_sub(ids.len());
+            let start = self.tokenizer.encode_start(&text[part], false, left)?;
+            ids.extend(start.into_ids());
+            if ids.len() > limit {
+                break;
+            }
+        }
+        Ok(ids)
     }
 
-    /// Tokens with their places, `from` added to each.
-    pub(super) fn tokens(&self, text: &str, from: usize) -> Result<Vec<Token>, Error> {
+    /// [`Self::ids`] if there are at most `limit`; otherwise more than `limit`, without some at the start perhaps.
+    pub(super) fn last_ids(&self, text: &str, limit: usize) -> Result<Vec<u32>> {
+        let text = self.cased(text);
+        let mut last = Vec::new();
+        for part in parts(&text).into_iter().rev() {
+            let mut ids = self.tokenizer.encode(&text[part], false)?.into_ids();
+            ids.append(&mut last);
+            last = ids;
+            if last.len() > limit {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    /// Tokens of a text of any length with the bytes that they have in it, `from` added to each.
+    pub(super) fn tokens(&self, text: &str, from: usize) -> Result<Vec<Token>> {
+        let mut tokens = Vec::new();
+        for part in parts(text) {
+            self.add_tokens(&text[part.clone()], from + part.start, &mut tokens)?;
+        }
+        Ok(tokens)
+    }
+
+    fn add_tokens(&self, text: &str, from: usize, tokens: &mut Vec<Token>) -> Result<()> {
         let encoding = self.tokenizer.encode(text, false)?;
-        let mut tokens: Vec<Token> = Vec::with_capacity(encoding.len());
+        tokens.reserve(encoding.len());
+        let mut is_first = true;
         for (&id, &(start, end)) in encoding.ids().iter().zip(encoding.offsets()) {
             let bytes = trimmed(text, start..end);
             let continues = match &self.continuing {
-                Some(continuing) => continuing
-                    .get(id as usize)
-                    .is_some_and(|&continues| continues),
-                None => !tokens.is_empty() && same_word(text, bytes.start),
+                Some(continuing) => continuing.get(id as usize).copied().unwrap_or(false),
+                None => !is_first && same_word(text, bytes.start),
             };
+            is_first = false;
             tokens.push(Token {
                 id,
                 bytes: bytes.start + from..bytes.end + from,
                 continues,
             });
         }
-        Ok(tokens)
+        Ok(())
     }
 
     /// `[CLS] text [SEP]`.
-    pub(super) fn single(&self, ids: &[u32]) -> OwnedRow {
-        OwnedRow {
+    pub(super) fn single(&self, ids: &[u32]) -> TokenRow {
+        TokenRow {
             ids: [&[self.start], ids, &[self.separator]].concat(),
             types: Vec::new(),
         }
     }
 
     /// `[CLS] first [SEP] second [SEP]` with types 0 and 1; for RoBERTa `<s> first </s></s> second </s>` without types.
-    pub(super) fn pair(&self, first: &[u32], second: &[u32]) -> OwnedRow {
-        let separator = &[self.separator];
+    pub(super) fn pair(&self, first: &[u32], second: &[u32]) -> TokenRow {
+        let (start, end): (&[u32], &[u32]) = (&[self.start], &[self.separator]);
         if self.family == Family::Roberta {
-            return OwnedRow {
-                ids: [
-                    &[self.start],
-                    first,
-                    separator,
-                    separator,
-                    second,
-                    separator,
-                ]
-                .concat(),
+            return TokenRow {
+                ids: [start, first, end, end, second, end].concat(),
                 types: Vec::new(),
             };
         }
-        let ids = [&[self.start], first, separator, second, separator].concat();
+        let ids = [start, first, end, second, end].concat();
         let mut types = vec![0; first.len() + 2];
         types.resize(ids.len(), 1);
-        OwnedRow { ids, types }
+        TokenRow { ids, types }
     }
 
     /// Special tokens around a pair, and those before its second text beside the first text.
@@ -165,56 +167,36 @@ impl Text {
     }
 }
 
-impl ClinicalBert {
-    /// The rows of one text. What is too long is treated as `long` says.
-    pub(super) fn rows(
-        &self,
-        index: usize,
-        text: &str,
-        long: LongText,
-    ) -> Result<Vec<OwnedRow>, Error> {
-        let room = self.max_length() - Text::AROUND;
-        let enough = match long {
-            LongText::Error => room.saturating_mul(COUNTED),
-            LongText::KeepStart | LongText::Windows { .. } => room,
-            LongText::KeepEnd => usize::MAX,
-        };
-        let ids = self.text.ids_up_to(text, enough)?;
-        if ids.len() <= room {
-            return Ok(vec![self.text.single(&ids)]);
-        }
-        Ok(match long {
-            LongText::Error => {
-                self.check_length(index, ids.len() + Text::AROUND)?;
-                Vec::new()
-            }
-            LongText::KeepStart => vec![self.text.single(&ids[..room])],
-            LongText::KeepEnd => vec![self.text.single(&ids[ids.len() - room..])],
-            LongText::Windows { overlap } => {
-                let mut rows = Vec::new();
-                for window in self.windows(text, overlap)? {
-                    let ids = self.text.ids(&text[window])?;
-                    // A window of white space alone says nothing.
-                    if !ids.is_empty() {
-                        rows.push(self.text.single(&ids));
-                    }
-                }
-                rows
-            }
-        })
-    }
+/// For each id whether its token continues a word; `None` for a vocabulary without `##`.
+fn continuing(tokenizer: &Tokenizer) -> Option<Vec<bool>> {
+    let continues = |id| {
+        let token = tokenizer.id_to_token(id);
+        token.is_some_and(|token| token.len() > 2 && token.starts_with("##"))
+    };
+    let all: Vec<bool> = (0..tokenizer.vocab_size() as u32).map(continues).collect();
+    all.contains(&true).then_some(all)
+}
 
-    /// The windows of a text by sections and sentences.
-    pub(super) fn windows(&self, text: &str, overlap: usize) -> Result<Vec<Range<usize>>, Error> {
-        let window = self.max_length() - Text::AROUND;
-        if overlap >= window.div_ceil(2) {
-            return Err(Error::Overlap { overlap, window });
-        }
-        let windows = clinical_notes::windows(text, window, overlap, |text| {
-            self.text.ids(text).map(|ids| ids.len())
-        })?;
-        Ok(windows.into_iter().map(|window| window.range).collect())
+/// A text in parts that the tokenizer takes at once, cut before white space where there is some. A text up to its limit is
+/// one part.
+fn parts(text: &str) -> Vec<Range<usize>> {
+    parts_of(text, DEFAULT_MAX_TEXT_BYTES)
+}
+
+fn parts_of(text: &str, limit: usize) -> Vec<Range<usize>> {
+    let (mut parts, mut start) = (Vec::new(), 0);
+    while text.len() - start > limit {
+        let end = text.floor_char_boundary(start + limit);
+        let space = text[start..end].rfind(char::is_whitespace);
+        let end = match space {
+            Some(at) if at > 0 => start + at,
+            _ => end,
+        };
+        parts.push(start..end);
+        start = end;
     }
+    parts.push(start..text.len());
+    parts
 }
 
 /// A range of a text without white space at its ends, on the borders of characters.
@@ -235,10 +217,10 @@ fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
 /// Whether the word of the character before `at` goes on at `at`: letters, digits and signs are words of their own, as in
 /// the patterns of byte-level vocabularies.
 fn same_word(text: &str, at: usize) -> bool {
-    let (before, behind) = (text[..at].chars().next_back(), text[at..].chars().next());
+    let (before, after) = (text[..at].chars().next_back(), text[at..].chars().next());
     let kind = |c: char| (c.is_whitespace(), c.is_alphabetic(), c.is_numeric());
-    match (before, behind) {
-        (Some(before), Some(behind)) => !before.is_whitespace() && kind(before) == kind(behind),
+    match (before, after) {
+        (Some(before), Some(after)) => !before.is_whitespace() && kind(before) == kind(after),
         _ => false,
     }
 }
@@ -261,5 +243,19 @@ mod tests {
         let text = "fever,38 c";
         let starts: Vec<usize> = (0..text.len()).filter(|&at| !same_word(text, at)).collect();
         assert_eq!(starts, [0, 5, 6, 8, 9]);
+    }
+
+    #[test]
+    fn parts_hold_all_of_a_text_and_end_before_white_space() {
+        let text = "one two three \u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9} x";
+        for limit in [3, 5, 8, 100] {
+            let parts = parts_of(text, limit);
+            let joined: String = parts.iter().map(|part| &text[part.clone()]).collect();
+            assert_eq!(joined, text);
+            assert!(parts.iter().all(|part| part.len() <= limit));
+        }
+        let parts = parts_of(text, 8);
+        assert_eq!(&text[parts[0].clone()], "one two");
+        assert_eq!(parts_of("", 8), [0..0]);
     }
 }

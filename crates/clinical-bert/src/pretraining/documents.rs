@@ -13,7 +13,7 @@ pub type Document = Vec<Vec<u32>>;
 /// for example.
 ///
 /// ```
-/// use clinical_bert::Documents;
+/// use clinical_bert::pretraining::Documents;
 ///
 /// # fn main() -> Result<(), clinical_bert::Error> {
 /// let text = "Admitted with fever .\nBlood cultures were drawn .\n\nNo events overnight .\n";

@@ -6,14 +6,14 @@
 //! corpus. One block as large as the corpus is the script itself.
 
 mod documents;
-mod loss;
 mod pair;
 mod random;
 
 use std::collections::VecDeque;
 
 pub use documents::{Document, Documents};
-pub use loss::PretrainingLoss;
+
+use clinical_nn::Loss;
 
 use crate::Error;
 use pair::Pairs;
@@ -114,7 +114,7 @@ pub struct Vocabulary {
 pub struct PretrainingExample {
     /// What the model reads.
     pub ids: Vec<u32>,
-    /// 0 up to the first separator, 1 behind it.
+    /// 0 up to the first separator, 1 after it.
     pub types: Vec<u32>,
     /// The predicted positions, ascending.
     pub positions: Vec<usize>,
@@ -124,10 +124,34 @@ pub struct PretrainingExample {
     pub is_random_next: bool,
 }
 
+/// The losses of one batch ([`BertForPretraining::pretraining_loss`](crate::BertForPretraining::pretraining_loss)).
+#[derive(Debug, Clone)]
+pub struct PretrainingLoss {
+    /// Over the predicted tokens of the batch.
+    pub masked: Loss,
+    /// Over the pairs; `None` for a model without that head.
+    pub next_sentence: Option<Loss>,
+}
+
+impl PretrainingLoss {
+    /// What is minimised: the sum of both means. Its targets are the predicted tokens; to average the two parts over batches
+    /// exactly, weight each by its own targets.
+    #[must_use]
+    pub fn total(self) -> Loss {
+        match self.next_sentence {
+            None => self.masked,
+            Some(next) => Loss {
+                mean: self.masked.mean + next.mean,
+                targets: self.masked.targets,
+            },
+        }
+    }
+}
+
 /// Examples from a stream of documents, made as they are asked for.
 ///
 /// ```
-/// use clinical_bert::{Examples, PretrainingOptions, Vocabulary};
+/// use clinical_bert::pretraining::{Examples, PretrainingOptions, Vocabulary};
 ///
 /// # fn main() -> Result<(), clinical_bert::Error> {
 /// // Two documents of three sentences each, as token ids.

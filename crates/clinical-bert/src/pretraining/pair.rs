@@ -21,7 +21,7 @@ impl Pairs<'_> {
     /// Adds the examples of one document. Draws random numbers in the order of the script.
     pub(super) fn of(&mut self, index: usize, examples: &mut Vec<PretrainingExample>) {
         let document = &self.documents[index];
-        // [CLS], [SEP] and [SEP] take three places.
+        // Room for [CLS], [SEP] and [SEP].
         let room = self.options.max_seq_length - 3;
         let mut target = room;
         if self.random.unit() < self.options.short_seq_prob {

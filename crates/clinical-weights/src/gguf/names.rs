@@ -210,7 +210,11 @@ impl Architecture {
             "hidden_act": "gelu",
             "layer_norm_eps": file.need("bert.attention.layer_norm_epsilon", "a float", Gguf::float)?,
         });
-        Ok(object(config))
+        let mut config = object(config);
+        if let Some(kind) = file.number("bert.pooling_type") {
+            config.insert("pooling_type".to_owned(), kind.into());
+        }
+        Ok(config)
     }
 }
 

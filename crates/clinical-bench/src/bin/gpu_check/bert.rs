@@ -70,30 +70,34 @@ fn found(dir: &Path, head: Head, expected: &Expected, options: &LoadOptions) -> 
     let device = &options.device;
     let (states, logits) = match head {
         Head::None => {
-            let bert = load(Bert::new(&config, true, device), dir, options)?;
+            let bert = load(Bert::new(&config, true, device)?, dir, options)?;
             (bert.forward(&rows)?, None)
         }
         Head::Masked => {
             let model = load(
-                BertForPretraining::new(&config, false, device),
+                BertForPretraining::new(&config, false, device)?,
                 dir,
                 options,
             )?;
             (model.bert.forward(&rows)?, Some(model.forward(&rows)?))
         }
         Head::Sequence(labels) => {
-            let model = BertForSequenceClassification::new(&config, labels, device);
+            let model = BertForSequenceClassification::new(&config, labels, device)?;
             let model = load(model, dir, options)?;
             let logits = model.forward(&rows)?;
             (model.bert.forward(&rows)?, Some(logits.unsqueeze_dim(1)))
         }
         Head::Token(labels) => {
-            let model = BertForTokenClassification::new(&config, labels, device);
+            let model = BertForTokenClassification::new(&config, labels, device)?;
             let model = load(model, dir, options)?;
             (model.bert.forward(&rows)?, Some(model.forward(&rows)?))
         }
         Head::Span => {
-            let model = load(BertForQuestionAnswering::new(&config, device), dir, options)?;
+            let model = load(
+                BertForQuestionAnswering::new(&config, device)?,
+                dir,
+                options,
+            )?;
             (model.bert.forward(&rows)?, Some(model.forward(&rows)?))
         }
     };

@@ -1,7 +1,7 @@
 //! The label sets of the i2b2 tasks, as the published `run_ner.py` of clinicalBERT has them.
 
-use super::unknown;
 use crate::Error;
+use crate::error::unknown;
 
 /// The kinds of spans of one task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

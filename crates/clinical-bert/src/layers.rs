@@ -1,54 +1,37 @@
-//! One encoder layer: self-attention and feed-forward, post-norm or pre-norm.
+//! The parts of the encoder: embeddings, self-attention, feed-forward, and one layer, post-norm or pre-norm.
 
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Tensor};
-use clinical_nn::{AttentionOptions, LayerNorm, Linear, attention};
+use clinical_nn::{Activation, AttentionOptions, Embedding, LayerNorm, Linear, attention};
 
-use crate::config::{BertConfig, ConfigError, Family};
+use crate::config::{BertConfig, Family};
 
 /// Standard deviation of freshly drawn weights (`initializer_range`).
 pub(crate) const STD: f64 = 0.02;
 
-/// The activation of the feed-forward layer and of the heads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Activation {
-    /// `x * Phi(x)`, exact.
-    Gelu,
-    /// The tanh form of GELU.
-    GeluTanh,
-    /// `max(x, 0)`.
-    Relu,
-    /// `x * sigmoid(x)`.
-    Silu,
+/// Token, position and type vectors, summed (and normalised, except in Megatron's layout).
+#[derive(Module, Debug)]
+pub struct Embeddings {
+    /// `[vocabulary, hidden]`.
+    pub word_embeddings: Embedding,
+    /// `[positions, hidden]`.
+    pub position_embeddings: Embedding,
+    /// `[types, hidden]`.
+    pub token_type_embeddings: Embedding,
+    /// Absent in Megatron's layout.
+    pub norm: Option<LayerNorm>,
 }
 
-impl Activation {
-    /// The activation that a config names.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Activation`] for a name that no published BERT uses.
-    pub fn from_name(name: &str) -> Result<Self, ConfigError> {
-        Ok(match name {
-            "gelu" | "gelu_python" => Self::Gelu,
-            "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Self::GeluTanh,
-            "relu" => Self::Relu,
-            "silu" | "swish" => Self::Silu,
-            _ => {
-                return Err(ConfigError::Activation {
-                    found: crate::config::shown(name),
-                });
-            }
-        })
-    }
-
-    pub(crate) fn function(self) -> clinical_nn::Activation {
-        match self {
-            Self::Gelu => clinical_nn::Activation::Gelu,
-            Self::GeluTanh => clinical_nn::Activation::GeluTanh,
-            Self::Relu => clinical_nn::Activation::Relu,
-            Self::Silu => clinical_nn::Activation::Silu,
+impl Embeddings {
+    pub(crate) fn new(config: &BertConfig, device: &Device) -> Self {
+        let width = config.hidden_size;
+        let table = |rows| Embedding::new(rows, width, STD, device);
+        let norm = || LayerNorm::new(width, config.layer_norm_eps, device);
+        Self {
+            word_embeddings: table(config.vocab_size),
+            position_embeddings: table(config.max_position_embeddings),
+            token_type_embeddings: table(config.type_vocab_size),
+            norm: (config.family != Family::MegatronBert).then(norm),
         }
     }
 }
@@ -64,7 +47,7 @@ pub struct SelfAttention {
     pub value: Linear,
     /// `attention.output.dense`: `[hidden, hidden]`.
     pub output: Linear,
-    /// Behind the residual sum (post-norm: `attention.output.LayerNorm`) or before the attention (pre-norm: `attention.ln`).
+    /// After the residual sum (post-norm: `attention.output.LayerNorm`) or before the attention (pre-norm: `attention.ln`).
     pub norm: LayerNorm,
     /// Number of heads.
     pub heads: usize,
@@ -117,7 +100,7 @@ pub struct FeedForward {
     pub intermediate: Linear,
     /// `output.dense`: `[intermediate, hidden]`.
     pub output: Linear,
-    /// Behind the residual sum (post-norm: `output.LayerNorm`) or before the part (pre-norm: `ln`).
+    /// After the residual sum (post-norm: `output.LayerNorm`) or before the part (pre-norm: `ln`).
     pub norm: LayerNorm,
 }
 
@@ -155,9 +138,7 @@ impl Layer {
     ) -> Tensor<3> {
         let mlp_onto = |residual: Tensor<3>, x: Tensor<3>| {
             let feed_forward = &self.feed_forward;
-            let inner = feed_forward
-                .intermediate
-                .forward_with(x, activation.function());
+            let inner = feed_forward.intermediate.forward_with(x, activation);
             feed_forward.output.forward_onto(residual, inner)
         };
         let (attention_norm, norm) = (&self.attention.norm, &self.feed_forward.norm);
