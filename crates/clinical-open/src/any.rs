@@ -69,7 +69,7 @@ fn unknown(dir: &ModelDir) -> Error {
         path: dir.path().to_owned(),
         found: match name {
             Some(name) => {
-format!("a model of the type `{}`", clinical_files::shown(name))
+                format!("a model of the type `{}`", clinical_files::shown(name))
             }
             None => "a config.json without `model_type`".to_owned(),
         },
@@ -131,7 +131,7 @@ impl AnyModel {
 
     /// Where it runs.
     #[must_use]
-    pub fn device(&self) -> clinical_kernels::Device {
+    pub fn device(&self) -> burn::tensor::Device {
         each!(self, model => model.device())
     }
 

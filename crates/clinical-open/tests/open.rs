@@ -182,6 +182,9 @@ fn a_model_in_the_folder_of_its_module() {
     std::fs::write(dir.path().join("modules.json"), modules.to_string()).unwrap();
     assert_eq!(opened(dir.path()).facade(), Facade::ClinicalBert);
     let found = clinical_open::inspect(dir.path(), &LoadOptions::default()).unwrap();
-    assert_eq!((found.facade, found.refused), (Some(Facade::ClinicalBert), None));
+    assert_eq!(
+        (found.facade, found.refused),
+        (Some(Facade::ClinicalBert), None)
+    );
     assert_eq!(found.modules, ["Transformer"]);
 }
