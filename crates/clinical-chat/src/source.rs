@@ -31,7 +31,9 @@ pub(crate) fn prepare(source: &str) -> Result<String, &'static str> {
                 let (name, rest) = tag_name(source, body);
                 let end = skip_tag(source, body, "%}")?;
                 if OTHER_TEMPLATES.contains(&&source[name.clone()]) {
-                    return Err("a chat template stands alone: it cannot include or import another");
+                    return Err(
+                        "a chat template stands alone: it cannot include or import another",
+                    );
                 }
                 branches += usize::from(&source[name.clone()] == "elif");
                 let with = match &source[name.clone()] {
@@ -186,7 +188,12 @@ mod tests {
 
     #[test]
     fn other_templates_are_refused() {
-        for tag in ["import 'x' as y|list", "from 'x' import y", "-include 'x'", "extends 'x'"] {
+        for tag in [
+            "import 'x' as y|list",
+            "from 'x' import y",
+            "-include 'x'",
+            "extends 'x'",
+        ] {
             assert!(prepare(&format!("{{%{tag} %}}")).is_err(), "{tag}");
         }
         assert!(prepare("{{ import }}{% raw %}{% include %}{% endraw %}").is_ok());

@@ -15,7 +15,9 @@ fn whole() -> Vec<u8> {
 /// The same without a key: it gets a name that nobody knows.
 fn without(key: &str) -> Vec<u8> {
     let mut bytes = whole();
-    let at = bytes.windows(key.len()).position(|part| part == key.as_bytes());
+    let at = bytes
+        .windows(key.len())
+        .position(|part| part == key.as_bytes());
     bytes[at.expect("the key") + key.len() - 1] = b'_';
     bytes
 }
@@ -43,10 +45,17 @@ fn the_tokenizer_json_beside_a_file_is_looked_at() {
         let path = written(folder.path(), &without(key));
         let error = tokenizer(&path).unwrap_err();
         assert!(
-            matches!(error, Error::PreTokenizer { .. } | Error::NoVocabularyMerges),
+            matches!(
+                error,
+                Error::PreTokenizer { .. } | Error::NoVocabularyMerges
+            ),
             "{error}"
         );
-        assert!(error.to_string().contains("put the tokenizer.json of the model beside the file"));
+        assert!(
+            error
+                .to_string()
+                .contains("put the tokenizer.json of the model beside the file")
+        );
         // What the advice says.
         expected.save(folder.path()).unwrap();
         assert_eq!(ids(&tokenizer(&path).unwrap()), ids(&expected), "{key}");

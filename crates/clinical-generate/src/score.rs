@@ -17,6 +17,12 @@ pub struct Score {
 }
 
 impl Score {
+    /// The score of a continuation whose tokens have these log-probabilities.
+    #[must_use]
+    pub fn new(log_probs: Vec<f32>) -> Self {
+        Self { log_probs }
+    }
+
     /// The log-probability of the whole continuation; 0 if it has no token.
     #[must_use]
     pub fn total(&self) -> f64 {

@@ -45,7 +45,8 @@ impl Seq2SeqBatch {
     }
 }
 
-fn padded(rows: &[&[u32]], pad: i64, device: &Device) -> Tensor<2, Int> {
+/// Rows as one tensor, filled up on the right.
+pub(crate) fn padded(rows: &[&[u32]], pad: i64, device: &Device) -> Tensor<2, Int> {
     let longest = rows.iter().map(|row| row.len()).max().unwrap_or(0);
     let mut ids = Vec::with_capacity(rows.len() * longest);
     for row in rows {

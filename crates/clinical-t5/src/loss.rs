@@ -2,9 +2,9 @@
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Int, Tensor, TensorData};
-use clinical_nn::{Loss, LossError, cross_entropy};
+use clinical_nn::{IGNORED, Loss, LossError, cross_entropy};
 
-use crate::batch::Grid;
+use crate::batch::{Grid, padded};
 use crate::{Error, Seq2SeqBatch, T5};
 
 impl T5 {
@@ -33,7 +33,7 @@ impl T5 {
     ///
     /// [`Error::Loss`] when every label is ignored or one has no logit; the errors of [`Self::forward`].
     pub fn loss(&self, batch: &Seq2SeqBatch) -> Result<Loss, Error> {
-        let (states, targets) = self.target_states(batch)?;
+        let (states, targets) = self.batch_states(batch)?;
         let targets: Vec<i64> = targets.iter().map(|&(_, label)| label).collect();
         Ok(cross_entropy(self.project(states), &targets)?)
     }
@@ -45,8 +45,40 @@ impl T5 {
     ///
     /// Those of [`Self::loss`].
     pub fn log_probs(&self, batch: &Seq2SeqBatch) -> Result<Vec<Vec<f32>>, Error> {
-        let (states, targets) = self.target_states(batch)?;
-        let [rows, length] = batch.labels.dims();
+        let (states, targets) = self.batch_states(batch)?;
+        self.log_probs_by_row(states, targets, batch.labels.dims())
+    }
+
+    /// The log-probability of every token of several targets of one prompt, which is encoded once; `at_once` targets are
+    /// decoded together.
+    pub(crate) fn log_probs_of(
+        &self,
+        prompt: &[u32],
+        targets: &[&[u32]],
+        at_once: usize,
+    ) -> Result<Vec<Vec<f32>>, Error> {
+        let decoder = self.decoder()?;
+        let encoded = self.encode(&[prompt])?.states;
+        let [_, length, d_model] = encoded.dims();
+        let mut found = Vec::with_capacity(targets.len());
+        for batch in targets.chunks(at_once.max(1)) {
+            let labels = padded(batch, IGNORED, &self.device());
+            let (states, targets) = self.target_states(&labels, |shifted| {
+                let states = encoded.clone().expand([shifted.rows, length, d_model]);
+                let x = self.shared.forward(shifted.tensor(&self.device()));
+                Ok(decoder.forward(x, states, None, &self.dropout()))
+            })?;
+            found.extend(self.log_probs_by_row(states, targets, labels.dims())?);
+        }
+        Ok(found)
+    }
+
+    fn log_probs_by_row(
+        &self,
+        states: Tensor<3>,
+        targets: Vec<(usize, i64)>,
+        [rows, length]: [usize; 2],
+    ) -> Result<Vec<Vec<f32>>, Error> {
         let ids: Vec<i64> = targets.iter().map(|&(_, label)| label).collect();
         let count = ids.len();
         let ids =
@@ -59,11 +91,22 @@ impl T5 {
         Ok(by_row)
     }
 
+    fn batch_states(&self, batch: &Seq2SeqBatch) -> Result<(Tensor<3>, Vec<(usize, i64)>), Error> {
+        self.target_states(&batch.labels, |shifted| {
+            self.decoder_states(&batch.input_ids, &batch.input_mask, shifted)
+        })
+    }
+
     /// The decoder states of the positions that have a label, `[1, labels, d_model]`, and these positions (in the
-    /// flattened `[batch, length]`) with their labels. Positions without one cost no output product.
-    fn target_states(&self, batch: &Seq2SeqBatch) -> Result<(Tensor<3>, Vec<(usize, i64)>), Error> {
+    /// flattened `[batch, length]`) with their labels. Positions without one cost no output product. `decode` gives the
+    /// states of all positions from the shifted labels.
+    fn target_states(
+        &self,
+        labels: &Tensor<2, Int>,
+        decode: impl FnOnce(Grid) -> Result<Tensor<3>, Error>,
+    ) -> Result<(Tensor<3>, Vec<(usize, i64)>), Error> {
         let vocabulary = self.vocabulary_out();
-        let labels = Grid::read(&batch.labels, "labels")?;
+        let labels = Grid::read(labels, "labels")?;
         let targets: Vec<(usize, i64)> = labels
             .ids
             .iter()
@@ -85,8 +128,7 @@ impl T5 {
             }
             .into());
         }
-        let shifted = self.shift_right(&labels);
-        let states = self.decoder_states(&batch.input_ids, &batch.input_mask, shifted)?;
+        let states = decode(self.shift_right(&labels))?;
         let [rows, length, d_model] = states.dims();
         let positions: Vec<i64> = targets
             .iter()

@@ -221,7 +221,7 @@ impl T5 {
         self.decoder.as_ref().map_or(&[], |decoder| &decoder.block)
     }
 
-    fn dropout(&self) -> Dropout {
+    pub(crate) fn dropout(&self) -> Dropout {
         DropoutConfig::new(self.dropout).init()
     }
 

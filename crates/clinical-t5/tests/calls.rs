@@ -147,7 +147,7 @@ fn of_several_windows_the_likeliest_text_is_the_output() {
     let count = |text: &str| t5.tokenizer().count(text).unwrap();
     let limit = NOTE.split("\n\n").map(count).max().unwrap() + 1;
     let output = t5.generate_with(NOTE, &windows(limit)).unwrap();
-    assert_eq!(output.windows.len(), 3);
+    assert!(output.windows.len() >= 3, "{:?}", output.windows);
     assert_eq!(output.windows.first().unwrap().range.start, 0);
     assert_eq!(output.windows.last().unwrap().range.end, NOTE.len());
     let mean = |log_probs: &[f32]| log_probs.iter().sum::<f32>() / log_probs.len() as f32;

@@ -71,15 +71,17 @@ impl ClinicalT5 {
         let vectors = values.chunks_exact(width).zip(&rows);
         let finite = |(vector, row): (&[f32], &&[u32])| match vector.iter().all(|v| v.is_finite()) {
             true => Ok((vector.to_vec(), row.len())),
-            false => Err(self.not_finite(row)),
+            false => Err(self.not_finite(row, &[])),
         };
         vectors.map(finite).collect()
     }
 
-    fn not_finite(&self, row: &[u32]) -> Error {
-        let layer = self.model.non_finite_part(row, &[self.model.start()]);
+    /// The first part that gives a number that is not finite while `row` is read and `target` is written.
+    pub(super) fn not_finite(&self, row: &[u32], target: &[u32]) -> Error {
+        let answer = [&[self.model.start()], target].concat();
+        let layer = self.model.non_finite_part(row, &answer);
         Error::NotFinite {
-            layer: layer.unwrap_or_else(|| "encoder".to_owned()),
+            layer: layer.unwrap_or_else(|| "output layer".to_owned()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How likely a text is for a text.
 
-use clinical_generate::{Score, score_candidates};
+use clinical_generate::Score;
 
 use super::{ClinicalT5, T5Options};
 use crate::{Error, Result, Seq2SeqBatch};
@@ -44,7 +44,7 @@ impl ClinicalT5 {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLong`], [`Error::Model`], [`Error::Generate`], [`Error::Tokenizer`].
+    /// [`Error::TooLong`], [`Error::Model`], [`Error::Loss`], [`Error::NotFinite`], [`Error::Tokenizer`].
     pub fn score<S: AsRef<str>>(&self, text: &str, targets: &[S]) -> Result<Vec<Score>> {
         self.score_with(text, targets, &T5Options::new())
     }
@@ -67,7 +67,16 @@ impl ClinicalT5 {
             .map(|target| Ok(self.tokenizer.encode(target.as_ref(), true)?.into_ids()))
             .collect::<Result<Vec<Vec<u32>>>>()?;
         let targets: Vec<&[u32]> = targets.iter().map(Vec::as_slice).collect();
-        Ok(score_candidates(&self.model, &input, &targets)?)
+        let at_once = options.batch();
+        let found = self.model.log_probs_of(&input, &targets, at_once)?;
+        let mut scores = Vec::with_capacity(targets.len());
+        for (target, log_probs) in targets.iter().zip(found) {
+            if !log_probs.iter().all(|value| value.is_finite()) {
+                return Err(self.not_finite(&input, target));
+            }
+            scores.push(Score::new(log_probs));
+        }
+        Ok(scores)
     }
 
     fn part_to_score(
