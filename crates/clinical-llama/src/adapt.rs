@@ -12,6 +12,7 @@ linears!(LlamaMlp: gate_proj, up_proj, down_proj);
 
 #[cfg(test)]
 mod tests {
+    use burn::module::Param;
     use burn::tensor::{Device, Distribution, Tensor, Tolerance};
     use clinical_nn::{
         Adapter, Linears, adapted_layers, dense_layers, detach_adapters, merge_adapters,
@@ -39,9 +40,7 @@ mod tests {
             let mut adapter = Adapter::new(layer, path, 3, 1.5, 1);
             let shape = adapter.b.dims();
             let b = Tensor::<2>::random(shape, Distribution::Normal(0.0, 0.1), device);
-            adapter.b = adapter
-                .b
-                .map(|_| Tensor::from_data(b.into_data(), device).require_grad());
+            adapter.b = Param::from_tensor(Tensor::from_data(b.into_data(), device));
             layer.attach(path, adapter).unwrap();
         });
     }
