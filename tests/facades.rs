@@ -8,6 +8,7 @@ use asclepius::{
     AddedToken, AnswerOptions, Asclepius, CancelFlag, Device, LoadOptions, LoadReport, LongText,
     Remark, SaveOptions, TextTooLong, Tokenizer,
 };
+use clinical_bert::{ClinicalBert, EmbedOptions};
 use clinical_t5::{ClinicalT5, T5Options};
 use serde::Serialize;
 use serde_json::Value;
@@ -180,6 +181,21 @@ contract!(
         model.generate_batch(texts, &options.with_max_new_tokens(8))
     },
     |_: &ClinicalT5| 1
+);
+
+contract!(
+    ClinicalBert,
+    clinical_bert,
+    EmbedOptions,
+    Vec<f32>,
+    "crates/clinical-bert/tests/data/bert_pretraining",
+    // Its demonstration model comes with the training of one.
+    None,
+    |model: clinical_bert::Result<ClinicalBert>| model.unwrap(),
+    |model: &ClinicalBert, texts: &[&str], options: EmbedOptions| {
+        model.embed_with(texts, &options)
+    },
+    |_: &ClinicalBert| 2
 );
 
 const TEXTS: [&str; 3] = [
@@ -416,4 +432,10 @@ fn the_contract_holds_for_asclepius() {
 #[test]
 fn the_contract_holds_for_t5() {
     the_contract_holds_for::<ClinicalT5>();
+}
+
+#[test]
+fn the_contract_holds_for_bert() {
+    the_contract_holds_for::<ClinicalBert>();
+    assert!(<ClinicalBert as Contract>::embedded().is_none());
 }

@@ -6,5 +6,7 @@ mod p02_many_notes;
 mod p03_many_users;
 mod p04_mednli_labels;
 mod p05_fine_tune;
+mod p06_entities_of_a_table;
+mod p07_spans_in_the_original;
 mod p10_unsure_words;
 mod p11_plain_llama;
