@@ -1,6 +1,7 @@
 //! The dense layers by their paths, for adapters (LoRA). Embedding tables take none.
 
 use clinical_nn::{Linear, Linears, linears};
+use clinical_weights::{FromCheckpoint, KeyMap};
 
 use crate::layers::{FeedForward, Layer, SelfAttention};
 use crate::{
@@ -25,6 +26,18 @@ impl Linears for BertModel {
             Self::Sequence(model) => model.linears(path, each),
             Self::Token(model) => model.linears(path, each),
             Self::Span(model) => model.linears(path, each),
+        }
+    }
+}
+
+impl FromCheckpoint for BertModel {
+    fn key_map(&self) -> KeyMap {
+        match self {
+            Self::Encoder(model) => model.key_map(),
+            Self::MaskedLanguage(model) => model.key_map(),
+            Self::Sequence(model) => model.key_map(),
+            Self::Token(model) => model.key_map(),
+            Self::Span(model) => model.key_map(),
         }
     }
 }

@@ -95,11 +95,12 @@ impl ClinicalBert {
         options: &LoadOptions,
         bert: &BertOptions,
     ) -> Result<Self> {
-        let opened = Opened::open(dir.as_ref(), options, bert)?;
+        let mut opened = Opened::open(dir.as_ref(), options, bert)?;
         let tokenizer = opened.dir.tokenizer(&bert.tokenizer())?;
         // What is wrong with the tokenizer is said before gigabytes are read.
         Text::new(tokenizer.clone(), opened.config.family, false)?;
-        let (model, report) = opened.model(options, Values::Read)?;
+        let (mut model, report) = opened.model(options, Values::Read)?;
+        opened.dir.apply_adapter(&mut model)?;
         Self::from_parts(opened.into_parts(model, tokenizer, report))
     }
 }

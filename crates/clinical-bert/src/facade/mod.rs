@@ -1,5 +1,6 @@
 //! The facade: a directory in, answers about texts out.
 
+mod adapter;
 mod answer;
 mod batch;
 mod classify;
