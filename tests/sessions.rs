@@ -47,7 +47,7 @@ fn the_answers_are_those_of_answer() {
                 assert_eq!(answer.usage.reused_tokens, kept);
                 assert!(answer.usage.prompt_tokens - kept < 60);
             }
-            // The head of the prompt alone.
+            // The prompt prefix alone.
             assert!((16..kept).contains(&expected.usage.reused_tokens));
         }
         assert_eq!(session.kept_tokens(), kept);
@@ -55,9 +55,9 @@ fn the_answers_are_those_of_answer() {
     }
 }
 
-/// Notes that begin with what a tokenizer may join with the text before.
+/// Notes that start with what a tokenizer may join with the text before.
 #[test]
-fn the_head_of_the_prompt_changes_nothing() {
+fn the_prompt_prefix_changes_nothing() {
     let end = EndTokens::new(MODEL.end_ids().iter().copied());
     let options = Generation::greedy()
         .with_max_new_tokens(40)
