@@ -32,6 +32,13 @@ impl fmt::Debug for Text {
     }
 }
 
+/// The text, so that a slice of notes can be given where texts are wanted.
+impl AsRef<str> for Text {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}
+
 impl Record for Text {
     fn name(&self) -> Option<String> {
         Some(format!("row {}, {}", self.row, self.id))

@@ -34,6 +34,13 @@ pub struct Note {
     pub text: String,
 }
 
+/// The text, so that a slice of notes can be given where texts are wanted.
+impl AsRef<str> for Note {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}
+
 impl fmt::Debug for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Note")
