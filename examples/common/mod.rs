@@ -1,5 +1,5 @@
 //! How every example reads a text, prints and ends.
-#![allow(dead_code)] // some examples print by themselves
+#![allow(dead_code, clippy::print_stderr)] // some programs print by themselves; these are command lines
 
 use std::fmt::Display;
 use std::fs::File;

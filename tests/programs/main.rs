@@ -9,5 +9,6 @@ mod p05_fine_tune;
 mod p06_entities_of_a_table;
 mod p07_spans_in_the_original;
 mod p08_whatever_it_is;
+mod p09_bert_classifier;
 mod p10_unsure_words;
 mod p11_plain_llama;

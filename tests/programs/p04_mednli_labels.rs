@@ -31,5 +31,6 @@ fn mednli_labels() {
         assert!((0.0..=1.0).contains(&probability));
         right += usize::from(label.name() == target);
     }
-    assert!(right > 30, "{right} of 40");
+    // The toy is right in 69 % of its own task (`docs/demo-models.md`); chance is a third.
+    assert!(right > 20, "{right} of 40");
 }

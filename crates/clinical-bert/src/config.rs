@@ -143,7 +143,11 @@ fn read_labels<'de, D: Deserializer<'de>>(
             other => other.to_string(),
         });
     }
-    Ok(names.into_iter().flatten().collect())
+    // Two keys of one number leave another one without a name.
+    let names: Option<Vec<String>> = names.into_iter().collect();
+    names.ok_or_else(|| {
+        serde::de::Error::custom("the keys of id2label must be the numbers from 0 on")
+    })
 }
 
 fn write_labels<S: Serializer>(

@@ -46,7 +46,11 @@ struct Module {
 impl Module {
     /// `Pooling` of `sentence_transformers.models.Pooling`.
     fn name(&self) -> &str {
-        self.kind.rsplit('.').next().unwrap_or_default()
+        match self.kind.rsplit('.').next().unwrap_or_default() {
+            // As the first versions called it, by the kind of encoder.
+            "BERT" | "RoBERTa" => "Transformer",
+            name => name,
+        }
     }
 }
 

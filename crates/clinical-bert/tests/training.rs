@@ -65,7 +65,7 @@ fn spread<M: Module>(model: M) -> M {
             &mut self,
             param: burn::module::Param<Tensor<D>>,
         ) -> burn::module::Param<Tensor<D>> {
-            param.map(|tensor| (tensor.detach() * self.0).require_grad())
+            param.map(|tensor| (tensor * self.0).detach().require_grad())
         }
     }
     model.map(&mut Times(8.0))

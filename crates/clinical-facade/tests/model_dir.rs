@@ -131,7 +131,6 @@ fn end_tokens_of_gguf_files_by_name() {
         "<|eot_id|>",
         "<end_of_turn>",
         "<|endoftext|>",
-        "<|end_of_text|>",
         "<|return|>",
         "<EOT>",
         "[EOS]",

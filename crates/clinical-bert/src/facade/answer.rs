@@ -239,7 +239,7 @@ impl ClinicalBert {
             return Err(small(options.stride));
         }
         if context.len() <= room {
-            return Ok(vec![0..context.len()]);
+            return Ok(std::iter::once(0..context.len()).collect());
         }
         let stride = match options.call.long_text {
             None => options.stride,

@@ -30,7 +30,10 @@ impl ClinicalBert {
     pub(super) fn room(&self, call: &CallOptions) -> Result<usize> {
         let limit = self.limit(call);
         match limit.checked_sub(Text::AROUND) {
-            None | Some(0) => Err(Error::NoRoom { limit }),
+            None | Some(0) => match call.long_text {
+                Some(LongText::CutStart | LongText::CutEnd) => Err(Error::NothingLeft),
+                _ => Err(Error::NoRoom { limit }),
+            },
             Some(room) => Ok(room),
         }
     }
