@@ -233,7 +233,7 @@ fn alike(first: &impl Serialize, second: &impl Serialize) -> bool {
 
 fn all<M: Contract>(model: &M, texts: &[&str]) -> Vec<M::Output> {
     let found = model.run(texts, &Call::default());
-    found.into_iter().map(|item| good(item)).collect()
+    found.into_iter().map(good).collect()
 }
 
 fn good<T>(item: Result<T, Fault>) -> T {

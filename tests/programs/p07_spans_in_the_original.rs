@@ -6,10 +6,9 @@ use clinical_bert::ClinicalBert;
 use clinical_deid::Normalizer;
 
 /// Labels with the bytes of the note as it was.
-fn tag(
-    bert: &ClinicalBert,
-    note: &str,
-) -> Result<Vec<(String, Range<usize>)>, Box<dyn std::error::Error>> {
+type Spans = Vec<(String, Range<usize>)>;
+
+fn tag(bert: &ClinicalBert, note: &str) -> Result<Spans, Box<dyn std::error::Error>> {
     let converted = Normalizer::mimic_iii().normalize(note)?;
     let entities = bert.tag(&[&converted.text]).swap_remove(0)?;
     let spans = entities.into_iter().filter_map(|entity| {

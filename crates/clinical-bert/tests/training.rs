@@ -183,7 +183,7 @@ fn batches_are_means_of_their_rows() {
     let spans = spread(BertForQuestionAnswering::new(&config(), &device()).unwrap());
     let answers = [Some((1, 3)), Some((1, 1)), Some((2, 2))];
     let tokens = spread(BertForTokenClassification::new(&config(), 3, &device()).unwrap());
-    let labels = vec![vec![0, 1, 0, 2, 1], vec![2, 2, 2], vec![1, 0, 1, 2]];
+    let labels = [vec![0, 1, 0, 2, 1], vec![2, 2, 2], vec![1, 0, 1, 2]];
     let loss = |rows: &[Row<'_>], range: std::ops::Range<usize>| {
         let span = spans
             .loss(rows, Targets::Spans(&answers[range.clone()]))

@@ -95,8 +95,8 @@ impl ClinicalBert {
     ///
     /// # Errors
     ///
-    /// For each text: [`Error::Head`] for a model without a sequence classification head, [`Error::TooLong`] unless the options
-    /// say otherwise, [`Error::NothingLeft`], [`Error::Overlap`], [`Error::NotFinite`], [`Error::Cancelled`].
+    /// For each text: [`Error::Head`](crate::Error::Head) for a model without a sequence classification head, [`Error::TooLong`](crate::Error::TooLong) unless the options
+    /// say otherwise, [`Error::NothingLeft`](crate::Error::NothingLeft), [`Error::Overlap`](crate::Error::Overlap), [`Error::NotFinite`](crate::Error::NotFinite), [`Error::Cancelled`](crate::Error::Cancelled).
     pub fn classify_with<T: AsRef<str>>(
         &self,
         texts: &[T],
