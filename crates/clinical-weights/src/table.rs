@@ -58,7 +58,7 @@ pub struct TensorInfo {
     pub shape: Vec<usize>,
     /// The bytes of its values in the file.
     pub bytes: u64,
-    /// Which of [`Checkpoint::files`] holds it.
+    /// Which of [`Checkpoint::files`](crate::Checkpoint::files) holds it.
     pub file: usize,
 }
 

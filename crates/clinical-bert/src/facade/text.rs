@@ -256,6 +256,6 @@ mod tests {
         }
         let parts = parts_of(text, 8);
         assert_eq!(&text[parts[0].clone()], "one two");
-        assert_eq!(parts_of("", 8), [0..0]);
+        assert_eq!(parts_of("", 8), vec![Range { start: 0, end: 0 }]);
     }
 }
