@@ -291,8 +291,10 @@ proptest! {
 #[test]
 fn hostile_vocabularies_take_little_time() {
     let timed = |what: &str, run: &dyn Fn()| {
-        let ((), cost) = measure(run);
-        assert!(cost.time < SECOND, "{what} took {:?}", cost.time);
+        // The least of three: on a shared machine other work takes a part of any one.
+        let times = (0..3).map(|_| measure(run).1.time);
+        let least = times.min().unwrap_or_default();
+        assert!(least < SECOND, "{what} took {least:?}");
     };
     let unk = Piece {
         text: "<unk>".into(),
