@@ -11,7 +11,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Parser;
 use clinical_open::{LoadOptions, inspect};
 
@@ -48,5 +48,9 @@ fn run(arguments: &Arguments) -> Result<()> {
         let name = tensor.name.escape_debug();
         writeln!(out, "{name} {} {:?} in {file}", tensor.dtype, tensor.shape)?;
     }
-    Ok(())
+    // So that a script sees it, too.
+    match found.refused {
+        Some(why) => bail!("it would not load: {why}"),
+        None => Ok(()),
+    }
 }
