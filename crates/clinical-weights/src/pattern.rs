@@ -55,13 +55,36 @@ impl Pattern {
         stars(self) == stars(other)
     }
 
+    /// Whether the first and the last part allow a match: most names are told apart by one of them.
+    fn ends_fit(&self, name: &str) -> bool {
+        let first = match self.parts.first() {
+            Some(Part::Exactly(text)) => name
+                .strip_prefix(text.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.')),
+            _ => true,
+        };
+        first
+            && match self.parts.last() {
+                Some(Part::Exactly(text)) => name
+                    .strip_suffix(text.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
+                _ => true,
+            }
+    }
+
     pub(crate) fn matches(&self, name: &str) -> bool {
+        if !self.ends_fit(name) {
+            return false;
+        }
         let parts: Vec<&str> = name.split('.').collect();
         capture(&self.parts, &parts).is_some()
     }
 
     /// `name` with the parts that the stars stood for put in the places of `target`'s stars.
     pub(crate) fn rewrite(&self, target: &Self, name: &str) -> Option<String> {
+        if !self.ends_fit(name) {
+            return None;
+        }
         let parts: Vec<&str> = name.split('.').collect();
         let mut captures = capture(&self.parts, &parts)?.into_iter();
         let mut out: Vec<&str> = Vec::with_capacity(parts.len() + 2);

@@ -80,13 +80,12 @@ pub(crate) fn plan<'c, M: Module>(
     let mut report = empty_report(checkpoint, options.precision);
     report.bytes = needed_bytes(&slots, keys, options)?;
 
-    let prefix = prefix::find(&slots, keys, checkpoint)?;
+    let (prefix, names) = prefix::find(&slots, keys, checkpoint)?;
     if !prefix.is_empty() {
-        let remark = prefix::remark(&prefix, checkpoint);
+        let remark = prefix::remark(prefix, checkpoint);
         report.notes.push(remark.clone());
         report.prefix = Some(remark);
     }
-    let names = names(keys, checkpoint, &prefix)?;
     let mut steps = HashMap::with_capacity(slots.len());
     let mut used: HashSet<&str> = HashSet::new();
     let mut missing_values = 0u64;
@@ -279,10 +278,14 @@ fn float_type(slot: &Slot, keys: &KeyMap, options: &LoadOptions) -> DType {
 }
 
 /// Module spelling to tensor.
-type Names<'c> = HashMap<String, &'c Entry>;
+pub(crate) type Names<'c> = HashMap<String, &'c Entry>;
 
 /// Tensors whose names do not begin with the prefix are none of the model's.
-fn names<'c>(keys: &KeyMap, checkpoint: &'c Checkpoint, prefix: &str) -> Result<Names<'c>, Error> {
+pub(crate) fn names<'c>(
+    keys: &KeyMap,
+    checkpoint: &'c Checkpoint,
+    prefix: &str,
+) -> Result<Names<'c>, Error> {
     let mut names: Names<'c> = HashMap::with_capacity(checkpoint.tensors.len());
     for (whole, entry) in &checkpoint.tensors {
         let Some(name) = whole.strip_prefix(prefix) else {

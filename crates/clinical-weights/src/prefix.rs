@@ -1,10 +1,11 @@
 //! Checkpoints that were saved from inside something else: `state_dict.model.` of Lightning, `module.` of data-parallel
 //! training, `_orig_mod.` of `torch.compile`, `{"model": ..}` of training loops.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use crate::checkpoint::Checkpoint;
 use crate::key_map::Mark;
+use crate::plan::{Names, names};
 use crate::slots::Slot;
 use crate::{Error, KeyMap};
 use clinical_files::shown;
@@ -13,38 +14,52 @@ use clinical_files::shown;
 const MAX_PARTS: usize = 6;
 const MAX_TRIED: usize = 32;
 
-/// The prefix under which the checkpoint has every parameter that must be there; `""` where it has them as they are, or where no
-/// prefix helps.
+/// The prefix under which the checkpoint has every parameter that must be there, and the tensors below it; `""` where it
+/// has them as they are, or where no prefix helps.
 ///
 /// # Errors
 ///
-/// [`Error::SeveralModels`] for a checkpoint that has them all under two prefixes.
-pub(crate) fn find(
+/// [`Error::SeveralModels`] for a checkpoint that has them all under two prefixes; [`Error::SameParameter`].
+pub(crate) fn find<'c>(
     slots: &[Slot],
     keys: &KeyMap,
-    checkpoint: &Checkpoint,
-) -> Result<String, Error> {
+    checkpoint: &'c Checkpoint,
+) -> Result<(&'c str, Names<'c>), Error> {
     let wanted: Vec<&Slot> = slots
         .iter()
         .filter(|slot| !keys.is(Mark::Optional, &slot.path))
         .collect();
-    if wanted.is_empty() || fits("", &wanted, keys, checkpoint) {
-        return Ok(String::new());
+    let plain = names(keys, checkpoint, "")?;
+    if fits(&plain, &wanted, keys) {
+        return Ok(("", plain));
     }
-    let found: Vec<&str> = candidates(&wanted, keys, checkpoint)
-        .into_iter()
-        .filter(|prefix| fits(prefix, &wanted, keys, checkpoint))
-        .collect();
-    // A key map may take the last part of a prefix off itself (`bert.`): then the shorter one is the wrapper.
-    let Some(first) = found.iter().min_by_key(|prefix| prefix.len()) else {
-        return Ok(String::new());
-    };
-    match found.iter().find(|other| !other.starts_with(*first)) {
-        None => Ok((*first).to_owned()),
-        Some(other) => Err(Error::SeveralModels {
-            first: shown(first),
-            second: shown(other),
-        }),
+    // The shortest comes first. A key map may take the last part of a prefix off itself (`bert.`), so a longer one that
+    // starts alike is the same model.
+    let (mut found, mut refusal) = (None, None);
+    for prefix in candidates(&wanted, keys, checkpoint) {
+        let below = match names(keys, checkpoint, prefix) {
+            Ok(below) if fits(&below, &wanted, keys) => below,
+            Ok(_) => continue,
+            Err(error) => {
+                refusal.get_or_insert(error);
+                continue;
+            }
+        };
+        match &found {
+            None => found = Some((prefix, below)),
+            Some((first, _)) if prefix.starts_with(first) => {}
+            Some((first, _)) => {
+                return Err(Error::SeveralModels {
+                    first: shown(first),
+                    second: shown(prefix),
+                });
+            }
+        }
+    }
+    match (found, refusal) {
+        (Some(found), _) => Ok(found),
+        (None, Some(refusal)) => Err(refusal),
+        (None, None) => Ok(("", plain)),
     }
 }
 
@@ -69,17 +84,11 @@ fn candidates<'c>(wanted: &[&Slot], keys: &KeyMap, checkpoint: &'c Checkpoint) -
     found
 }
 
-/// Whether every wanted parameter has a tensor under this prefix.
-fn fits(prefix: &str, wanted: &[&Slot], keys: &KeyMap, checkpoint: &Checkpoint) -> bool {
-    let names: HashSet<String> = checkpoint
-        .tensors
-        .keys()
-        .filter_map(|name| name.strip_prefix(prefix))
-        .map(|name| keys.module_name(name))
-        .collect();
+/// Whether every wanted parameter has a tensor.
+fn fits(names: &Names<'_>, wanted: &[&Slot], keys: &KeyMap) -> bool {
     wanted.iter().all(|slot| {
         let tied = keys.tied_with(&slot.path);
-        names.contains(&slot.path) || tied.iter().any(|name| names.contains(name))
+        names.contains_key(&slot.path) || tied.iter().any(|name| names.contains_key(name))
     })
 }
 
