@@ -1,4 +1,4 @@
-//! Moving only the end of a cache when beams change places gives what moving whole rows gives.
+//! Moving only the end of a cache when beams are reordered gives what moving whole rows gives.
 
 use std::ops::ControlFlow;
 

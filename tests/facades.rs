@@ -15,7 +15,7 @@ use serde_json::Value;
 
 const QUESTION: &str = "What is the discharge diagnosis?";
 
-/// What the calls of all facades can be told.
+/// The options of the calls of all facades.
 #[derive(Clone, Default)]
 struct Call {
     long_text: Option<LongText>,

@@ -16,7 +16,7 @@ use serde_json::Value;
 #[path = "../crates/clinical-generate/tests/common/named.rs"]
 mod named;
 
-/// Sequences in flight: several prompts of different lengths even at beam 5.
+/// Sequences of a running batch: several prompts of different lengths even at beam 5.
 const PLACES: usize = 40;
 
 /// Shown with `--nocapture`.
@@ -76,7 +76,7 @@ fn compare<M: StepModel>(
         let options = named::options(&run["options"]).with_max_new_tokens(max_new_tokens);
         let copies = options.num_return_sequences;
         let [start, step] = ["start", "step"].map(|name| run[name].as_u64().unwrap() as usize);
-        // The prompts' numbers, and their places in the fixture's lists.
+        // The prompts' numbers, and their indices in the fixture's lists.
         let asked: Vec<(usize, usize)> = (start..prompts.len())
             .step_by(step)
             .zip(0..)

@@ -25,10 +25,10 @@ fn sampled(model: &impl StepModel, prompts: &[Vec<u32>], end: &EndTokens<'_>) ->
             results.remove(0).ids
         })
         .collect();
-    for places in [3, prompts.len()] {
-        let together = generate_many(model, &prompts, end, &options, places, silent).unwrap();
+    for slots in [3, prompts.len()] {
+        let together = generate_many(model, &prompts, end, &options, slots, silent).unwrap();
         for (row, (result, alone)) in together.iter().zip(&alone).enumerate() {
-            assert_eq!(&result.ids, alone, "row {row} among {places}");
+            assert_eq!(&result.ids, alone, "row {row} among {slots}");
         }
     }
     alone

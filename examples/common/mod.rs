@@ -59,7 +59,7 @@ fn is_unread(error: &anyhow::Error) -> bool {
     io.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 
-/// An error and its causes. Errors of this workspace tell their cause in their own sentence, and it is not told twice.
+/// An error and its causes. Errors of this workspace say their cause in their own sentence, and it is not printed twice.
 fn line(error: &anyhow::Error) -> String {
     let mut line = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {

@@ -70,7 +70,7 @@ const MULTIPLE: usize = 24;
 pub const LIMIT: Duration = Duration::from_secs(1);
 
 impl Cost {
-    /// Holds the call against the promise for hostile files: a small multiple of them, below a second.
+    /// Checks the call against the bounds for hostile files: a small multiple of them, below a second.
     #[track_caller]
     pub fn check(self, files: usize, what: &str) {
         let limit = ALLOWANCE + MULTIPLE * files;

@@ -193,7 +193,7 @@ pub fn llama3_json() -> Value {
             "vocab": vocab, "merges": merges}})
 }
 
-/// `tokenizer.json` of a T5 tokenizer: 32,000 unigram pieces, 100 sentinels, and the tags behind them.
+/// `tokenizer.json` of a T5 tokenizer: 32,000 unigram pieces, 100 sentinels, and the tags after them.
 pub fn t5_json(lower_case: bool, first_sentinel_last: bool, tags: bool) -> Value {
     let mut vocab = vec![
         json!(["<pad>", 0.0]),

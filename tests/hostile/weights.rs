@@ -110,7 +110,7 @@ fn archives_that_unpack_to_more_than_they_are() {
     let dir = with(&[("pytorch_model.bin", &bomb)]);
     BERT.refuses(dir.path(), "TorchArchive", "a storage of zeros");
 
-    // A pickle of 64 MiB that says nothing: None, and away with it.
+    // A pickle of 64 MiB that does nothing: it pushes None and pops it.
     let mut idle = b"\x80\x02".to_vec();
     idle.extend(b"N0".repeat(32 << 20));
     idle.extend(b"}.");

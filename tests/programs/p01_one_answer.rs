@@ -1,4 +1,4 @@
-//! One answer on a device of the caller's choice, within 20 seconds, that another thread can end.
+//! One answer on a device that the caller selects, within 20 seconds, that another thread can end.
 
 use std::time::{Duration, Instant};
 

@@ -22,7 +22,7 @@ pub fn answer(note: &str, question: &str) -> Result<String> {
     Ok(model()?.answer(note, question)?.text)
 }
 
-/// The directory of the model that this process asks unless told another: `ASCLEPIUS_MODEL`, if it is set and not empty.
+/// The directory of the model that this process asks by default: `ASCLEPIUS_MODEL`, if it is set and not empty.
 #[must_use]
 pub fn model_dir() -> Option<PathBuf> {
     named(std::env::var_os(VARIABLE))

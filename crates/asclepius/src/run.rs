@@ -30,7 +30,7 @@ pub(crate) trait Reader {
         on_token: &mut OnToken<'_>,
     ) -> Result<Read>;
 
-    /// What comes after each prompt, in order; `on_done` is told of each.
+    /// What comes after each prompt, in order; `on_done` is called for each.
     fn read_all(
         &mut self,
         prompter: &Prompter<'_>,
@@ -105,7 +105,7 @@ impl<'a> Call<'a> {
         best(found, reused)
     }
 
-    /// [`one`](Self::one) for each prompt, in a batch; `on_done` is told of each.
+    /// [`one`](Self::one) for each prompt, in a batch; `on_done` is called for each.
     pub(crate) fn all(
         &self,
         prefix: Option<&Prefix<LlamaCache>>,
@@ -157,7 +157,7 @@ impl<'a> Call<'a> {
         EndTokens::new(self.model.end_ids().iter().copied()).with_text(text)
     }
 
-    /// The decoder of new tokens; a text that is gone on with has no seam.
+    /// The decoder of new tokens; a text that is continued has no seam.
     pub(crate) fn text<'t>(&self, prompts: &'t [&'t [u32]]) -> Text<'t> {
         let before = match self.style {
             Style::Text => prompts,

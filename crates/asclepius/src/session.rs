@@ -24,10 +24,10 @@ use crate::{Asclepius, Error, Result};
 /// a note that is read in windows each window is kept as long as questions ask for the same windows, which they do unless
 /// their lengths differ much.
 ///
-/// A session shares its model, so it lives as long as it likes, and on any thread. Every user has their own.
+/// A session shares its model, so it may live as long as needed, on any thread. Every user has their own.
 ///
 /// An answer is that of [`Asclepius::answer_with`] up to the rounding of the logits (about 1e-5): sums are taken over
-/// other pieces of the prompt, so two tokens that are as good as equally likely may change places.
+/// other pieces of the prompt, so two tokens that are all but equally likely may be swapped.
 #[derive(Debug)]
 pub struct Session {
     model: Arc<Asclepius>,

@@ -44,7 +44,7 @@ pub enum Style {
     Published(Template),
     /// The chat template of the model's files.
     Chat,
-    /// No prompt: a text that was to be gone on with ([`Asclepius::complete`](crate::Asclepius::complete)).
+    /// No prompt: a text that was to be continued ([`Asclepius::complete`](crate::Asclepius::complete)).
     Text,
 }
 

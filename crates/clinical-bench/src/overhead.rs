@@ -28,7 +28,7 @@ pub struct Overhead {
     pub runs: usize,
     /// Inside the model's forward pass, without reading the prompt.
     pub forward_ms: f64,
-    /// Moving rows of the model's cache: beams that change places, rows that leave.
+    /// Moving rows of the model's cache: beams that are reordered, rows that leave.
     pub cache_ms: f64,
     /// Everything else: the engine.
     pub engine_ms: f64,

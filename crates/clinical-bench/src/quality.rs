@@ -20,9 +20,9 @@ pub const WINDOW: usize = 512;
 /// What was measured.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Quality {
-    /// The precision that was held against f32.
+    /// The precision that was compared with f32.
     pub precision: String,
-    /// Tokens that were foretold.
+    /// Tokens that were predicted.
     pub tokens: usize,
     /// Perplexity in f32.
     pub perplexity_f32: f64,
@@ -54,7 +54,7 @@ fn failed(error: impl std::fmt::Display) -> Error {
     Error::Quality(error.to_string())
 }
 
-/// Measures a LLaMA directory on pairs of a text that is only read and a text that is foretold, until `limit` tokens were.
+/// Measures a LLaMA directory on pairs of a text that is only read and a text that is predicted, until `limit` tokens were.
 /// The other precision reads through its cache, as in generation, f32 without one.
 /// Where nothing is only read, the other text is cut into windows of [`WINDOW`] tokens.
 ///
@@ -110,7 +110,7 @@ fn through_cache(model: &Llama, ids: &[u32]) -> Result<Tensor<3>, Error> {
     Ok(Tensor::cat(vec![logits.unsqueeze_dim(1), rest], 1))
 }
 
-/// Measures a T5 directory on pairs of input and target, until `limit` target tokens were foretold.
+/// Measures a T5 directory on pairs of input and target, until `limit` target tokens were predicted.
 ///
 /// # Errors
 ///

@@ -125,7 +125,7 @@ impl Shape {
         batch as f64 * (n * self.token_flops((n + 1.0) / 2.0, 0) + self.head_flops())
     }
 
-    /// Single steps behind a prompt.
+    /// Single steps after a prompt.
     pub(crate) fn decode_flops(&self, batch: usize, length: usize, steps: usize) -> f64 {
         let (before, source) = match self {
             Self::T5(_) => (1.0, length),

@@ -417,7 +417,7 @@ fn time<T>(plan: &Plan, mut work: impl FnMut() -> Result<T, Error>) -> Result<Ve
     Ok(seconds)
 }
 
-/// Waits until the result is there: devices work behind the program's back.
+/// Waits until the result is there: devices compute asynchronously.
 pub(crate) fn sync<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     let _ = tensor.device().sync();
     tensor

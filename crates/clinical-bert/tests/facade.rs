@@ -811,7 +811,7 @@ fn a_preview_tells_what_loading_gives() {
         preview(&data().join("roberta_facade"), &BertOptions::default()).case,
         None
     );
-    // Weights that do not fit are told, not refused.
+    // Weights that do not fit are reported, not refused.
     let other = directory("bert_old");
     let path = other.path().join("config.json");
     let config = std::fs::read_to_string(&path).unwrap();

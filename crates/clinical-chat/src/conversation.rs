@@ -18,7 +18,7 @@ pub(crate) fn data(value: &impl Serialize) -> Value {
 
 /// Messages, and the other arguments of `apply_chat_template`.
 ///
-/// Unless it is told otherwise, the rendering ends where the model answers (`add_generation_prompt`), and `tools` and
+/// By default the rendering ends where the model answers (`add_generation_prompt`), and `tools` and
 /// `documents` are `None`, as `transformers` passes them: defined, and not a list.
 #[derive(Debug, Clone)]
 pub struct Conversation {
@@ -115,7 +115,7 @@ impl Conversation {
         self.with_variable("documents", documents)
     }
 
-    /// Whether the rendering ends where the model answers; it does unless told otherwise.
+    /// Whether the rendering ends where the model answers; it does by default.
     #[must_use]
     pub fn with_generation_prompt(self, add: bool) -> Self {
         self.with_variable("add_generation_prompt", add)

@@ -9,7 +9,7 @@ const MAX_BRANCHES: usize = 500;
 /// Tags that need other templates, which a model has not. The engine panics at some of them (`{% import 'x' as y|list %}`).
 const OTHER_TEMPLATES: [&str; 4] = ["import", "from", "include", "extends"];
 
-/// The template with `{% generation %}` as a tag that the engine knows, or why the engine would not survive it.
+/// The template with `{% generation %}` as a tag that the engine knows, or why the engine would fail at it.
 ///
 /// The tag marks what an assistant wrote, for training; it has no effect on the text but the scope of its variables, and so
 /// becomes `{% with %}`. The engine recurses over each link of a chain (`not not x`, `a.b.c`, `a ~ b ~ c`, `elif`), so their

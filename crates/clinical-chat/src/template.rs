@@ -147,7 +147,7 @@ fn evaluate(environment: &Environment<'_>, variables: Value) -> Result<String, m
     Ok(text)
 }
 
-/// Runs the engine behind a fence. No template is known to make it panic; its version 3.0 did, at a reversed slice of
+/// Runs the engine inside `catch_unwind`. No template is known to make it panic; its version 3.0 did, at a reversed slice of
 /// something empty, and a template must not end the process that answers other questions.
 fn fenced<T>(run: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|_| Error::Engine)

@@ -65,7 +65,7 @@ impl Job {
     }
 
     /// What makes the rows what they are beside their columns: the model, its precision, the options. An unfinished output with
-    /// another identity is not gone on with.
+    /// another identity is not resumed.
     #[must_use]
     pub fn with_identity(mut self, identity: impl Into<String>) -> Self {
         self.identity = identity.into();

@@ -1,7 +1,7 @@
 //! Speed of the converter in MB/s on invented notes.
 //!
 //! `cargo bench -p clinical-deid -- [--notes FILE] [--converted FILE]` also writes the notes and what they
-//! were converted to, each with a zero byte behind it, for `scripts/bench_deid.py`.
+//! were converted to, each with a zero byte after it, for `scripts/bench_deid.py`.
 
 #![allow(clippy::print_stdout)]
 

@@ -67,7 +67,7 @@ impl Normalized {
         let new = if start <= end {
             start..end
         } else if old.is_empty() {
-            // The end of the gap before and the start of the one behind a tag, a joining space apart.
+            // The end of the gap before and the start of the one after a tag, a joining space apart.
             start..start
         } else {
             // Nothing but blank tags.
@@ -165,7 +165,7 @@ impl Normalized {
             if !span.new.is_empty() {
                 return span.new.start;
             }
-            // A blank tag leaves nothing: the text begins with what comes behind it.
+            // A blank tag leaves nothing: the text begins with what comes after it.
             old = span.old.end;
             next += 1;
         }
@@ -185,7 +185,7 @@ impl Normalized {
         }
     }
 
-    /// The new place of a byte in the text between the spans `next - 1` and `next`.
+    /// The new position of a byte in the text between the spans `next - 1` and `next`.
     fn map_gap(&self, next: usize, old: usize) -> usize {
         match next.checked_sub(1).and_then(|last| self.spans.get(last)) {
             // Every span ends where the output ended when it was written, so a joining space follows
@@ -253,7 +253,7 @@ impl<'t> Writer<'t> {
         self.spans.push(Span { old, new, tag });
     }
 
-    /// Writes the text behind the last tag.
+    /// Writes the text after the last tag.
     pub(crate) fn finish(mut self) -> Normalized {
         let tail = &self.source[self.written..];
         self.join(tail);

@@ -39,7 +39,7 @@ pub struct ConvertedContext {
 }
 
 impl Normalizer {
-    /// Converts a context and its answers, and finds each answer's new place.
+    /// Converts a context and its answers, and finds each answer's new position.
     ///
     /// An answer that was annotated through the middle of a tag is extended to the whole tag. The
     /// published script (`radqa_preprocessing.py`) searches for the converted answer from the start of

@@ -15,7 +15,7 @@ pub(crate) struct Found {
 ///
 /// Linear in the text, whatever it holds. Three searches walk over it, and none of them ever goes back:
 /// the one for an opener starts where the last match or the last line without a closer ended; the one
-/// for the end of the line runs only when the last end found lies behind; and when a line has no closer
+/// for the end of the line runs only when the last end found has been passed; and when a line has no closer
 /// left, no later opener on it can match either, so the rest of the line is skipped.
 pub(crate) struct Tags<'t> {
     text: &'t [u8],

@@ -1,4 +1,4 @@
-//! What every call of every facade may be told.
+//! The options of every call of every facade.
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub struct CallOptions {
     pub long_text: Option<LongText>,
     /// Another limit for the tokens of a text than the model's. `None`: the model's.
     pub max_tokens: Option<usize>,
-    /// How many items are in flight at once. `None`: the default of the call.
+    /// How many items are computed at once. `None`: the default of the call.
     pub batch: Option<usize>,
     /// Gets the number of items that are done.
     pub progress: Option<OnProgress>,
@@ -91,14 +91,14 @@ macro_rules! call_options {
                 self
             }
 
-            /// How many items are in flight at once. 0 counts as 1.
+            /// How many items are computed at once. 0 counts as 1.
             #[must_use]
             pub fn with_batch(mut self, items: usize) -> Self {
                 self.call.batch = Some(items.max(1));
                 self
             }
 
-            /// A closure that is told after each item, or each group of them, how many are done.
+            /// A closure that is called after each item, or each group of them, how many are done.
             #[must_use]
             pub fn with_progress(
                 mut self,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use clinical_tokenizer::TokenizerRemark;
 
-/// What the files of a model say wrongly or leave open, and what is used instead; or a choice that was made because of
+/// What the files of a model say wrongly or leave open, and what is used instead; or a decision that was made because of
 /// them. `Display` is one sentence.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]

@@ -1,4 +1,4 @@
-//! A model directory, opened once: what lies in it and changes what the model is, is used, refused or told.
+//! A model directory, opened once: what lies in it and changes what the model is, is used, refused or reported.
 
 use std::path::{Path, PathBuf};
 

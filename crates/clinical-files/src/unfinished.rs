@@ -305,7 +305,7 @@ mod tests {
                 fs::write(&log, &whole.1[..log_cut]).unwrap();
                 let header = whole.1.iter().position(|&byte| byte == b'\n').unwrap();
                 if log_cut <= header && data_cut > 0 {
-                    // Data of nobody knows whom: not thrown away.
+                    // Data of an unknown run: not thrown away.
                     let refused = Unfinished::open(&output, "test");
                     assert!(matches!(refused, Err(Error::OtherRun { .. })));
                     continue;

@@ -12,7 +12,7 @@ use crate::request::{Request, Ticket};
 use crate::scheduler::{Job, Scheduler};
 use crate::{CancelFlag, Error, StepModel};
 
-/// A caller that waits for room looks this often whether its own flag or deadline ends the waiting.
+/// A caller that waits for room checks this often whether its own flag or deadline ends the waiting.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// How much an [`Engine`] does at a time.
@@ -101,7 +101,7 @@ pub struct EngineLoad {
 /// on a thread of its own.
 ///
 /// A request joins while others run and leaves when it is done. It gets the tokens that it would get alone, up to the
-/// rounding of the logits: of two tokens that are as good as equally likely another may come first. Requests begin in
+/// rounding of the logits: of two tokens that are all but equally likely another may come first. Requests begin in
 /// the order in which they came; one that does not fit now lets none pass, so that a large one is not starved. A
 /// request that fails costs only itself: a model's error, logits that are not finite, a closure that panics.
 ///

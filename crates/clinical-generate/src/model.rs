@@ -144,8 +144,8 @@ pub trait StepModel {
         false
     }
 
-    /// Checks that a cache was made by a model whose keys and values have the sizes of this one's. The default believes
-    /// it.
+    /// Checks that a cache was made by a model whose keys and values have the sizes of this one's. The default checks
+    /// nothing.
     ///
     /// # Errors
     ///

@@ -53,7 +53,7 @@ fn a_bad_prompt_costs_only_itself() {
                 assert_eq!(found.len(), expected.len());
             }
             check_bad(&each);
-            // Each is told once.
+            // Each is reported once.
             done.sort();
             let told: Vec<(usize, bool)> = (0..all.len())
                 .map(|row| (row, good.contains(&row)))

@@ -123,7 +123,7 @@ const HUGE: usize = 2 << 20;
 /// addresses keeps one core from reading memory as fast as it could, most of all in a virtual machine.
 ///
 /// The advice reaches to the borders of huge pages, so the neighbours in memory are meant too; what it says changes no
-/// contents. It does nothing for less than [`HUGE`] bytes, outside Linux, and where the system was told not to.
+/// contents. It does nothing for less than [`HUGE`] bytes, outside Linux, and where the system is set not to.
 pub(crate) fn prefer_huge_pages(start: *const u8, bytes: usize) {
     if bytes < HUGE {
         return;

@@ -53,7 +53,7 @@ impl InstructionSet {
 
 /// Whether the instructions that [`LEVEL_VARIABLE`] asks for are known and there.
 ///
-/// [`parse`](crate::parse) and every load of a model ask this; a wish that cannot be followed is ignored by kernels that run before.
+/// [`parse`](crate::parse) and every load of a model ask this; a setting that cannot be followed is ignored by kernels that run before.
 ///
 /// # Errors
 ///

@@ -145,7 +145,7 @@ impl Shared {
         }
     }
 
-    /// Enters the open job, if there is one that is newer than `seen` and has a place.
+    /// Enters the open job, if there is one that is newer than `seen` and admits another worker.
     fn enter(&self, seen: &mut u64) -> Option<Job> {
         let mut state = self.state.load(Ordering::SeqCst);
         loop {

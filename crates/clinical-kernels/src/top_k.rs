@@ -7,10 +7,10 @@ use burn::tensor::{Bool, FloatDType, Int, Tensor};
 /// What [`top_k`] says of a row before its scores: whether all are finite, and the logarithm of the sum of `e^score`.
 pub const FACTS: usize = 2;
 
-/// For each row of `scores` `[rows, n]` the place of its largest number among those that are not `hidden`, `[rows]`; `n` for a row with
+/// For each row of `scores` `[rows, n]` the index of its largest number among those that are not `hidden`, `[rows]`; `n` for a row with
 /// a number that is not finite, hidden or not.
 ///
-/// `hidden` is `[rows, n]`. Of a row that is hidden altogether the result is the first place.
+/// `hidden` is `[rows, n]`. Of a row that is hidden altogether the result is the first index.
 #[must_use]
 pub fn argmax(scores: Tensor<2>, hidden: Option<&Tensor<2, Bool>>) -> Tensor<1, Int> {
     #[cfg(feature = "cube")]
@@ -20,12 +20,12 @@ pub fn argmax(scores: Tensor<2>, hidden: Option<&Tensor<2, Bool>>) -> Tensor<1, 
     let n = scores.dims()[1];
     let scores = scores.cast(FloatDType::F32);
     let broken = broken(&scores);
-    let (_, places) = largest(hide(scores, hidden));
-    places.mask_fill(broken, n as i64).squeeze_dim(1)
+    let (_, indices) = largest(hide(scores, hidden));
+    indices.mask_fill(broken, n as i64).squeeze_dim(1)
 }
 
 /// For each row of `scores` `[rows, n]`, in f32, `[rows, FACTS + 2 * count]`: 1 if all its numbers are finite, else 0; the logarithm of the
-/// sum of `e^score`; the `count` largest of those that are not `hidden`; their places, which f32 holds exactly below 2^24.
+/// sum of `e^score`; the `count` largest of those that are not `hidden`; their indices, which f32 holds exactly below 2^24.
 ///
 /// Hidden scores count in the first two, and are minus infinity in the rest. The largest come in any order, and of scores that equal the
 /// least of them any may be left out, unless `count` is 1: then it is the first of the largest. `count` is less than `n`.
@@ -37,12 +37,12 @@ pub fn top_k(scores: Tensor<2>, hidden: Option<&Tensor<2, Bool>>, count: usize) 
     let sum = (scores.clone() - max.clone()).exp().sum_dim(1);
     let normaliser = sum.log() + max;
     let scores = hide(scores, hidden);
-    let (best, places) = match count {
+    let (best, indices) = match count {
         1 => largest(scores),
         _ => scores.topk_with_indices(count, 1),
     };
-    let places = places.cast(FloatDType::F32);
-    Tensor::cat(vec![finite, normaliser, best, places], 1)
+    let indices = indices.cast(FloatDType::F32);
+    Tensor::cat(vec![finite, normaliser, best, indices], 1)
 }
 
 /// `[rows, 1]`: whether a number of the row is not finite.
@@ -57,14 +57,14 @@ fn hide(scores: Tensor<2>, hidden: Option<&Tensor<2, Bool>>) -> Tensor<2> {
     }
 }
 
-/// The largest number of each row and its first place, both `[rows, 1]`.
+/// The largest number of each row and its first index, both `[rows, 1]`.
 fn largest(scores: Tensor<2>) -> (Tensor<2>, Tensor<2, Int>) {
     let [rows, n] = scores.dims();
     let max = scores.clone().max_dim(1);
     let smaller = scores.not_equal(max.clone().expand([rows, n]));
-    let places = Tensor::<1, Int>::arange(0..n as i64, &max.device());
-    let places = places.unsqueeze::<2>().expand([rows, n]);
-    (max, places.mask_fill(smaller, n as i64).min_dim(1))
+    let indices = Tensor::<1, Int>::arange(0..n as i64, &max.device());
+    let indices = indices.unsqueeze::<2>().expand([rows, n]);
+    (max, indices.mask_fill(smaller, n as i64).min_dim(1))
 }
 
 #[cfg(test)]
@@ -121,19 +121,19 @@ mod tests {
             assert!(error < 1e-5 * normaliser.abs().max(10.0), "{row:?}");
             let hide = |(&x, &hidden): (&f32, &bool)| if hidden { f32::NEG_INFINITY } else { x };
             let row: Vec<f32> = row.iter().zip(hidden).map(hide).collect();
-            let (best, places) = all[FACTS..].split_at(count);
+            let (best, indices) = all[FACTS..].split_at(count);
             let mut sorted = row.clone();
             sorted.sort_by(|a, b| b.total_cmp(a));
             let mut found = best.to_vec();
             found.sort_by(|a, b| b.total_cmp(a));
             assert_eq!(found, sorted[..count]);
             let mut seen = std::collections::BTreeSet::new();
-            for (&best, &place) in best.iter().zip(places) {
+            for (&best, &place) in best.iter().zip(indices) {
                 assert_eq!(row[place as usize], best, "{row:?}");
                 assert!(seen.insert(place as usize), "a place comes once");
             }
             if count == 1 {
-                assert_eq!(places, [expected as f32]);
+                assert_eq!(indices, [expected as f32]);
             }
         }
     }

@@ -156,7 +156,7 @@ impl Linear {
         Ok(())
     }
 
-    /// Adds the adapter to dense weights and takes it away: `W + scale A B` with the weights' identity, type and wish for gradients.
+    /// Adds the adapter to dense weights and subtracts it: `W + scale A B` with the weights' identity, type and need for gradients.
     /// Says whether there was one. The sum is made in f32.
     ///
     /// # Errors
@@ -185,7 +185,7 @@ impl Linear {
 
 /// A module whose dense layers can be reached by their paths; see [`linears!`](crate::linears).
 pub trait Linears {
-    /// Calls `each` with every dense layer and its path in the module, whose parts are behind `path`.
+    /// Calls `each` with every dense layer and its path in the module, which begins with `path`.
     fn linears(&mut self, path: &str, each: &mut dyn FnMut(&str, &mut Linear));
 }
 
@@ -277,7 +277,7 @@ pub fn merge_adapters(model: &mut impl Linears) -> Result<usize, AdapterError> {
     problem.map_or(Ok(merged), Err)
 }
 
-/// Takes all adapters of a module away, and gives them back with the paths of their layers.
+/// Removes all adapters of a module, and gives them back with the paths of their layers.
 pub fn detach_adapters(model: &mut impl Linears) -> Vec<(String, Adapter)> {
     let mut all = Vec::new();
     model.linears("", &mut |path, layer| {

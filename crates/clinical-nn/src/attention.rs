@@ -194,7 +194,7 @@ mod tests {
             (1, 3, 1, 30, 531, 70),
             (1, 1, 1, 20, 20, 300),
         ] {
-            // Heads behind positions in memory, as projections leave them; values that bf16 has.
+            // Heads after positions in memory, as projections leave them; values that bf16 has.
             let random = |heads, length| {
                 let x = Tensor::<4>::random([batch, length, heads, d], normal, &device);
                 x.cast(DType::BF16).cast(DType::F32).swap_dims(1, 2)

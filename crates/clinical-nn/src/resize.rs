@@ -20,7 +20,7 @@ pub fn resize_param<const D: usize>(
         return param;
     }
     let trained = param.is_require_grad();
-    // Detaching alone keeps the wish for a gradient, and what is computed from such a tensor is no leaf.
+    // Detaching alone keeps the need for a gradient, and what is computed from such a tensor is no leaf.
     let values = param.val().detach().set_require_grad(false);
     let id = param.id;
     let values = if size < old {

@@ -110,7 +110,7 @@ pub struct Adapter {
 ///
 /// # Errors
 ///
-/// [`Error::Weights`] for a path that is no directory or cannot be read. Everything else that is wrong is told in
+/// [`Error::Weights`] for a path that is no directory or cannot be read. Everything else that is wrong is reported in
 /// [`Inspection::refused`].
 pub fn inspect(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Inspection, Error> {
     let path = path.as_ref();

@@ -22,7 +22,7 @@ pub enum T5Task {
     /// `contradiction`.
     #[serde(rename = "mednli")]
     MedNli,
-    /// Text with `<extra_id_0>`, perhaps `<extra_id_1>`, to the missing spans, each behind its
+    /// Text with `<extra_id_0>`, perhaps `<extra_id_1>`, to the missing spans, each after its
     /// sentinel, closed by the next sentinel. The rest of the text determines them.
     #[serde(rename = "fill")]
     Fill,

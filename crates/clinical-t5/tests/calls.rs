@@ -1,4 +1,4 @@
-//! What a call of `ClinicalT5` may be told, and what a directory may hold.
+//! The options of a call of `ClinicalT5`, and what a directory may hold.
 
 mod common;
 
@@ -411,7 +411,7 @@ fn what_is_not_known_and_what_ends_an_output_are_kept_by_a_save() {
     );
 }
 
-/// `T5EncoderModel`, told by its weights or by its class.
+/// `T5EncoderModel`, recognised by its weights or by its class.
 #[test]
 fn an_encoder_alone_embeds() {
     let expected = vector(&open(), "The wound is clean.", &T5Options::new()).unwrap();

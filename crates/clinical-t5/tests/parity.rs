@@ -217,7 +217,7 @@ fn rows_are_selected_with_all_they_remember() {
         let fixture = Fixture::load(name);
         let model = &fixture.model;
         let prompts: [&[u32]; 3] = [&[5, 6, 7, 8, 9, 10, 1], &[11, 1], &[12, 13, 14, 1]];
-        // For each row in flight: its prompt, and the tokens it was fed.
+        // For each running row: its prompt, and the tokens it was fed.
         let mut rows: Vec<(usize, Vec<u32>)> = (0..3).map(|prompt| (prompt, Vec::new())).collect();
         let (mut cache, _) = model.prefill(&prompts, 8).unwrap();
         let mut next = 20;

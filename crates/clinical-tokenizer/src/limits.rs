@@ -1,4 +1,4 @@
-//! Every number that comes from a file or a caller is held against one of these limits before memory is taken for it.
+//! Every number that comes from a file or a caller is checked against one of these limits before memory is taken for it.
 
 /// Largest `tokenizer.json`, SentencePiece model, `vocab.txt`, `vocab.json` or `merges.txt`: 256 MiB.
 ///
@@ -20,7 +20,7 @@ pub const MAX_TOKEN_ID: u32 = 4_000_000;
 pub const MAX_PIECE_BYTES: usize = 512;
 
 /// Longest piece of a unigram vocabulary in `tokenizer.json`, whose engine takes some 70 nanoseconds for each piece that fits at
-/// each place of a text. Pieces are trained with 16 characters at most, which are 64 bytes.
+/// each position of a text. Pieces are trained with 16 characters at most, which are 64 bytes.
 pub const MAX_UNIGRAM_PIECE_BYTES: usize = 128;
 
 /// Longest added token in bytes, for the same reason.

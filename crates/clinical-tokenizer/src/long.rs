@@ -71,7 +71,7 @@ fn parts(inner: &Inner, text: &str, limit: usize) -> Result<Vec<usize>> {
     Ok(all.take_while(|part| *part < bytes).collect())
 }
 
-/// The last place up to `at` where a blank follows a letter, if there is one nearby; else a place between characters.
+/// The last position up to `at` where a blank follows a letter, if there is one nearby; else one between characters.
 fn before_blank(text: &str, at: usize) -> usize {
     if at == 0 || at >= text.len() {
         return at.min(text.len());

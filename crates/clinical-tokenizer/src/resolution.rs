@@ -109,7 +109,7 @@ pub enum TokenizerRemark {
     },
     /// The caller chose whether text is lower-cased, against the files or without them.
     CaseChosen {
-        /// The choice.
+        /// The one that is used.
         lower_case: bool,
     },
     /// The files ask for another normalizer than `tokenizer.json` has; the files win, as in `transformers`.
@@ -173,7 +173,7 @@ pub enum TokenizerRemark {
         /// Their names.
         names: Vec<String>,
     },
-    /// The vocabulary does not say what its tokens are for; it was told from their texts and roles.
+    /// The vocabulary does not say what its tokens are for; it was derived from their texts and roles.
     KindsFromTexts {
         /// Tokens that were taken for special ones.
         special: usize,

@@ -16,7 +16,7 @@ pub struct Vocabulary {
     /// A score for each token; `llama` needs them.
     pub scores: Vec<f32>,
     /// What each token is for: 1 text, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 a byte. Empty where the file does not
-    /// say: it is told from roles and texts then (`<|im_end|>`, `<0x0A>`).
+    /// say: it is derived from roles and texts then (`<|im_end|>`, `<0x0A>`).
     pub kinds: Vec<u32>,
     /// The merges of `gpt2`, the two sides separated by a blank.
     pub merges: Vec<String>,

@@ -296,7 +296,7 @@ fn hostile_vocabularies_take_little_time() {
         score: 0.0,
         kind: PieceKind::Unknown,
     };
-    // Every run of `a` is a piece: each place has a thousand matches, each merge a thousand ways.
+    // Every run of `a` is a piece: each position has a thousand matches, each merge a thousand ways.
     let runs = || {
         (1..=MAX_PIECE_BYTES).map(|n| Piece {
             text: "a".repeat(n),

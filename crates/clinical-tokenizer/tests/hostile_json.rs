@@ -206,7 +206,7 @@ fn every_rule_of_a_json_file_has_its_error() {
     assert!(matches!(refused("model", Value::Null), Error::Json { .. }));
 }
 
-/// All places in a JSON value.
+/// All paths in a JSON value.
 fn places(value: &Value, path: &str, out: &mut Vec<String>) {
     out.push(path.to_owned());
     match value {
@@ -280,7 +280,7 @@ fn json_files_with_odd_values_never_panic() {
         let file: Value = serde_json::from_slice(&text).unwrap();
         let (mut rest, mut all) = (Vec::new(), Vec::new());
         places(&file, "", &mut all);
-        // Most places are in the vocabulary; the others are where the structure is.
+        // Most paths are in the vocabulary; the others are where the structure is.
         let vocabulary = ["/model/vocab", "/model/merges", "/added_tokens"];
         let in_structure = |path: &&String| !vocabulary.iter().any(|start| path.starts_with(start));
         rest.extend(all.iter().filter(in_structure).cloned());
@@ -328,7 +328,7 @@ fn deep_nesting_is_refused() {
     ));
 }
 
-/// Every run of `a` is a piece: each place of the text has as many matches as a piece may have bytes.
+/// Every run of `a` is a piece: each position of the text has as many matches as a piece may have bytes.
 #[test]
 fn hostile_unigram_pieces_take_little_time() {
     let runs = (1..=MAX_UNIGRAM_PIECE_BYTES).map(|n| json!(["a".repeat(n), -(n as f64)]));

@@ -121,7 +121,7 @@ fn tokenizer_json_comes_first_unless_the_slow_one_is_preferred() {
         (slow.resolution().kind(), slow.resolution().file()),
         (TokenizerKind::LlamaSentencePiece, "tokenizer.model")
     );
-    // One difference that the choice makes: the fast one does not put a second blank before a blank.
+    // One difference between the two: the fast one does not put a second blank before a blank.
     let text = " hello";
     assert_ne!(
         fast.encode(text, true).unwrap().ids(),

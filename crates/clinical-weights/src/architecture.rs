@@ -132,7 +132,7 @@ impl Facade {
     }
 
     /// Checks that a configuration is of one of the architectures that this facade opens, and returns it. One that says
-    /// nothing passes as `None`: what it lacks is told by the reader of the configuration.
+    /// nothing passes as `None`: what it lacks is reported by the reader of the configuration.
     ///
     /// ```
     /// let config = serde_json::json!({"model_type": "roberta", "hidden_size": 768});

@@ -206,7 +206,7 @@ impl CheckpointDir {
         Ok(())
     }
 
-    /// An adapter without its model is told what it is.
+    /// The error for an adapter without its model says what it is.
     fn no_adapter(&self) -> Result<(), Error> {
         match self.has(ADAPTER_CONFIG) {
             true => Err(adapter_error(
@@ -433,7 +433,7 @@ impl CheckpointDir {
     }
 }
 
-/// What a directory with an adapter and no model is told.
+/// What the error for a directory with an adapter and no model says.
 pub(crate) fn adapter_error(path: &Path, config: Option<Value>) -> Error {
     let base = config
         .as_ref()

@@ -243,8 +243,8 @@ pub enum Error {
         /// The bytes it has.
         found: u64,
     },
-    /// The file goes on behind its last tensor.
-    #[error("{} has {extra} bytes behind its last tensor: download it again", path.display())]
+    /// The file goes on after its last tensor.
+    #[error("{} has {extra} bytes after its last tensor: download it again", path.display())]
     TrailingBytes {
         /// The file.
         path: PathBuf,
@@ -611,7 +611,7 @@ pub enum Error {
     AdapterFit(#[from] clinical_nn::AdapterError),
     /// The model has an adapter already.
     #[error(
-        "the layer {layer} has an adapter already: merge it into the weights, or take it away, before another is added"
+        "the layer {layer} has an adapter already: merge it into the weights, or remove it, before another is added"
     )]
     AdapterTwice {
         /// The first such layer.

@@ -240,7 +240,7 @@ impl Chunked {
     }
 }
 
-/// What a MessagePack value is, behind its head.
+/// What a MessagePack value is, by its first byte.
 enum Token {
     Map(u64),
     Array(u64),
@@ -421,7 +421,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// `(shape, name of the type, bytes)` between two places.
+    /// `(shape, name of the type, bytes)` between two offsets.
     fn array(&self, start: usize, end: usize) -> Result<Array, Error> {
         let mut inner = Reader {
             path: self.path,

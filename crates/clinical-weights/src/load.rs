@@ -151,7 +151,7 @@ struct Loader<'c> {
 }
 
 impl<'c> Loader<'c> {
-    /// Runs `read` for the parameter at this place, if a tensor fills it.
+    /// Runs `read` for the parameter at this index, if a tensor fills it.
     fn fill<T>(
         &mut self,
         read: impl FnOnce(&mut Self, &str, &Step<'c>, Values<'c>) -> std::io::Result<T>,

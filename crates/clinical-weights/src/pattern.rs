@@ -80,7 +80,7 @@ impl Pattern {
         capture(&self.parts, &parts).is_some()
     }
 
-    /// `name` with the parts that the stars stood for put in the places of `target`'s stars.
+    /// `name` with the parts that the stars stood for put where `target` has stars.
     pub(crate) fn rewrite(&self, target: &Self, name: &str) -> Option<String> {
         if !self.ends_fit(name) {
             return None;

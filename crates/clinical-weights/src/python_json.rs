@@ -37,7 +37,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<(Value, Vec<String>)> {
     Some((serde_json::from_str(&plain).ok()?, keys))
 }
 
-/// The bytes of the quoted text at the beginning.
+/// The bytes of the quoted text at the start.
 fn quoted(text: &str) -> usize {
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate().skip(1) {

@@ -101,7 +101,7 @@ impl Quantised {
     }
 
     /// Refuses weights that are packed integers. A configuration that speaks of quantisation over plain weights (merged, or to
-    /// be quantised while loading) is told in a sentence.
+    /// be quantised while loading) is described in a sentence.
     ///
     /// # Errors
     ///

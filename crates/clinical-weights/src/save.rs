@@ -209,7 +209,7 @@ impl Collector<'_> {
 impl ModuleVisitor for Collector<'_> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
         self.position.enter(name, container_type);
-        // What is attached to a parameter comes right behind it.
+        // What is attached to a parameter comes right after it.
         if container_type == REPARAMETERIZATION
             && name == Packed::NAME
             && let Some(tensor) = self.tensors.last_mut()

@@ -62,7 +62,7 @@ impl Position {
     pub(crate) fn enter(&mut self, name: &str, container: &str) {
         self.adapters += usize::from(is_adapter(container));
         self.containers.push(container.to_owned());
-        // The variant of an enum is a choice of the module, not a part of the name.
+        // The variant of an enum belongs to the module, not to the name.
         if !container.starts_with("Enum:") {
             self.names.push(name.to_owned());
         }
@@ -76,7 +76,7 @@ impl Position {
         }
     }
 
-    /// The path of the parameter at this place, `None` for those that no checkpoint holds.
+    /// The path of the parameter at this index, `None` for those that no checkpoint holds.
     pub(crate) fn path(&self) -> Option<String> {
         (self.adapters == 0).then(|| self.names.join("."))
     }
@@ -134,7 +134,7 @@ impl Lister {
 impl ModuleVisitor for Lister {
     fn enter_module(&mut self, name: &str, container_type: &str) {
         self.position.enter(name, container_type);
-        // What is attached to a parameter comes right behind it.
+        // What is attached to a parameter comes right after it.
         if container_type == REPARAMETERIZATION
             && name == Packed::NAME
             && let Some(slot) = self.slots.last_mut()

@@ -1,4 +1,4 @@
-//! Measures the promise about memory: while a checkpoint is loaded, a process takes at most the size of the model, its
+//! Measures the memory bound: while a checkpoint is loaded, a process takes at most the size of the model, its
 //! largest tensor and 64 MiB.
 //!
 //! ```text
@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Writes a synthetic model of about one gigabyte into a temporary folder, in each format, and loads each in a process of
-//! its own that then reads every value. Exits with 1 if a promise is broken. Needs 5 GB of disk and 2 GB of memory, and a
+//! its own that then reads every value. Exits with 1 if a bound is exceeded. Needs 5 GB of disk and 2 GB of memory, and a
 //! system that tells a process its peak (Linux).
 
 #![allow(clippy::print_stdout)]

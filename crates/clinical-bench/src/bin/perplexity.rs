@@ -32,7 +32,7 @@ struct Arguments {
     /// The column of CSV files
     #[arg(long, default_value = "text")]
     column: String,
-    /// How many tokens are foretold
+    /// How many tokens are predicted
     #[arg(long, default_value_t = 50_000)]
     tokens: usize,
     /// Threads of the CPU backend; 0 means all cores

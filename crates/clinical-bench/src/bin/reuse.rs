@@ -1,4 +1,4 @@
-//! Measures what is gained by not doing work twice: places that never stand empty (`generate_many`) over padded batches,
+//! Measures what is gained by not doing work twice: slots that never stand empty (`generate_many`) over padded batches,
 //! and one note read once for several questions (`Asclepius::session`).
 //!
 //! `cargo run --release -p clinical-bench --bin reuse`
@@ -31,9 +31,9 @@ struct Arguments {
     /// Notes
     #[arg(long, default_value_t = 200)]
     notes: usize,
-    /// Rows in flight
+    /// Slots of the running batch
     #[arg(long, default_value_t = 8)]
-    places: usize,
+    slots: usize,
     /// The most new tokens
     #[arg(long, default_value_t = 64)]
     new_tokens: usize,
@@ -71,7 +71,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// A question about each of the notes: through places that are filled again, one after another, and in batches.
+/// A question about each of the notes: through slots that are filled again, one after another, and in batches.
 fn queue(model: &Asclepius, arguments: &Arguments) -> Result<()> {
     let mut cases = Generator::held_out(12);
     let prompts = (0..arguments.notes)
@@ -102,7 +102,7 @@ fn queue(model: &Asclepius, arguments: &Arguments) -> Result<()> {
         &prompts,
         &end,
         &options,
-        arguments.places,
+        arguments.slots,
         |_| ControlFlow::Continue(()),
     )?;
     let base = start.elapsed().as_secs_f64();
@@ -119,7 +119,7 @@ fn queue(model: &Asclepius, arguments: &Arguments) -> Result<()> {
             "{name:<56} {seconds:>7.2} s {rate:>7.1} notes/s {times:>6.2}"
         ))
     };
-    told("generate_many: places are filled again", base)?;
+    told("generate_many: slots are filled again", base)?;
 
     if !arguments.without_alone {
         let start = Instant::now();
@@ -137,7 +137,7 @@ fn queue(model: &Asclepius, arguments: &Arguments) -> Result<()> {
     }
     if !arguments.without_batches {
         let start = Instant::now();
-        for rows in prompts.chunks(arguments.places) {
+        for rows in prompts.chunks(arguments.slots) {
             ask(rows, &end, &options)?;
         }
         told(
@@ -148,8 +148,8 @@ fn queue(model: &Asclepius, arguments: &Arguments) -> Result<()> {
         // As a padded batch costs it: every prompt is as long as the longest of its batch, and every row is computed until
         // the longest answer ends.
         let start = Instant::now();
-        let lengths = lengths.chunks(arguments.places);
-        for (rows, lengths) in prompts.chunks(arguments.places).zip(lengths) {
+        let lengths = lengths.chunks(arguments.slots);
+        for (rows, lengths) in prompts.chunks(arguments.slots).zip(lengths) {
             let longest = rows.iter().map(|row| row.len()).max().unwrap_or(0);
             let filled: Vec<Vec<u32>> = rows
                 .iter()
@@ -179,7 +179,7 @@ fn sessions(model: &Arc<Asclepius>, arguments: &Arguments) -> Result<()> {
         .with_log_probs(true);
     let end = EndTokens::new(model.end_ids().iter().copied());
     let mut seconds = [0.0; 4];
-    let (mut questions, mut head, mut read, mut reused) = (0, 0, 0, 0);
+    let (mut questions, mut prefix, mut read, mut reused) = (0, 0, 0, 0);
     for case in &cases {
         let asked: Vec<&str> = case
             .pairs
@@ -199,7 +199,7 @@ fn sessions(model: &Arc<Asclepius>, arguments: &Arguments) -> Result<()> {
         let start = Instant::now();
         for question in &asked {
             let answer = model.answer_with(&case.note, question, &options)?;
-            head += answer.usage.reused_tokens;
+            prefix += answer.usage.reused_tokens;
         }
         seconds[1] += start.elapsed().as_secs_f64();
         let start = Instant::now();
@@ -218,13 +218,13 @@ fn sessions(model: &Arc<Asclepius>, arguments: &Arguments) -> Result<()> {
         seconds[3] += start.elapsed().as_secs_f64();
     }
     common::print(format_args!(
-        "{questions} questions about {} notes; of {read} prompt tokens {head} are the head of the prompt, and {reused} are not read \
+        "{questions} questions about {} notes; of {read} prompt tokens {prefix} are of the shared prefix, and {reused} are not read \
          again in a session",
         cases.len()
     ))?;
     for (name, time) in [
         "each by itself, from its first token",
-        "each by itself, behind the head of the prompt",
+        "each by itself, after the prefix of the prompt",
         "in a session",
         "in a session, side by side",
     ]

@@ -314,7 +314,7 @@ fn classes(weights: &Checkpoint, head: TaskHead) -> Option<usize> {
 /// Tensors of the masked-language-model head, of BERT and of RoBERTa.
 const MASKED: [&str; 2] = ["predictions.transform.dense.weight", "lm_head.dense.weight"];
 
-/// The head by the weights, and by `architectures` where the weights leave a choice.
+/// The head by the weights, and by `architectures` where the weights fit several.
 fn detect(config: &BertConfig, weights: &Checkpoint) -> TaskHead {
     if has(weights, "qa_outputs.weight") {
         return TaskHead::Span;

@@ -154,7 +154,7 @@ impl ClinicalBert {
         Ok(rows)
     }
 
-    /// Windows of a text with the places of their tokens. Each token of an overlap belongs to the window that has more text
+    /// Windows of a text with the positions of their tokens. Each token of an overlap belongs to the window that has more text
     /// around it.
     pub(super) fn token_windows(
         &self,

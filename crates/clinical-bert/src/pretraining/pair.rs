@@ -55,7 +55,7 @@ impl Pairs<'_> {
         }
     }
 
-    /// At least `target` tokens (if there are as many) from a random place of another document.
+    /// At least `target` tokens (if there are as many) from a random position of another document.
     fn elsewhere(&mut self, index: usize, target: usize) -> Vec<u32> {
         let mut other = index;
         for _ in 0..DRAWS {

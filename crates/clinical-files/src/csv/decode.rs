@@ -9,7 +9,7 @@ use super::Encoding;
 /// Bytes that are read at a time.
 const INPUT_BYTES: usize = 64 << 10;
 
-/// A byte that no UTF-8 has: it marks the place of a broken character, so that its row is refused and not the file.
+/// A byte that no UTF-8 has: it marks the position of a broken character, so that its row is refused and not the file.
 const BROKEN: u8 = 0xff;
 
 /// A reader of UTF-8 over one of any encoding.

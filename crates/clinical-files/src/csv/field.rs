@@ -10,7 +10,7 @@ use super::Quoting;
 pub(super) const QUOTE: u8 = b'"';
 pub(super) const BACKSLASH: u8 = b'\\';
 
-/// A field by its place in the record's bytes, quotes included.
+/// A field by its position in the record's bytes, quotes included.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Field {
     pub(super) raw: Range<usize>,

@@ -158,7 +158,7 @@ impl<R: Read> Records<R> {
         &self.preamble
     }
 
-    /// The place of the first column of this name, case counting.
+    /// The index of the first column of this name, case counting.
     ///
     /// # Errors
     ///
@@ -168,7 +168,7 @@ impl<R: Read> Records<R> {
         found.ok_or_else(|| self.no_column(name))
     }
 
-    /// The place of the first column of this name; neither case nor white space around it counts.
+    /// The index of the first column of this name; neither case nor white space around it counts.
     pub fn column_in_any_case(&self, name: &str) -> Option<usize> {
         let same = |column: &String| column.trim().eq_ignore_ascii_case(name);
         self.columns.iter().position(same)

@@ -27,7 +27,7 @@ the patient was seen by physical therapy and was discharged home . END";
 /// Word 0 ends an answer.
 pub const END: u32 = 0;
 
-/// See the module. Ids are places in `words`.
+/// See the module. Ids are indices in `words`.
 pub struct Words {
     words: Arc<[String]>,
     /// How often each word came after the last two, one, or none.

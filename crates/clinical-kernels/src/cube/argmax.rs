@@ -1,4 +1,4 @@
-//! The place of the largest number of a row.
+//! The argmax of each row: the index of its largest number.
 
 use burn::backend::cubecl::dtype_to_elem_type;
 use burn::tensor::DType;
@@ -10,7 +10,7 @@ use super::launch::{empty, units, with_rows};
 /// Enough units to hide the latency of memory; one cube has one row.
 const UNITS: usize = 512;
 
-/// For each row of `[rows, n]` the place of its first largest number, `[rows]`; `n` where one is not finite.
+/// For each row of `[rows, n]` the index of its first largest number, `[rows]`; `n` where one is not finite.
 pub(super) fn launch(scores: CubeTensor, int: DType) -> CubeTensor {
     let scores = with_rows(scores);
     let [rows, n] = [scores.meta.shape()[0], scores.meta.shape()[1]];

@@ -129,7 +129,7 @@ impl Kernels for CubeBackend {
     }
 }
 
-/// The place of the first of the largest numbers of each row of `[rows, n]`, `[rows]`; `n` where one is not finite.
+/// The index of the first of the largest numbers of each row of `[rows, n]`, `[rows]`; `n` where one is not finite.
 pub(crate) fn first_best(scores: Tensor<2>) -> Tensor<1, Int> {
     let int = scores.device().settings().int_dtype;
     Tensor::from_dispatch(Dispatch::clinical_first_best(scores.into_dispatch(), int))

@@ -57,7 +57,7 @@ impl PackedMatrix {
         Self::from_panels(packing, outputs, inputs, |row, rows, lines, scales| {
             let mut blocks = vec![Block::ZERO; rows * inputs / BLOCK];
             read(row, &mut blocks)?;
-            // Lanes behind the last row have the scale 0.
+            // Lanes after the last row have the scale 0.
             for (lane, blocks) in blocks.chunks_exact(inputs / BLOCK).enumerate() {
                 for (number, block) in blocks.iter().enumerate() {
                     let mut store = |at: usize, half: f16| {
@@ -77,7 +77,7 @@ impl PackedMatrix {
         })
     }
 
-    /// The integers and the scale of the inputs `32 * number` and following of one row; what stands behind the last input
+    /// The integers and the scale of the inputs `32 * number` and following of one row; what stands after the last input
     /// means nothing. `None` for a packing that keeps no integers. The minimum of [`Packing::Int4Affine`] is rounded to f16.
     ///
     /// # Panics

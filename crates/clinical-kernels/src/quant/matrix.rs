@@ -15,7 +15,7 @@ pub(super) struct Line(pub [u8; 64]);
 ///
 /// Outputs stand in panels of 16. Within a panel the bytes are in the order in which the kernels use them: int8 as
 /// `[inputs / 4][16][4]` unsigned with 128 added, int4 as `[inputs / 8][16][4]` (with eight added, or without where blocks
-/// have minima) and inputs `4..8` of a group of eight in the upper halves, half as `[inputs][16]`. What stands behind the last
+/// have minima) and inputs `4..8` of a group of eight in the upper halves, half as `[inputs][16]`. What stands after the last
 /// output or input is never seen.
 ///
 /// Products are computed by [`multiply`](Self::multiply). Weights or activations that are not finite give results that
@@ -61,10 +61,10 @@ impl PackedMatrix {
     ///
     /// # Panics
     ///
-    /// When the row does not exist or `out` has not one place for each input.
+    /// When the row does not exist or `out` has not one value for each input.
     pub fn row(&self, row: usize, out: &mut [f32]) {
         assert!(row < self.outputs, "row {row} of {}", self.outputs);
-        assert_eq!(out.len(), self.inputs, "one place for each input");
+        assert_eq!(out.len(), self.inputs, "one value for each input");
         let (panel, lane) = (row / LANES, row % LANES);
         let layout = Layout::new(self.packing, self.inputs);
         let bytes = self.panel_bytes(panel);

@@ -257,7 +257,7 @@ fn blocks(
     for (lane, values) in values.chunks_exact(inputs).enumerate() {
         for (number, values) in values.chunks(BLOCK).enumerate() {
             block[..values.len()].copy_from_slice(values);
-            // What is behind the end meets zeros; it must not widen the range of the block.
+            // What comes after the end meets zeros; it must not widen the range of the block.
             block[values.len()..].fill(match packing {
                 Packing::Int4Min => values[0],
                 _ => 0.0,

@@ -37,7 +37,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// The sizes of a panel of a matrix of this many outputs and inputs, whose sizes and places are then numbers.
+    /// The sizes of a panel of a matrix of this many outputs and inputs, whose sizes and offsets are then numbers.
     ///
     /// # Panics
     ///

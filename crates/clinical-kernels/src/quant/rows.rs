@@ -11,7 +11,7 @@ use crate::InstructionSet;
 /// rounding to 8 bits is that of other blocks, a few times over.
 const OUTSTANDING: f32 = 4.0;
 
-/// Bytes behind each row, so that rows whose length is a power of two do not share the sets of a cache.
+/// Bytes after each row, so that rows whose length is a power of two do not share the sets of a cache.
 const GAP: usize = 64;
 
 /// Values that are worth a task of their own.
@@ -145,7 +145,7 @@ struct Sizes {
     sums: Sums,
 }
 
-/// What a kernel is told of the sum of a block's integers.
+/// What a kernel gets of the sum of a block's integers.
 #[derive(Debug, Clone, Copy)]
 enum Sums {
     /// That it is to be taken this many times: it was added to the weights.
@@ -156,7 +156,7 @@ enum Sums {
     Quarters,
 }
 
-/// A block as it lies in memory, or with zeros behind the last value.
+/// A block as it lies in memory, or with zeros after the last value.
 #[inline(always)]
 fn whole<'a>(x: &'a [f32], number: usize, padded: &'a mut [f32; BLOCK]) -> &'a [f32; BLOCK] {
     let x = &x[number * BLOCK..];

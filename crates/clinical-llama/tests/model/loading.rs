@@ -168,7 +168,7 @@ fn missing_and_broken_files_say_what_to_do() {
     ));
 }
 
-/// Half precision is a choice of the caller; the same greedy tokens come out where the leads are wide.
+/// Half precision is for the caller to choose; the same greedy tokens come out where the leads are wide.
 #[test]
 fn half_precision_runs_with_a_cache_of_its_own_type() {
     let options = LoadOptions::new().with_precision(clinical_weights::Precision::F16);

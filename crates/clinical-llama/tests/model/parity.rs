@@ -181,7 +181,7 @@ fn selected_rows_go_on_as_if_they_had_been_alone() {
     }
 }
 
-/// Text read at once behind a cache, with every logit or the last alone.
+/// Text read at once after a cache, with every logit or the last alone.
 #[test]
 fn extended_rows_are_the_rows_read_from_their_start() {
     for variant in VARIANTS {
@@ -211,7 +211,7 @@ fn extended_rows_are_the_rows_read_from_their_start() {
     }
 }
 
-/// Texts of different lengths behind one beginning, which stays as it is.
+/// Texts of different lengths after one prefix, which stays as it is.
 #[test]
 fn continuations_of_one_beginning_are_the_whole_texts() {
     for variant in VARIANTS {
@@ -246,7 +246,7 @@ fn continuations_of_one_beginning_are_the_whole_texts() {
     }
 }
 
-/// New prompts join rows in flight, be they longer or shorter than those.
+/// New prompts join the running batch, be they longer or shorter than those.
 #[test]
 fn merged_rows_are_the_rows_alone() {
     for variant in ["gqa", "dynamic", "mistral_window"] {
@@ -271,7 +271,7 @@ fn merged_rows_are_the_rows_alone() {
             }
         };
         advance(&mut cache, &mut rows, 60);
-        // A shorter and a longer row than those in flight.
+        // A shorter and a longer row than those running.
         for (start, end) in [(70, 90), (90, 190)] {
             // `dynamic` rows beyond the trained length would differ from an uncached pass.
             let end = if variant == "dynamic" {

@@ -73,7 +73,7 @@ pub struct Pass {
 struct PaddedPass {
     /// Positions of the longest row in this pass.
     longest: usize,
-    /// For each place of `[rows, longest]` the position that lies there, and the places of the positions; `None` where both
+    /// For each index of `[rows, longest]` the position that lies there, and the indices of the positions; `None` where both
     /// are the same.
     moves: Option<(Tensor<1, Int>, Tensor<1, Int>)>,
     /// Slots that are read.
@@ -114,7 +114,7 @@ impl KvKind {
 }
 
 impl KvCache {
-    /// A cache without rows for keys of this type. `reserve` is the number of positions to make room for behind those that
+    /// A cache without rows for keys of this type. `reserve` is the number of positions to make room for after those that
     /// are read first, where keys lie in one tensor; blocks need no such advice.
     #[must_use]
     pub fn new(sizes: KvSizes, reserve: usize, device: &Device, dtype: DType) -> Self {

@@ -15,7 +15,7 @@ use crate::{AttentionOptions, attention};
 /// Slots are allocated in blocks of this many: a long answer grows the cache a few times, not once a token.
 const BLOCK: usize = 256;
 
-/// Free slots that stay behind the filled ones when rows leave or join, which copies the rest.
+/// Free slots that stay after the filled ones when rows leave or join, which copies the rest.
 const SPARE: usize = 64;
 
 /// Parts of a tensor are views in Burn's GPU backends only where they begin and end at multiples of so many bytes; all others are copied.
@@ -144,7 +144,7 @@ impl Padded {
         }
     }
 
-    /// The filled slots and a few behind them, so that a GPU reads them where they lie.
+    /// The filled slots and a few after them, so that a GPU reads them where they lie.
     fn view(&self) -> usize {
         if clinical_kernels::is_host(&self.device) {
             return self.slots;

@@ -49,7 +49,7 @@ struct Expected {
 }
 
 fn tensor(values: &[f32], heads: usize, positions: usize, device: &Device) -> Tensor<4> {
-    // Heads behind positions in memory, as projections leave them.
+    // Heads after positions in memory, as projections leave them.
     let shape = [1, positions, heads, SIZES.d];
     let data = TensorData::new(values.to_vec(), shape);
     Tensor::from_data(data, device).swap_dims(1, 2)

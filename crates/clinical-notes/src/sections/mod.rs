@@ -2,7 +2,7 @@
 //!
 //! [`split`] is the splitter that clinicalBERT was pretrained with, as published or with its bugs
 //! fixed. It rewrites the note (white space is trimmed, one-line answers join their titles), so
-//! its sections have no place in the original. [`outline`] finds where sections start by the same
+//! its sections have no position in the original. [`outline`] finds where sections start by the same
 //! idea, that a header is a capitalised phrase with a colon, and returns byte ranges.
 //!
 //! Source of [`split`] and [`is_title`]: Alsentzer et al., "Publicly Available Clinical BERT

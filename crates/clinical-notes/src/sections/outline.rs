@@ -23,7 +23,7 @@ pub struct Section {
 /// The sections of a note, in order, without gaps: the first starts at 0, the last ends at
 /// `note.len()`. An empty note has none.
 ///
-/// A section starts at a line whose beginning up to the first colon is a title ([`is_title`]),
+/// A section starts at a line whose start up to the first colon is a title ([`is_title`]),
 /// when nothing else stands on that line, or a blank line (or nothing) stands before it. So
 /// `Neck: supple` inside a physical exam does not start a section. A line of three or more `-`,
 /// `_`, `=` or `*` ends one.

@@ -1,4 +1,4 @@
-//! What a call may be told.
+//! The options of a call.
 
 use clinical_deid::Normalizer;
 use clinical_facade::{CallOptions, LongText, call_options};

@@ -20,7 +20,7 @@ pub(crate) enum Step {
         start: usize,
         stop: usize,
     },
-    /// Turns the marker into a blank, and drops it at the very beginning.
+    /// Turns the marker into a blank, and drops it at the very start.
     Metaspace { marker: char, drop_first: bool },
     /// Turns the letters that stand for bytes back into bytes.
     ByteLevel,
@@ -113,7 +113,7 @@ struct State {
     bytes: Vec<u8>,
     /// Text that is not decided yet.
     held: String,
-    /// Characters removed at the beginning so far; `usize::MAX` when no more may go.
+    /// Characters removed at the start so far; `usize::MAX` when no more may go.
     stripped: usize,
 }
 
@@ -324,7 +324,7 @@ fn strip_token(token: &str, content: char, start: usize, stop: usize) -> &str {
     text
 }
 
-/// Strips a text that comes in parts: at the beginning at once, at the end by holding back what may have to go.
+/// Strips a text that comes in parts: at the start at once, at the end by holding back what may have to go.
 fn strip_part(state: &mut State, part: &str, content: char, start: usize, stop: usize) -> String {
     let mut part = part;
     while state.stripped < start {

@@ -12,7 +12,7 @@ pub(crate) struct ByteLevelSettings {
     pub(crate) add_prefix_space: bool,
     /// The tokens `<s>` and `</s>` around a text, as RoBERTa has them.
     pub(crate) around: Option<(String, String)>,
-    /// Only a beginning token, as GPT-2 has it on request.
+    /// Only a BOS token, as GPT-2 has it on request.
     pub(crate) bos: Option<String>,
     pub(crate) added: Vec<AddedToken>,
 }

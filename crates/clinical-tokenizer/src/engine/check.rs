@@ -256,7 +256,7 @@ fn parts<'v>(part: &'v Value, key: &str) -> &'v [Value] {
 
 /// How many times longer the rules of a `normalizer` or a `decoder` can make a text.
 ///
-/// Parts are told by their keys, not by their `type`: the engine takes them by their shape when the type is missing.
+/// Parts are recognised by their keys, not by their `type`: the engine takes them by their shape when the type is missing.
 fn growth(rule: &Value, part: &'static str) -> Result<usize> {
     let length = |key: &str| rule.get(key).and_then(Value::as_str).map_or(0, str::len);
     let mut times = 1 + length("prepend");

@@ -22,7 +22,7 @@ pub(crate) const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{
 pub(crate) struct Cuts {
     /// A line end is as good as a blank.
     lines: bool,
-    /// The normalizer puts a `▁` in front of every part, which stands for the blank at its beginning: the part is
+    /// The normalizer puts a `▁` in front of every part, which stands for the blank at its start: the part is
     /// encoded without it.
     prepends: bool,
     /// What may stand at both sides of a cut: ASCII letters and digits, as bits.
@@ -109,7 +109,7 @@ impl Cuts {
         })
     }
 
-    /// The first cut at `from` or later: the place of the blank.
+    /// The first cut at `from` or later: the position of the blank.
     fn after(self, text: &str, from: usize) -> Option<usize> {
         let bytes = text.as_bytes();
         let letter = |at: usize| bytes[at] < 128 && self.letters >> bytes[at] & 1 == 1;

@@ -343,7 +343,7 @@ fn around(vocabulary: &Vocabulary, usually_bos: bool) -> Value {
 fn words(vocabulary: &Vocabulary, options: &OpenOptions) -> Result<(Opened, Config)> {
     if vocabulary.add_bos == Some(false) || vocabulary.add_eos == Some(false) {
         return Err(Error::VocabularyPart {
-            what: "a switch that keeps [CLS] or [SEP] away, which no BERT can do without"
+            what: "a switch that leaves out [CLS] or [SEP], which no BERT can do without"
                 .to_owned(),
         });
     }

@@ -260,7 +260,7 @@ impl Bpe {
 
     /// Writes a piece, or what an unused piece was merged from.
     ///
-    /// The parts were remembered from some place in the text with the same letters; only their lengths matter.
+    /// The parts were remembered from some position in the text with the same letters; only their lengths matter.
     fn emit(
         &self,
         id: u32,

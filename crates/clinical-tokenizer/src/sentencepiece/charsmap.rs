@@ -14,7 +14,7 @@ pub(crate) struct Charsmap {
     text: String,
 }
 
-/// SentencePiece looks at this many nested rules at one place.
+/// SentencePiece looks at this many nested rules at one position.
 const MAX_NESTED_RULES: usize = 32;
 
 fn label(unit: u32) -> u32 {

@@ -7,7 +7,7 @@ use super::model::{PieceKind, SentencePieceModel, byte_of};
 pub(crate) struct PieceDecoder {
     /// Byte pieces that are not a whole character yet: at most four.
     pending: Vec<u8>,
-    /// A blank at the beginning is still to be removed.
+    /// A blank at the start is still to be removed.
     at_begin: bool,
     begin_seen: bool,
     wrote: bool,
@@ -59,7 +59,7 @@ impl PieceDecoder {
                     && let Some(stripped) = piece.strip_prefix('▁')
                 {
                     rest = stripped;
-                    // Where extra blanks are removed, all blanks at the beginning go.
+                    // Where extra blanks are removed, all blanks at the start go.
                     self.begin_seen = !model.remove_extra_whitespaces;
                 }
                 out.extend(rest.chars().map(|c| if c == '▁' { ' ' } else { c }));
@@ -86,7 +86,7 @@ impl PieceDecoder {
                     out.push_str(std::str::from_utf8(&self.pending[..whole]).unwrap_or_default());
                     self.pending.drain(..whole);
                 }
-                // The beginning of a character: wait for the rest.
+                // The start of a character: wait for the rest.
                 Err(error) if error.error_len().is_none() && !at_end => return,
                 Err(_) => {
                     out.push(char::REPLACEMENT_CHARACTER);

@@ -28,7 +28,7 @@ pub struct SentencePieceOptions {
     /// The behaviour before `transformers` 4.31: the model itself puts a blank before every stretch of text, also after
     /// an added token. `true` when a checkpoint does not say otherwise.
     pub legacy: bool,
-    /// Puts the beginning token before each text (LLaMA).
+    /// Puts the BOS token before each text (LLaMA).
     pub add_bos: bool,
     /// Puts the end token after each text (LLaMA; T5 always does).
     pub add_eos: bool,
@@ -36,7 +36,7 @@ pub struct SentencePieceOptions {
     pub add_prefix_space: bool,
     /// Number of sentinels of a T5 tokenizer.
     pub extra_ids: usize,
-    /// The beginning token. `None` for the family's own, `<s>` or none.
+    /// The BOS token. `None` for the family's own, `<s>` or none.
     pub bos: Option<AddedToken>,
     /// The end token. `None` for `</s>`.
     pub eos: Option<AddedToken>,
@@ -417,7 +417,7 @@ impl SlowSentencePiece {
 
     /// Encodes one stretch between added tokens; hands over each piece with its bytes in the working text.
     ///
-    /// Without a blank in front SentencePiece would drop a blank at the beginning, so the new behaviour encodes
+    /// Without a blank in front SentencePiece would drop a blank at the start, so the new behaviour encodes
     /// `<unk>` + text and leaves the tokens of `<unk>` out (`_tokenize` of both slow tokenizers).
     fn encode_stretch(
         &self,

@@ -25,7 +25,7 @@ const REFUSED: [(&str, &str); 8] = [
         "target_parameters",
         "factors of parameters that are no layers",
     ),
-    ("arrow_config", "a choice among adapters"),
+    ("arrow_config", "a selection among adapters"),
 ];
 
 /// Ways to begin that change the base model's weights as well.

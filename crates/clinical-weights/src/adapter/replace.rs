@@ -47,7 +47,7 @@ pub(super) fn replace<M: Module>(
 struct Replace<'a> {
     position: Position,
     values: BTreeMap<String, (&'a str, &'a TensorData)>,
-    /// The tensor that replaced the parameter before this place.
+    /// The tensor that replaced the parameter before this index.
     last: Option<&'a str>,
     problem: Option<Error>,
 }

@@ -80,7 +80,7 @@ impl BlockType {
     }
 
     /// The values of whole blocks, each computed in f32 in the order in which the reference computes it, so that they are
-    /// equal to its values bit by bit. What is behind the last whole block of either side is left alone.
+    /// equal to its values bit by bit. What comes after the last whole block of either side is left alone.
     pub fn decode(self, blocks: &[u8], out: &mut [f32]) {
         let decode = match self {
             Self::Q4_0 => q4_0,
@@ -230,7 +230,7 @@ fn q8_0(block: &[u8], out: &mut [f32]) {
 }
 
 /// Two halves of 128 values, each in four planes of 32: plane `k` is bits `2k` and `2k + 1` of the half's 32 bytes. Gives
-/// the place, the group of 16 and the two bits of each value.
+/// the position, the group of 16 and the two bits of each value.
 fn two_bit_planes(bytes: &[u8], mut each: impl FnMut(usize, usize, u8)) {
     for (half, bytes) in bytes.chunks_exact(32).enumerate() {
         for plane in 0..4 {

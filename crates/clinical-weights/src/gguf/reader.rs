@@ -58,7 +58,7 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
-    /// Text behind its length.
+    /// Text after its length.
     pub(super) fn text(&mut self) -> Result<&'a str, Error> {
         let length = self.u64()?;
         let at = self.at;
@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
         Ok(name)
     }
 
-    /// A value of the metadata, behind its type.
+    /// A value of the metadata, after its type.
     pub(super) fn value(&mut self, key: &str) -> Result<Value, Error> {
         let kind = self.u32()?;
         if kind != ARRAY {

@@ -18,7 +18,7 @@ enum Neutral {
     Yes,
 }
 
-/// Keys that are not read, behind the name of the architecture.
+/// Keys that are not read, after the name of the architecture.
 const NEUTRAL: [(&str, Neutral); 24] = [
     ("attention.clamp_kqv", Neutral::Zero),
     ("attention.max_alibi_bias", Neutral::Zero),

@@ -252,7 +252,7 @@ fn bits(x: __m256bh) -> __m256i {
     unsafe { std::mem::transmute(x) }
 }
 
-/// Up to 32 values as pairs of bf16, zeros behind the last.
+/// Up to 32 values as pairs of bf16, zeros after the last.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma,f16c")]
 unsafe fn words(from: *const f32, count: usize) -> __m512i {

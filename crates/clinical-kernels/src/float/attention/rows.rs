@@ -17,7 +17,7 @@ pub(crate) struct Part {
 /// The queries of one row, and what they look at.
 #[derive(Debug, Clone)]
 pub(crate) struct RowOf<'a, P> {
-    /// The place of its first query among all.
+    /// The index of its first query among all.
     pub first: usize,
     pub queries: usize,
     /// The sum of the parts' lengths.

@@ -20,7 +20,7 @@ pub(crate) enum Vectors {
 }
 
 impl Vectors {
-    /// Those from a place on, which must exist.
+    /// Those from a position on, which must exist.
     pub(super) unsafe fn add(self, count: usize) -> Self {
         unsafe {
             match self {
@@ -284,7 +284,7 @@ unsafe fn soften_kernel<S: Simd>(
         if rest > 0 {
             let e = weight::<S>(S::load_some(row.add(whole), rest), top);
             S::store_some(row.add(whole), e, rest);
-            // Zeros behind the last.
+            // Zeros after the last.
             sums = S::add(sums, S::load_some(row.add(whole), rest));
         }
         let factor = S::splat(1.0 / S::sum(sums));

@@ -170,7 +170,7 @@ unsafe fn strip_kernel<S: Simd>(
     }
 }
 
-/// Packs `[depth, columns]` of the right side as `[depth, 2 vectors]`, zeros behind the last column.
+/// Packs `[depth, columns]` of the right side as `[depth, 2 vectors]`, zeros after the last column.
 #[inline(always)]
 unsafe fn pack_right<S: Simd>(b: Matrix, depth: usize, columns: usize, to: *mut f32) {
     let width = 2 * S::LANES;

@@ -260,7 +260,7 @@ impl Integers {
         x.matmul(weight.transpose())
     }
 
-    /// Zeros behind the last input, up to whole blocks.
+    /// Zeros after the last input, up to whole blocks.
     fn padded(&self, x: Tensor<2>) -> Tensor<2> {
         let [rows, inputs] = x.dims();
         let more = self.words.dims()[1] * self.form.inputs() - inputs;
@@ -273,7 +273,7 @@ impl Integers {
         }
     }
 
-    /// The values with those behind the last input, `[outputs, words * inputs of a word]`.
+    /// The values with those after the last input, `[outputs, words * inputs of a word]`.
     fn values(&self, dtype: DType) -> Tensor<2> {
         #[cfg(feature = "cube")]
         if crate::cube::apply(&self.words.device())
@@ -366,7 +366,7 @@ fn word(lines: &[Line], at: usize) -> u32 {
     u32::from_le_bytes(words[at % 16])
 }
 
-/// `count` values for each output, made of the lines and scales of its panel, its lane and the place among the values.
+/// `count` values for each output, made of the lines and scales of its panel, its lane and the index among the values.
 fn each_row<T: Copy + Default + Send>(
     matrix: &PackedMatrix,
     count: usize,
