@@ -1,6 +1,7 @@
 //! The products of `clinical-kernels` alone: how near they come to the speed of memory and of arithmetic.
 //!
-//! `cargo bench --bench kernels -- int8` measures one packing, `-- f32` the products of plain weights; without an argument all.
+//! `cargo bench --bench kernels -- int8` measures one packing, `-- f32` the products of plain weights; without an
+//! argument all.
 
 use std::hint::black_box;
 use std::time::Instant;

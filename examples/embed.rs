@@ -1,8 +1,8 @@
 //! Writes one vector for each note of a CSV file, notes of any length.
 //!
 //! `cargo run --release --example embed -- --model DIR --input notes.csv --column TEXT --id ROW_ID --output vectors.csv`
-//! An interrupted run goes on where it stopped when it is started again. In a build with `--features parquet`, an output
-//! whose name ends in `.parquet` is a Parquet file.
+//! An interrupted run goes on where it stopped when it is started again. In a build with `--features parquet`, an
+//! output whose name ends in `.parquet` is a Parquet file.
 
 mod common;
 #[path = "common/csv.rs"]
@@ -43,7 +43,8 @@ struct Args {
     /// A CSV file for the notes that cannot be read, with the reason; without it the first one ends the run
     #[arg(long)]
     rejected: Option<PathBuf>,
-    /// How the states of the tokens become one vector: mean, cls, max, mean-sqrt; without it as the directory says, else mean
+    /// How the states of the tokens become one vector: mean, cls, max, mean-sqrt; without it as the directory says,
+    /// else mean
     #[arg(long)]
     pooling: Option<Pooling>,
     /// Divide each vector by its length

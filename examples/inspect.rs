@@ -1,6 +1,6 @@
 //! What a model directory holds and how it would load, on one screen and without loading it: files, types, sizes, the
-//! tokenizer with its special ids, what is wrong in the files and corrected, adapters and quantised weights, the memory for
-//! each precision.
+//! tokenizer with its special ids, what is wrong in the files and corrected, adapters and quantised weights, the memory
+//! for each precision.
 //!
 //! `cargo run --release --example inspect -- DIR`
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a command-line program

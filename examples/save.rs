@@ -1,5 +1,5 @@
-//! Writes a model again as a Hugging Face directory that Python's `transformers` opens: one that was a GGUF or Flax file,
-//! with larger or smaller embeddings, or in shards of another size.
+//! Writes a model again as a Hugging Face directory that Python's `transformers` opens: one that was a GGUF or Flax
+//! file, with larger or smaller embeddings, or in shards of another size.
 //!
 //! `cargo run --release --example save -- --model model.gguf --out DIR`
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a command-line program

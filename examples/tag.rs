@@ -1,7 +1,8 @@
 //! Marks the spans that a token classification model finds in a note.
 //!
-//! `cargo run --release --example tag -- --model DIR --note note.txt` prints the note with coloured spans; `--html FILE`
-//! writes a page, which appears only when it is complete, `--json` prints one span a line. Without `--note` the note is read from stdin.
+//! `cargo run --release --example tag -- --model DIR --note note.txt` prints the note with coloured spans;
+//! `--html FILE` writes a page, which appears only when it is complete, `--json` prints one span a line. Without
+//! `--note` the note is read from stdin.
 
 mod common;
 

@@ -446,8 +446,8 @@ mod grammars {
         })
     }
 
-    /// A JSON schema, a regular expression or a Lark grammar (by the first byte) and, after a NUL byte, choices among the tokens
-    /// that it allows.
+    /// A JSON schema, a regular expression or a Lark grammar (by the first byte) and, after a NUL byte, choices among
+    /// the tokens that it allows.
     pub fn grammar(data: &[u8]) {
         let Some((kind, rest)) = data.split_first() else {
             return;
@@ -516,7 +516,8 @@ thread_local! {
     };
 }
 
-/// `config.json` of a T5, a LLaMA or a BERT (by the first byte), beside the weights of a small one: what loads must run.
+/// `config.json` of a T5, a LLaMA or a BERT (by the first byte), beside the weights of a small one: what loads must
+/// run.
 pub fn model(data: &[u8]) {
     let Some((kind, json)) = data.split_first() else {
         return;

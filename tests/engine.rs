@@ -1,5 +1,6 @@
 //! Requests that join while others run give what each prompt gives alone: on small models of both families with random
-//! weights. (What an engine does with failures, order and budgets is tested in `clinical-generate` with a model made for it.)
+//! weights. (What an engine does with failures, order and budgets is tested in `clinical-generate` with a model made
+//! for it.)
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};

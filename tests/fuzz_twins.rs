@@ -1,8 +1,8 @@
-//! The fuzz targets on stable Rust: each gets changed good inputs for some seconds, 140 in all, which are more than 60 by the
-//! clock on two cores.
+//! The fuzz targets on stable Rust: each gets changed good inputs for some seconds, 140 in all, which are more than 60
+//! by the clock on two cores.
 //!
-//! `CLINICAL_FUZZ_SECONDS` (for each target) and `CLINICAL_FUZZ_SEED` choose otherwise. The seed is printed with a failure,
-//! and the input is kept.
+//! `CLINICAL_FUZZ_SECONDS` (for each target) and `CLINICAL_FUZZ_SEED` choose otherwise. The seed is printed with a
+//! failure, and the input is kept.
 
 #[path = "files/mod.rs"]
 mod files;

@@ -1,5 +1,5 @@
-//! What a generation takes is given back: when rows finish, when it is cancelled, when its caller panics, when a session
-//! ends. Measured with an allocator that counts.
+//! What a generation takes is given back: when rows finish, when it is cancelled, when its caller panics, when a
+//! session ends. Measured with an allocator that counts.
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,7 +24,8 @@ static MODEL: LazyLock<Arc<Asclepius>> = LazyLock::new(|| {
     Arc::new(Asclepius::embedded().unwrap())
 });
 
-/// Runs the same work twice, and checks that the second time leaves nothing behind: what is made at the first use stays.
+/// Runs the same work twice, and checks that the second time leaves nothing behind: what is made at the first use
+/// stays.
 fn leaves_nothing(work: impl Fn()) {
     static LOCK: Mutex<()> = Mutex::new(());
     let _alone = LOCK.lock().unwrap_or_else(PoisonError::into_inner);

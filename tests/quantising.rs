@@ -1,5 +1,6 @@
-//! A checkpoint that is quantised while it is loaded needs the memory of the packed model and, at most, of one tensor beside
-//! it, whatever its files are. Measured with an allocator that counts; the file map is the system's and is not counted.
+//! A checkpoint that is quantised while it is loaded needs the memory of the packed model and, at most, of one tensor
+//! beside it, whatever its files are. Measured with an allocator that counts; the file map is the system's and is not
+//! counted.
 
 use std::path::Path;
 
@@ -121,8 +122,8 @@ fn a_quantised_load_holds_the_packed_model_and_at_most_one_tensor() {
                 bytes < full * 11 / 20,
                 "{end} {precision}: {bytes} of {full}"
             );
-            // Safetensors are read from the map panel by panel, what a pickle describes one tensor at a time; a kernel of
-            // Flax is turned first.
+            // Safetensors are read from the map panel by panel, what a pickle describes one tensor at a time; a kernel
+            // of Flax is turned first.
             let tensor = if *end == "safetensors" { 0 } else { TENSOR };
             let most = bytes + tensor + SMALL;
             assert!(peak < most, "{end} {precision}: {peak} for {bytes}");

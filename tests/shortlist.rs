@@ -1,4 +1,5 @@
-//! Answers of the demonstration models where tokens are chosen from short lists, as on a GPU, and from all logits, as on a CPU.
+//! Answers of the demonstration models where tokens are chosen from short lists, as on a GPU, and from all logits, as
+//! on a CPU.
 
 use asclepius::{AnswerOptions, Asclepius};
 use clinical_generate::Generation;

@@ -39,7 +39,8 @@ pub fn print(line: impl Display) -> io::Result<()> {
     writeln!(out, "{line}")
 }
 
-/// Success; or one line on standard error and exit code 1. That nobody reads the output any more (`| head`) is no failure.
+/// Success; or one line on standard error and exit code 1. That nobody reads the output any more (`| head`) is no
+/// failure.
 pub fn exit(result: anyhow::Result<()>) -> ExitCode {
     // What was written without a line end.
     let result = result.and_then(|()| Ok(io::stdout().flush()?));
@@ -59,7 +60,8 @@ fn is_unread(error: &anyhow::Error) -> bool {
     io.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 
-/// An error and its causes. Errors of this workspace say their cause in their own sentence, and it is not printed twice.
+/// An error and its causes. Errors of this workspace say their cause in their own sentence, and it is not printed
+/// twice.
 fn line(error: &anyhow::Error) -> String {
     let mut line = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {

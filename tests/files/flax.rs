@@ -2,8 +2,9 @@
 
 use super::state::State;
 
-/// `flax_model.msgpack` of a state dict under PyTorch's names. A matrix called `weight` is written as a `kernel` of the other
-/// shape with the same values in order (its transpose would have them in another), a table as an `embedding`, a norm as a `scale`.
+/// `flax_model.msgpack` of a state dict under PyTorch's names. A matrix called `weight` is written as a `kernel` of the
+/// other shape with the same values in order (its transpose would have them in another), a table as an `embedding`, a
+/// norm as a `scale`.
 pub fn msgpack(state: &State) -> Vec<u8> {
     let mut out = vec![0xde];
     out.extend((state.tensors.len() as u16).to_be_bytes());

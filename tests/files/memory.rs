@@ -93,8 +93,8 @@ fn busy() -> Option<Duration> {
         .map(Duration::from_nanos)
 }
 
-/// Runs `call` and measures it: the least time of up to three runs where one takes too long, since on a shared machine other
-/// work takes a part of any one.
+/// Runs `call` and measures it: the least time of up to three runs where one takes too long, since on a shared machine
+/// other work takes a part of any one.
 pub fn measure<T>(mut call: impl FnMut() -> T) -> (T, Cost) {
     let (mut result, mut cost) = once(&mut call);
     for _ in 1..3 {

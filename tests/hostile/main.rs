@@ -1,5 +1,5 @@
-//! Files that were made to do harm, through the three facades: each is refused with a named error, in less than a second,
-//! with no more memory than a small multiple of the files, and nothing of them is executed.
+//! Files that were made to do harm, through the three facades: each is refused with a named error, in less than a
+//! second, with no more memory than a small multiple of the files, and nothing of them is executed.
 //!
 //! What concerns one parser alone is tested in its crate (`crates/clinical-weights/tests/weights/hostile.rs`,
 //! `crates/clinical-tokenizer/tests/hostile*.rs`).

@@ -1,5 +1,5 @@
-//! Ten programs that people write with this library, and an eleventh, each against the public interface alone and in at most 25
-//! lines of its own.
+//! Ten programs that people write with this library, and an eleventh, each against the public interface alone and in at
+//! most 25 lines of its own.
 
 mod p01_one_answer;
 mod p02_many_notes;

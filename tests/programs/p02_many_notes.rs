@@ -1,4 +1,5 @@
-//! One question about many notes, some of which are too long: every note has its line, and those that were refused say why.
+//! One question about many notes, some of which are too long: every note has its line, and those that were refused say
+//! why.
 
 use asclepius::{AnswerOptions, Asclepius, Error};
 

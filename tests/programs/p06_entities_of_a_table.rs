@@ -1,4 +1,5 @@
-//! Named entities of the discharge summaries of NOTEEVENTS, each text once, as a table; a run that is interrupted goes on.
+//! Named entities of the discharge summaries of NOTEEVENTS, each text once, as a table; a run that is interrupted goes
+//! on.
 
 use std::error::Error;
 use std::path::Path;

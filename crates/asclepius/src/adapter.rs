@@ -7,8 +7,9 @@ use clinical_weights::LoadOptions;
 use crate::{Asclepius, Result};
 
 impl Asclepius {
-    /// The model with the LoRA adapter of a directory (`adapter_config.json` and `adapter_model.safetensors` of Python's `peft`) beside
-    /// its weights, at whatever precision these are. A load applies an adapter that lies beside the weights by itself.
+    /// The model with the LoRA adapter of a directory (`adapter_config.json` and `adapter_model.safetensors` of
+    /// Python's `peft`) beside its weights, at whatever precision these are. A load applies an adapter that lies beside
+    /// the weights by itself.
     ///
     /// # Errors
     ///
@@ -26,7 +27,8 @@ impl Asclepius {
     ///
     /// # Errors
     ///
-    /// [`Error::Weights`](crate::Error::Weights) for packed weights, and where there is no adapter; the model is then unchanged.
+    /// [`Error::Weights`](crate::Error::Weights) for packed weights, and where there is no adapter; the model is then
+    /// unchanged.
     pub fn merge_adapter(&mut self) -> Result<usize> {
         let merged = clinical_facade::merge_adapter(&mut self.model)?;
         self.read_tokenizer();

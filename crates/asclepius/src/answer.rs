@@ -25,8 +25,8 @@ pub struct Answer {
     pub tokens: Vec<Token>,
     /// The prompt that the question was asked with; as text in JSON.
     pub style: Style,
-    /// Which part of the note the answer rests on: the byte ranges that were read, in order. The whole note is one range;
-    /// a cut note lacks an end; a note read in windows has one for each.
+    /// Which part of the note the answer rests on: the byte ranges that were read, in order. The whole note is one
+    /// range; a cut note lacks an end; a note read in windows has one for each.
     pub windows: Vec<Window>,
     /// The window whose answer this is; `None` where the answers of several were asked again.
     pub window: Option<usize>,
@@ -38,8 +38,8 @@ pub struct Answer {
 pub struct Token {
     /// Its id.
     pub id: u32,
-    /// The piece of [`Answer::text`] that became certain with it: `&answer.text[token.range.clone()]`. Empty for the end
-    /// token, and for all but the last token of a character.
+    /// The piece of [`Answer::text`] that became certain with it: `&answer.text[token.range.clone()]`. Empty for the
+    /// end token, and for all but the last token of a character.
     pub text: String,
     /// Where this piece stands in [`Answer::text`], in bytes.
     pub range: Range<usize>,
@@ -66,8 +66,8 @@ impl Word {
 }
 
 impl Answer {
-    /// What stands between white space in the answer, with the log-probability of its tokens: a low one marks a word that
-    /// the model was unsure of. A token that reaches into two words counts for both.
+    /// What stands between white space in the answer, with the log-probability of its tokens: a low one marks a word
+    /// that the model was unsure of. A token that reaches into two words counts for both.
     ///
     /// ```
     /// let model = asclepius::Asclepius::embedded()?;

@@ -21,8 +21,8 @@ impl Asclepius {
     ///
     /// # Errors
     ///
-    /// [`Error`](crate::Error): an empty note or question, a note that is too long, a prompt marker inside a text, a model
-    /// whose numbers are not finite.
+    /// [`Error`](crate::Error): an empty note or question, a note that is too long, a prompt marker inside a text, a
+    /// model whose numbers are not finite.
     pub fn answer(&self, note: &str, question: &str) -> Result<Answer> {
         self.answer_with(note, question, &AnswerOptions::default())
     }
@@ -31,8 +31,8 @@ impl Asclepius {
     ///
     /// # Errors
     ///
-    /// As [`answer`](Self::answer), and [`Error::Cancelled`] where the flag of the options is set before the first token; an
-    /// answer that is cancelled later is given as far as it was written.
+    /// As [`answer`](Self::answer), and [`Error::Cancelled`] where the flag of the options is set before the first
+    /// token; an answer that is cancelled later is given as far as it was written.
     pub fn answer_with(
         &self,
         note: &str,
@@ -62,10 +62,10 @@ impl Asclepius {
         Asked::new(self, note, question, options)?.answer(&mut reader, on_piece)
     }
 
-    /// Answers many questions, in a batch of at most [`with_batch`](AnswerOptions::with_batch) prompts: when an answer ends,
-    /// the next question takes its slot. There is one result for each question, in order; each answer is what
-    /// [`answer_with`](Self::answer_with) gives alone, up to the rounding of the logits, and a question that fails costs the
-    /// others nothing. Questions that are cancelled before their first token are [`Error::Cancelled`].
+    /// Answers many questions, in a batch of at most [`with_batch`](AnswerOptions::with_batch) prompts: when an answer
+    /// ends, the next question takes its slot. There is one result for each question, in order; each answer is what
+    /// [`answer_with`](Self::answer_with) gives alone, up to the rounding of the logits, and a question that fails
+    /// costs the others nothing. Questions that are cancelled before their first token are [`Error::Cancelled`].
     ///
     /// What all prompts start with is read once: the prompt prefix, and the note where all questions are about one. A
     /// [`session`](Self::session) keeps a note for questions that come later.
@@ -94,8 +94,8 @@ impl Asclepius {
         Batch::new(asked.collect(), options).answers(&mut reader)
     }
 
-    /// Goes on with a text, without any prompt: what a plain language model does. [`Answer::text`] is what comes after the
-    /// text, with its white space, so that `text + &answer.text` reads on.
+    /// Goes on with a text, without any prompt: what a plain language model does. [`Answer::text`] is what comes after
+    /// the text, with its white space, so that `text + &answer.text` reads on.
     ///
     /// Of the options all but the prompt style count; the text takes the place of the note. Of a text that is too long
     /// [`LongText::CutStart`] keeps the end.
@@ -117,7 +117,8 @@ impl Asclepius {
         self.complete_streaming(text, options, |_| ControlFlow::Continue(()))
     }
 
-    /// As [`complete`](Self::complete), with the text as it is written; see [`answer_streaming`](Self::answer_streaming).
+    /// As [`complete`](Self::complete), with the text as it is written; see
+    /// [`answer_streaming`](Self::answer_streaming).
     ///
     /// # Errors
     ///
@@ -310,8 +311,8 @@ impl<'a> Asked<'a> {
         Ok(answers)
     }
 
-    /// The answer to the question over the answers of the windows; `None` where they do not fit, or only one of them found
-    /// anything.
+    /// The answer to the question over the answers of the windows; `None` where they do not fit, or only one of them
+    /// found anything.
     fn asked_again(&self, windows: &[Window]) -> Result<Option<Answer>> {
         let mut options = self
             .prompter

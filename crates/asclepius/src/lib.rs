@@ -1,6 +1,6 @@
-// Reading order: `model` (load, from and into parts); `options`, `style` (which prompt); then the way of a question: `ask`,
-// `prompt` (ids), `plan` (what fits), `prefix` (what is read once), `run` (the engine), `text`, `answer`, `combine` (windows);
-// `batch` and `session` ask several; `save`, `adapter`.
+// Reading order: `model` (load, from and into parts); `options`, `style` (which prompt); then the way of a question:
+// `ask`, `prompt` (ids), `plan` (what fits), `prefix` (what is read once), `run` (the engine), `text`, `answer`,
+// `combine` (windows); `batch` and `session` ask several; `save`, `adapter`.
 #![doc = include_str!("../README.md")]
 
 mod adapter;

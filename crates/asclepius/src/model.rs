@@ -34,8 +34,8 @@ pub struct Asclepius {
 }
 
 impl Asclepius {
-    /// Opens a Hugging Face directory as it was published, or a GGUF file (the path of the file, or of a directory with one
-    /// and no other weights), which brings its own configuration and tokenizer.
+    /// Opens a Hugging Face directory as it was published, or a GGUF file (the path of the file, or of a directory with
+    /// one and no other weights), which brings its own configuration and tokenizer.
     ///
     /// The end tokens are the tokenizer's and those of `generation_config.json` ([`end_ids`]), not `config.json`'s: the
     /// published Asclepius-7B says `eos_token_id` 1 there, which is its start token.
@@ -91,8 +91,8 @@ impl Asclepius {
         Ok(Self::from_parts(parts))
     }
 
-    /// Puts a model together, after a training for example: [`into_parts`](Self::into_parts) backwards. The configuration that
-    /// counts is that of the model itself.
+    /// Puts a model together, after a training for example: [`into_parts`](Self::into_parts) backwards. The
+    /// configuration that counts is that of the model itself.
     #[must_use]
     pub fn from_parts(parts: Parts<LlamaConfig, Llama>) -> Self {
         let styles = Styles::of(&parts.tokenizer, None);
@@ -176,8 +176,8 @@ impl Asclepius {
         &self.report
     }
 
-    /// What the files say wrongly or leave open, and what is used instead; and which prompt questions are asked with unless
-    /// the caller chooses one. [`Self::report`] has these as sentences among its notes.
+    /// What the files say wrongly or leave open, and what is used instead; and which prompt questions are asked with
+    /// unless the caller chooses one. [`Self::report`] has these as sentences among its notes.
     #[must_use]
     pub fn remarks(&self) -> &[Remark] {
         &self.remarks

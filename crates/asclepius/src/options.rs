@@ -31,8 +31,8 @@ const BATCH: usize = 8;
 /// How a question is asked. The default answers as the published evaluation would with greedy decoding.
 ///
 /// The order of the builder calls never matters. A note that is too long is an error unless
-/// [`with_long_text`](Self::with_long_text) says otherwise; [`with_max_tokens`](Self::with_max_tokens) bounds the prompt;
-/// [`with_batch`](Self::with_batch) is 8 prompts unless set.
+/// [`with_long_text`](Self::with_long_text) says otherwise; [`with_max_tokens`](Self::with_max_tokens) bounds the
+/// prompt; [`with_batch`](Self::with_batch) is 8 prompts unless set.
 #[derive(Debug, Clone)]
 pub struct AnswerOptions {
     pub(crate) call: CallOptions,
@@ -79,16 +79,16 @@ impl AnswerOptions {
     }
 
     /// How tokens are chosen. Default: greedy. The length of an answer is that of
-    /// [`with_max_new_tokens`](Self::with_max_new_tokens) where it is set, else what was set in `generation`, else 400; a
-    /// flag of [`with_cancel`](Self::with_cancel) takes the place of one in `generation`.
+    /// [`with_max_new_tokens`](Self::with_max_new_tokens) where it is set, else what was set in `generation`, else 400;
+    /// a flag of [`with_cancel`](Self::with_cancel) takes the place of one in `generation`.
     #[must_use]
     pub fn with_generation(mut self, generation: Generation) -> Self {
         self.generation = Some(generation);
         self
     }
 
-    /// The largest number of new tokens. Default: what [`with_generation`](Self::with_generation) sets, else 400 (the length
-    /// of the published evaluation).
+    /// The largest number of new tokens. Default: what [`with_generation`](Self::with_generation) sets, else 400 (the
+    /// length of the published evaluation).
     #[must_use]
     pub fn with_max_new_tokens(mut self, count: usize) -> Self {
         self.max_new_tokens = Some(count);
@@ -110,9 +110,9 @@ impl AnswerOptions {
         self
     }
 
-    /// What happens to a prompt marker or a special token inside the note or the question. Default: an error. The tags of
-    /// converted de-identification (`[Name]` and 14 more, [`clinical_deid::SPECIAL_TOKENS`]) are text whatever this says,
-    /// even where a model has them as special tokens.
+    /// What happens to a prompt marker or a special token inside the note or the question. Default: an error. The tags
+    /// of converted de-identification (`[Name]` and 14 more, [`clinical_deid::SPECIAL_TOKENS`]) are text whatever this
+    /// says, even where a model has them as special tokens.
     #[must_use]
     pub fn with_markers(mut self, policy: MarkerPolicy) -> Self {
         self.markers = policy;

@@ -13,8 +13,8 @@ const QUESTION_STEP: usize = 64;
 /// The tokens of a prompt that is too long are counted up to this many times the room.
 const COUNTED: usize = 4;
 
-/// A text of so many times fewer bytes than there is room for tokens is counted without the prompt around it. Escapes and the
-/// seams between texts add tokens, but never that many.
+/// A text of so many times fewer bytes than there is room for tokens is counted without the prompt around it. Escapes
+/// and the seams between texts add tokens, but never that many.
 const SHORT: usize = 8;
 
 /// One prompt and the part of the note in it.
@@ -148,8 +148,8 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// A prompt's tokens without the note, rounded up so that questions of like length share their windows; as they are where
-/// that would take more than a little of the room.
+/// A prompt's tokens without the note, rounded up so that questions of like length share their windows; as they are
+/// where that would take more than a little of the room.
 fn rounded(empty: usize, room: usize) -> usize {
     let up = empty.next_multiple_of(QUESTION_STEP);
     if (room.saturating_sub(up)) >= 8 * QUESTION_STEP {
@@ -174,8 +174,8 @@ fn borders(note: &str) -> Vec<usize> {
     borders
 }
 
-/// The last of `count` ever longer candidates that fits; the first one (nothing of the note) always does. None is tried that is
-/// more than about twice as long as the result, however many there are.
+/// The last of `count` ever longer candidates that fits; the first one (nothing of the note) always does. None is tried
+/// that is more than about twice as long as the result, however many there are.
 fn longest(count: usize, fits: impl Fn(usize) -> Result<bool>) -> Result<usize> {
     let (mut low, mut step) = (0, 1);
     // `low` fits; what is at `high` or after it does not, or is not there.

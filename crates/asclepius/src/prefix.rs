@@ -57,11 +57,11 @@ impl Kept {
 }
 
 impl Asclepius {
-    /// The prefix that the prompts of this style share, and which of `prompts` go on after it; `None` where there is none
-    /// worth reading.
+    /// The prefix that the prompts of this style share, and which of `prompts` go on after it; `None` where there is
+    /// none worth reading.
     ///
-    /// Only tokens that the prompts have count: where a tokenizer joins the end of the prefix with the start of a note, that
-    /// prompt has another.
+    /// Only tokens that the prompts have count: where a tokenizer joins the end of the prefix with the start of a note,
+    /// that prompt has another.
     pub(crate) fn prompt_prefix(
         &self,
         prompter: &Prompter<'_>,

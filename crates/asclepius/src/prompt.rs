@@ -10,7 +10,8 @@ use crate::options::AnswerOptions;
 use crate::style::{PromptStyle, Style};
 use crate::{Asclepius, Error, Result};
 
-/// Of a note with more bytes only this many are read at first: they are nearly always enough to know that it is too long.
+/// Of a note with more bytes only this many are read at first: they are nearly always enough to know that it is too
+/// long.
 const START: usize = 1 << 20;
 
 /// Builds the prompts of one style for one model.
@@ -71,8 +72,8 @@ impl<'m> Prompter<'m> {
         self.encode(note, question, answer, usize::MAX)
     }
 
-    /// [`ids`](Self::ids) if there are at most `limit`; otherwise more than `limit`, and perhaps not all: a note far beyond
-    /// the model's context is not read to its end.
+    /// [`ids`](Self::ids) if there are at most `limit`; otherwise more than `limit`, and perhaps not all: a note far
+    /// beyond the model's context is not read to its end.
     pub(crate) fn ids_up_to(&self, note: &str, question: &str, limit: usize) -> Result<Vec<u32>> {
         if note.len() > START {
             let start = &note[..note.floor_char_boundary(START)];
@@ -149,8 +150,8 @@ impl<'m> Prompter<'m> {
     }
 }
 
-/// A backslash before every punctuation mark, as [`MarkerPolicy::Escape`] does with markers; one in front of a token that
-/// has none.
+/// A backslash before every punctuation mark, as [`MarkerPolicy::Escape`] does with markers; one in front of a token
+/// that has none.
 fn escaped(token: &str) -> String {
     if !token.contains(|c: char| c.is_ascii_punctuation()) {
         let mut characters = token.chars();

@@ -10,13 +10,14 @@ use crate::{Asclepius, Result};
 
 impl Asclepius {
     /// Writes the model as a Hugging Face directory that this crate and Python's `transformers` open: `config.json`,
-    /// weights in the type that they have in memory, tokenizer files. The ids of special tokens in `config.json` are the
-    /// tokenizer's, which Asclepius-7B's are not; `generation_config.json` is written as it was found. An error leaves what was
-    /// there before; see [`clinical_weights::save_pretrained`].
+    /// weights in the type that they have in memory, tokenizer files. The ids of special tokens in `config.json` are
+    /// the tokenizer's, which Asclepius-7B's are not; `generation_config.json` is written as it was found. An error
+    /// leaves what was there before; see [`clinical_weights::save_pretrained`].
     ///
     /// # Errors
     ///
-    /// [`Error::Weights`](crate::Error::Weights), [`Error::Tokenizer`](crate::Error::Tokenizer), [`Error::Files`](crate::Error::Files).
+    /// [`Error::Weights`](crate::Error::Weights), [`Error::Tokenizer`](crate::Error::Tokenizer),
+    /// [`Error::Files`](crate::Error::Files).
     pub fn save(&self, dir: impl AsRef<Path>, options: &SaveOptions) -> Result<()> {
         let mut config = self.config().clone();
         let special = self.tokenizer.special();

@@ -20,9 +20,9 @@ use crate::{Asclepius, Error, Result};
 /// Questions about one note, which the model reads once; made by [`Asclepius::session`].
 ///
 /// In every published prompt the note stands before the question. What the model has read of it (keys and values: a few
-/// megabytes for a small model, 2 GiB for 2,048 tokens of a 7B model in f32) is kept here, and freed with the session. Of
-/// a note that is read in windows each window is kept as long as questions ask for the same windows, which they do unless
-/// their lengths differ much.
+/// megabytes for a small model, 2 GiB for 2,048 tokens of a 7B model in f32) is kept here, and freed with the session.
+/// Of a note that is read in windows each window is kept as long as questions ask for the same windows, which they do
+/// unless their lengths differ much.
 ///
 /// A session shares its model, so it may live as long as needed, on any thread. Every user has their own.
 ///

@@ -13,18 +13,19 @@ use crate::{Error, Result};
 
 /// How a note and a question become the text that the model reads.
 ///
-/// What `Auto` stands for is decided when a model is loaded, by its files alone: what their folder is called never counts.
-/// [`Asclepius::remarks`](crate::Asclepius::remarks) tells what was decided, and every answer which prompt it was asked
-/// with ([`Answer::style`](crate::Answer::style)). From text (`"auto".parse()`): the names of [`Style`], and `auto`.
+/// What `Auto` stands for is decided when a model is loaded, by its files alone: what their folder is called never
+/// counts. [`Asclepius::remarks`](crate::Asclepius::remarks) tells what was decided, and every answer which prompt it
+/// was asked with ([`Answer::style`](crate::Answer::style)). From text (`"auto".parse()`): the names of [`Style`], and
+/// `auto`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum PromptStyle {
     /// The chat template of the files if they have one that can be used and do not call the model Asclepius, else the
     /// published Asclepius prompt.
     ///
-    /// Asclepius was trained on its own prompt alone, but a copy of it can inherit a chat template from its base model. The
-    /// files call a model Asclepius by the name in `config.json` (the last part of `_name_or_path`, which `transformers`
-    /// writes) or in a GGUF file (`general.name`).
+    /// Asclepius was trained on its own prompt alone, but a copy of it can inherit a chat template from its base model.
+    /// The files call a model Asclepius by the name in `config.json` (the last part of `_name_or_path`, which
+    /// `transformers` writes) or in a GGUF file (`general.name`).
     #[default]
     Auto,
     /// A published prompt, byte for byte.
@@ -181,8 +182,8 @@ fn unusable(error: &clinical_chat::Error) -> String {
     format!("the chat template of the files cannot be used ({error})")
 }
 
-/// What the files call the model: a path that `transformers` wrote counts by its last part alone, which is the model's name on
-/// the Hub; folders above it are some machine's.
+/// What the files call the model: a path that `transformers` wrote counts by its last part alone, which is the model's
+/// name on the Hub; folders above it are some machine's.
 pub(crate) fn name(config: &Value) -> Option<&str> {
     let name = config.get("_name_or_path")?.as_str()?;
     let mut parts = name.trim_end_matches(['/', '\\']).rsplit(['/', '\\']);

@@ -57,8 +57,8 @@ impl Trim {
 /// Decodes new tokens for the engine, after what stands before them.
 pub(crate) struct Text<'a> {
     tokens: TokenText,
-    /// The prompt of each row where its text is to go on without a seam: a tokenizer gives the first token of a text no blank.
-    /// Empty for texts of their own.
+    /// The prompt of each row where its text is to go on without a seam: a tokenizer gives the first token of a text no
+    /// blank. Empty for texts of their own.
     before: &'a [&'a [u32]],
 }
 
@@ -70,8 +70,8 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// The pieces of the new tokens of the only row. Those of an end, and of what stands after a stop string, are empty;
-    /// `worded` says that the end token is a word, which is text as in `transformers`.
+    /// The pieces of the new tokens of the only row. Those of an end, and of what stands after a stop string, are
+    /// empty; `worded` says that the end token is a word, which is text as in `transformers`.
     pub(crate) fn pieces(&self, result: &Generated, worded: bool) -> Vec<String> {
         let mut stream = self.stream(0);
         let written = if worded {

@@ -1,5 +1,6 @@
 //! GGUF files through the facade: the ids of `sentencepiece` and `tokenizers`, the logits of `transformers`
-//! (`scripts/make_gguf_fixtures.py`), and SmolLM2 as a GGUF file against its converted directory (`scripts/get_assets`).
+//! (`scripts/make_gguf_fixtures.py`), and SmolLM2 as a GGUF file against its converted directory
+//! (`scripts/get_assets`).
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -54,8 +54,8 @@ fn failed(error: impl std::fmt::Display) -> Error {
     Error::Quality(error.to_string())
 }
 
-/// Measures a LLaMA directory on pairs of a text that is only read and a text that is predicted, until `limit` tokens were.
-/// The other precision reads through its cache, as in generation, f32 without one.
+/// Measures a LLaMA directory on pairs of a text that is only read and a text that is predicted, until `limit` tokens
+/// were. The other precision reads through its cache, as in generation, f32 without one.
 /// Where nothing is only read, the other text is cut into windows of [`WINDOW`] tokens.
 ///
 /// # Errors

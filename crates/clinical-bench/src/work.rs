@@ -79,7 +79,8 @@ pub struct Plan {
     pub model: String,
     /// What to time.
     pub workload: Workload,
-    /// Of the weights. [`Precision::F16`] and [`Precision::BF16`] are for GPUs; only precisions that pack nothing train.
+    /// Of the weights. [`Precision::F16`] and [`Precision::BF16`] are for GPUs; only precisions that pack nothing
+    /// train.
     pub precision: Precision,
     /// How the matrices of layers lie in memory.
     pub layout: LinearLayout,

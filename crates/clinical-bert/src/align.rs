@@ -19,8 +19,8 @@ pub enum PieceLabels {
 }
 
 /// One label for each piece of a row. `words` says of which word each piece is (`None` for special tokens, which are
-/// [`IGNORED`]), as [`ClinicalBert::encode_words`](crate::ClinicalBert::encode_words) gives it; `labels` has one label for
-/// each word.
+/// [`IGNORED`]), as [`ClinicalBert::encode_words`](crate::ClinicalBert::encode_words) gives it; `labels` has one label
+/// for each word.
 ///
 /// ```
 /// use clinical_bert::{IGNORED, PieceLabels, align_labels};

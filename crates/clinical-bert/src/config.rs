@@ -125,7 +125,8 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// `{"0": "O", "1": "B-test"}`, each index once and none left out. Names that are numbers are written as numbers by some.
+/// `{"0": "O", "1": "B-test"}`, each index once and none left out. Names that are numbers are written as numbers by
+/// some.
 fn read_labels<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> std::result::Result<Vec<String>, D::Error> {
@@ -229,8 +230,8 @@ impl BertConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfRange`], [`Error::AttentionHeads`], [`Error::Epsilon`], [`Error::Activation`], [`Error::ProblemType`],
-    /// [`Error::Positions`], [`Error::Decoder`], [`Error::PrunedHeads`].
+    /// [`Error::OutOfRange`], [`Error::AttentionHeads`], [`Error::Epsilon`], [`Error::Activation`],
+    /// [`Error::ProblemType`], [`Error::Positions`], [`Error::Decoder`], [`Error::PrunedHeads`].
     pub fn validate(&self) -> Result<()> {
         within("vocab_size", self.vocab_size, MAX_VOCABULARY)?;
         within("hidden_size", self.hidden_size, MAX_WIDTH)?;

@@ -11,8 +11,8 @@ use crate::layers::STD;
 use crate::model::{Bert, first};
 use crate::{Result, Row};
 
-/// The pretraining heads. Masked tokens: `norm(act(W h)) E^T + bias` with the token table `E`; next sentence: two classes
-/// (index 0: the second text follows) from the pooled state.
+/// The pretraining heads. Masked tokens: `norm(act(W h)) E^T + bias` with the token table `E`; next sentence: two
+/// classes (index 0: the second text follows) from the pooled state.
 #[derive(Module, Debug)]
 pub struct BertForPretraining {
     /// The encoder.

@@ -10,8 +10,8 @@ use crate::heads::{
 use crate::model::Bert;
 
 /// Rules for an encoder that stands at `at` in the module (`""` or `"bert."`). Directories with and without the `bert.`
-/// prefix, with `gamma` and `beta`, with and without pooler and heads are read; written is the published spelling of the
-/// family.
+/// prefix, with `gamma` and `beta`, with and without pooler and heads are read; written is the published spelling of
+/// the family.
 pub(crate) fn encoder(bert: &Bert, at: &str) -> KeyMap {
     let prefix = match bert.family {
         Family::Roberta => "roberta.",

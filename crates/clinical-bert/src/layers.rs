@@ -47,7 +47,8 @@ pub struct SelfAttention {
     pub value: Linear,
     /// `attention.output.dense`: `[hidden, hidden]`.
     pub output: Linear,
-    /// After the residual sum (post-norm: `attention.output.LayerNorm`) or before the attention (pre-norm: `attention.ln`).
+    /// After the residual sum (post-norm: `attention.output.LayerNorm`) or before the attention (pre-norm:
+    /// `attention.ln`).
     pub norm: LayerNorm,
     /// Number of heads.
     pub heads: usize,

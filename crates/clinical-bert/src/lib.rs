@@ -3,9 +3,10 @@
 //! # Reading order
 //!
 //! The model: `config` (the shape), `row` (what goes in), `layers` (embeddings, attention, feed-forward, one layer),
-//! `model` (the encoder), `heads` (what stands on top), `task` (any of them), `loss` with `targets` and `align` (what is
-//! minimised), `keys` (the names of checkpoints), `resize`; `pretraining` makes examples. Then the facade: `sentence` (what
-//! a directory says about vectors) and `facade`, one file for each job; `show` and `labels` are for people.
+//! `model` (the encoder), `heads` (what stands on top), `task` (any of them), `loss` with `targets` and `align` (what
+//! is minimised), `keys` (the names of checkpoints), `resize`; `pretraining` makes examples. Then the facade:
+//! `sentence` (what a directory says about vectors) and `facade`, one file for each job; `show` and `labels` are for
+//! people.
 
 mod adapt;
 mod align;

@@ -49,8 +49,8 @@ impl BertForTokenClassification {
     ///
     /// # Errors
     ///
-    /// [`Error::TargetKind`], [`Error::TargetCount`], [`Error::TargetLength`], [`Error::ClassOutOfRange`], [`Error::Loss`]
-    /// when every label is ignored, and those of the model.
+    /// [`Error::TargetKind`], [`Error::TargetCount`], [`Error::TargetLength`], [`Error::ClassOutOfRange`],
+    /// [`Error::Loss`] when every label is ignored, and those of the model.
     pub fn loss(&self, rows: &[Row<'_>], targets: Targets<'_>) -> Result<Loss> {
         let Targets::Tokens(labels) = targets else {
             return Err(targets.refused(TaskHead::Token));
@@ -75,13 +75,13 @@ impl BertForTokenClassification {
 }
 
 impl BertForQuestionAnswering {
-    /// The mean of the cross entropies of the first and of the last token of the answers ([`Targets::Spans`]), each over the
-    /// tokens of its row.
+    /// The mean of the cross entropies of the first and of the last token of the answers ([`Targets::Spans`]), each
+    /// over the tokens of its row.
     ///
     /// # Errors
     ///
-    /// [`Error::TargetKind`], [`Error::TargetCount`], [`Error::SpanOutOfRange`], [`Error::Loss`] when no row has an answer,
-    /// and those of the model.
+    /// [`Error::TargetKind`], [`Error::TargetCount`], [`Error::SpanOutOfRange`], [`Error::Loss`] when no row has an
+    /// answer, and those of the model.
     pub fn loss(&self, rows: &[Row<'_>], targets: Targets<'_>) -> Result<Loss> {
         let Targets::Spans(spans) = targets else {
             return Err(targets.refused(TaskHead::Span));
@@ -117,13 +117,15 @@ impl BertForQuestionAnswering {
 }
 
 impl BertForPretraining {
-    /// The mean cross entropy over the predicted tokens ([`Targets::Tokens`]), and with [`Targets::Pretraining`] that of next
-    /// sentence added to it. Logits are computed at the predicted positions alone. [`Loss::targets`] counts tokens.
+    /// The mean cross entropy over the predicted tokens ([`Targets::Tokens`]), and with [`Targets::Pretraining`] that
+    /// of next sentence added to it. Logits are computed at the predicted positions alone. [`Loss::targets`] counts
+    /// tokens.
     ///
     /// # Errors
     ///
-    /// [`Error::TargetKind`] (also for next sentence without that head), [`Error::TargetCount`], [`Error::TargetLength`],
-    /// [`Error::ClassOutOfRange`], [`Error::Loss`] when nothing is predicted, and those of the model.
+    /// [`Error::TargetKind`] (also for next sentence without that head), [`Error::TargetCount`],
+    /// [`Error::TargetLength`], [`Error::ClassOutOfRange`], [`Error::Loss`] when nothing is predicted, and those of the
+    /// model.
     pub fn loss(&self, rows: &[Row<'_>], targets: Targets<'_>) -> Result<Loss> {
         targets.check_rows(rows.len())?;
         let (tokens, pairs) = match targets {
@@ -322,7 +324,8 @@ mod tests {
         );
     }
 
-    /// `BCEWithLogitsLoss` by hand: at 0 each label costs ln 2, and the slope is `s(x) - y`, divided by the four values.
+    /// `BCEWithLogitsLoss` by hand: at 0 each label costs ln 2, and the slope is `s(x) - y`, divided by the four
+    /// values.
     #[test]
     fn binary_cross_entropy_by_hand() {
         let wanted = vec![1.0, 0.0, 1.0, 0.0];

@@ -9,8 +9,8 @@ use crate::model::Bert;
 use crate::{BertModel, Result};
 
 impl Bert {
-    /// Gives the token table `rows` rows. New rows are the mean of the old ones ([`resize_param`]); rows beyond `rows` go.
-    /// An id without a row is refused wherever ids come in
+    /// Gives the token table `rows` rows. New rows are the mean of the old ones ([`resize_param`]); rows beyond `rows`
+    /// go. An id without a row is refused wherever ids come in
     /// ([`ModelError::TokenOutOfRange`](clinical_nn::ModelError::TokenOutOfRange)). A masked-language-model head has
     /// a bias of its own: [`BertForPretraining::resize_embeddings`].
     ///

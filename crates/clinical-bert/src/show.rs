@@ -18,9 +18,9 @@ const COLOURS: [(u8, &str); 8] = [
 
 /// The text for a terminal: each span with a coloured ground, then its label and probability.
 ///
-/// Control characters of the text other than line breaks and tabs are shown (here and by [`html`]) as `\u{FFFD}`, so that a note cannot steer
-/// the terminal. `entities` are those of [`tag`](crate::ClinicalBert::tag) for this text; a range that does not fit is
-/// left out.
+/// Control characters of the text other than line breaks and tabs are shown (here and by [`html`]) as `\u{FFFD}`, so
+/// that a note cannot steer the terminal. `entities` are those of [`tag`](crate::ClinicalBert::tag) for this text; a
+/// range that does not fit is left out.
 #[must_use]
 pub fn ansi(text: &str, entities: &[Entity]) -> String {
     let mut shown = String::with_capacity(text.len() * 2);

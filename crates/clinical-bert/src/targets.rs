@@ -15,16 +15,16 @@ pub enum Targets<'a> {
     /// Token head: for each row the class of each token. Masked-language-model head: the original token. Special tokens
     /// have a label too; negative ones take no part.
     Tokens(&'a [Vec<i64>]),
-    /// Masked-language-model head with next sentence: [`Self::Tokens`], and for each pair whether its second text comes from
-    /// elsewhere.
+    /// Masked-language-model head with next sentence: [`Self::Tokens`], and for each pair whether its second text comes
+    /// from elsewhere.
     Pretraining {
         /// For each row the original token at predicted positions, negative elsewhere.
         tokens: &'a [Vec<i64>],
         /// For each row whether the second text does not follow the first.
         is_random_next: &'a [bool],
     },
-    /// Span head: the first and the last token of the answer in each row, `(0, 0)` for "no answer" in models that know it;
-    /// `None` takes no part.
+    /// Span head: the first and the last token of the answer in each row, `(0, 0)` for "no answer" in models that know
+    /// it; `None` takes no part.
     Spans(&'a [Option<(usize, usize)>]),
 }
 

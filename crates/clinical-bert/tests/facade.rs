@@ -188,7 +188,8 @@ fn labels_come_from_the_config_or_the_caller() {
     ));
 }
 
-/// `vocab.txt` alone, with capital letters: cased as it was trained; lower-cased on request, as `transformers` does unasked.
+/// `vocab.txt` alone, with capital letters: cased as it was trained; lower-cased on request, as `transformers` does
+/// unasked.
 #[test]
 fn casing() {
     let dir = directory("bert_old");
@@ -696,7 +697,8 @@ fn every_batch_tells_how_far_it_is_and_can_be_ended() {
     assert!(matches!(found, Err(Error::Cancelled)));
 }
 
-/// More texts than are held at a time, in batches of few tokens: the same as each alone, in order, and progress over all.
+/// More texts than are held at a time, in batches of few tokens: the same as each alone, in order, and progress over
+/// all.
 #[test]
 fn many_texts_are_read_in_parts() {
     let bert = load("bert_token");

@@ -188,8 +188,8 @@ fn masks_have_the_published_proportions() {
     assert_eq!(examples(corpus(), corpus_vocabulary(), options), made);
 }
 
-/// Documents of 60 sentences of two tokens, 120 in all: without a shorter target a document is one pair that holds all of
-/// it, or half of one where the second text comes from elsewhere. A sentence's first token tells its position.
+/// Documents of 60 sentences of two tokens, 120 in all: without a shorter target a document is one pair that holds all
+/// of it, or half of one where the second text comes from elsewhere. A sentence's first token tells its position.
 fn small_documents() -> Vec<Document> {
     let id = |document: usize, sentence: usize| (FIRST_ID + document * 60 + sentence) as u32;
     (0..200)

@@ -1,5 +1,5 @@
-//! What lies in a directory beside the model and changes its vectors: the files of sentence-transformers, keys of a GGUF
-//! file, and configs of models that are no encoders.
+//! What lies in a directory beside the model and changes its vectors: the files of sentence-transformers, keys of a
+//! GGUF file, and configs of models that are no encoders.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::python::invalid;
 use crate::{Error, Result};
 
-/// A value as JSON has it, the order of keys kept: templates know lists, and a Rust array would become a tuple. What is no JSON
-/// makes the rendering fail that uses it.
+/// A value as JSON has it, the order of keys kept: templates know lists, and a Rust array would become a tuple. What is
+/// no JSON makes the rendering fail that uses it.
 pub(crate) fn data(value: &impl Serialize) -> Value {
     serde_json::to_string(value)
         .and_then(|text| serde_json::from_str(&text))

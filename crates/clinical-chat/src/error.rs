@@ -7,7 +7,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The template is no Jinja2, or uses what no chat template needs (other templates, blocks, chains of a thousand links).
+    /// The template is no Jinja2, or uses what no chat template needs (other templates, blocks, chains of a thousand
+    /// links).
     #[error("the chat template cannot be read: {reason}{}", in_line(*.line))]
     Template {
         /// What the engine says of the template.
@@ -26,10 +27,12 @@ pub enum Error {
     /// The template itself refuses the conversation, by `raise_exception`.
     #[error("the chat template refuses this conversation{}", message.as_deref().map(|text| format!(": {text}")).unwrap_or_default())]
     Refused {
-        /// Its words, where they stand in the template as they are; a message put together from the conversation is not shown.
+        /// Its words, where they stand in the template as they are; a message put together from the conversation is not
+        /// shown.
         message: Option<String>,
     },
-    /// The template does more steps, or builds more bytes, than any published one would for a conversation of this length.
+    /// The template does more steps, or builds more bytes, than any published one would for a conversation of this
+    /// length.
     #[error(
         "the chat template builds too much for a conversation of this length: use another template"
     )]

@@ -379,7 +379,8 @@ pub(crate) fn replace(
     Ok(text.replacen(old, new, count))
 }
 
-/// The characters from `start` to `end`, counted as Python counts, and where they start; `None` if they start beyond the text.
+/// The characters from `start` to `end`, counted as Python counts, and where they start; `None` if they start beyond
+/// the text.
 fn clip(text: &str, start: Option<i64>, end: Option<i64>) -> Option<(usize, &str)> {
     if start.is_none() && end.is_none() {
         return Some((0, text));

@@ -1,8 +1,9 @@
 //! Operators with Python's meaning.
 //!
-//! The engine's own differ from Python's: it iterates over `None`, compares numbers with texts, adds lists lazily and knows
-//! no `%` for texts. A compiled template gets a filter in the place of each such instruction, by a name that no template
-//! can write. This needs the engine's `unstable_machinery`, which may change in any release, hence its exact version.
+//! The engine's own differ from Python's: it iterates over `None`, compares numbers with texts, adds lists lazily and
+//! knows no `%` for texts. A compiled template gets a filter in the place of each such instruction, by a name that no
+//! template can write. This needs the engine's `unstable_machinery`, which may change in any release, hence its exact
+//! version.
 
 use std::cmp::Ordering;
 

@@ -3,7 +3,8 @@
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, State, Value};
 
-/// Values inside values. `json.dumps` and `repr` end at the limit of Python's recursion; published data nests a few times.
+/// Values inside values. `json.dumps` and `repr` end at the limit of Python's recursion; published data nests a few
+/// times.
 const MAX_DEPTH: usize = 100;
 
 /// Begins the sentences of this crate among those of the engine: they quote nothing, so they may be shown.

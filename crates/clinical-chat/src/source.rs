@@ -6,14 +6,15 @@ const MAX_TOKENS: usize = 1000;
 /// `elif` in a whole template. Published ones have a few.
 const MAX_BRANCHES: usize = 500;
 
-/// Tags that need other templates, which a model has not. The engine panics at some of them (`{% import 'x' as y|list %}`).
+/// Tags that need other templates, which a model has not. The engine panics at some of them
+/// (`{% import 'x' as y|list %}`).
 const OTHER_TEMPLATES: [&str; 4] = ["import", "from", "include", "extends"];
 
 /// The template with `{% generation %}` as a tag that the engine knows, or why the engine would fail at it.
 ///
-/// The tag marks what an assistant wrote, for training; it has no effect on the text but the scope of its variables, and so
-/// becomes `{% with %}`. The engine recurses over each link of a chain (`not not x`, `a.b.c`, `a ~ b ~ c`, `elif`), so their
-/// lengths are bounded.
+/// The tag marks what an assistant wrote, for training; it has no effect on the text but the scope of its variables,
+/// and so becomes `{% with %}`. The engine recurses over each link of a chain (`not not x`, `a.b.c`, `a ~ b ~ c`,
+/// `elif`), so their lengths are bounded.
 pub(crate) fn prepare(source: &str) -> Result<String, &'static str> {
     // Jinja2 reads every line end as this one.
     let source = &source.replace("\r\n", "\n").replace('\r', "\n");

@@ -15,8 +15,8 @@ use crate::operators::with_python_operators;
 use crate::python::OWN;
 use crate::{Conversation, Error, LocalTime, Result, source};
 
-/// Steps that a rendering may do, beside [`FACTOR`]. The engine counts an instruction, or 64 bytes that are made, as one;
-/// published templates need a few thousand.
+/// Steps that a rendering may do, beside [`FACTOR`]. The engine counts an instruction, or 64 bytes that are made, as
+/// one; published templates need a few thousand.
 const FUEL: u64 = 400_000;
 
 /// Steps for each byte of the conversation: it is trimmed, split, put together and written some twenty times at most.
@@ -25,12 +25,12 @@ const FACTOR: u64 = 2;
 /// The name under which the template is known to the engine.
 const NAME: &str = "chat_template";
 
-/// The chat template of a model, in the dialect that `transformers` gives it: Jinja2 with loop controls, trimmed blocks,
-/// `{% generation %}`, `raise_exception`, `strftime_now`, a `tojson` that is Python's `json.dumps`, and the methods of
-/// Python's texts, lists and dictionaries.
+/// The chat template of a model, in the dialect that `transformers` gives it: Jinja2 with loop controls, trimmed
+/// blocks, `{% generation %}`, `raise_exception`, `strftime_now`, a `tojson` that is Python's `json.dumps`, and the
+/// methods of Python's texts, lists and dictionaries.
 ///
-/// It comes from a file of a stranger: it can reach nothing but its arguments, and is stopped when it does more steps or
-/// builds more bytes than a conversation of that length can need.
+/// It comes from a file of a stranger: it can reach nothing but its arguments, and is stopped when it does more steps
+/// or builds more bytes than a conversation of that length can need.
 pub struct ChatTemplate {
     environment: Environment<'static>,
     specials: BTreeMap<String, Value>,
@@ -45,8 +45,8 @@ impl std::fmt::Debug for ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// Parses a template. `specials` are the named special tokens, as `special_tokens_map` has them: `bos_token` and its
-    /// text, `additional_special_tokens` and a list of texts.
+    /// Parses a template. `specials` are the named special tokens, as `special_tokens_map` has them: `bos_token` and
+    /// its text, `additional_special_tokens` and a list of texts.
     ///
     /// # Errors
     ///
@@ -93,8 +93,8 @@ impl ChatTemplate {
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] if the template refuses the conversation, [`Error::Render`] if it fails on it, [`Error::TooMuch`]
-    /// if it builds too much.
+    /// [`Error::Refused`] if the template refuses the conversation, [`Error::Render`] if it fails on it,
+    /// [`Error::TooMuch`] if it builds too much.
     pub fn render(&self, conversation: &Conversation) -> Result<String> {
         let variables = Value::from(conversation.variables(&self.specials));
         let mut environment = self.environment.clone();
@@ -114,7 +114,8 @@ impl ChatTemplate {
         }
         match error.kind() {
             ErrorKind::OutOfFuel => Error::TooMuch,
-            // The engine's sentences may quote the conversation, so only the kind of failure and its line are passed on.
+            // The engine's sentences may quote the conversation, so only the kind of failure and its line are passed
+            // on.
             kind => Error::Render {
                 reason: match error.detail().and_then(|text| text.strip_prefix(OWN)) {
                     Some(own) => own.to_owned(),
@@ -129,8 +130,8 @@ impl ChatTemplate {
 fn evaluate(environment: &Environment<'_>, variables: Value) -> Result<String, minijinja::Error> {
     let template = environment.get_template(NAME)?;
     let compiled = get_compiled_template(&template);
-    // Instructions borrow the engine's copy of the source, so those with other operators cannot be kept beside it. Making
-    // them takes a few microseconds.
+    // Instructions borrow the engine's copy of the source, so those with other operators cannot be kept beside it.
+    // Making them takes a few microseconds.
     let instructions = with_python_operators(&compiled.instructions)?;
     let blocks = compiled.blocks.iter();
     let blocks = blocks.map(|(name, block)| Ok((*name, with_python_operators(block)?)));
@@ -147,8 +148,8 @@ fn evaluate(environment: &Environment<'_>, variables: Value) -> Result<String, m
     Ok(text)
 }
 
-/// Runs the engine inside `catch_unwind`. No template is known to make it panic; its version 3.0 did, at a reversed slice of
-/// something empty, and a template must not end the process that answers other questions.
+/// Runs the engine inside `catch_unwind`. No template is known to make it panic; its version 3.0 did, at a reversed
+/// slice of something empty, and a template must not end the process that answers other questions.
 fn fenced<T>(run: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|_| Error::Engine)
 }

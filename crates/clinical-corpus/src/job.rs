@@ -12,12 +12,12 @@ use crate::{Columns, Error, ReadError, Record, Result, Row};
 /// Default of [`Job::with_chunk`].
 const CHUNK: usize = 256;
 
-/// A job over records: a function makes rows of each chunk of them, and the rows become a file of CSV, or of Parquet where
-/// its name ends in `.parquet` (feature `parquet`).
+/// A job over records: a function makes rows of each chunk of them, and the rows become a file of CSV, or of Parquet
+/// where its name ends in `.parquet` (feature `parquet`).
 ///
 /// Until all is done the rows are in `<output>.partial`, with `<output>.partial.log` beside it, as
-/// [`Unfinished`] says. A run that is killed leaves both; the same call then goes on after the last complete chunk, and the
-/// output is that of a run that was not interrupted. See the [crate's page](crate) for an example.
+/// [`Unfinished`] says. A run that is killed leaves both; the same call then goes on after the last complete chunk, and
+/// the output is that of a run that was not interrupted. See the [crate's page](crate) for an example.
 #[derive(Debug, Clone)]
 pub struct Job {
     columns: Columns,
@@ -64,16 +64,16 @@ impl Job {
         self
     }
 
-    /// What makes the rows what they are beside their columns: the model, its precision, the options. An unfinished output with
-    /// another identity is not resumed.
+    /// What makes the rows what they are beside their columns: the model, its precision, the options. An unfinished
+    /// output with another identity is not resumed.
     #[must_use]
     pub fn with_identity(mut self, identity: impl Into<String>) -> Self {
         self.identity = identity.into();
         self
     }
 
-    /// Records that cannot be read or computed go into this file, as CSV with the columns `record`, `name` and `cause`, and the
-    /// job goes on. Default: the first one ends it.
+    /// Records that cannot be read or computed go into this file, as CSV with the columns `record`, `name` and `cause`,
+    /// and the job goes on. Default: the first one ends it.
     #[must_use]
     pub fn with_rejected(mut self, path: impl Into<PathBuf>) -> Self {
         self.rejected = Some(path.into());
@@ -89,8 +89,8 @@ impl Job {
 
     /// Runs the job: `function` gives the rows of each record of a chunk, one result for each, in order.
     ///
-    /// The records are read again from the first after an interruption, and those that are done are passed over; the last one
-    /// of them is computed again to see that this run would write the same.
+    /// The records are read again from the first after an interruption, and those that are done are passed over; the
+    /// last one of them is computed again to see that this run would write the same.
     ///
     /// # Errors
     ///
@@ -263,7 +263,8 @@ impl<'j> Run<'j> {
         clinical_files::Error::OtherRun { path }.into()
     }
 
-    /// Reads the records that an earlier run has done, and sees whether this one would do the same with the last of them.
+    /// Reads the records that an earlier run has done, and sees whether this one would do the same with the last of
+    /// them.
     fn pass_over<R: Record, E: ReadError, F: Into<Cause>>(
         &mut self,
         records: &mut impl Iterator<Item = Result<R, E>>,

@@ -6,8 +6,8 @@ use clinical_notes::corpus::{mimic_iii, mimic_iv};
 
 /// A record of a corpus: whatever the job's function takes.
 pub trait Record {
-    /// What the record is called where an error or a list of rejected records speaks of it, and where a run that goes on looks
-    /// whether it reads the same records. No text of a note.
+    /// What the record is called where an error or a list of rejected records speaks of it, and where a run that goes
+    /// on looks whether it reads the same records. No text of a note.
     fn name(&self) -> Option<String> {
         None
     }
@@ -35,8 +35,8 @@ impl<R: Record + ?Sized> Record for &R {
 
 /// An error of reading records.
 pub trait ReadError: std::error::Error + Send + Sync + 'static {
-    /// Whether reading goes on after it. A job that keeps rejected records still ends with other errors: what follows a missing
-    /// quote may be made of two patients' notes.
+    /// Whether reading goes on after it. A job that keeps rejected records still ends with other errors: what follows a
+    /// missing quote may be made of two patients' notes.
     fn is_about_one_row(&self) -> bool;
 }
 

@@ -134,7 +134,8 @@ impl<R: Read> Iterator for Texts<R> {
     }
 }
 
-/// The records without those whose text was seen before. Errors pass. Takes 16 bytes of memory and a little for each record.
+/// The records without those whose text was seen before. Errors pass. Takes 16 bytes of memory and a little for each
+/// record.
 ///
 /// ```
 /// use std::convert::Infallible;

@@ -104,8 +104,8 @@ impl<T: Into<Value>> From<Option<T>> for Value {
     }
 }
 
-/// How far a number may lie from one that is computed again alone, as a part of its size (of a vector's length): what the
-/// order of additions in a batch changes, and less than what another precision does.
+/// How far a number may lie from one that is computed again alone, as a part of its size (of a vector's length): what
+/// the order of additions in a batch changes, and less than what another precision does.
 const TOLERANCE: f64 = 1e-4;
 
 impl Value {

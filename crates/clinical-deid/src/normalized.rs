@@ -78,10 +78,10 @@ impl Normalized {
 
     /// The old byte range of a new one: where in the note as it was a span of the converted text comes from.
     ///
-    /// The other direction of [`map_range`](Self::map_range), by the same rules: a range that begins or ends inside what
-    /// replaced a tag is extended to the whole of that tag, brackets included; text outside tags has the same bytes in both.
-    /// Joining spaces come from nowhere and add nothing at the ends of a range. An empty range stays empty unless it lies
-    /// inside what replaced a tag.
+    /// The other direction of [`map_range`](Self::map_range), by the same rules: a range that begins or ends inside
+    /// what replaced a tag is extended to the whole of that tag, brackets included; text outside tags has the same
+    /// bytes in both. Joining spaces come from nowhere and add nothing at the ends of a range. An empty range stays
+    /// empty unless it lies inside what replaced a tag.
     ///
     /// `None` if the range is reversed, reaches past the new text, or splits a character.
     ///
@@ -145,8 +145,8 @@ impl Normalized {
         }
     }
 
-    /// How many beginnings of MIMIC-III tags (`[**`) stay in the new text outside of spans: the published expression does not
-    /// find tags that go over a line end, nor those without an end.
+    /// How many beginnings of MIMIC-III tags (`[**`) stay in the new text outside of spans: the published expression
+    /// does not find tags that go over a line end, nor those without an end.
     pub fn unclosed(&self) -> usize {
         let mut from = 0;
         let mut count = 0;

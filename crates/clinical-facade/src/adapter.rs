@@ -61,7 +61,8 @@ fn apply<M: FromCheckpoint + Linears>(model: &mut M, dir: &CheckpointDir) -> Res
 }
 
 impl ModelDir {
-    /// Applies the LoRA adapter that lies beside the weights, if there is one; a remark says so. A load calls it once its model is filled.
+    /// Applies the LoRA adapter that lies beside the weights, if there is one; a remark says so. A load calls it once
+    /// its model is filled.
     ///
     /// # Errors
     ///

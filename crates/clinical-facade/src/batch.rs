@@ -60,9 +60,10 @@ pub fn batches(lengths: &[usize], limits: BatchLimits) -> Vec<Vec<usize>> {
 
 /// Computes items that have one row or several (windows of one text): a result for each, in order.
 ///
-/// `run` gets rows of similar length and gives one value for each. `length` is a row's number of tokens, `cancelled` the error of
-/// what was not computed when [`CallOptions::cancel`] ended the call. An item that could not be prepared, or a row that fails,
-/// costs its neighbours nothing: a batch that fails is computed again row by row. Progress counts items.
+/// `run` gets rows of similar length and gives one value for each. `length` is a row's number of tokens, `cancelled`
+/// the error of what was not computed when [`CallOptions::cancel`] ended the call. An item that could not be prepared,
+/// or a row that fails, costs its neighbours nothing: a batch that fails is computed again row by row. Progress counts
+/// items.
 ///
 /// ```
 /// use clinical_facade::{BatchLimits, CallOptions, in_batches};

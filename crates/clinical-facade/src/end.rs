@@ -30,9 +30,9 @@ const NAMES: [&str; 22] = [
     "[EOS]",
 ];
 
-/// The ids that end an answer, each once and only those below `rows`, the rows of the embedding table: the tokenizer's end of
-/// a text, then those of `generation_config.json` (`eos_token_id`, a number or a list) but its start, then tokens by the names
-/// that published models have for an end.
+/// The ids that end an answer, each once and only those below `rows`, the rows of the embedding table: the tokenizer's
+/// end of a text, then those of `generation_config.json` (`eos_token_id`, a number or a list) but its start, then
+/// tokens by the names that published models have for an end.
 ///
 /// ```
 /// # let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../clinical-tokenizer/tests/data/models/fast_t5");

@@ -40,9 +40,9 @@ impl ModelDir {
     ///
     /// # Errors
     ///
-    /// [`Error`] in one sentence: a directory that is not there or has no weights, a damaged file, weights that are an adapter
-    /// ([`Error::Adapter`]) or quantised by a scheme that is not read ([`Error::Quantised`]), a tokenizer file that is a link
-    /// out of the directory.
+    /// [`Error`] in one sentence: a directory that is not there or has no weights, a damaged file, weights that are an
+    /// adapter ([`Error::Adapter`]) or quantised by a scheme that is not read ([`Error::Quantised`]), a tokenizer file
+    /// that is a link out of the directory.
     pub fn open(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Self, Error> {
         Self::read(path.as_ref(), None, options)
     }
@@ -152,8 +152,8 @@ impl ModelDir {
         self.remarks.push(remark.into());
     }
 
-    /// Opens the tokenizer: that of the GGUF file (with the `tokenizer.json` beside it for what it does not say), or that of the
-    /// directory. Links out of the directory have been refused when
+    /// Opens the tokenizer: that of the GGUF file (with the `tokenizer.json` beside it for what it does not say), or
+    /// that of the directory. Links out of the directory have been refused when
     /// it was opened.
     ///
     /// # Errors
@@ -194,8 +194,9 @@ impl ModelDir {
         crate::end_ids(tokenizer, self.generation_config(), rows)
     }
 
-    /// The model with what the directory says about it: `rows` are those of its embedding table, up to which the tokenizer's
-    /// ids are compared. Remarks about the tokenizer follow those about other files; the report gets all as sentences.
+    /// The model with what the directory says about it: `rows` are those of its embedding table, up to which the
+    /// tokenizer's ids are compared. Remarks about the tokenizer follow those about other files; the report gets all as
+    /// sentences.
     #[must_use]
     pub fn into_parts<C, M>(
         self,

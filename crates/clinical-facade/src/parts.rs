@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::Remark;
 
-/// What a facade is made of. `X::from_parts(x.into_parts())` is `x` again, so a model can be trained, resized or merged in
-/// between without going through disk.
+/// What a facade is made of. `X::from_parts(x.into_parts())` is `x` again, so a model can be trained, resized or merged
+/// in between without going through disk.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Parts<C, M> {

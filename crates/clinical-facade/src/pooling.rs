@@ -41,8 +41,8 @@ impl Pooling {
         }
     }
 
-    /// States `[batch, longest, width]` to vectors `[batch, width]` in f32, over the first `lengths[row]` positions of each
-    /// row. There must be one length for each row, at least 1 and at most `longest`.
+    /// States `[batch, longest, width]` to vectors `[batch, width]` in f32, over the first `lengths[row]` positions of
+    /// each row. There must be one length for each row, at least 1 and at most `longest`.
     #[must_use]
     pub fn pool(self, states: Tensor<3>, lengths: &[usize]) -> Tensor<2> {
         let [batch, longest, width] = states.dims();

@@ -4,8 +4,8 @@ use std::fmt;
 
 use clinical_tokenizer::TokenizerRemark;
 
-/// What the files of a model say wrongly or leave open, and what is used instead; or a decision that was made because of
-/// them. `Display` is one sentence.
+/// What the files of a model say wrongly or leave open, and what is used instead; or a decision that was made because
+/// of them. `Display` is one sentence.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Remark {

@@ -36,9 +36,9 @@ impl<'a> SavedParts<'a> {
     }
 }
 
-/// Writes a Hugging Face directory that the facades and Python's `transformers` open: `config.json`, `generation_config.json`,
-/// weights in the type that they have in memory, tokenizer files. An error leaves what was there before; see
-/// [`save_pretrained`](clinical_weights::save_pretrained).
+/// Writes a Hugging Face directory that the facades and Python's `transformers` open: `config.json`,
+/// `generation_config.json`, weights in the type that they have in memory, tokenizer files. An error leaves what was
+/// there before; see [`save_pretrained`](clinical_weights::save_pretrained).
 ///
 /// # Errors
 ///

@@ -3,8 +3,8 @@
 use clinical_generate::{TextDecoder, TextStream};
 use clinical_tokenizer::{DecodeStream, Tokenizer};
 
-/// Decodes the new tokens of a row, without special tokens. It shares the tokenizer, so it is cheap and lives as long as its
-/// user needs it.
+/// Decodes the new tokens of a row, without special tokens. It shares the tokenizer, so it is cheap and lives as long
+/// as its user needs it.
 #[derive(Debug, Clone)]
 pub struct TokenText(Tokenizer);
 

@@ -85,7 +85,8 @@ pub(crate) fn take_file(path: &Path, output: &Path) -> Result<File> {
     })
 }
 
-/// Makes an empty folder at `path`, without what an interrupted run left there, and locks it until the handle is closed.
+/// Makes an empty folder at `path`, without what an interrupted run left there, and locks it until the handle is
+/// closed.
 pub(crate) fn take_folder(path: &Path, output: &Path) -> Result<FolderLock> {
     let failed = write_error(output);
     for _ in 0..ATTEMPTS {

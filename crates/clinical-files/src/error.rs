@@ -243,8 +243,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the error is about one row and those after it can be read all the same. After other errors of reading CSV
-    /// nobody knows where the next row begins.
+    /// Whether the error is about one row and those after it can be read all the same. After other errors of reading
+    /// CSV nobody knows where the next row begins.
     #[cfg(feature = "csv")]
     #[must_use]
     pub fn is_about_one_row(&self) -> bool {

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use crate::draft::{Leftover, folder_of, hidden, sync_folder, take_file, write_error};
 use crate::{Error, Result};
 
-/// Writes a file beside its place under another name, then renames it: whoever reads `output` sees what was there before
-/// or all of what is new. On an error the file that `output` named before, if any, is as it was, and the unfinished one is
-/// removed. A file that is replaced keeps its permissions; links are followed.
+/// Writes a file beside its place under another name, then renames it: whoever reads `output` sees what was there
+/// before or all of what is new. On an error the file that `output` named before, if any, is as it was, and the
+/// unfinished one is removed. A file that is replaced keeps its permissions; links are followed.
 ///
-/// The unfinished file is `.NAME.unfinished` in the same folder. What a killed run left under that name is removed by the
-/// next run that writes the same output.
+/// The unfinished file is `.NAME.unfinished` in the same folder. What a killed run left under that name is removed by
+/// the next run that writes the same output.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -69,8 +69,8 @@ pub fn write_file(output: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     })
 }
 
-/// Refuses an output that is the input, or two outputs that are one, by whatever path or link: a run that replaces its only
-/// input cannot be repeated.
+/// Refuses an output that is the input, or two outputs that are one, by whatever path or link: a run that replaces its
+/// only input cannot be repeated.
 ///
 /// # Errors
 ///

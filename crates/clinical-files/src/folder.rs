@@ -33,8 +33,8 @@ impl FolderRules {
         }
     }
 
-    /// Files without which nobody takes the folder for complete. Where the system cannot change all files at once, they are
-    /// taken away first and put back last, the first of these names at the very end.
+    /// Files without which nobody takes the folder for complete. Where the system cannot change all files at once, they
+    /// are taken away first and put back last, the first of these names at the very end.
     #[must_use]
     pub const fn with_gates(mut self, names: &'static [&'static str]) -> Self {
         self.gates = names;
@@ -53,12 +53,12 @@ impl FolderRules {
 /// `dir`, which then takes its place. Files of `dir` without a new one of their name stay, but for those that
 /// [`FolderRules::with_stale`] names. Folders above `dir` are made. A link to a folder is followed.
 ///
-/// Linux exchanges the two folders in one step. Elsewhere, and on file systems that cannot, the files are moved one by one
-/// while those of [`FolderRules::with_gates`] are missing: a run that is killed in between leaves a folder without them,
-/// and the next one mends it.
+/// Linux exchanges the two folders in one step. Elsewhere, and on file systems that cannot, the files are moved one by
+/// one while those of [`FolderRules::with_gates`] are missing: a run that is killed in between leaves a folder without
+/// them, and the next one mends it.
 ///
-/// The unfinished folder is `.NAME.unfinished` beside `dir`; what a killed run left under that name is removed by the next
-/// run that writes the same folder.
+/// The unfinished folder is `.NAME.unfinished` beside `dir`; what a killed run left under that name is removed by the
+/// next run that writes the same folder.
 ///
 /// ```
 /// # let parent = tempfile::tempdir()?;
@@ -156,7 +156,8 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Puts the new folder where the old one is, in one step; `false` where that cannot be done and nothing has changed.
+    /// Puts the new folder where the old one is, in one step; `false` where that cannot be done and nothing has
+    /// changed.
     fn exchange(&self, stays: &[&OsString]) -> bool {
         let prepared = stays.iter().all(|name| {
             step();

@@ -11,9 +11,10 @@ use crate::{Error, Result};
 /// The first words of a log: what it is, and which version of its form.
 const FORMAT: &str = "clinical-files unfinished 1";
 
-/// The unfinished output of a long run: `<output>.partial`, and beside it `<output>.partial.log`, which says how much of it is
-/// complete. A run that is killed leaves both, and the next one with the same output and the same `identity` goes on after the
-/// last [`commit`](Self::commit); whatever was written after it is written again. Both are locked while a run writes them.
+/// The unfinished output of a long run: `<output>.partial`, and beside it `<output>.partial.log`, which says how much
+/// of it is complete. A run that is killed leaves both, and the next one with the same output and the same `identity`
+/// goes on after the last [`commit`](Self::commit); whatever was written after it is written again. Both are locked
+/// while a run writes them.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;

@@ -43,7 +43,8 @@ fn endless(tokens: usize) -> Generation {
         .with_max_new_tokens(tokens)
 }
 
-/// A request that runs until it is let go: its closure waits at its third token, when the engine has reported that it runs.
+/// A request that runs until it is let go: its closure waits at its third token, when the engine has reported that it
+/// runs.
 fn held(prompt: &[u32], tokens: usize) -> (Asked, Receiver<()>, impl FnOnce() + use<>) {
     let (begun, has_begun) = sync_channel(1);
     let (go, may_go) = sync_channel::<()>(1);

@@ -1,4 +1,5 @@
-//! Tokens chosen from a short list, which the device makes, and from all logits, as on a CPU: the same, whatever the options.
+//! Tokens chosen from a short list, which the device makes, and from all logits, as on a CPU: the same, whatever the
+//! options.
 
 mod common;
 

@@ -77,8 +77,8 @@ pub fn cpu() -> Device {
     return Device::default();
 }
 
-/// Whether numbers of this device's tensors lie in this process's memory, so that all of them are at hand: Burn's CPU backends. From
-/// others the program waits for what it reads.
+/// Whether numbers of this device's tensors lie in this process's memory, so that all of them are at hand: Burn's CPU
+/// backends. From others the program waits for what it reads.
 #[must_use]
 pub fn is_host(device: &Device) -> bool {
     let device = device.clone().without_autodiff();
@@ -131,8 +131,8 @@ pub fn cuda(index: usize) -> Result<Device, Error> {
     }
 }
 
-/// CubeCL keeps what autotuning has found by itself (`docs/gpu.md` says where); this makes it keep compiled kernels too, whatever else the
-/// caller's `cubecl.toml` says. Too late where CubeCL was used before, which changes nothing.
+/// CubeCL keeps what autotuning has found by itself (`docs/gpu.md` says where); this makes it keep compiled kernels
+/// too, whatever else the caller's `cubecl.toml` says. Too late where CubeCL was used before, which changes nothing.
 #[cfg(feature = "cuda")]
 fn keep_compiled_kernels() {
     use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
@@ -144,8 +144,9 @@ fn keep_compiled_kernels() {
 /// The environment variable in which [`parse`] looks for the token of a remote device.
 pub const TOKEN_VARIABLE: &str = "CLINICAL_DEVICE_TOKEN";
 
-/// A device of the machine that serves at `url` (`ws://HOST:PORT`; example `device_server`). What a model computes there
-/// crosses the network unencrypted, notes as token ids among it: only inside a network that may see them, or through a tunnel.
+/// A device of the machine that serves at `url` (`ws://HOST:PORT`; example `device_server`). What a model computes
+/// there crosses the network unencrypted, notes as token ids among it: only inside a network that may see them, or
+/// through a tunnel.
 ///
 /// # Errors
 ///
@@ -173,8 +174,8 @@ pub fn remote(url: &str, index: usize, token: Option<&str>) -> Result<Device, Er
     }
 }
 
-/// The CPU through the kernels of GPUs: CubeCL's own runtime for it. Slow, and without bf16; it shows on any machine what a GPU is given to
-/// compute.
+/// The CPU through the kernels of GPUs: CubeCL's own runtime for it. Slow, and without bf16; it shows on any machine
+/// what a GPU is given to compute.
 ///
 /// # Errors
 ///
@@ -188,8 +189,8 @@ pub fn cube_cpu() -> Result<Device, Error> {
     });
 }
 
-/// A device from its name: `cpu`, `ndarray`, `cuda`, `cuda:N`, `cube-cpu` ([`cube_cpu`]), or `ws://HOST:PORT/N` for device N (default 0) of a server,
-/// whose token is taken from the environment variable [`TOKEN_VARIABLE`].
+/// A device from its name: `cpu`, `ndarray`, `cuda`, `cuda:N`, `cube-cpu` ([`cube_cpu`]), or `ws://HOST:PORT/N` for
+/// device N (default 0) of a server, whose token is taken from the environment variable [`TOKEN_VARIABLE`].
 ///
 /// # Errors
 ///

@@ -35,15 +35,16 @@ pub fn threads() -> usize {
     rayon::current_num_threads()
 }
 
-/// Asks the C library to keep freed memory instead of giving each large buffer back to the system, and the system to lay what
-/// it keeps on huge pages, up to half of the machine's memory.
+/// Asks the C library to keep freed memory instead of giving each large buffer back to the system, and the system to
+/// lay what it keeps on huge pages, up to half of the machine's memory.
 ///
 /// Burn's CPU backend allocates every result anew; on glibc each large one is mapped and unmapped, and its page faults
 /// cost up to a third of the time of a matrix product (`docs/performance.md`). This is a setting of the whole process,
-/// so a program chooses it, not a library; call it first. The process gets addresses for that half, and memory only as it
-/// uses them.
+/// so a program chooses it, not a library; call it first. The process gets addresses for that half, and memory only as
+/// it uses them.
 ///
-/// It does nothing where addresses count as memory (`ulimit -v` or `-d`, strict overcommitment), and outside Linux with glibc.
+/// It does nothing where addresses count as memory (`ulimit -v` or `-d`, strict overcommitment), and outside Linux with
+/// glibc.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     if addresses_count() {
@@ -119,8 +120,8 @@ fn heap_pieces() -> usize {
 /// Memory from which it pays to ask for huge pages.
 const HUGE: usize = 2 << 20;
 
-/// Asks the system for huge pages where these bytes are going to be written for the first time: with small ones, looking up
-/// addresses keeps one core from reading memory as fast as it could, most of all in a virtual machine.
+/// Asks the system for huge pages where these bytes are going to be written for the first time: with small ones,
+/// looking up addresses keeps one core from reading memory as fast as it could, most of all in a virtual machine.
 ///
 /// The advice reaches to the borders of huge pages, so the neighbours in memory are meant too; what it says changes no
 /// contents. It does nothing for less than [`HUGE`] bytes, outside Linux, and where the system is set not to.

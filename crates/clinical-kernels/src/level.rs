@@ -1,11 +1,12 @@
-//! Which instructions the kernels of the CPU use: the best that the processor has, or fewer where the user asks for that.
+//! Which instructions the kernels of the CPU use: the best that the processor has, or fewer where the user asks for
+//! that.
 
 use std::sync::OnceLock;
 
 use crate::Error;
 
-/// The environment variable that limits the kernels of the CPU to some instructions: `portable`, `avx2` or `avx512`. It is read once, at
-/// the first use. For tests and comparisons; unset or empty, the best that the processor has is used.
+/// The environment variable that limits the kernels of the CPU to some instructions: `portable`, `avx2` or `avx512`. It
+/// is read once, at the first use. For tests and comparisons; unset or empty, the best that the processor has is used.
 ///
 /// It speaks for the kernels of this crate. Burn's own operations choose by themselves.
 pub const LEVEL_VARIABLE: &str = "CLINICAL_KERNELS";
@@ -53,7 +54,8 @@ impl InstructionSet {
 
 /// Whether the instructions that [`LEVEL_VARIABLE`] asks for are known and there.
 ///
-/// [`parse`](crate::parse) and every load of a model ask this; a setting that cannot be followed is ignored by kernels that run before.
+/// [`parse`](crate::parse) and every load of a model ask this; a setting that cannot be followed is ignored by kernels
+/// that run before.
 ///
 /// # Errors
 ///

@@ -1,14 +1,15 @@
 //! Threads for products that take microseconds.
 //!
-//! Why not Rayon, which packing uses: a decoding step is hundreds of products of some tens of microseconds. There a caller that is no
-//! worker hands its job over, sleeps and is woken; all callers' jobs share the workers, so that one answer's products wait for
-//! another's; and how long a worker looks for work before it sleeps cannot be set. Here the caller works, waits for nobody who has not
-//! begun, and the only kind of job is "call this with 0 to n", so there are no queues and nothing is allocated.
+//! Why not Rayon, which packing uses: a decoding step is hundreds of products of some tens of microseconds. There a
+//! caller that is no worker hands its job over, sleeps and is woken; all callers' jobs share the workers, so that one
+//! answer's products wait for another's; and how long a worker looks for work before it sleeps cannot be set. Here the
+//! caller works, waits for nobody who has not begun, and the only kind of job is "call this with 0 to n", so there are
+//! no queues and nothing is allocated.
 //!
 //! Waking a sleeping thread costs more than a small product. The workers here look for the next job for a short while
-//! before they sleep, the caller takes part in its own job, and a job that the caller has finished alone does not wait for
-//! a worker that is still waking up. A job that finds the pool at work for another caller runs on its own thread alone,
-//! so several callers never use more threads than there are callers and workers.
+//! before they sleep, the caller takes part in its own job, and a job that the caller has finished alone does not wait
+//! for a worker that is still waking up. A job that finds the pool at work for another caller runs on its own thread
+//! alone, so several callers never use more threads than there are callers and workers.
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -22,8 +23,8 @@ const PATIENCE: Duration = Duration::from_micros(100);
 
 /// Runs `task(0)`, ..., `task(count - 1)` on the pool's threads and the caller's, each once, in any order.
 ///
-/// The number of threads is that of [`crate::set_threads`]. A panic in a task reaches the caller when the task ran on the
-/// caller's thread; on a worker it ends the process, since the job's borrowed data could not be given back.
+/// The number of threads is that of [`crate::set_threads`]. A panic in a task reaches the caller when the task ran on
+/// the caller's thread; on a worker it ends the process, since the job's borrowed data could not be given back.
 pub(crate) fn run(count: usize, task: impl Fn(usize) + Sync) {
     let serial = || (0..count).for_each(&task);
     let threads = crate::threads().min(count);
@@ -97,8 +98,8 @@ impl Pool {
 
     fn run(&self, count: usize, places: usize, task: &(dyn Fn(usize) + Sync)) {
         let shared = &*self.shared;
-        // SAFETY: only the lifetime is changed. The task is used by workers inside this job alone, and `Guard` lets this
-        // function return only when none is left.
+        // SAFETY: only the lifetime is changed. The task is used by workers inside this job alone, and `Guard` lets
+        // this function return only when none is left.
         let task: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(task) };
         // SAFETY: no job is open and no worker inside: `run` is called under a lock and waits for that at its end.
         unsafe { *shared.job.get() = Some(Job { task, count }) };

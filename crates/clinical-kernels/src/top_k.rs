@@ -1,4 +1,5 @@
-//! Argmax and top-k of scores, found on the device that has them: a row of a vocabulary is not read to choose one token.
+//! Argmax and top-k of scores, found on the device that has them: a row of a vocabulary is not read to choose one
+//! token.
 //!
 //! Among equal scores the first comes first, so the result does not depend on how a device divides a row.
 
@@ -7,8 +8,8 @@ use burn::tensor::{Bool, FloatDType, Int, Tensor};
 /// What [`top_k`] says of a row before its scores: whether all are finite, and the logarithm of the sum of `e^score`.
 pub const FACTS: usize = 2;
 
-/// For each row of `scores` `[rows, n]` the index of its largest number among those that are not `hidden`, `[rows]`; `n` for a row with
-/// a number that is not finite, hidden or not.
+/// For each row of `scores` `[rows, n]` the index of its largest number among those that are not `hidden`, `[rows]`;
+/// `n` for a row with a number that is not finite, hidden or not.
 ///
 /// `hidden` is `[rows, n]`. Of a row that is hidden altogether the result is the first index.
 #[must_use]
@@ -24,11 +25,13 @@ pub fn argmax(scores: Tensor<2>, hidden: Option<&Tensor<2, Bool>>) -> Tensor<1, 
     indices.mask_fill(broken, n as i64).squeeze_dim(1)
 }
 
-/// For each row of `scores` `[rows, n]`, in f32, `[rows, FACTS + 2 * count]`: 1 if all its numbers are finite, else 0; the logarithm of the
-/// sum of `e^score`; the `count` largest of those that are not `hidden`; their indices, which f32 holds exactly below 2^24.
+/// For each row of `scores` `[rows, n]`, in f32, `[rows, FACTS + 2 * count]`: 1 if all its numbers are finite, else 0;
+/// the logarithm of the sum of `e^score`; the `count` largest of those that are not `hidden`; their indices, which f32
+/// holds exactly below 2^24.
 ///
-/// Hidden scores count in the first two, and are minus infinity in the rest. The largest come in any order, and of scores that equal the
-/// least of them any may be left out, unless `count` is 1: then it is the first of the largest. `count` is less than `n`.
+/// Hidden scores count in the first two, and are minus infinity in the rest. The largest come in any order, and of
+/// scores that equal the least of them any may be left out, unless `count` is 1: then it is the first of the largest.
+/// `count` is less than `n`.
 #[must_use]
 pub fn top_k(scores: Tensor<2>, hidden: Option<&Tensor<2, Bool>>, count: usize) -> Tensor<2> {
     let scores = scores.cast(FloatDType::F32);

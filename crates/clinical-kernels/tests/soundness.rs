@@ -1,5 +1,6 @@
-//! Sizes that wrap, rows that do not fit and views that no memory could hold: safe calls that must end in a panic before any memory
-//! is touched. Each one read or wrote beyond its memory before it had its check, or is a sibling of one that did.
+//! Sizes that wrap, rows that do not fit and views that no memory could hold: safe calls that must end in a panic
+//! before any memory is touched. Each one read or wrote beyond its memory before it had its check, or is a sibling of
+//! one that did.
 #![cfg(feature = "flex")]
 
 use std::sync::Arc;
@@ -53,7 +54,8 @@ fn panics(words: &str, call: impl FnOnce()) {
 
 const TOO_LARGE: &str = "more values than memory can hold";
 
-// --- blocks ------------------------------------------------------------------------------------------------------------
+// ---
+// blocks ------------------------------------------------------------------------------------------------------------
 
 fn one_row(d: usize, half: bool) -> Blocks {
     let mut blocks = Blocks::new(&device(), DType::F32, 1, d, half).expect("the CPU");
@@ -133,7 +135,8 @@ fn a_row_that_is_not_there_is_not_selected() {
     panics("index out of bounds", || one_row(1, false).select(&[1]));
 }
 
-// --- packed weights ----------------------------------------------------------------------------------------------------
+// --- packed
+// weights ----------------------------------------------------------------------------------------------------
 
 #[test]
 fn products_whose_sizes_wrap_are_refused() {
@@ -239,7 +242,8 @@ fn layers_of_packed_weights_look_at_every_shape() {
     panics("one residual", || drop(packed.linear_then(&x, then)));
 }
 
-// --- f32 ---------------------------------------------------------------------------------------------------------------
+// ---
+// f32 ---------------------------------------------------------------------------------------------------------------
 
 #[test]
 fn products_of_views_larger_than_memory_are_refused() {

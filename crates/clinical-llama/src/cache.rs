@@ -23,8 +23,8 @@ impl LlamaCache {
     }
 }
 
-/// The mask `[1, 1, length, start + length]` that hides what lies `window` positions or more before a query; `None` while
-/// nothing does. The order of positions concerns the attention alone.
+/// The mask `[1, 1, length, start + length]` that hides what lies `window` positions or more before a query; `None`
+/// while nothing does. The order of positions concerns the attention alone.
 pub(crate) fn window_mask(
     start: usize,
     length: usize,

@@ -155,8 +155,8 @@ impl StepModel for Llama {
 }
 
 impl Llama {
-    /// Reads checked prompts after what the cache holds, which is the same for every row, and gives the logits after the
-    /// last token of each.
+    /// Reads checked prompts after what the cache holds, which is the same for every row, and gives the logits after
+    /// the last token of each.
     fn read_prompts(&self, prompts: &[&[u32]], mut cache: LlamaCache) -> (LlamaCache, Tensor<2>) {
         let device = self.device();
         let read = lengths_after(&cache.kv, prompts);
@@ -188,8 +188,8 @@ impl Llama {
         (cache, self.last_logits(last).squeeze_dim(0))
     }
 
-    /// Reads checked new tokens of each row after what the cache holds of it: `[1, tokens, hidden]` before the last norm,
-    /// those of the first row first. `read` are the rows' lengths once the whole call is done.
+    /// Reads checked new tokens of each row after what the cache holds of it: `[1, tokens, hidden]` before the last
+    /// norm, those of the first row first. `read` are the rows' lengths once the whole call is done.
     fn pass(&self, tokens: &[&[u32]], read: &[usize], kv: &mut KvCache) -> Tensor<3> {
         let device = self.device();
         let counts: Vec<usize> = tokens.iter().map(|row| row.len()).collect();

@@ -10,8 +10,9 @@ use crate::Linear;
 
 /// The part `scale (x A) B` beside the weights of a [`Linear`].
 ///
-/// Its parameters have names of their own in the module, `q_proj.adapter.a` beside `q_proj.weight`, so optimizers, records and devices
-/// see them. They are no part of a checkpoint: `clinical_weights::AdapterFiles` reads and writes them as `peft` does.
+/// Its parameters have names of their own in the module, `q_proj.adapter.a` beside `q_proj.weight`, so optimizers,
+/// records and devices see them. They are no part of a checkpoint: `clinical_weights::AdapterFiles` reads and writes
+/// them as `peft` does.
 #[derive(Module, Debug)]
 pub struct Adapter {
     /// `[d_input, rank]`.
@@ -63,8 +64,9 @@ pub enum AdapterError {
 }
 
 impl Adapter {
-    /// An adapter that changes nothing yet, for training: `A` uniform between plus and minus `1 / sqrt(d_input)` as `peft` draws it,
-    /// from a stream that depends on `seed` and `path` alone, `B` of zeros. In f32, on the layer's device.
+    /// An adapter that changes nothing yet, for training: `A` uniform between plus and minus `1 / sqrt(d_input)` as
+    /// `peft` draws it, from a stream that depends on `seed` and `path` alone, `B` of zeros. In f32, on the layer's
+    /// device.
     #[must_use]
     pub fn new(layer: &Linear, path: &str, rank: usize, scale: f64, seed: u64) -> Self {
         let [d_input, d_output] = layer.dims();
@@ -156,8 +158,8 @@ impl Linear {
         Ok(())
     }
 
-    /// Adds the adapter to dense weights and subtracts it: `W + scale A B` with the weights' identity, type and need for gradients.
-    /// Says whether there was one. The sum is made in f32.
+    /// Adds the adapter to dense weights and subtracts it: `W + scale A B` with the weights' identity, type and need
+    /// for gradients. Says whether there was one. The sum is made in f32.
     ///
     /// # Errors
     ///

@@ -17,8 +17,8 @@ pub struct AttentionOptions {
     pub causal: bool,
     /// Factor of the scores.
     pub scale: f64,
-    /// Whether a CPU may round queries, keys, values and the softmax to bf16 where that is faster: for models whose weights are
-    /// integers. Not by default.
+    /// Whether a CPU may round queries, keys, values and the softmax to bf16 where that is faster: for models whose
+    /// weights are integers. Not by default.
     pub bf16: bool,
 }
 
@@ -90,8 +90,8 @@ fn composed(
     } = options;
     // Rows and heads broadcast in every backend; to expand them here would copy bias and mask once a layer.
     let hidden = hidden.map(|hidden| hidden.expand([batch, 1, queries, keys]));
-    // Burn's flash kernels take the usual scale and no bias, and multiply in f16 whatever the type; a whole sequence alone is
-    // certain to have its causal rule as we do.
+    // Burn's flash kernels take the usual scale and no bias, and multiply in f16 whatever the type; a whole sequence
+    // alone is certain to have its causal rule as we do.
     let is_usual = (scale * (d as f64).sqrt() - 1.0).abs() < 1e-9 && bias.is_none();
     let is_half = query.dtype() != DType::F32 && fused::gpu_kernels(&query.device());
     let flash = is_usual && is_half && queries == keys;
@@ -110,8 +110,8 @@ fn composed(
     module::attention(query, repeat(key), repeat(value), hidden, bias, options)
 }
 
-/// The decoding step. Plain products read a cache where it lies, without the copy that the general path makes of it, and
-/// the heads of a group share one product, so keys are read once.
+/// The decoding step. Plain products read a cache where it lies, without the copy that the general path makes of it,
+/// and the heads of a group share one product, so keys are read once.
 fn one_query(
     query: Tensor<4>,
     key: Tensor<4>,

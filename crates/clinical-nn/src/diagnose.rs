@@ -2,7 +2,8 @@
 
 use burn::tensor::Tensor;
 
-/// Remembers the first part of a model that gave an infinite number or none, while a model hands its results over in order.
+/// Remembers the first part of a model that gave an infinite number or none, while a model hands its results over in
+/// order.
 #[derive(Debug, Clone, Default)]
 pub struct FirstNonFinite(Option<String>);
 

@@ -10,8 +10,8 @@ use crate::{Adapter, resize_param};
 
 /// A dense layer: `y = x W + b`, with an [`Adapter`] `y = x W + scale (x A) B + b`.
 ///
-/// Checkpoints hold `W` as `[d_output, d_input]`; `clinical-weights` transposes it once while loading, or packs it for a
-/// reduced precision ([`clinical_kernels::Packed`]).
+/// Checkpoints hold `W` as `[d_output, d_input]`; `clinical-weights` transposes it once while loading, or packs it for
+/// a reduced precision ([`clinical_kernels::Packed`]).
 #[derive(Module, Debug)]
 pub struct Linear {
     /// `[d_input, d_output]`.
@@ -23,8 +23,8 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// A layer with weights from N(0, `std`^2) and, if asked for, a bias of zeros. Nothing is allocated before first use,
-    /// so a layer that is loaded from a file is never drawn.
+    /// A layer with weights from N(0, `std`^2) and, if asked for, a bias of zeros. Nothing is allocated before first
+    /// use, so a layer that is loaded from a file is never drawn.
     #[must_use]
     pub fn new(d_input: usize, d_output: usize, bias: bool, std: f64, device: &Device) -> Self {
         let normal = Initializer::Normal { mean: 0.0, std };
@@ -124,9 +124,9 @@ impl Linear {
         }
     }
 
-    /// Another number of outputs: those that are there stay, those beyond `outputs` go, new ones are the mean of the old
-    /// ([`resize_param`](crate::resize_param)). Weights, bias and adapter change alike, so a new output is that of the mean row of
-    /// both.
+    /// Another number of outputs: those that are there stay, those beyond `outputs` go, new ones are the mean of the
+    /// old ([`resize_param`](crate::resize_param)). Weights, bias and adapter change alike, so a new output is that of
+    /// the mean row of both.
     pub fn resize_outputs(&mut self, outputs: usize) {
         self.weight = resize_param(self.weight.clone(), 1, outputs);
         let bias = self.bias.take();

@@ -14,8 +14,8 @@ pub fn rows_to_tensor(rows: &[&[u32]], pad: u32, device: &Device) -> Tensor<2, I
     Tensor::from_data(TensorData::new(ids, [rows.len(), longest]), device)
 }
 
-/// The mask `[batch, 1, 1, length]` that hides padding keys from every query; `true` is hidden. `None` when all rows fill
-/// the length.
+/// The mask `[batch, 1, 1, length]` that hides padding keys from every query; `true` is hidden. `None` when all rows
+/// fill the length.
 #[must_use]
 pub fn key_mask(lengths: &[usize], length: usize, device: &Device) -> Option<Tensor<4, Bool>> {
     if lengths.iter().all(|&filled| filled >= length) {

@@ -62,7 +62,8 @@ pub struct Rope {
     scaling: Option<RopeScaling>,
 }
 
-/// Cosines and sines for the positions of one forward pass, `[batch or 1, 1, length, d / 2]`; every layer uses the same.
+/// Cosines and sines for the positions of one forward pass, `[batch or 1, 1, length, d / 2]`; every layer uses the
+/// same.
 #[derive(Debug, Clone)]
 pub struct RopeTables {
     cos: Tensor<4>,
@@ -137,7 +138,8 @@ impl Rope {
 
     /// Cosines and sines for `positions`: rows of equal length, one after another. There are as many rows as `read` has
     /// entries; an entry is the number of positions that its row has read once this pass is done, which only
-    /// [`RopeScaling::Dynamic`] looks at. Padding does not count, so a row turns by the same angles alone and in a batch.
+    /// [`RopeScaling::Dynamic`] looks at. Padding does not count, so a row turns by the same angles alone and in a
+    /// batch.
     ///
     /// They are computed in f32 from f32 angles, as `transformers` does, so that long prompts give the same numbers.
     /// One row serves a whole batch: its tables are broadcast.
@@ -152,8 +154,8 @@ impl Rope {
         self.angles([rows, length], read.iter().enumerate().map(of_row), device)
     }
 
-    /// Cosines and sines for rows of any lengths, one after another, `[1, 1, positions, d / 2]`: the positions of each row
-    /// and, as in [`tables`](Self::tables), how many it has read once this pass is done.
+    /// Cosines and sines for rows of any lengths, one after another, `[1, 1, positions, d / 2]`: the positions of each
+    /// row and, as in [`tables`](Self::tables), how many it has read once this pass is done.
     #[must_use]
     pub fn tables_of_rows(&self, rows: &[(Range<usize>, usize)], device: &Device) -> RopeTables {
         let length = rows.iter().map(|(positions, _)| positions.len()).sum();

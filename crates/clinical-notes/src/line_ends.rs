@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// The text with `\n` for each `\r` alone, as old exports write: every byte has the position that it had. The `\r` of a `\r\n`
-/// stays; it is white space.
+/// The text with `\n` for each `\r` alone, as old exports write: every byte has the position that it had. The `\r` of a
+/// `\r\n` stays; it is white space.
 pub(crate) fn in_place(text: &str) -> Cow<'_, str> {
     if !text.contains('\r') {
         return Cow::Borrowed(text);

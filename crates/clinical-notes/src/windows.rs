@@ -131,8 +131,8 @@ struct Weights {
 }
 
 impl Weights {
-    /// How many tokens of units counted one by one fit where so many together do. A counter may give pieces far more or far
-    /// fewer tokens than the text they make; differences of less than a factor of two are left to the refills.
+    /// How many tokens of units counted one by one fit where so many together do. A counter may give pieces far more or
+    /// far fewer tokens than the text they make; differences of less than a factor of two are left to the refills.
     fn apart_in(self, room: usize) -> usize {
         let (apart, together) = (self.apart.max(1), self.together.max(1));
         if apart / together < 2 && together / apart < 2 {
@@ -275,8 +275,8 @@ where
         Ok((start, end, tokens))
     }
 
-    /// How many tokens of units counted one by one still fit after `start..end`, which have `tokens` together: at most three
-    /// times as many as are there already, since the next ones may be dearer.
+    /// How many tokens of units counted one by one still fit after `start..end`, which have `tokens` together: at most
+    /// three times as many as are there already, since the next ones may be dearer.
     fn room(&self, start: usize, end: usize, tokens: usize) -> usize {
         let (room, weights) = (self.budget - tokens, self.weights(start, end, tokens));
         let scaled = weights.apart_in(room);

@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use crate::{Error, Result, sentence};
 
-/// A model of one of the kinds that this library has, with what all kinds can do. What only one can do is done by a `match`.
+/// A model of one of the kinds that this library has, with what all kinds can do. What only one can do is done by a
+/// `match`.
 ///
 /// ```
 /// use clinical_open::{AnyModel, LoadOptions, open};
@@ -44,8 +45,8 @@ pub enum AnyModel {
 ///
 /// # Errors
 ///
-/// [`Error::Weights`] for a directory that no facade could open, [`Error::UnknownKind`] for a kind of model that this library
-/// does not have, and the errors of the facade that opens it.
+/// [`Error::Weights`] for a directory that no facade could open, [`Error::UnknownKind`] for a kind of model that this
+/// library does not have, and the errors of the facade that opens it.
 pub fn open(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<AnyModel> {
     let path = dir.as_ref();
     let files = CheckpointDir::open_with(path, options.allow_links)?;

@@ -92,8 +92,8 @@ pub struct Adapter {
     pub targets: Vec<String>,
 }
 
-/// Looks at a directory or a GGUF file: its configuration, the headers of its weights, its tokenizer, and whether the model
-/// that it describes would load. Nothing is loaded.
+/// Looks at a directory or a GGUF file: its configuration, the headers of its weights, its tokenizer, and whether the
+/// model that it describes would load. Nothing is loaded.
 ///
 /// Links out of the directory are followed if the options say so, as by the facades.
 ///

@@ -42,7 +42,8 @@ impl FromCheckpoint for T5 {
             .ignore("decoder.block.*.layer.1.EncDecAttention.relative_attention_bias.weight")
             .with_packing(
                 PackingPolicy::new()
-                    // Its inputs have outliers: 8-bit activations make T5 talk nonsense (transformers issues 20287, 14351).
+                    // Its inputs have outliers: 8-bit activations make T5 talk nonsense (transformers issues 20287,
+                    // 14351).
                     .outliers("**.feed_forward.wo.weight")
                     .eight_bits("lm_head.weight"),
             );

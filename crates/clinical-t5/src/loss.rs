@@ -49,8 +49,8 @@ impl T5 {
         self.log_probs_by_row(states, targets, batch.labels.dims())
     }
 
-    /// The log-probability of every token of several targets of one prompt, which is encoded once; `at_once` targets are
-    /// decoded together.
+    /// The log-probability of every token of several targets of one prompt, which is encoded once; `at_once` targets
+    /// are decoded together.
     pub(crate) fn log_probs_of(
         &self,
         prompt: &[u32],

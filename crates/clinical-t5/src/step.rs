@@ -12,14 +12,16 @@ use crate::bucket::StepBias;
 /// New tokens that a cache has room for at the start, whatever the caller reserves; beyond them it grows.
 const MAX_RESERVED: usize = 4096;
 
-/// Prompts that are encoded side by side although padding makes the shorter ones longer, where rows need no padding later:
-/// up to an eighth of the longest, or up to this many positions in all, of which products are not worth dividing.
+/// Prompts that are encoded side by side although padding makes the shorter ones longer, where rows need no padding
+/// later: up to an eighth of the longest, or up to this many positions in all, of which products are not worth
+/// dividing.
 const FEW_POSITIONS: usize = 256;
 
 /// What the decoder remembers of the running rows: keys and values of the tokens so far, and those of the prompts,
 /// which are computed once.
 ///
-/// Rows beside each other that have one prompt (beams) share its keys and values, so that re-ordering them moves no prompt.
+/// Rows beside each other that have one prompt (beams) share its keys and values, so that re-ordering them moves no
+/// prompt.
 #[derive(Debug, Clone)]
 pub struct T5Cache {
     own: KvCache,

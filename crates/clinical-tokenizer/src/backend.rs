@@ -70,8 +70,8 @@ impl Backend {
         }
     }
 
-    /// Encodes one text or two, with the tokens around them if `add_special`. What a single text has beyond `enough` tokens
-    /// may be left out.
+    /// Encodes one text or two, with the tokens around them if `add_special`. What a single text has beyond `enough`
+    /// tokens may be left out.
     pub(crate) fn encode(
         &self,
         text: &str,
@@ -187,8 +187,8 @@ impl Backend {
         Ok(new)
     }
 
-    /// From now on special tokens in a text are ordinary text, as `split_special_tokens` of `transformers` has it: the fast
-    /// tokenizers look for plain added tokens still, the slow ones for none.
+    /// From now on special tokens in a text are ordinary text, as `split_special_tokens` of `transformers` has it: the
+    /// fast tokenizers look for plain added tokens still, the slow ones for none.
     pub(crate) fn split_special(&mut self) {
         match self {
             Self::SentencePiece(slow) => slow.added.ignore(),

@@ -28,8 +28,8 @@ impl Encoding {
 
     /// For each token the bytes of its text that it covers; `0..0` for tokens put around the texts.
     ///
-    /// All bytes of a character that fell back to byte tokens belong to each of them. A word piece covers its letters; a
-    /// SentencePiece token also covers the blank before its word.
+    /// All bytes of a character that fell back to byte tokens belong to each of them. A word piece covers its letters;
+    /// a SentencePiece token also covers the blank before its word.
     pub fn offsets(&self) -> &[(usize, usize)] {
         &self.offsets
     }

@@ -1,7 +1,7 @@
 //! Texts of any length, of which only an end matters.
 //!
-//! A tokenizer takes a multiple of a text as memory, so texts above a limit are refused. Who wants a few thousand tokens of
-//! the start or the end of a text needs not more than a part of it.
+//! A tokenizer takes a multiple of a text as memory, so texts above a limit are refused. Who wants a few thousand
+//! tokens of the start or the end of a text needs not more than a part of it.
 
 use crate::encoding::Encoding;
 use crate::error::{Error, Result};

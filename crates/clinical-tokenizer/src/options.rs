@@ -1,8 +1,8 @@
 /// Whether a `vocab.txt` tokenizer lower-cases text.
 ///
-/// A checkpoint that holds nothing but `vocab.txt` does not say, and `transformers` then lower-cases. Bio_ClinicalBERT is
-/// such a checkpoint, and its vocabulary and training were cased: lower-cased, `Abnormality` becomes two pieces and every
-/// name loses its capital.
+/// A checkpoint that holds nothing but `vocab.txt` does not say, and `transformers` then lower-cases. Bio_ClinicalBERT
+/// is such a checkpoint, and its vocabulary and training were cased: lower-cased, `Abnormality` becomes two pieces and
+/// every name loses its capital.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum LowerCase {

@@ -183,8 +183,8 @@ pub enum TokenizerRemark {
 }
 
 impl TokenizerRemark {
-    /// Whether something in the files is wrong or left open, so that another value is used than a reader of the files would
-    /// expect; the other remarks say what was found and chosen.
+    /// Whether something in the files is wrong or left open, so that another value is used than a reader of the files
+    /// would expect; the other remarks say what was found and chosen.
     #[must_use]
     pub fn is_correction(&self) -> bool {
         matches!(

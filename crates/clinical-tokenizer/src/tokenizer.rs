@@ -35,9 +35,9 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Opens the tokenizer of a model directory.
     ///
-    /// The first of these is used: `tokenizer.json`; `tokenizer.model` or `spiece.model`; `vocab.txt`; `vocab.json` with
-    /// `merges.txt`. The configuration files beside it are read as well. [`Tokenizer::resolution`] tells what was used and
-    /// what was corrected.
+    /// The first of these is used: `tokenizer.json`; `tokenizer.model` or `spiece.model`; `vocab.txt`; `vocab.json`
+    /// with `merges.txt`. The configuration files beside it are read as well. [`Tokenizer::resolution`] tells what was
+    /// used and what was corrected.
     ///
     /// # Errors
     ///
@@ -90,14 +90,14 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// [`Error::VocabularyModel`], [`Error::PreTokenizer`], [`Error::VocabularyPart`] for parts that do not fit together,
-    /// and the errors of the kind of tokenizer that it is.
+    /// [`Error::VocabularyModel`], [`Error::PreTokenizer`], [`Error::VocabularyPart`] for parts that do not fit
+    /// together, and the errors of the kind of tokenizer that it is.
     pub fn from_vocabulary(vocabulary: &Vocabulary, options: &OpenOptions) -> Result<Self> {
         open::vocabulary(vocabulary, options).map(Self::from)
     }
 
-    /// [`Tokenizer::from_vocabulary`], with the `tokenizer.json` of a directory for a vocabulary that does not say how text is
-    /// split or merged (GGUF files of before May 2024 do not). Its tokens must be those of the vocabulary.
+    /// [`Tokenizer::from_vocabulary`], with the `tokenizer.json` of a directory for a vocabulary that does not say how
+    /// text is split or merged (GGUF files of before May 2024 do not). Its tokens must be those of the vocabulary.
     ///
     /// # Errors
     ///
@@ -128,13 +128,15 @@ impl Tokenizer {
             .encode(text, None, add_special, usize::MAX)
     }
 
-    /// Encodes the start of a text: reads no more of it than needed to know its first `limit` tokens, or that it has no more.
+    /// Encodes the start of a text: reads no more of it than needed to know its first `limit` tokens, or that it has no
+    /// more.
     ///
-    /// What comes back has more than `limit` tokens exactly if the whole text has, and its first `limit` tokens are those of
-    /// [`Tokenizer::encode`] then; those after them need not be. Otherwise it is what [`Tokenizer::encode`] gives.
+    /// What comes back has more than `limit` tokens exactly if the whole text has, and its first `limit` tokens are
+    /// those of [`Tokenizer::encode`] then; those after them need not be. Otherwise it is what [`Tokenizer::encode`]
+    /// gives.
     ///
-    /// The text may be longer than the limit of [`OpenOptions::with_max_text_bytes`]: of such a text a part at its start is
-    /// encoded that ends at a blank, and a longer one if it has too few tokens.
+    /// The text may be longer than the limit of [`OpenOptions::with_max_text_bytes`]: of such a text a part at its
+    /// start is encoded that ends at a blank, and a longer one if it has too few tokens.
     ///
     /// ```
     /// # use clinical_tokenizer::Tokenizer;
@@ -156,9 +158,9 @@ impl Tokenizer {
     /// Encodes the end of a text, of any length up to 1 GiB: its last `limit` tokens, or that it has no more.
     ///
     /// What comes back has more than `limit` tokens exactly if the whole text has. A text up to the limit of
-    /// [`OpenOptions::with_max_text_bytes`] is read as a whole, so they are those of [`Tokenizer::encode`]; of a longer one a part
-    /// at its end is encoded that starts at a blank, and a longer one if it has too few tokens. Offsets are those in the whole
-    /// text.
+    /// [`OpenOptions::with_max_text_bytes`] is read as a whole, so they are those of [`Tokenizer::encode`]; of a longer
+    /// one a part at its end is encoded that starts at a blank, and a longer one if it has too few tokens. Offsets are
+    /// those in the whole text.
     ///
     /// # Errors
     ///
@@ -230,8 +232,8 @@ impl Tokenizer {
         self.inner.backend.count(text, true)
     }
 
-    /// Number of tokens of a text, the tokens around it included, if there are at most `limit`; otherwise a number above it. The
-    /// text may have any length up to 1 GiB: what windows are measured with.
+    /// Number of tokens of a text, the tokens around it included, if there are at most `limit`; otherwise a number
+    /// above it. The text may have any length up to 1 GiB: what windows are measured with.
     ///
     /// # Errors
     ///
@@ -312,7 +314,8 @@ impl Tokenizer {
 
     /// What the files say wrongly or leave open, and what is used instead, for a model whose embedding has `rows` rows.
     ///
-    /// These are the remarks of [`Tokenizer::resolution`] that are corrections, and [`TokenizerRemark::WithoutRow`] for tokens beyond the embedding.
+    /// These are the remarks of [`Tokenizer::resolution`] that are corrections, and [`TokenizerRemark::WithoutRow`] for
+    /// tokens beyond the embedding.
     pub fn remarks(&self, rows: usize) -> Vec<TokenizerRemark> {
         let all = self.resolution().remarks().iter();
         let told = all.filter(|remark| remark.is_correction());
@@ -337,8 +340,9 @@ impl Tokenizer {
         self.inner.backend.added()
     }
 
-    /// The special tokens by the names that `transformers` gives them, with their texts: `bos_token`, `eos_token`, `unk_token`,
-    /// `sep_token`, `pad_token`, `cls_token`, `mask_token` as far as there are any, and `additional_special_tokens` as a list.
+    /// The special tokens by the names that `transformers` gives them, with their texts: `bos_token`, `eos_token`,
+    /// `unk_token`, `sep_token`, `pad_token`, `cls_token`, `mask_token` as far as there are any, and
+    /// `additional_special_tokens` as a list.
     ///
     /// This is what `special_tokens_map.json` holds and what a chat template is given.
     #[must_use]
@@ -365,8 +369,9 @@ impl Tokenizer {
         all.map(|(name, template)| (name.as_str(), template.as_str()))
     }
 
-    /// The texts that encoding reads as special tokens wherever they stand, in order: what a prompt must not take over from a
-    /// note. Tags of de-identification are among them where they were added as special tokens; `clinical-deid` knows those.
+    /// The texts that encoding reads as special tokens wherever they stand, in order: what a prompt must not take over
+    /// from a note. Tags of de-identification are among them where they were added as special tokens; `clinical-deid`
+    /// knows those.
     #[must_use]
     pub fn special_texts(&self) -> Vec<String> {
         // BERT's word list takes one between blanks as it is, even where special tokens are to be split.
@@ -391,8 +396,8 @@ impl Tokenizer {
         self.inner.config.model_max_length
     }
 
-    /// Adds tokens and returns how many got new ids. A token that is a piece of the vocabulary keeps its id and is found
-    /// as a whole from now on. New ids follow [`Tokenizer::vocab_size`], in the order of `tokens`.
+    /// Adds tokens and returns how many got new ids. A token that is a piece of the vocabulary keeps its id and is
+    /// found as a whole from now on. New ids follow [`Tokenizer::vocab_size`], in the order of `tokens`.
     ///
     /// # Errors
     ///
@@ -414,9 +419,9 @@ impl Tokenizer {
 
     /// Writes the tokenizer into a directory, so that this crate and `transformers` open it again with the same ids.
     ///
-    /// The vocabulary file keeps its kind; `tokenizer_config.json`, `special_tokens_map.json` and, where tokens were added,
-    /// `added_tokens.json` hold what was in force, remarks included. Each file is written beside its place and then
-    /// moved there.
+    /// The vocabulary file keeps its kind; `tokenizer_config.json`, `special_tokens_map.json` and, where tokens were
+    /// added, `added_tokens.json` hold what was in force, remarks included. Each file is written beside its place and
+    /// then moved there.
     ///
     /// # Errors
     ///

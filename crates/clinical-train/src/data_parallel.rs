@@ -25,8 +25,8 @@ pub enum Reduction {
 pub struct Part {
     /// The mean loss over the part's targets.
     pub loss: Tensor<1>,
-    /// How many targets the mean is over: tokens with a label, or rows. The part weighs as much in the step; 0 for a part
-    /// that is empty, whose loss is then not looked at.
+    /// How many targets the mean is over: tokens with a label, or rows. The part weighs as much in the step; 0 for a
+    /// part that is empty, whose loss is then not looked at.
     pub targets: f64,
 }
 

@@ -1,7 +1,7 @@
 //! Reading ahead.
 //!
-//! The tensors of a PyTorch file are copied out of it and their checksums computed, which takes one thread longer than the
-//! memory does.
+//! The tensors of a PyTorch file are copied out of it and their checksums computed, which takes one thread longer than
+//! the memory does.
 
 use std::collections::HashMap;
 use std::io;
@@ -25,16 +25,16 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    /// Begins to read what `paths` need of PyTorch files. Each reader holds one tensor until it is taken, or until this is
-    /// dropped.
+    /// Begins to read what `paths` need of PyTorch files. Each reader holds one tensor until it is taken, or until this
+    /// is dropped.
     pub(crate) fn start<'s, 'e>(
         scope: &'s Scope<'s, 'e>,
         paths: &[String],
         steps: &HashMap<String, Step<'e>>,
     ) -> Self {
         let sizes = steps.values().map(|step| step.entry.info.bytes);
-        // Those that wait and the one that is used meanwhile take the room of the largest tensor, which is promised in any
-        // case.
+        // Those that wait and the one that is used meanwhile take the room of the largest tensor, which is promised in
+        // any case.
         let most = sizes.max().unwrap_or(0) / (READERS as u64 + 1);
         let list: Vec<_> = paths
             .iter()

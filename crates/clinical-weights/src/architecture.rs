@@ -74,8 +74,8 @@ pub const ARCHITECTURES: [Architecture; 7] = [
 const CLASS_ENDS: [&str; 5] = ["For", "Model", "EncoderModel", "WithLMHead", "LMHead"];
 
 impl Architecture {
-    /// The architecture that a configuration describes: by its `model_type`; else by its `architectures`; else, as for old
-    /// models of BERT, by settings that only one kind has. `None` if it says another name, or nothing.
+    /// The architecture that a configuration describes: by its `model_type`; else by its `architectures`; else, as for
+    /// old models of BERT, by settings that only one kind has. `None` if it says another name, or nothing.
     #[must_use]
     pub fn of(config: &Value) -> Option<&'static Self> {
         match config.get("model_type").and_then(Value::as_str) {

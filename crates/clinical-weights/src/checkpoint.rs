@@ -20,8 +20,8 @@ use clinical_files::shown;
 /// Opened weights.
 ///
 /// Headers have been read and checked against the files; values are read tensor by tensor when a model is loaded.
-/// Safetensors files are memory-mapped: they must not be changed or cut while the checkpoint, or a model that was loaded
-/// from it without a copy, is in use. (Replacing a file by renaming another one over it is safe.)
+/// Safetensors files are memory-mapped: they must not be changed or cut while the checkpoint, or a model that was
+/// loaded from it without a copy, is in use. (Replacing a file by renaming another one over it is safe.)
 pub struct Checkpoint {
     pub(crate) tensors: BTreeMap<String, Entry>,
     files: Vec<WeightFile>,
@@ -361,8 +361,8 @@ impl Checkpoint {
     /// Refuses a model that these files cannot fill, or that is larger than the caller allows, before it is built: a
     /// `config.json` of a few hundred bytes can describe a model of terabytes.
     ///
-    /// `parameters` is the number of the model's values. [`load_from`](crate::load_from) compares exactly, each tensor with
-    /// its parameter; this is the check that needs no model.
+    /// `parameters` is the number of the model's values. [`load_from`](crate::load_from) compares exactly, each tensor
+    /// with its parameter; this is the check that needs no model.
     ///
     /// # Errors
     ///

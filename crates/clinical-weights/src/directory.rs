@@ -28,8 +28,8 @@ pub struct CheckpointDir {
 }
 
 impl CheckpointDir {
-    /// Looks into a directory. The path of a file that ends in `.gguf` stands for that file alone, whatever is beside it;
-    /// that of one part (`name-00002-of-00003.gguf`) for all parts.
+    /// Looks into a directory. The path of a file that ends in `.gguf` stands for that file alone, whatever is beside
+    /// it; that of one part (`name-00002-of-00003.gguf`) for all parts.
     ///
     /// # Errors
     ///
@@ -96,8 +96,8 @@ impl CheckpointDir {
         self.names.iter().any(|found| found == name)
     }
 
-    /// Refuses files of these names that another reader must not open: links that leave the directory, folders, pipes, and empty
-    /// files. Names that the directory does not have pass.
+    /// Refuses files of these names that another reader must not open: links that leave the directory, folders, pipes,
+    /// and empty files. Names that the directory does not have pass.
     ///
     /// # Errors
     ///
@@ -141,8 +141,8 @@ impl CheckpointDir {
         serde_json::from_slice(content).map_err(|source| Error::Json { path, source })
     }
 
-    /// `config.json` with every key that it has, and sentences about what Python writes and JSON does not know: `NaN` and
-    /// `Infinity` are read as `null`. The GGUF file's own configuration is [`Gguf::config`].
+    /// `config.json` with every key that it has, and sentences about what Python writes and JSON does not know: `NaN`
+    /// and `Infinity` are read as `null`. The GGUF file's own configuration is [`Gguf::config`].
     ///
     /// # Errors
     ///
@@ -184,8 +184,8 @@ impl CheckpointDir {
         Self::open_with(&path, self.root.allow_links)
     }
 
-    /// The tools that quantise give their weights names of their own (`gptq_model-4bit-128g.safetensors`), and lay a file of their
-    /// settings beside them.
+    /// The tools that quantise give their weights names of their own (`gptq_model-4bit-128g.safetensors`), and lay a
+    /// file of their settings beside them.
     fn no_quantised(&self) -> Result<(), Error> {
         for (file, scheme) in [
             ("quantize_config.json", "gptq"),
@@ -217,8 +217,8 @@ impl CheckpointDir {
         }
     }
 
-    /// The configuration: `config.json`, or what the GGUF file says instead where the weights are one, since a `config.json` beside
-    /// such a file is often a stub. [`Facade::expect`](crate::Facade::expect) checks its kind.
+    /// The configuration: `config.json`, or what the GGUF file says instead where the weights are one, since a
+    /// `config.json` beside such a file is often a stub. [`Facade::expect`](crate::Facade::expect) checks its kind.
     ///
     /// # Errors
     ///
@@ -230,8 +230,8 @@ impl CheckpointDir {
         }
     }
 
-    /// The GGUF file, if [`Self::weights`] would take the weights from one. It holds the configuration and the tokenizer
-    /// as well.
+    /// The GGUF file, if [`Self::weights`] would take the weights from one. It holds the configuration and the
+    /// tokenizer as well.
     ///
     /// # Errors
     ///
@@ -290,8 +290,8 @@ impl CheckpointDir {
     ///
     /// # Errors
     ///
-    /// [`Error::NoWeights`], and everything that can be wrong with an index or a weight file; [`Error::SeveralGguf`] and
-    /// [`Error::GgufPart`] where only GGUF files are there.
+    /// [`Error::NoWeights`], and everything that can be wrong with an index or a weight file; [`Error::SeveralGguf`]
+    /// and [`Error::GgufPart`] where only GGUF files are there.
     pub fn weights(&self) -> Result<Checkpoint, Error> {
         let choices = self.choices()?;
         let Some((chosen, others)) = choices.split_first() else {

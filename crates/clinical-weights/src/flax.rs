@@ -1,12 +1,13 @@
 //! Flax's `flax_model.msgpack`: maps of maps whose leaves are arrays, as `flax.serialization.to_bytes` writes them.
-//! <https://flax.readthedocs.io/en/latest/api_reference/flax.serialization.html>, <https://github.com/msgpack/msgpack/blob/master/spec.md>.
+//! <https://flax.readthedocs.io/en/latest/api_reference/flax.serialization.html>,
+//! <https://github.com/msgpack/msgpack/blob/master/spec.md>.
 //!
-//! MessagePack is read here and not by the crate `rmp`: values stay in the map, so what is needed of each is its range in the file,
-//! checked against the end of the file or of the array it is in. Beside `rmp` the same match over all markers would remain, and
-//! its bounds would have to be found again from a cursor.
+//! MessagePack is read here and not by the crate `rmp`: values stay in the map, so what is needed of each is its range
+//! in the file, checked against the end of the file or of the array it is in. Beside `rmp` the same match over all
+//! markers would remain, and its bounds would have to be found again from a cursor.
 //!
-//! A leaf is MessagePack's extension type 1, which holds `(shape, name of the type, bytes)`; one of more than 1 GiB is a
-//! map with the mark `__msgpack_chunked_array__`, a `shape` and `chunks` that are leaves of one dimension.
+//! A leaf is MessagePack's extension type 1, which holds `(shape, name of the type, bytes)`; one of more than 1 GiB is
+//! a map with the mark `__msgpack_chunked_array__`, a `shape` and `chunks` that are leaves of one dimension.
 
 use std::collections::BTreeMap;
 use std::path::Path;

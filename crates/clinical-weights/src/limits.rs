@@ -1,5 +1,5 @@
-//! Limits on what a file may ask for, each with its reason. A number in a file never becomes an allocation before it has
-//! passed one of these.
+//! Limits on what a file may ask for, each with its reason. A number in a file never becomes an allocation before it
+//! has passed one of these.
 
 /// Largest `config.json` or other small JSON file: 1 MiB. The published ones are below 10 KiB.
 pub const MAX_JSON_BYTES: u64 = 1 << 20;
@@ -16,8 +16,8 @@ pub const MAX_SHARDS: usize = 512;
 /// Most names that are read from one directory.
 pub const MAX_DIRECTORY_ENTRIES: usize = 10_000;
 
-/// Largest JSON header of a safetensors file: 25 MB, the limit of the Hugging Face Hub, enough for 200,000 tensors. (The
-/// format allows 100 MB, but a header takes several times its size while it is parsed.)
+/// Largest JSON header of a safetensors file: 25 MB, the limit of the Hugging Face Hub, enough for 200,000 tensors.
+/// (The format allows 100 MB, but a header takes several times its size while it is parsed.)
 pub const MAX_SAFETENSORS_HEADER: u64 = 25_000_000;
 
 /// Largest `data.pkl` of a PyTorch file: 100 MiB, the limit of `pytorch-reader`.

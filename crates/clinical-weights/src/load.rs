@@ -37,8 +37,9 @@ pub trait FromCheckpoint: Module {
 /// # Errors
 ///
 /// Everything in [`Error`]; with [`LoadOptions::strict`] also [`Error::DoesNotFit`] with the whole report when a
-/// parameter has no tensor, a tensor no parameter (unless the key map ignores it), or two shapes differ. Whatever `strict` says,
-/// a checkpoint that has less than half of the model's values is [`Error::HardlyAny`]: the rest would be noise.
+/// parameter has no tensor, a tensor no parameter (unless the key map ignores it), or two shapes differ. Whatever
+/// `strict` says, a checkpoint that has less than half of the model's values is [`Error::HardlyAny`]: the rest would be
+/// noise.
 pub fn load<M: FromCheckpoint>(
     model: &mut M,
     dir: impl AsRef<Path>,
@@ -103,7 +104,8 @@ pub fn load_from<M: Module>(
             total: bytes,
             error: None,
         };
-        // A clone shares the parameters, initialised or not, so this copies no values; and a failure leaves the original.
+        // A clone shares the parameters, initialised or not, so this copies no values; and a failure leaves the
+        // original.
         let loaded = model.clone().map(&mut loader);
         match loader.error {
             Some(error) => Err(error),

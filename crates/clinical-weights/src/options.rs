@@ -13,8 +13,8 @@ pub enum Precision {
     /// 32-bit floats, whatever the file holds. The reference: results equal those of `transformers` in f32.
     #[default]
     F32,
-    /// IEEE half precision for weights and activations: half the memory. Values beyond 65,504 become infinite; the report
-    /// counts them. Meant for GPUs.
+    /// IEEE half precision for weights and activations: half the memory. Values beyond 65,504 become infinite; the
+    /// report counts them. Meant for GPUs.
     F16,
     /// Brain floating point for weights and activations: half the memory, the range of f32. Meant for GPUs: Burn's CPU
     /// backend converts every weight again at every product.
@@ -23,8 +23,8 @@ pub enum Precision {
     StoredF16,
     /// Matrices kept in brain floating point, multiplied by f32 activations and summed in f32. Meant for CPUs.
     StoredBF16,
-    /// Matrices as 8-bit integers in blocks of 32 with a scale each; activations become 8-bit integers on the way. Parameters
-    /// that a model marks ([`PackingPolicy::outliers`](crate::PackingPolicy::outliers),
+    /// Matrices as 8-bit integers in blocks of 32 with a scale each; activations become 8-bit integers on the way.
+    /// Parameters that a model marks ([`PackingPolicy::outliers`](crate::PackingPolicy::outliers),
     /// [`PackingPolicy::sensitive`](crate::PackingPolicy::sensitive)) meet 16-bit activations.
     Int8,
     /// Matrices as 4-bit integers in blocks of 32 with a scale and a zero point each. Embedding tables, output layers

@@ -52,8 +52,8 @@ impl PackingPolicy {
         self.mark(Mark::FullPrecision, pattern)
     }
 
-    /// Matrices whose inputs have outliers: integer precisions keep them in 8 bits and multiply them by activations of 8 bits, or
-    /// 16 where outliers are ([`Packing::Int8Mixed`]).
+    /// Matrices whose inputs have outliers: integer precisions keep them in 8 bits and multiply them by activations of
+    /// 8 bits, or 16 where outliers are ([`Packing::Int8Mixed`]).
     #[must_use]
     pub fn outliers(self, pattern: &str) -> Self {
         self.mark(Mark::Outliers, pattern)

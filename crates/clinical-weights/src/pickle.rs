@@ -161,8 +161,8 @@ fn check_zip(file: &OpenFile) -> Result<(), Error> {
 
 /// How many instructions the pickles of a file may have.
 ///
-/// One byte of a pickle can make a value of 170 bytes in memory. A tensor takes about 35 instructions; with its name, its
-/// numbers and its place in the archive that is one for ten bytes, beside its values.
+/// One byte of a pickle can make a value of 170 bytes in memory. A tensor takes about 35 instructions; with its name,
+/// its numbers and its place in the archive that is one for ten bytes, beside its values.
 fn instructions(bytes: u64) -> u64 {
     4096 + bytes / 8
 }

@@ -14,8 +14,8 @@ use clinical_files::shown;
 const MAX_PARTS: usize = 6;
 const MAX_TRIED: usize = 32;
 
-/// The prefix under which the checkpoint has every parameter that must be there, and the tensors below it; `""` where it
-/// has them as they are, or where no prefix helps.
+/// The prefix under which the checkpoint has every parameter that must be there, and the tensors below it; `""` where
+/// it has them as they are, or where no prefix helps.
 ///
 /// # Errors
 ///

@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::{Checkpoint, Error};
 use clinical_files::shown;
 
-/// How the weights of a checkpoint were quantised, as `config.json` says or as the names of the tensors show. `Display`:
-/// `GPTQ, 4 bits`.
+/// How the weights of a checkpoint were quantised, as `config.json` says or as the names of the tensors show.
+/// `Display`: `GPTQ, 4 bits`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Quantised {
@@ -100,8 +100,8 @@ impl Quantised {
         })
     }
 
-    /// Refuses weights that are packed integers. A configuration that speaks of quantisation over plain weights (merged, or to
-    /// be quantised while loading) is described in a sentence.
+    /// Refuses weights that are packed integers. A configuration that speaks of quantisation over plain weights
+    /// (merged, or to be quantised while loading) is described in a sentence.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Random weights, for measurements of speed. They stand here and not with the benchmarks because they walk a module as a load
-//! does, slot by slot under the same packing policy, and so leave it exactly as a load would.
+//! Random weights, for measurements of speed. They stand here and not with the benchmarks because they walk a module as
+//! a load does, slot by slot under the same packing policy, and so leave it exactly as a load would.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use clinical_kernels::{Packed, PackedMatrix, Packing};
 use crate::slots::{Position, slots};
 use crate::{FromCheckpoint, LinearLayout, Precision};
 
-/// The model with random weights in its matrices, made as a load at this precision and with this layout would leave them: a
-/// model of 7 billion parameters in int4 needs 4 GB at no time more. Other parameters are as they were.
+/// The model with random weights in its matrices, made as a load at this precision and with this layout would leave
+/// them: a model of 7 billion parameters in int4 needs 4 GB at no time more. Other parameters are as they were.
 ///
 /// It is for measurements of speed and memory; the weights mean nothing.
 #[must_use]

@@ -47,8 +47,8 @@ impl SaveOptions {
 
 const INDEX: &str = "model.safetensors.index.json";
 
-/// How a directory changes in which weights are saved: one without `config.json` is never taken for a model, and weights of
-/// an earlier save go.
+/// How a directory changes in which weights are saved: one without `config.json` is never taken for a model, and
+/// weights of an earlier save go.
 pub const SAVED_WEIGHTS: FolderRules = FolderRules::new()
     .with_gates(&["config.json", INDEX])
     .with_stale(are_weights);
@@ -58,11 +58,11 @@ pub const SAVED_MODEL: FolderRules =
     SAVED_WEIGHTS.with_stale(|name| are_weights(name) || are_beside_weights(name));
 
 /// Writes a model as a Hugging Face directory that Python's `transformers` opens: `config.json`, and
-/// `model.safetensors`, or shards with `model.safetensors.index.json`. `config` is the text of the model's configuration;
-/// the type of the weights is added to it.
+/// `model.safetensors`, or shards with `model.safetensors.index.json`. `config` is the text of the model's
+/// configuration; the type of the weights is added to it.
 ///
-/// All files change at once, as [`clinical_files::replace_directory`] says: an error leaves what was there before. Weights of
-/// an earlier save that would be taken for these go.
+/// All files change at once, as [`clinical_files::replace_directory`] says: an error leaves what was there before.
+/// Weights of an earlier save that would be taken for these go.
 ///
 /// # Errors
 ///
@@ -165,8 +165,8 @@ fn are_weights(name: &str) -> bool {
     numbers.is_some_and(|(number, count)| digits(number) && digits(count))
 }
 
-/// Names of files that tokenizers and end tokens are read from: an old one beside new ones of another kind would be taken for
-/// one of them.
+/// Names of files that tokenizers and end tokens are read from: an old one beside new ones of another kind would be
+/// taken for one of them.
 fn are_beside_weights(name: &str) -> bool {
     matches!(
         name,
@@ -187,8 +187,8 @@ fn are_beside_weights(name: &str) -> bool {
     )
 }
 
-/// Writes the parameters in Burn's own format (burnpack, `.bpk`): as they are in memory, under the names of the module, so
-/// that nothing is converted or transposed when they are read again. It belongs to this version of the module; for
+/// Writes the parameters in Burn's own format (burnpack, `.bpk`): as they are in memory, under the names of the module,
+/// so that nothing is converted or transposed when they are read again. It belongs to this version of the module; for
 /// exchange and for keeping use [`save_pretrained`].
 ///
 /// # Errors
@@ -200,10 +200,11 @@ pub fn save_burnpack<M: Module>(model: &M, path: impl AsRef<Path>) -> Result<(),
     record.save(path).map_err(|error| failed(path, &error))
 }
 
-/// Fills a module from a file of [`save_burnpack`]. Every parameter must be there with its shape; types are those of the
-/// file. On an error the module is unchanged.
+/// Fills a module from a file of [`save_burnpack`]. Every parameter must be there with its shape; types are those of
+/// the file. On an error the module is unchanged.
 ///
-/// On the CPU parameters are used where they lie in the file, which is mapped and must not be changed while the module is used.
+/// On the CPU parameters are used where they lie in the file, which is mapped and must not be changed while the module
+/// is used.
 ///
 /// # Errors
 ///

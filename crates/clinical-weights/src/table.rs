@@ -1,5 +1,5 @@
-//! What a table of tensors is made of, whatever the format of its files: what is known of each tensor, where its values are, and
-//! how they are read.
+//! What a table of tensors is made of, whatever the format of its files: what is known of each tensor, where its values
+//! are, and how they are read.
 
 use std::fmt;
 use std::fs::File;

@@ -1,5 +1,5 @@
-//! Divides the time of each new token into the model's forward pass, the moving of its cache, and the generation engine,
-//! on a shape alone (random weights, no files). Prints one JSON line.
+//! Divides the time of each new token into the model's forward pass, the moving of its cache, and the generation
+//! engine, on a shape alone (random weights, no files). Prints one JSON line.
 //!
 //! `cargo run --release -p clinical-bench --bin engine -- --model t5-base --beams 5`
 

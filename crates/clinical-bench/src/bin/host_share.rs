@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release -p clinical-bench --bin host_share -- --model llama-1b --new-tokens 64`
 //!
-//! The weights are random, in the shape that is named; text and tokenizer are the demonstration model's. Prints one JSON line.
+//! The weights are random, in the shape that is named; text and tokenizer are the demonstration model's. Prints one
+//! JSON line.
 
 #[path = "../../../../examples/common/mod.rs"]
 mod common;

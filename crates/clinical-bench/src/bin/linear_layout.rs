@@ -5,8 +5,8 @@
 //! ```
 //!
 //! `x` is `[rows, d_input]`; the matrix has rows of `d_output` values (`InputMajor`) or is a view of one with rows of
-//! `d_input` values (`OutputMajor`). In f32 both go through our kernels and through Burn's product, in f16 and bf16 through
-//! Burn's alone.
+//! `d_input` values (`OutputMajor`). In f32 both go through our kernels and through Burn's product, in f16 and bf16
+//! through Burn's alone.
 
 #![allow(clippy::print_stdout)]
 

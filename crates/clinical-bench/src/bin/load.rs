@@ -1,9 +1,10 @@
-//! Loads a LLaMA or T5 directory, reads every weight, and prints one JSON line: seconds until it is loaded, seconds until
-//! every weight was read, and the peak of the process's memory. `scripts/bench_load.py` compares it with `transformers`.
+//! Loads a LLaMA or T5 directory, reads every weight, and prints one JSON line: seconds until it is loaded, seconds
+//! until every weight was read, and the peak of the process's memory. `scripts/bench_load.py` compares it with
+//! `transformers`.
 //!
 //! `cargo run --release -p clinical-bench --bin load -- DIR [PRECISION] [LAYOUT|FILE]`: `LAYOUT` is `automatic` (the
-//! default), `input-major` or `output-major` (as `transformers` has it); `FILE` is a burnpack file, which is written if it
-//! is not there.
+//! default), `input-major` or `output-major` (as `transformers` has it); `FILE` is a burnpack file, which is written if
+//! it is not there.
 #![allow(clippy::print_stdout)] // a command-line program
 
 use std::path::Path;

@@ -5,9 +5,9 @@
 //! cargo run --release -p clinical-bench --bin peak_memory
 //! ```
 //!
-//! Writes a synthetic model of about one gigabyte into a temporary folder, in each format, and loads each in a process of
-//! its own that then reads every value. Exits with 1 if a bound is exceeded. Needs 5 GB of disk and 2 GB of memory, and a
-//! system that tells a process its peak (Linux).
+//! Writes a synthetic model of about one gigabyte into a temporary folder, in each format, and loads each in a process
+//! of its own that then reads every value. Exits with 1 if a bound is exceeded. Needs 5 GB of disk and 2 GB of memory,
+//! and a system that tells a process its peak (Linux).
 
 #![allow(clippy::print_stdout)]
 

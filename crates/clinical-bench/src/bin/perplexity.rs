@@ -2,8 +2,8 @@
 //!
 //! `cargo run --release -p clinical-bench --bin perplexity -- --model DIR --precision int8 --text notes.csv --column section_text`
 //!
-//! Without `--text` the text is generated, as the demonstration models know it: answers to questions about held-out notes
-//! for a LLaMA, four tasks for a T5.
+//! Without `--text` the text is generated, as the demonstration models know it: answers to questions about held-out
+//! notes for a LLaMA, four tasks for a T5.
 
 #[path = "../../../../examples/common/mod.rs"]
 mod common;

@@ -145,8 +145,8 @@ fn queue(model: &Asclepius, arguments: &Arguments) -> Result<()> {
             start.elapsed().as_secs_f64(),
         )?;
 
-        // As a padded batch costs it: every prompt is as long as the longest of its batch, and every row is computed until
-        // the longest answer ends.
+        // As a padded batch costs it: every prompt is as long as the longest of its batch, and every row is computed
+        // until the longest answer ends.
         let start = Instant::now();
         let lengths = lengths.chunks(arguments.slots);
         for (rows, lengths) in prompts.chunks(arguments.slots).zip(lengths) {

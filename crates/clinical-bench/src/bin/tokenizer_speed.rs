@@ -1,11 +1,12 @@
-//! Measures encoding and decoding of a one-megabyte note for each kind of tokenizer, and how long it takes to have its first
-//! 2,048 tokens.
+//! Measures encoding and decoding of a one-megabyte note for each kind of tokenizer, and how long it takes to have its
+//! first 2,048 tokens.
 //!
 //! ```text
 //! cargo run --release -p clinical-bench --bin tokenizer_speed [-- --write-note FILE]
 //! ```
 //!
-//! The real tokenizers are those that `scripts/get_assets` fetches; without them the small ones of the tests are measured.
+//! The real tokenizers are those that `scripts/get_assets` fetches; without them the small ones of the tests are
+//! measured.
 #![allow(clippy::print_stdout)]
 
 use std::fmt::Write;

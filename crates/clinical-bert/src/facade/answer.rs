@@ -13,8 +13,9 @@ use crate::{BertModel, Error, Result, Row, TaskHead};
 
 /// How [`ClinicalBert::answer_span_with`] works. The numbers are those of BERT's `run_squad.py`.
 ///
-/// `with_max_tokens` bounds a row; default: 384, and never more than the model reads. A context that is too long is read in
-/// windows, `stride` apart, unless a policy is given; `LongText::Windows` says by how many tokens they overlap instead.
+/// `with_max_tokens` bounds a row; default: 384, and never more than the model reads. A context that is too long is
+/// read in windows, `stride` apart, unless a policy is given; `LongText::Windows` says by how many tokens they overlap
+/// instead.
 #[derive(Debug, Clone)]
 pub struct SpanOptions {
     stride: usize,
@@ -116,8 +117,8 @@ pub struct NoAnswer {
 }
 
 impl SpanAnswer {
-    /// The best answer, or `None` if "no answer" scores more than `threshold` above it (0 as in `run_squad.py`, or tuned
-    /// on development data; infinity for models that always answer).
+    /// The best answer, or `None` if "no answer" scores more than `threshold` above it (0 as in `run_squad.py`, or
+    /// tuned on development data; infinity for models that always answer).
     #[must_use]
     pub fn best(&self, threshold: f32) -> Option<&SpanCandidate> {
         let best = self.candidates.first()?;
@@ -143,8 +144,8 @@ impl ClinicalBert {
 
     /// Where `context` answers `question`, chosen as BERT's `run_squad.py` does.
     ///
-    /// A long context is read in windows of tokens, `stride` apart. A span may start only in the window that has the most
-    /// text around its first token.
+    /// A long context is read in windows of tokens, `stride` apart. A span may start only in the window that has the
+    /// most text around its first token.
     ///
     /// # Errors
     ///
@@ -329,7 +330,8 @@ fn spans(
     spans
 }
 
-/// The window with the most context around a token: the smaller of what is left and right of it, then the longer window.
+/// The window with the most context around a token: the smaller of what is left and right of it, then the longer
+/// window.
 fn widest(windows: &[Range<usize>], token: usize) -> usize {
     let score = |window: &Range<usize>| {
         let context = (token - window.start).min(window.end - 1 - token);

@@ -8,12 +8,13 @@ use super::ClinicalBert;
 use super::options::BATCH_TOKENS;
 use crate::{Error, Result, Row, TokenRow};
 
-/// Texts that are held as tokens at a time, so that memory does not grow with their number. Rows are sorted by length within.
+/// Texts that are held as tokens at a time, so that memory does not grow with their number. Rows are sorted by length
+/// within.
 const HELD: usize = 256;
 
 impl ClinicalBert {
-    /// A result for each of `items` items. `prepare` gives the rows of an item and what `finish` needs of it beside the values
-    /// of its rows; `run` gives one value for each row of a batch.
+    /// A result for each of `items` items. `prepare` gives the rows of an item and what `finish` needs of it beside the
+    /// values of its rows; `run` gives one value for each row of a batch.
     pub(super) fn each<P, V, T>(
         &self,
         items: usize,

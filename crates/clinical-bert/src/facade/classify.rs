@@ -70,8 +70,8 @@ impl Classification {
 
 /// How [`ClinicalBert::classify_with`] and [`ClinicalBert::classify_pairs_with`] work.
 ///
-/// A text that is too long is an error unless a policy is given. With windows, the scores are the mean over the windows,
-/// weighted by their tokens; no published model was trained so. The first text of a pair is always read whole.
+/// A text that is too long is an error unless a policy is given. With windows, the scores are the mean over the
+/// windows, weighted by their tokens; no published model was trained so. The first text of a pair is always read whole.
 #[derive(Debug, Clone, Default)]
 pub struct ClassifyOptions {
     batch_tokens: Option<usize>,
@@ -95,8 +95,10 @@ impl ClinicalBert {
     ///
     /// # Errors
     ///
-    /// For each text: [`Error::Head`](crate::Error::Head) for a model without a sequence classification head, [`Error::TooLong`](crate::Error::TooLong) unless the options
-    /// say otherwise, [`Error::NothingLeft`](crate::Error::NothingLeft), [`Error::Overlap`](crate::Error::Overlap), [`Error::NotFinite`](crate::Error::NotFinite), [`Error::Cancelled`](crate::Error::Cancelled).
+    /// For each text: [`Error::Head`](crate::Error::Head) for a model without a sequence classification head,
+    /// [`Error::TooLong`](crate::Error::TooLong) unless the options say otherwise,
+    /// [`Error::NothingLeft`](crate::Error::NothingLeft), [`Error::Overlap`](crate::Error::Overlap),
+    /// [`Error::NotFinite`](crate::Error::NotFinite), [`Error::Cancelled`](crate::Error::Cancelled).
     pub fn classify_with<T: AsRef<str>>(
         &self,
         texts: &[T],
@@ -119,8 +121,8 @@ impl ClinicalBert {
         self.classify_pairs_with(pairs, &ClassifyOptions::default())
     }
 
-    /// The labels of each pair. A policy for what is too long is about the second text; a first one that alone is too long
-    /// is an error.
+    /// The labels of each pair. A policy for what is too long is about the second text; a first one that alone is too
+    /// long is an error.
     ///
     /// # Errors
     ///

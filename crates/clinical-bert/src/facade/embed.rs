@@ -7,8 +7,8 @@ use super::numbers::finite;
 use super::options::bert_call_options;
 use crate::{Error, Result, Row};
 
-/// How [`ClinicalBert::embed_with`] works. Texts that are too long are read in windows without overlap unless a policy is
-/// given.
+/// How [`ClinicalBert::embed_with`] works. Texts that are too long are read in windows without overlap unless a policy
+/// is given.
 #[derive(Debug, Clone, Default)]
 pub struct EmbedOptions {
     pooling: Option<Pooling>,
@@ -28,8 +28,8 @@ impl EmbedOptions {
         self
     }
 
-    /// Whether each vector is divided by its Euclidean length. Default: as the directory says where its pooling is used too,
-    /// else false.
+    /// Whether each vector is divided by its Euclidean length. Default: as the directory says where its pooling is used
+    /// too, else false.
     #[must_use]
     pub fn with_normalize(mut self, normalize: bool) -> Self {
         self.normalize = Some(normalize);
@@ -66,8 +66,8 @@ impl ClinicalBert {
     /// # Errors
     ///
     /// For each text: [`Error::TooLong`] and [`Error::NothingLeft`] if the options say so, [`Error::Overlap`],
-    /// [`Error::Tokenizer`], [`Error::NotFinite`], [`Error::Cancelled`]; [`Error::VectorModule`] without a pooling for a
-    /// directory whose own vectors cannot be computed.
+    /// [`Error::Tokenizer`], [`Error::NotFinite`], [`Error::Cancelled`]; [`Error::VectorModule`] without a pooling for
+    /// a directory whose own vectors cannot be computed.
     pub fn embed_with<T: AsRef<str>>(
         &self,
         texts: &[T],

@@ -12,7 +12,8 @@ impl ClinicalBert {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLong`](crate::Error::TooLong) for a text that the model cannot read at once, and those of the tokenizer.
+    /// [`Error::TooLong`](crate::Error::TooLong) for a text that the model cannot read at once, and those of the
+    /// tokenizer.
     pub fn encode(&self, text: &str) -> Result<TokenRow> {
         let ids = self.text.ids(text)?;
         self.fits(self.text.single(&ids))

@@ -168,7 +168,8 @@ mod tests {
 
     const LABELS: [&str; 5] = ["O", "B-test", "I-test", "B-drug", "X"];
 
-    /// Tokens of two bytes each, with the label's probability and the next label's; `+` before a label continues a word.
+    /// Tokens of two bytes each, with the label's probability and the next label's; `+` before a label continues a
+    /// word.
     fn tokens(labels: &[(&str, f32)]) -> Vec<Scored> {
         let place = |label: &str| LABELS.iter().position(|&known| known == label).unwrap();
         labels

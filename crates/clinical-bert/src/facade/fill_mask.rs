@@ -35,8 +35,8 @@ pub struct Candidate {
     pub probability: f32,
 }
 
-/// How [`ClinicalBert::fill_mask_with`] works. A text that is too long is an error unless a policy is given; in windows each
-/// mask is filled in the one that has more text around it.
+/// How [`ClinicalBert::fill_mask_with`] works. A text that is too long is an error unless a policy is given; in windows
+/// each mask is filled in the one that has more text around it.
 #[derive(Debug, Clone)]
 pub struct FillOptions {
     top_k: usize,
@@ -81,8 +81,9 @@ impl ClinicalBert {
     ///
     /// # Errors
     ///
-    /// [`Error::Head`] for a model without the masked-language-model head, [`Error::NoMask`], [`Error::TooLong`] for a text
-    /// that the model cannot read at once, [`Error::Zero`] for `top_k` 0, [`Error::NotFinite`], [`Error::Cancelled`].
+    /// [`Error::Head`] for a model without the masked-language-model head, [`Error::NoMask`], [`Error::TooLong`] for a
+    /// text that the model cannot read at once, [`Error::Zero`] for `top_k` 0, [`Error::NotFinite`],
+    /// [`Error::Cancelled`].
     pub fn fill_mask_with(&self, text: &str, options: &FillOptions) -> Result<Vec<FilledMask>> {
         let BertModel::MaskedLanguage(model) = &self.model else {
             return Err(self.no_head("filling masks", TaskHead::MaskedLanguage));

@@ -51,8 +51,8 @@ impl BertOptions {
         self
     }
 
-    /// A new head with random weights on the encoder of the directory, to be trained: a classifier on Bio_ClinicalBERT, for
-    /// example. [`Self::with_labels`] says how many classes it has. A head that the directory has is left out.
+    /// A new head with random weights on the encoder of the directory, to be trained: a classifier on Bio_ClinicalBERT,
+    /// for example. [`Self::with_labels`] says how many classes it has. A head that the directory has is left out.
     #[must_use]
     pub fn with_new_head(mut self, head: TaskHead) -> Self {
         self.head = Some(head);
@@ -89,7 +89,8 @@ impl ClinicalBert {
     /// # Errors
     ///
     /// One sentence that says what is wrong with the directory: [`Error::Weights`], one of the rules of
-    /// [`BertConfig::validate`], [`Error::Tokenizer`], [`Error::NoHead`] for a head that is not there, [`Error::LabelCount`].
+    /// [`BertConfig::validate`], [`Error::Tokenizer`], [`Error::NoHead`] for a head that is not there,
+    /// [`Error::LabelCount`].
     pub fn load_with(
         dir: impl AsRef<Path>,
         options: &LoadOptions,

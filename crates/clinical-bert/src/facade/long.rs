@@ -154,8 +154,8 @@ impl ClinicalBert {
         Ok(rows)
     }
 
-    /// Windows of a text with the positions of their tokens. Each token of an overlap belongs to the window that has more text
-    /// around it.
+    /// Windows of a text with the positions of their tokens. Each token of an overlap belongs to the window that has
+    /// more text around it.
     pub(super) fn token_windows(
         &self,
         text: &str,
@@ -216,8 +216,8 @@ impl ClinicalBert {
     }
 }
 
-/// Where a window takes over from the one before, which ends at `end`: at the first word in the second half of the tokens
-/// that both have.
+/// Where a window takes over from the one before, which ends at `end`: at the first word in the second half of the
+/// tokens that both have.
 fn middle(tokens: &[Token], end: usize) -> usize {
     let shared = tokens.partition_point(|token| token.bytes.start < end);
     tokens[shared / 2..shared]

@@ -54,13 +54,14 @@ pub struct ClinicalBert {
 }
 
 impl ClinicalBert {
-    /// A facade from its parts: those of [`into_parts`](Self::into_parts), or a model that was made or trained elsewhere.
-    /// Where a classifier has classes without names in the config, they are called `LABEL_0`, `LABEL_1` and so on.
+    /// A facade from its parts: those of [`into_parts`](Self::into_parts), or a model that was made or trained
+    /// elsewhere. Where a classifier has classes without names in the config, they are called `LABEL_0`, `LABEL_1` and
+    /// so on.
     ///
     /// # Errors
     ///
-    /// Those of [`BertConfig::validate`], [`Error::Parts`] for a model of another shape than its config, [`Error::LabelCount`],
-    /// [`Error::NoRoom`], [`Error::NoSpecialToken`] for a tokenizer that belongs to no BERT.
+    /// Those of [`BertConfig::validate`], [`Error::Parts`] for a model of another shape than its config,
+    /// [`Error::LabelCount`], [`Error::NoRoom`], [`Error::NoSpecialToken`] for a tokenizer that belongs to no BERT.
     pub fn from_parts(parts: Parts<BertConfig, BertModel>) -> Result<Self> {
         let mut config = parts.config;
         config.validate()?;
@@ -141,15 +142,15 @@ impl ClinicalBert {
         &self.report
     }
 
-    /// What the files of the directory say wrongly or leave open, and what is used instead. [`Self::report`] has these as
-    /// sentences among its notes.
+    /// What the files of the directory say wrongly or leave open, and what is used instead. [`Self::report`] has these
+    /// as sentences among its notes.
     #[must_use]
     pub fn remarks(&self) -> &[Remark] {
         &self.remarks
     }
 
-    /// The most tokens that are read at once, special tokens included: the positions of the model, or fewer where the files
-    /// of sentence-transformers say so.
+    /// The most tokens that are read at once, special tokens included: the positions of the model, or fewer where the
+    /// files of sentence-transformers say so.
     #[must_use]
     pub fn max_tokens(&self) -> usize {
         let sentence = self.config.sentence.as_ref();

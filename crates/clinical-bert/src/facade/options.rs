@@ -1,7 +1,7 @@
 //! What the calls of [`ClinicalBert`](super::ClinicalBert) have in common.
 
-/// Most tokens of a batch, padding included, unless a call says otherwise. Larger batches need more memory and, on a CPU,
-/// are no faster.
+/// Most tokens of a batch, padding included, unless a call says otherwise. Larger batches need more memory and, on a
+/// CPU, are no faster.
 pub(super) const BATCH_TOKENS: usize = 4096;
 
 /// The builder methods that all options of calls have: those of [`clinical_facade::call_options!`], and

@@ -65,8 +65,8 @@ pub struct Case {
 }
 
 impl ClinicalBert {
-    /// What [`load`](Self::load) would make of a directory or GGUF file, without reading weights. Tensors that do not fit are
-    /// in the report, not an error.
+    /// What [`load`](Self::load) would make of a directory or GGUF file, without reading weights. Tensors that do not
+    /// fit are in the report, not an error.
     ///
     /// # Errors
     ///

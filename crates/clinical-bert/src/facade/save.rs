@@ -27,13 +27,13 @@ impl ClinicalBert {
         Ok(())
     }
 
-    /// Adds tokens to the tokenizer and, where their ids are beyond the token table, rows to it. Returns how many tokens
-    /// got new ids.
+    /// Adds tokens to the tokenizer and, where their ids are beyond the token table, rows to it. Returns how many
+    /// tokens got new ids.
     ///
     /// # Errors
     ///
-    /// [`Error::Tokenizer`] for tokens that cannot be added, and those of [`Self::resize_embeddings`]. The model is unchanged
-    /// then.
+    /// [`Error::Tokenizer`] for tokens that cannot be added, and those of [`Self::resize_embeddings`]. The model is
+    /// unchanged then.
     pub fn add_tokens(&mut self, tokens: &[AddedToken]) -> Result<usize> {
         let mut tokenizer = self.text.tokenizer.clone();
         let new = tokenizer.add_tokens(tokens)?;
@@ -46,10 +46,10 @@ impl ClinicalBert {
         Ok(new)
     }
 
-    /// Writes the model as a Hugging Face directory that this crate and Python's `transformers` open: `config.json` with
-    /// the class of the head, the names of the labels and every key that it had, weights in the type that they have in memory,
-    /// tokenizer files, and where the model came with them, those of sentence-transformers. An error leaves what was there
-    /// before; see [`clinical_weights::save_pretrained`].
+    /// Writes the model as a Hugging Face directory that this crate and Python's `transformers` open: `config.json`
+    /// with the class of the head, the names of the labels and every key that it had, weights in the type that they
+    /// have in memory, tokenizer files, and where the model came with them, those of sentence-transformers. An error
+    /// leaves what was there before; see [`clinical_weights::save_pretrained`].
     ///
     /// # Errors
     ///

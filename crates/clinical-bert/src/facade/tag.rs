@@ -12,8 +12,8 @@ use crate::{BertModel, Result, Row, TaskHead};
 
 /// How [`ClinicalBert::tag_with`] works.
 ///
-/// A text that is too long is read in windows unless a policy is given; each repeats a quarter of the one before, at most 64
-/// tokens. `LongText::Windows` sets another overlap.
+/// A text that is too long is read in windows unless a policy is given; each repeats a quarter of the one before, at
+/// most 64 tokens. `LongText::Windows` sets another overlap.
 #[derive(Debug, Clone)]
 pub struct TagOptions {
     aggregation: Aggregation,
@@ -66,7 +66,8 @@ impl ClinicalBert {
     /// The labelled spans of each text, in order, with the bytes that they have in the caller's text.
     ///
     /// Texts of any length: one that the model cannot read at once is read in overlapping windows
-    /// ([`clinical_notes::windows`]), and each token of an overlap is labelled by the window that has more text around it.
+    /// ([`clinical_notes::windows`]), and each token of an overlap is labelled by the window that has more text around
+    /// it.
     ///
     /// # Errors
     ///

@@ -177,8 +177,8 @@ fn continuing(tokenizer: &Tokenizer) -> Option<Vec<bool>> {
     all.contains(&true).then_some(all)
 }
 
-/// A text in parts that the tokenizer takes at once, cut before white space where there is some. A text up to its limit is
-/// one part.
+/// A text in parts that the tokenizer takes at once, cut before white space where there is some. A text up to its limit
+/// is one part.
 fn parts(text: &str) -> Vec<Range<usize>> {
     parts_of(text, DEFAULT_MAX_TEXT_BYTES)
 }
@@ -214,8 +214,8 @@ fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
     start..start + inner.len()
 }
 
-/// Whether the word of the character before `at` goes on at `at`: letters, digits and signs are words of their own, as in
-/// the patterns of byte-level vocabularies.
+/// Whether the word of the character before `at` goes on at `at`: letters, digits and signs are words of their own, as
+/// in the patterns of byte-level vocabularies.
 fn same_word(text: &str, at: usize) -> bool {
     let (before, after) = (text[..at].chars().next_back(), text[at..].chars().next());
     let kind = |c: char| (c.is_whitespace(), c.is_alphabetic(), c.is_numeric());

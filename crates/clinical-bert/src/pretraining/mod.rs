@@ -134,8 +134,8 @@ pub struct PretrainingLoss {
 }
 
 impl PretrainingLoss {
-    /// What is minimised: the sum of both means. Its targets are the predicted tokens; to average the two parts over batches
-    /// exactly, weight each by its own targets.
+    /// What is minimised: the sum of both means. Its targets are the predicted tokens; to average the two parts over
+    /// batches exactly, weight each by its own targets.
     #[must_use]
     pub fn total(self) -> Loss {
         match self.next_sentence {

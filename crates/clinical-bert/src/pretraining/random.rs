@@ -87,7 +87,8 @@ impl PythonRandom {
         (f64::from(high) * 67_108_864.0 + f64::from(low)) / 9_007_199_254_740_992.0
     }
 
-    /// `_randbelow(n)`: uniform in `0..n`, by drawing as many bits as `n` has until the number is small enough. 0 for 0.
+    /// `_randbelow(n)`: uniform in `0..n`, by drawing as many bits as `n` has until the number is small enough. 0 for
+    /// 0.
     pub(crate) fn below(&mut self, n: usize) -> usize {
         // Corpora and vocabularies have fewer than 2^32 items; a larger one would only lose its tail.
         let n = u32::try_from(n).unwrap_or(u32::MAX);

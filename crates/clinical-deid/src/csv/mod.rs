@@ -44,8 +44,8 @@ pub struct Options {
     /// The entity types of MIMIC-IV removals, found by the column `note_id`. `None`, the default, as for notes
     /// that they do not name: every removal becomes `[MISC]`. (The published script leaves such notes out.)
     pub annotations: Option<Annotations>,
-    /// Where [`convert_file`] writes the rows that cannot be converted, as CSV with the columns `row`, `line`, `cause` and
-    /// `record`: the other rows are converted all the same. `None`, the default: the first such row ends the run.
+    /// Where [`convert_file`] writes the rows that cannot be converted, as CSV with the columns `row`, `line`, `cause`
+    /// and `record`: the other rows are converted all the same. `None`, the default: the first such row ends the run.
     pub rejected: Option<PathBuf>,
 }
 
@@ -72,8 +72,8 @@ pub struct Summary {
     /// How many of them were kept or written as `[MISC]`: the unknown ones, and in MIMIC-IV those without
     /// an annotation.
     pub untyped: u64,
-    /// Beginnings of tags (`[**`) that stay, because the published expression does not find them: tags over a line end, or
-    /// without an end. What stands in them reaches a model.
+    /// Beginnings of tags (`[**`) that stay, because the published expression does not find them: tags over a line end,
+    /// or without an end. What stands in them reaches a model.
     pub unclosed: u64,
     /// Rows that were rejected.
     pub rejected: u64,
@@ -118,13 +118,13 @@ pub fn convert(
     convert_or(input, output, normalizer, options, progress, |_| Ok(false))
 }
 
-/// [`convert`] that gives each row which cannot be converted to `rejected`, and goes on where that returns `true`: a note
-/// that is not text, one with an unknown tag, a row with a column too many.
+/// [`convert`] that gives each row which cannot be converted to `rejected`, and goes on where that returns `true`: a
+/// note that is not text, one with an unknown tag, a row with a column too many.
 ///
 /// # Errors
 ///
-/// Those of [`convert`]. What breaks the order of quotes ends the reading whatever `rejected` says, since nobody knows then
-/// where the next row begins.
+/// Those of [`convert`]. What breaks the order of quotes ends the reading whatever `rejected` says, since nobody knows
+/// then where the next row begins.
 pub fn convert_or(
     input: impl Read,
     output: impl Write,
@@ -182,13 +182,13 @@ pub fn convert_or(
 /// Converts a file into another one, which appears only when all of it is written.
 ///
 /// The new file is written beside its place under another name, then renamed. On an error the file that
-/// `output` named before, if any, is as it was, and the unfinished one is removed; what a killed run left is removed by the
-/// next one. The rejected rows appear with it.
+/// `output` named before, if any, is as it was, and the unfinished one is removed; what a killed run left is removed by
+/// the next one. The rejected rows appear with it.
 ///
 /// # Errors
 ///
-/// Those of [`convert`]; [`Error::Files`] names the path, and refuses an output that is the input: the notes as they were
-/// would be lost.
+/// Those of [`convert`]; [`Error::Files`] names the path, and refuses an output that is the input: the notes as they
+/// were would be lost.
 pub fn convert_file(
     input: &Path,
     output: &Path,

@@ -104,8 +104,8 @@ impl Style {
     }
 }
 
-/// Appends a row as RFC 4180 has it, with commas and `\n`: fields in quotes where they must be. A field that is empty, but not
-/// missing, is written `""` and can so be told from one that is (`None`).
+/// Appends a row as RFC 4180 has it, with commas and `\n`: fields in quotes where they must be. A field that is empty,
+/// but not missing, is written `""` and can so be told from one that is (`None`).
 ///
 /// ```
 /// let mut out = Vec::new();

@@ -1,8 +1,8 @@
 //! CSV files of notes as streams, as databases, spreadsheets, R and pandas write them (feature `csv`).
 //!
-//! The reader is strict where others guess: a character after a closing quote, or an odd number of quotes in a field that does
-//! not begin with one, ends the reading with an error that names the row and the line. Either means that a quote is missing or
-//! that the file is written in another style, and to go on would join the notes of two patients.
+//! The reader is strict where others guess: a character after a closing quote, or an odd number of quotes in a field
+//! that does not begin with one, ends the reading with an error that names the row and the line. Either means that a
+//! quote is missing or that the file is written in another style, and to go on would join the notes of two patients.
 //!
 //! ```
 //! use clinical_files::csv::{CsvOptions, Records, Separator};

@@ -5,12 +5,12 @@ use std::str::FromStr;
 
 use crate::Error;
 
-/// Default of [`CsvOptions::with_max_row_bytes`]: 64 MiB, some hundred times the longest MIMIC note, and small enough to find
-/// an unclosed quote before it fills the memory.
+/// Default of [`CsvOptions::with_max_row_bytes`]: 64 MiB, some hundred times the longest MIMIC note, and small enough
+/// to find an unclosed quote before it fills the memory.
 pub const MAX_ROW_BYTES: usize = 64 << 20;
 
-/// How a CSV file is written: its separator, its quotes, its encoding. The defaults are those of RFC 4180: commas, doubled
-/// quotes, UTF-8.
+/// How a CSV file is written: its separator, its quotes, its encoding. The defaults are those of RFC 4180: commas,
+/// doubled quotes, UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CsvOptions {
     separator: Option<Separator>,
@@ -166,11 +166,13 @@ impl FromStr for Separator {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Quoting {
-    /// The field stands in `"`, and a quote inside it is written twice: RFC 4180, spreadsheets, pandas, R, Postgres, BigQuery.
+    /// The field stands in `"`, and a quote inside it is written twice: RFC 4180, spreadsheets, pandas, R, Postgres,
+    /// BigQuery.
     #[default]
     Doubled,
-    /// A backslash before a quote, a backslash, a separator or a line end takes its meaning away, as Spark and MySQL write.
-    /// Before anything else it stands for itself. A field that is `\N` and nothing more is empty. A doubled quote is read too.
+    /// A backslash before a quote, a backslash, a separator or a line end takes its meaning away, as Spark and MySQL
+    /// write. Before anything else it stands for itself. A field that is `\N` and nothing more is empty. A doubled
+    /// quote is read too.
     Backslash,
     /// Quotes are characters like others, and no field holds a separator or a line end.
     None,

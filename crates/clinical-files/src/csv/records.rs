@@ -18,7 +18,8 @@ use crate::{Error, Result};
 /// Size of the read buffer.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Reads the records of a CSV file one by one: `\n`, `\r\n` or `\r` after a record, quoted fields that may hold line ends.
+/// Reads the records of a CSV file one by one: `\n`, `\r\n` or `\r` after a record, quoted fields that may hold line
+/// ends.
 ///
 /// One record is held at a time. `Debug` shows where it is, not what is in it.
 pub struct Records<R> {
@@ -231,7 +232,8 @@ impl<R: Read> Records<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Read`], [`Error::TextAfterQuote`], [`Error::OddQuote`], [`Error::UnclosedQuote`], [`Error::RowTooLong`].
+    /// [`Error::Read`], [`Error::TextAfterQuote`], [`Error::OddQuote`], [`Error::UnclosedQuote`],
+    /// [`Error::RowTooLong`].
     pub fn read(&mut self) -> Result<Step> {
         if self.done {
             return Ok(Step::End);
@@ -314,7 +316,8 @@ impl<R: Read> Records<R> {
         self.fields.get(index).is_some_and(|field| field.quoted)
     }
 
-    /// Appends the record with another value for one field, which is quoted if it was or has to be. All other bytes stay.
+    /// Appends the record with another value for one field, which is quoted if it was or has to be. All other bytes
+    /// stay.
     pub fn write_with(&self, index: usize, value: &str, out: &mut Vec<u8>) {
         let Some(field) = self.fields.get(index) else {
             return out.extend_from_slice(&self.raw);

@@ -34,7 +34,8 @@ const OTHERS: [(&[u8], &str, &str); 8] = [
     (b"\xff\xfe\0\0", "UTF-32 text", "convert it to UTF-8 first"),
 ];
 
-/// How many of the first bytes are a byte order mark. Refuses what is no text, or text of another encoding than was chosen.
+/// How many of the first bytes are a byte order mark. Refuses what is no text, or text of another encoding than was
+/// chosen.
 pub(super) fn mark_bytes(start: &[u8], options: &CsvOptions) -> Result<usize> {
     if let Some(&(_, found, remedy)) = OTHERS.iter().find(|other| start.starts_with(other.0)) {
         return Err(Error::NotCsv { found, remedy });

@@ -1,5 +1,5 @@
-//! A model small enough to know by heart: its logits are a hash of the last three tokens. `scripts/generate_reference.py`
-//! has the same one in Python.
+//! A model small enough to know by heart: its logits are a hash of the last three tokens.
+//! `scripts/generate_reference.py` has the same one in Python.
 #![allow(dead_code)] // each test binary uses its own part
 
 pub mod named;

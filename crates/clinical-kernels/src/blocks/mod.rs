@@ -1,9 +1,9 @@
 //! Keys and values of rows of any lengths, in blocks that rows can share.
 //!
-//! Only for f32 tensors of the CPU; [`Blocks::new`] gives `None` elsewhere. They are kept in f32 or, in half the memory, in
-//! f16. A row is a list of blocks. Appending to one row
-//! touches no other; a copy of a row shares its blocks until one of the two appends, and then only the unfinished block at its
-//! end is copied (paged attention, Kwon et al. 2023, with blocks of any size).
+//! Only for f32 tensors of the CPU; [`Blocks::new`] gives `None` elsewhere. They are kept in f32 or, in half the
+//! memory, in f16. A row is a list of blocks. Appending to one row
+//! touches no other; a copy of a row shares its blocks until one of the two appends, and then only the unfinished block
+//! at its end is copied (paged attention, Kwon et al. 2023, with blocks of any size).
 
 #[cfg(feature = "flex")]
 mod shared;
@@ -18,8 +18,8 @@ pub struct Look<'a> {
     pub causal: bool,
     /// How many keys a query sees at most, itself included.
     pub window: Option<usize>,
-    /// `[1, heads, 1, n]`, added to the scaled scores of rows with one query: the last entry belongs to a row's last key.
-    /// `n` is no less than the longest row.
+    /// `[1, heads, 1, n]`, added to the scaled scores of rows with one query: the last entry belongs to a row's last
+    /// key. `n` is no less than the longest row.
     pub bias: Option<&'a burn::tensor::Tensor<4>>,
     /// Factor of the scores.
     pub scale: f64,

@@ -1,7 +1,7 @@
 //! Attention of one query of each row to the keys and values of a cache, where they lie.
 //!
-//! A row's keys are divided among cubes, so that a GPU is busy with one row too; a second kernel puts their parts together
-//! (flash decoding, Dao et al. 2023). The heads of a group read their keys once.
+//! A row's keys are divided among cubes, so that a GPU is busy with one row too; a second kernel puts their parts
+//! together (flash decoding, Dao et al. 2023). The heads of a group read their keys once.
 
 use burn::backend::cubecl::dtype_to_elem_type;
 use burn::tensor::DType;
@@ -133,8 +133,8 @@ struct Sizes {
     has_mask: bool,
 }
 
-/// The sum of `e^(score - max) value` over one chunk of keys, and in `facts` the largest score and the sum of the weights. The strides
-/// of keys and values count vectors.
+/// The sum of `e^(score - max) value` over one chunk of keys, and in `facts` the largest score and the sum of the
+/// weights. The strides of keys and values count vectors.
 #[cube(launch)]
 fn part<F: Float, N: Size>(
     query: &Tensor<Vector<F, N>>,

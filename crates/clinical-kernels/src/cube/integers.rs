@@ -21,8 +21,8 @@ const HALF_ROWS: usize = 4;
 /// Outputs below which a cube has one, so that narrow weights give work to all processors of a GPU too.
 const NARROW: usize = 2048;
 
-/// The bits of 2^23, whose last bit counts ones: an integer below 2^23 that takes the place of its mantissa is added to it. That costs one
-/// operation, which may be joined with the mask, where a conversion may be slow.
+/// The bits of 2^23, whose last bit counts ones: an integer below 2^23 that takes the place of its mantissa is added to
+/// it. That costs one operation, which may be joined with the mask, where a conversion may be slow.
 const ONES: i32 = 0x4b00_0000;
 
 /// The longest vector of values of `x` and of results.
@@ -128,7 +128,8 @@ fn integer(word: i32, #[comptime] at: usize, #[comptime] form: Form) -> f32 {
     f32::reinterpret(((word >> shift) & mask) | comptime!(ONES)) - zero
 }
 
-/// The units of a cube have every `units`-th word of its outputs each, and add up what they found. The row stride of `x` counts vectors.
+/// The units of a cube have every `units`-th word of its outputs each, and add up what they found. The row stride of
+/// `x` counts vectors.
 #[cube(launch)]
 fn integer_rows<F: Float, S: Float, N: Size>(
     x: &Tensor<Vector<F, N>>,

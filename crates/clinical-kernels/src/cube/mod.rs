@@ -1,8 +1,9 @@
-//! Kernels in CubeCL for what decoding does with one position of a row, where Burn's operations are several kernels or none that fits, and
-//! for packed weights.
+//! Kernels in CubeCL for what decoding does with one position of a row, where Burn's operations are several kernels or
+//! none that fits, and for packed weights.
 //!
-//! They take part in Burn's fusion as operations that it does not look into. Units of a cube share partial results through its shared
-//! memory alone, so the same code runs in any CubeCL runtime, and tests run it on the CPU (feature `cube-cpu`).
+//! They take part in Burn's fusion as operations that it does not look into. Units of a cube share partial results
+//! through its shared memory alone, so the same code runs in any CubeCL runtime, and tests run it on the CPU (feature
+//! `cube-cpu`).
 
 mod argmax;
 mod attention;
@@ -135,8 +136,8 @@ pub(crate) fn first_best(scores: Tensor<2>) -> Tensor<1, Int> {
     Tensor::from_dispatch(Dispatch::clinical_first_best(scores.into_dispatch(), int))
 }
 
-/// `x W` in the type of `x` for a few rows `[rows, d_input]` and a weight `[d_input, d_output]` that may be a transposed view; sums are in f32.
-/// `None` for more rows.
+/// `x W` in the type of `x` for a few rows `[rows, d_input]` and a weight `[d_input, d_output]` that may be a
+/// transposed view; sums are in f32. `None` for more rows.
 pub(crate) fn product(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
     let ([rows, depth], [d_input, n]) = (x.dims(), weight.dims());
     let fits = (1..=FEW_ROWS).contains(&rows) && depth == d_input && depth * n > 0;
@@ -147,8 +148,8 @@ pub(crate) fn product(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
     Some(Tensor::from_dispatch(Dispatch::clinical_product(x, weight)))
 }
 
-/// `x W^T` in f32 for a few rows `[rows, whole blocks]` and integers with scales, `[outputs, words]` and `[outputs, blocks * numbers]`; sums are
-/// in f32. `None` for more rows.
+/// `x W^T` in f32 for a few rows `[rows, whole blocks]` and integers with scales, `[outputs, words]` and
+/// `[outputs, blocks * numbers]`; sums are in f32. `None` for more rows.
 pub(crate) fn integer_rows(
     x: &Tensor<2>,
     words: &Tensor<2, Int>,
@@ -185,9 +186,10 @@ pub(crate) fn integer_values(
     Some(Tensor::from_dispatch(values))
 }
 
-/// `softmax(q k^T * scale + bias + mask) v` with the first `keys` of `key` and `value` `[rows, key heads, capacity, d]` for one `query` of
-/// each row, `[rows, heads, 1, d]` to the same shape; the softmax is in f32. `bias` is `[rows or 1, heads, 1, n]`, of which the last `keys` count,
-/// `mask` `[rows, keys]` with minus infinity where a query must not look. `None` where the kernel does not apply.
+/// `softmax(q k^T * scale + bias + mask) v` with the first `keys` of `key` and `value` `[rows, key heads, capacity, d]`
+/// for one `query` of each row, `[rows, heads, 1, d]` to the same shape; the softmax is in f32. `bias` is
+/// `[rows or 1, heads, 1, n]`, of which the last `keys` count, `mask` `[rows, keys]` with minus infinity where a query
+/// must not look. `None` where the kernel does not apply.
 pub(crate) fn one_query(
     query: &Tensor<4>,
     [key, value]: [&Tensor<4>; 2],

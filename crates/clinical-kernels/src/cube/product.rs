@@ -9,8 +9,8 @@ use super::launch::{empty, units, vector_size, with_rows};
 
 const UNITS: usize = 256;
 
-/// Units side by side, each with a vector of columns: with 16 bytes each they read 64 bytes of a row of the weight at once, and
-/// even narrow weights give work to all processors of a GPU.
+/// Units side by side, each with a vector of columns: with 16 bytes each they read 64 bytes of a row of the weight at
+/// once, and even narrow weights give work to all processors of a GPU.
 const COLUMN_LANES: usize = 4;
 
 /// Units side by side on one row of a transposed weight.
@@ -103,8 +103,8 @@ fn wider(x: &CubeTensor, weight: &CubeTensor) -> DType {
     }
 }
 
-/// Each cube has the columns of `lanes` vectors, each slice of it every `slices`-th row of the weight. Row strides of vectors count
-/// vectors.
+/// Each cube has the columns of `lanes` vectors, each slice of it every `slices`-th row of the weight. Row strides of
+/// vectors count vectors.
 #[cube(launch)]
 fn columns<F: Float, W: Float, N: Size>(
     x: &Tensor<F>,

@@ -1,4 +1,5 @@
-//! Each kernel beside sums in f64, in CubeCL's runtime for CPUs: `cargo test --release --workspace --features cube-cpu --lib -- cube::`.
+//! Each kernel beside sums in f64, in CubeCL's runtime for CPUs:
+//! `cargo test --release --workspace --features cube-cpu --lib -- cube::`.
 #![cfg(feature = "cube-cpu")]
 
 use burn::tensor::{DType, Shape};

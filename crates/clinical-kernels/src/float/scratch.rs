@@ -11,8 +11,8 @@ thread_local! {
     static FREE: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Calls `work` with room for `len` values, of any content, at the start of a cache line. The room goes back to the thread,
-/// so in steady state nothing is allocated and no page is touched for the first time.
+/// Calls `work` with room for `len` values, of any content, at the start of a cache line. The room goes back to the
+/// thread, so in steady state nothing is allocated and no page is touched for the first time.
 pub(crate) fn scratch<T>(len: usize, work: impl FnOnce(*mut f32) -> T) -> T {
     let mut lines = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
     let wanted = len.div_ceil(16);

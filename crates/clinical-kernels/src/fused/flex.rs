@@ -45,8 +45,8 @@ fn matrix(tensor: &FlexTensor) -> Matrix {
 
 /// How many values a tensor of this shape has.
 ///
-/// A view that repeats values can have a shape that no memory holds. Kernels count positions, so every shape that they compute
-/// with goes through here first.
+/// A view that repeats values can have a shape that no memory holds. Kernels count positions, so every shape that they
+/// compute with goes through here first.
 ///
 /// # Panics
 ///

@@ -2,8 +2,9 @@
 //!
 //! [`few_rows`] and [`one_query`] are for GPUs instead, where kernels of this crate are turned on ([`gpu_kernels`]).
 //!
-//! Each function gives `None` where it does not apply: on another device or type, and where gradients flow. The caller then
-//! composes the same of Burn's operations, which work everywhere. Shapes that do not fit each other panic, as they do in Burn.
+//! Each function gives `None` where it does not apply: on another device or type, and where gradients flow. The caller
+//! then composes the same of Burn's operations, which work everywhere. Shapes that do not fit each other panic, as they
+//! do in Burn.
 
 #[cfg(feature = "flex")]
 pub(crate) mod flex;
@@ -12,8 +13,8 @@ use burn::tensor::{Bool, Device, Tensor};
 
 pub use crate::float::Activation;
 
-/// Whether f32 tensors of this device go through these kernels: on the CPU backend, where no gradients flow. Weights may
-/// then lie either way, and are best left as a file has them.
+/// Whether f32 tensors of this device go through these kernels: on the CPU backend, where no gradients flow. Weights
+/// may then lie either way, and are best left as a file has them.
 #[must_use]
 pub fn applies(device: &Device) -> bool {
     #[cfg(feature = "flex")]
@@ -33,8 +34,8 @@ pub struct Then<'a> {
     pub residual: Option<&'a Tensor<2>>,
 }
 
-/// `residual + activation(x W + bias)` for `x` of `[rows, d_input]` and a weight of `[d_input, d_output]`, which may be a
-/// transposed view: a tied embedding table is read as it lies.
+/// `residual + activation(x W + bias)` for `x` of `[rows, d_input]` and a weight of `[d_input, d_output]`, which may be
+/// a transposed view: a tied embedding table is read as it lies.
 #[must_use]
 pub fn linear(x: &Tensor<2>, weight: &Tensor<2>, then: Then<'_>) -> Option<Tensor<2>> {
     #[cfg(feature = "flex")]
@@ -92,8 +93,8 @@ pub fn activate<const D: usize>(x: &Tensor<D>, activation: Activation) -> Option
     return nothing((x, activation));
 }
 
-/// Rotates `[batch, heads, length, d]` by `cos` and `sin` of `[batch or 1, 1, length, d / 2]`: the first half of a row with
-/// the second.
+/// Rotates `[batch, heads, length, d]` by `cos` and `sin` of `[batch or 1, 1, length, d / 2]`: the first half of a row
+/// with the second.
 #[must_use]
 pub fn rotate(x: &Tensor<4>, cos: &Tensor<4>, sin: &Tensor<4>) -> Option<Tensor<4>> {
     #[cfg(feature = "flex")]
@@ -119,13 +120,13 @@ pub struct Attend<'a> {
     pub causal: bool,
     /// Factor of the scores.
     pub scale: f64,
-    /// Whether queries, keys, values and the softmax may be rounded to bf16 (sums stay f32), where the processor is faster at
-    /// that: for models whose weights are rounded to less.
+    /// Whether queries, keys, values and the softmax may be rounded to bf16 (sums stay f32), where the processor is
+    /// faster at that: for models whose weights are rounded to less.
     pub bf16: bool,
 }
 
-/// `softmax(q k^T * scale + bias) v`, `[batch, heads, query, d]`; zeros where a query may look nowhere. The result lies in
-/// memory as `[batch, query, heads, d]`, so that merging the heads is a view.
+/// `softmax(q k^T * scale + bias) v`, `[batch, heads, query, d]`; zeros where a query may look nowhere. The result lies
+/// in memory as `[batch, query, heads, d]`, so that merging the heads is a view.
 #[must_use]
 pub fn attention(attend: Attend<'_>) -> Option<Tensor<4>> {
     #[cfg(feature = "flex")]
@@ -134,8 +135,9 @@ pub fn attention(attend: Attend<'_>) -> Option<Tensor<4>> {
     return nothing(attend);
 }
 
-/// Whether kernels of this crate take the place of Burn's operations on this device, in decoding: on GPUs, where they are turned on by
-/// [`set_gpu_kernels`](crate::set_gpu_kernels) or [`KERNELS_VARIABLE`](crate::KERNELS_VARIABLE), and no gradients flow.
+/// Whether kernels of this crate take the place of Burn's operations on this device, in decoding: on GPUs, where they
+/// are turned on by [`set_gpu_kernels`](crate::set_gpu_kernels) or [`KERNELS_VARIABLE`](crate::KERNELS_VARIABLE), and
+/// no gradients flow.
 #[must_use]
 pub fn gpu_kernels(device: &Device) -> bool {
     #[cfg(feature = "cube")]
@@ -144,8 +146,8 @@ pub fn gpu_kernels(device: &Device) -> bool {
     return nothing::<_, ()>(device).is_some();
 }
 
-/// `x W` for at most eight rows `[rows, d_input]` by a weight `[d_input, d_output]`, which may be a transposed view, in the type of `x` with
-/// sums in f32. On GPUs only ([`gpu_kernels`]).
+/// `x W` for at most eight rows `[rows, d_input]` by a weight `[d_input, d_output]`, which may be a transposed view, in
+/// the type of `x` with sums in f32. On GPUs only ([`gpu_kernels`]).
 #[must_use]
 pub fn few_rows(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
     #[cfg(feature = "cube")]
@@ -156,11 +158,12 @@ pub fn few_rows(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
     return nothing((x, weight));
 }
 
-/// `softmax(q k^T * scale + bias + mask) v` of one `query` of each row, `[rows, heads, 1, d]` to the same shape, with the first `keys`
-/// positions of `cache`: keys and values `[rows, key heads, capacity, d]`. On GPUs only ([`gpu_kernels`]).
+/// `softmax(q k^T * scale + bias + mask) v` of one `query` of each row, `[rows, heads, 1, d]` to the same shape, with
+/// the first `keys` positions of `cache`: keys and values `[rows, key heads, capacity, d]`. On GPUs only
+/// ([`gpu_kernels`]).
 ///
-/// `bias` is `[rows or 1, heads, 1, n]`, of which the last `keys` count; `mask` is `[rows, keys]`, minus infinity where a query must not
-/// look. Zeros where it may look nowhere.
+/// `bias` is `[rows or 1, heads, 1, n]`, of which the last `keys` count; `mask` is `[rows, keys]`, minus infinity where
+/// a query must not look. Zeros where it may look nowhere.
 #[must_use]
 pub fn one_query(
     query: &Tensor<4>,

@@ -1,7 +1,7 @@
 //! Kernels for AVX2 with FMA and F16C.
 //!
-//! Without VNNI the byte product saturates, so int8 goes through 16-bit values; int4 does not need to, since 8 products of
-//! a 4-bit and an 8-bit value twice over stay below 2^15.
+//! Without VNNI the byte product saturates, so int8 goes through 16-bit values; int4 does not need to, since 8 products
+//! of a 4-bit and an 8-bit value twice over stay below 2^15.
 
 use std::arch::x86_64::*;
 

@@ -1,8 +1,8 @@
 //! Kernels for AVX-512 with VNNI.
 //!
-//! A vector of weights holds 16 outputs by 4 inputs as unsigned bytes; four activations are broadcast against it, so one
-//! instruction does 64 multiplications and no sum runs across a vector. That weights are unsigned (the instruction's
-//! first operand must be) is made up for by starting sums at [`Tile::offsets`].
+//! A vector of weights holds 16 outputs by 4 inputs as unsigned bytes; four activations are broadcast against it, so
+//! one instruction does 64 multiplications and no sum runs across a vector. That weights are unsigned (the
+//! instruction's first operand must be) is made up for by starting sums at [`Tile::offsets`].
 
 use std::arch::x86_64::*;
 

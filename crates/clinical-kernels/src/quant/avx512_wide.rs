@@ -1,7 +1,7 @@
 //! The kernel for activations of 16 bits, for AVX-512 with VNNI.
 //!
-//! The high bytes of a block are multiplied first, their sums moved up by eight bits, and the low bytes added to them: one
-//! conversion and one scale serve both, and the weights of a block are read from memory once.
+//! The high bytes of a block are multiplied first, their sums moved up by eight bits, and the low bytes added to them:
+//! one conversion and one scale serve both, and the weights of a block are read from memory once.
 
 use std::arch::x86_64::*;
 

@@ -30,8 +30,8 @@ impl Block {
 }
 
 impl PackedMatrix {
-    /// Packs rows of whole blocks without a change to any integer or scale. `read(row, out)` fills `out` with the blocks of
-    /// whole rows (at most 16) from `row` on; it is called by several threads at once.
+    /// Packs rows of whole blocks without a change to any integer or scale. `read(row, out)` fills `out` with the
+    /// blocks of whole rows (at most 16) from `row` on; it is called by several threads at once.
     ///
     /// # Errors
     ///
@@ -39,8 +39,8 @@ impl PackedMatrix {
     ///
     /// # Panics
     ///
-    /// When the packing keeps no integers, a row is no whole number of blocks, an integer or a minimum is beyond the packing, or the
-    /// matrix would be larger than memory can be.
+    /// When the packing keeps no integers, a row is no whole number of blocks, an integer or a minimum is beyond the
+    /// packing, or the matrix would be larger than memory can be.
     pub fn from_blocks<E: Send>(
         packing: Packing,
         outputs: usize,
@@ -77,8 +77,9 @@ impl PackedMatrix {
         })
     }
 
-    /// The integers and the scale of the inputs `32 * number` and following of one row; what stands after the last input
-    /// means nothing. `None` for a packing that keeps no integers. The minimum of [`Packing::Int4Affine`] is rounded to f16.
+    /// The integers and the scale of the inputs `32 * number` and following of one row; what stands after the last
+    /// input means nothing. `None` for a packing that keeps no integers. The minimum of [`Packing::Int4Affine`] is
+    /// rounded to f16.
     ///
     /// # Panics
     ///

@@ -9,8 +9,8 @@ use super::portable;
 use super::{avx2, avx512, avx512_wide};
 use crate::InstructionSet;
 
-/// The set that products of packed weights use: the best that this processor has, unless [`LEVEL_VARIABLE`](crate::LEVEL_VARIABLE) asks
-/// for less.
+/// The set that products of packed weights use: the best that this processor has, unless
+/// [`LEVEL_VARIABLE`](crate::LEVEL_VARIABLE) asks for less.
 #[must_use]
 pub fn instruction_set() -> InstructionSet {
     static BEST: OnceLock<InstructionSet> = OnceLock::new();

@@ -27,11 +27,12 @@ pub(super) fn inverse(largest: f32, limit: f32) -> f32 {
     if inverse.is_finite() { inverse } else { 0.0 }
 }
 
-/// Scale and zero point of a block of 4-bit integers from 0: `(integer - zero / 4) * step`. The upper 10 bits are exponent and
-/// mantissa of the step times [`STEPS`](Self::STEPS) as the upper bits of an f16, the lower 6 the zero point.
+/// Scale and zero point of a block of 4-bit integers from 0: `(integer - zero / 4) * step`. The upper 10 bits are
+/// exponent and mantissa of the step times [`STEPS`](Self::STEPS) as the upper bits of an f16, the lower 6 the zero
+/// point.
 ///
-/// A step with 6 significant bits is at most 1.6 % from any other, and a zero point an eighth of a step; the integers are
-/// chosen for both as they are.
+/// A step with 6 significant bits is at most 1.6 % from any other, and a zero point an eighth of a step; the integers
+/// are chosen for both as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(transparent)]
 pub(super) struct Affine(pub u16);
@@ -81,11 +82,11 @@ impl Scale {
     }
 }
 
-/// A block of weights as integers from -127 to 127 and their scale. A block that is not finite, or whose scale is beyond
-/// f16, has the scale NaN.
+/// A block of weights as integers from -127 to 127 and their scale. A block that is not finite, or whose scale is
+/// beyond f16, has the scale NaN.
 ///
-/// Q8_0 of llama.cpp maps the largest magnitude to 127. That scale is tried first, so values that came from such a block
-/// are found again exactly; of larger scales one is taken if its rounded values are nearer to the block.
+/// Q8_0 of llama.cpp maps the largest magnitude to 127. That scale is tried first, so values that came from such a
+/// block are found again exactly; of larger scales one is taken if its rounded values are nearer to the block.
 #[inline(always)]
 pub(super) fn quantise_block8(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> Scale {
     *out = [0; BLOCK];
@@ -124,8 +125,8 @@ pub(super) fn quantise_block8(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> S
     Scale::of(best.1)
 }
 
-/// How many scales are tried for a block of 8-bit integers: the squared error of one is a sum of 32 values that are as good as
-/// random, so the least of some is a fifth below the mean, and more find little more.
+/// How many scales are tried for a block of 8-bit integers: the squared error of one is a sum of 32 values that are as
+/// good as random, so the least of some is a fifth below the mean, and more find little more.
 const STEPS8: u16 = 16;
 
 /// From one of these scales to the next, as a part of the first.
@@ -181,8 +182,9 @@ pub(super) fn quantise_block4(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> S
 
 /// A block of weights as integers from 0 to 15, their scale and their minimum.
 ///
-/// Q4_1 of llama.cpp spreads the integers from the smallest to the largest value. Here finer and coarser scales around the
-/// same middle are tried too, and the one is taken whose integers, with the least-squares line for them, are nearest.
+/// Q4_1 of llama.cpp spreads the integers from the smallest to the largest value. Here finer and coarser scales around
+/// the same middle are tried too, and the one is taken whose integers, with the least-squares line for them, are
+/// nearest.
 #[inline(always)]
 pub(super) fn quantise_block4_min(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> Scale {
     *out = [0; BLOCK];
@@ -240,9 +242,9 @@ pub(super) fn quantise_block4_min(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) 
     scale
 }
 
-/// A block of weights as integers from 0 to 15 with a scale and a zero point that have few bits: of the scales around that which
-/// covers the block, each with the zero points around the one that puts its middle into the middle, those are taken whose
-/// integers are nearest.
+/// A block of weights as integers from 0 to 15 with a scale and a zero point that have few bits: of the scales around
+/// that which covers the block, each with the zero points around the one that puts its middle into the middle, those
+/// are taken whose integers are nearest.
 #[inline(always)]
 pub(super) fn quantise_block4_affine(values: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> Affine {
     *out = [0; BLOCK];

@@ -12,7 +12,8 @@ pub(super) const BLOCK: usize = 32;
 /// before those have fewer steps than 8 bits give them, and kernels apply such a scale once for four blocks.
 pub(super) const SHARED: usize = 4;
 
-/// What a block of 4-bit weights has beside its integers, for kernels that are made for it: a scale, a minimum too, or a zero point.
+/// What a block of 4-bit weights has beside its integers, for kernels that are made for it: a scale, a minimum too, or
+/// a zero point.
 #[cfg(target_arch = "x86_64")]
 pub(super) const PLAIN: u8 = 0;
 #[cfg(target_arch = "x86_64")]
@@ -29,7 +30,8 @@ pub(super) struct Tile {
     pub weights: *const u8,
     /// Bytes from one panel to the next.
     pub weights_step: usize,
-    /// Scales of the first panel: integers `[blocks, LANES]` f16 or [`Affine`](super::codec::Affine), with minima `[blocks, 2, LANES]`, half none.
+    /// Scales of the first panel: integers `[blocks, LANES]` f16 or [`Affine`](super::codec::Affine), with minima
+    /// `[blocks, 2, LANES]`, half none.
     pub scales: *const u8,
     /// Bytes from the scales of one panel to those of the next.
     pub scales_step: usize,
@@ -39,11 +41,12 @@ pub(super) struct Tile {
     pub x_step: usize,
     /// Inputs: for integers rounded up to [`BLOCK`].
     pub inputs: usize,
-    /// How often a row goes over the weights: 2 for 16-bit activations, whose high and low bytes follow one another. Low
-    /// bytes whose scale is zero are left out.
+    /// How often a row goes over the weights: 2 for 16-bit activations, whose high and low bytes follow one another.
+    /// Low bytes whose scale is zero are left out.
     pub planes: usize,
-    /// `[row][plane][block]`: what the offset of the unsigned weights adds to a sum, negated. For weights with minima the
-    /// bits of an f32 instead: the sum of the block's activations. With zero points, those of minus a quarter of the sum of its integers.
+    /// `[row][plane][block]`: what the offset of the unsigned weights adds to a sum, negated. For weights with minima
+    /// the bits of an f32 instead: the sum of the block's activations. With zero points, those of minus a quarter of
+    /// the sum of its integers.
     pub offsets: *const i32,
     /// `[row][plane][block]`: the scale of the activations; with 16 bits everywhere the same for [`SHARED`] blocks.
     pub x_scales: *const f32,

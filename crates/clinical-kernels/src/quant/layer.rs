@@ -12,13 +12,13 @@ use crate::is_host;
 
 /// Packed weights that stand in for the values of a matrix parameter.
 ///
-/// They are attached to the parameter by [`Packed::attach`]. The parameter keeps its shape and its place in the module but no
-/// values of its own. [`Param::val`] gives the values as an f32 tensor, made anew at each call, so every operation of Burn
-/// works on every backend; layers ask for [`packed`] first and use [`linear`](Self::linear) and [`select`](Self::select),
-/// which on the CPU compute with the packed weights as they are.
+/// They are attached to the parameter by [`Packed::attach`]. The parameter keeps its shape and its place in the module
+/// but no values of its own. [`Param::val`] gives the values as an f32 tensor, made anew at each call, so every
+/// operation of Burn works on every backend; layers ask for [`packed`] first and use [`linear`](Self::linear) and
+/// [`select`](Self::select), which on the CPU compute with the packed weights as they are.
 ///
-/// A device that is not the CPU ([`is_host`]) gets them at the first use there, as they are packed, and keeps them for all clones of the
-/// layer: products read or unpack them on the device. The host keeps its own.
+/// A device that is not the CPU ([`is_host`]) gets them at the first use there, as they are packed, and keeps them for
+/// all clones of the layer: products read or unpack them on the device. The host keeps its own.
 ///
 /// Packed weights are constants: no gradient reaches them, and a module with them is not saved.
 #[derive(Module, Debug)]
@@ -86,8 +86,8 @@ impl Packed {
 
     /// `x W + bias` for a weight `[d_input, d_output]`: `[rows, d_input]` to f32 `[rows, d_output]`.
     ///
-    /// On the CPU, where gradients flow through `x`, the weights become f32 for the call. On other devices the product is made in the type
-    /// of `x`.
+    /// On the CPU, where gradients flow through `x`, the weights become f32 for the call. On other devices the product
+    /// is made in the type of `x`.
     #[must_use]
     pub fn linear(&self, x: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
         let device = x.device();
@@ -120,8 +120,8 @@ impl Packed {
         Tensor::from_data(data, (device, DType::F32))
     }
 
-    /// `residual + activation(x W + bias)` for f32 tensors on the CPU, as [`fused::linear`](crate::fused::linear); `None` where
-    /// [`linear`](Self::linear) and Burn's operations are needed.
+    /// `residual + activation(x W + bias)` for f32 tensors on the CPU, as [`fused::linear`](crate::fused::linear);
+    /// `None` where [`linear`](Self::linear) and Burn's operations are needed.
     #[must_use]
     pub fn linear_then(&self, x: &Tensor<2>, then: Then<'_>) -> Option<Tensor<2>> {
         #[cfg(feature = "flex")]

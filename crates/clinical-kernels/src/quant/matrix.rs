@@ -14,21 +14,21 @@ pub(super) struct Line(pub [u8; 64]);
 /// The weights of a dense layer in a reduced precision, `[outputs, inputs]` as checkpoints have them.
 ///
 /// Outputs stand in panels of 16. Within a panel the bytes are in the order in which the kernels use them: int8 as
-/// `[inputs / 4][16][4]` unsigned with 128 added, int4 as `[inputs / 8][16][4]` (with eight added, or without where blocks
-/// have minima) and inputs `4..8` of a group of eight in the upper halves, half as `[inputs][16]`. What stands after the last
-/// output or input is never seen.
+/// `[inputs / 4][16][4]` unsigned with 128 added, int4 as `[inputs / 8][16][4]` (with eight added, or without where
+/// blocks have minima) and inputs `4..8` of a group of eight in the upper halves, half as `[inputs][16]`. What stands
+/// after the last output or input is never seen.
 ///
 /// Products are computed by [`multiply`](Self::multiply). Weights or activations that are not finite give results that
-/// are not finite or not a number, at least in the outputs they belong to: with int8 and int4 a whole block of weights or of
-/// activations counts as not a number.
+/// are not finite or not a number, at least in the outputs they belong to: with int8 and int4 a whole block of weights
+/// or of activations counts as not a number.
 #[derive(Clone)]
 pub struct PackedMatrix {
     pub(super) packing: Packing,
     pub(super) outputs: usize,
     pub(super) inputs: usize,
     pub(super) lines: Vec<Line>,
-    /// Integers: `[panel][block][LANES]` f16, or [`Affine`](codec::Affine), two in a word; with minima `[panel][block][2][LANES]`. Padded
-    /// to whole panels.
+    /// Integers: `[panel][block][LANES]` f16, or [`Affine`](codec::Affine), two in a word; with minima
+    /// `[panel][block][2][LANES]`. Padded to whole panels.
     pub(super) scales: Vec<u32>,
 }
 

@@ -1,12 +1,13 @@
 //! Products with weights of reduced precision.
 //!
 //! * [`packing`]: the kinds, and the sizes of a panel;
-//! * [`matrix`]: the packed weights, [`pack`] how they are made, [`codec`] the numbers themselves, [`blocks`] those that
-//!   somebody else has chosen;
+//! * [`matrix`]: the packed weights, [`pack`] how they are made, [`codec`] the numbers themselves, [`blocks`] those
+//!   that somebody else has chosen;
 //! * [`rows`]: activations as 8-bit integers, quantised when they arrive;
 //! * [`product`]: which pieces of a product run where; [`kernel`] the contract of the innermost loops, written for
 //!   [`avx512`] and [`avx512_wide`], [`avx2`] and [`portable`]; [`choose`] which of them runs here;
-//! * [`layer`]: packed weights as parameters of a Burn module; [`device`] what they are on devices that are not the CPU.
+//! * [`layer`]: packed weights as parameters of a Burn module; [`device`] what they are on devices that are not the
+//!   CPU.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -37,8 +37,8 @@ impl PackedMatrix {
         }
     }
 
-    /// Packs rows as they are read: `read(row, out)` fills `out` with whole rows (at most 16) from `row` on. It is called
-    /// by several threads at once. The memory beside the result is one panel of f32 for each thread.
+    /// Packs rows as they are read: `read(row, out)` fills `out` with whole rows (at most 16) from `row` on. It is
+    /// called by several threads at once. The memory beside the result is one panel of f32 for each thread.
     ///
     /// # Errors
     ///
@@ -68,8 +68,8 @@ impl PackedMatrix {
         })
     }
 
-    /// `fill(row, rows, lines, scales)` makes the panel of `rows` rows (at most 16) from `row` on, of zeros. It is called by
-    /// several threads at once.
+    /// `fill(row, rows, lines, scales)` makes the panel of `rows` rows (at most 16) from `row` on, of zeros. It is
+    /// called by several threads at once.
     pub(super) fn from_panels<E: Send>(
         packing: Packing,
         outputs: usize,
@@ -105,8 +105,8 @@ impl PackedMatrix {
         })
     }
 
-    /// Random weights of about the given standard deviation, for measurements of speed: made in packed form, so it takes
-    /// no more memory than the result.
+    /// Random weights of about the given standard deviation, for measurements of speed: made in packed form, so it
+    /// takes no more memory than the result.
     ///
     /// # Panics
     ///
@@ -172,7 +172,8 @@ impl PackedMatrix {
     }
 }
 
-/// Eight random bytes as weights: integers as they are, halves with the exponent of `std` and a random sign and mantissa.
+/// Eight random bytes as weights: integers as they are, halves with the exponent of `std` and a random sign and
+/// mantissa.
 fn random_bytes(packing: Packing, random: u64, std: f32) -> u64 {
     let (template, mask) = match packing {
         packing if packing.is_integer() => return random,

@@ -9,15 +9,16 @@ pub enum Packing {
     Int8,
     /// The same weights by activations of 16 bits: twice the arithmetic, the same memory.
     Int8Wide,
-    /// The same weights by activations of 8 bits, and of 16 in those blocks whose largest value stands out of its row: for
-    /// layers some of whose inputs are outliers.
+    /// The same weights by activations of 8 bits, and of 16 in those blocks whose largest value stands out of its row:
+    /// for layers some of whose inputs are outliers.
     Int8Mixed,
     /// 4-bit integers in blocks of 32 inputs with an f16 scale, by activations of 8 bits in the same blocks.
     Int4,
-    /// 4-bit integers from 0 to 15 in blocks of 32 inputs with an f16 scale and an f16 minimum, by activations of 8 bits.
+    /// 4-bit integers from 0 to 15 in blocks of 32 inputs with an f16 scale and an f16 minimum, by activations of 8
+    /// bits.
     Int4Min,
-    /// 4-bit integers from 0 to 15 in blocks of 32 inputs with a scale of 10 bits and a zero point of 6, in quarters of a step, by
-    /// activations of 8 bits.
+    /// 4-bit integers from 0 to 15 in blocks of 32 inputs with a scale of 10 bits and a zero point of 6, in quarters of
+    /// a step, by activations of 8 bits.
     Int4Affine,
     /// IEEE half precision by f32 activations, summed in f32.
     F16,
@@ -86,7 +87,8 @@ impl Packing {
         !matches!(self, Self::F16 | Self::BF16)
     }
 
-    /// Bytes that a matrix takes: what [`PackedMatrix::bytes`](crate::PackedMatrix::bytes) will say, `None` where that passes `usize`.
+    /// Bytes that a matrix takes: what [`PackedMatrix::bytes`](crate::PackedMatrix::bytes) will say, `None` where that
+    /// passes `usize`.
     #[must_use]
     pub fn bytes(self, outputs: usize, inputs: usize) -> Option<usize> {
         // Padding at most doubles a small matrix; the sum is checked before any of it.

@@ -28,7 +28,8 @@ impl PackedMatrix {
     ///
     /// # Panics
     ///
-    /// When `x` has not `rows * inputs` values or `bias` not one for each output, or there would be more results than memory can hold.
+    /// When `x` has not `rows * inputs` values or `bias` not one for each output, or there would be more results than
+    /// memory can hold.
     #[must_use]
     pub fn multiply(&self, x: &[f32], rows: usize, bias: Option<&[f32]>) -> Vec<f32> {
         let ending = Ending {
@@ -223,8 +224,8 @@ impl Shared {
                 data: tile.out,
                 row: tile.out_step,
             };
-            // SAFETY: the set is there; rows `row..row + rows` and these panels exist, with their padding in memory. What is
-            // finished is what has just been written.
+            // SAFETY: the set is there; rows `row..row + rows` and these panels exist, with their padding in memory.
+            // What is finished is what has just been written.
             unsafe {
                 table[rows - 1](&tile);
                 if !self.kernels.finishes {

@@ -227,8 +227,8 @@ fn row_mixed(x: &[f32], sizes: &Sizes, values: &mut [i8], offsets: &mut [i32], s
     }
 }
 
-/// The geometric mean of the scales that are numbers and not zero, nearly: the bits of an f32 grow as its logarithm. A few
-/// outliers do not move it.
+/// The geometric mean of the scales that are numbers and not zero, nearly: the bits of an f32 grow as its logarithm. A
+/// few outliers do not move it.
 #[inline(always)]
 fn typical(scales: &[f32]) -> f32 {
     let counts = |scale: f32| scale > 0.0 && scale < f32::INFINITY;

@@ -13,13 +13,13 @@ use crate::ModelError;
 
 /// The keys and values that the attention layers of a model keep of some rows.
 ///
-/// Rows have any lengths and do not know of each other. A pass of the model reads some new positions of each row: the model
-/// gets all of them as one sequence `[1, positions, d_model]`, those of the first row first, and no padding. It calls
-/// [`read`](Self::read) once and then [`attend`](Self::attend) in each layer.
+/// Rows have any lengths and do not know of each other. A pass of the model reads some new positions of each row: the
+/// model gets all of them as one sequence `[1, positions, d_model]`, those of the first row first, and no padding. It
+/// calls [`read`](Self::read) once and then [`attend`](Self::attend) in each layer.
 ///
-/// On the CPU in f32 a row is a list of blocks ([`Blocks`]): rows join, leave and part without moving anybody's keys, a row
-/// grows without being copied, and each gives its memory back when it leaves. Elsewhere rows lie side by side in one tensor
-/// and gaps are hidden by masks, so that Burn's operations take all of them at once.
+/// On the CPU in f32 a row is a list of blocks ([`Blocks`]): rows join, leave and part without moving anybody's keys, a
+/// row grows without being copied, and each gives its memory back when it leaves. Elsewhere rows lie side by side in
+/// one tensor and gaps are hidden by masks, so that Burn's operations take all of them at once.
 #[derive(Debug, Clone)]
 pub struct KvCache {
     kind: KvKind,
@@ -54,8 +54,8 @@ pub struct KvSizes {
     pub heads: usize,
     /// Values of a head.
     pub d: usize,
-    /// Keeps keys and values in f16 where rows lie in blocks: for models whose weights are coarser than that. Elsewhere they
-    /// have the type of the tensors.
+    /// Keeps keys and values in f16 where rows lie in blocks: for models whose weights are coarser than that. Elsewhere
+    /// they have the type of the tensors.
     pub half: bool,
 }
 
@@ -73,8 +73,8 @@ pub struct Pass {
 struct PaddedPass {
     /// Positions of the longest row in this pass.
     longest: usize,
-    /// For each index of `[rows, longest]` the position that lies there, and the indices of the positions; `None` where both
-    /// are the same.
+    /// For each index of `[rows, longest]` the position that lies there, and the indices of the positions; `None` where
+    /// both are the same.
     moves: Option<(Tensor<1, Int>, Tensor<1, Int>)>,
     /// Slots that are read.
     seen: usize,
@@ -95,7 +95,8 @@ impl KvKind {
         Blocks::new(&self.device, self.dtype, heads, d, half).is_some()
     }
 
-    /// The bytes that one row of so many positions takes. Side by side in one tensor a row takes as many as the longest.
+    /// The bytes that one row of so many positions takes. Side by side in one tensor a row takes as many as the
+    /// longest.
     #[must_use]
     pub fn bytes(&self, positions: usize) -> u64 {
         let size = match (self.is_ragged(), self.sizes.half) {
@@ -114,8 +115,8 @@ impl KvKind {
 }
 
 impl KvCache {
-    /// A cache without rows for keys of this type. `reserve` is the number of positions to make room for after those that
-    /// are read first, where keys lie in one tensor; blocks need no such advice.
+    /// A cache without rows for keys of this type. `reserve` is the number of positions to make room for after those
+    /// that are read first, where keys lie in one tensor; blocks need no such advice.
     #[must_use]
     pub fn new(sizes: KvSizes, reserve: usize, device: &Device, dtype: DType) -> Self {
         let blocks: Option<Vec<Blocks>> = (0..sizes.layers)
@@ -188,8 +189,9 @@ impl KvCache {
         }
     }
 
-    /// Begins a pass in which each row reads `counts[row]` new positions. Every query sees the positions of its row up to its
-    /// own, of which `window` hides all but the last so many. Each layer must get its [`attend`](Self::attend) then.
+    /// Begins a pass in which each row reads `counts[row]` new positions. Every query sees the positions of its row up
+    /// to its own, of which `window` hides all but the last so many. Each layer must get its [`attend`](Self::attend)
+    /// then.
     ///
     /// # Panics
     ///
@@ -240,12 +242,12 @@ impl KvCache {
         }
     }
 
-    /// `softmax(q k^T * scale + bias) v` of the queries of a pass, `[1, query heads, positions, d]`, with what each row holds
-    /// in one layer, the new positions included.
+    /// `softmax(q k^T * scale + bias) v` of the queries of a pass, `[1, query heads, positions, d]`, with what each row
+    /// holds in one layer, the new positions included.
     ///
-    /// `bias` is `[1, query heads, 1, n]` with `n` no less than the longest row, for passes of one query a row: its last entry
-    /// belongs to the last key. Rows must have read as many positions as each other in every pass then, as the decoder of an
-    /// encoder-decoder does.
+    /// `bias` is `[1, query heads, 1, n]` with `n` no less than the longest row, for passes of one query a row: its
+    /// last entry belongs to the last key. Rows must have read as many positions as each other in every pass then, as
+    /// the decoder of an encoder-decoder does.
     #[must_use]
     pub fn attend(
         &self,
@@ -281,8 +283,8 @@ impl KvCache {
         }
     }
 
-    /// [`select`](Self::select) for as many rows as before, of which each has the length of the one that lay there and is the
-    /// same up to the last `differing` positions (beam search).
+    /// [`select`](Self::select) for as many rows as before, of which each has the length of the one that lay there and
+    /// is the same up to the last `differing` positions (beam search).
     pub fn reorder(&mut self, rows: &[usize], differing: usize) {
         match &mut self.store {
             Store::Blocks(layers) => layers.iter_mut().for_each(|layer| layer.select(rows)),

@@ -1,7 +1,7 @@
 //! Rows side by side in one tensor, for every backend.
 //!
-//! A row's positions lie in slots that all rows share. Rows of a pass end side by side, so a shorter one leaves a gap in front
-//! of what it reads. Gaps are hidden by a mask, which is made once for all layers.
+//! A row's positions lie in slots that all rows share. Rows of a pass end side by side, so a shorter one leaves a gap
+//! in front of what it reads. Gaps are hidden by a mask, which is made once for all layers.
 
 use std::ops::Range;
 
@@ -18,7 +18,8 @@ const BLOCK: usize = 256;
 /// Free slots that stay after the filled ones when rows leave or join, which copies the rest.
 const SPARE: usize = 64;
 
-/// Parts of a tensor are views in Burn's GPU backends only where they begin and end at multiples of so many bytes; all others are copied.
+/// Parts of a tensor are views in Burn's GPU backends only where they begin and end at multiples of so many bytes; all
+/// others are copied.
 const ALIGNMENT: usize = 512;
 
 /// The slots of one row that hold its positions, in order.
@@ -248,7 +249,8 @@ impl Padded {
         pass.unpad(attention(query, filled(key), filled(value), options))
     }
 
-    /// Slots that only rows now gone had filled, in front, go too. What is copied is the rest, and free room for a few more.
+    /// Slots that only rows now gone had filled, in front, go too. What is copied is the rest, and free room for a few
+    /// more.
     pub(super) fn select(&mut self, rows: &[usize]) {
         let [before, end] = [self.spans.len(), self.capacity().min(self.slots + SPARE)];
         self.spans = rows.iter().map(|&row| self.spans[row].clone()).collect();

@@ -258,8 +258,8 @@ fn rows_are_those_of_a_row_alone() {
     }
 }
 
-/// The same where the padded form lies on a device that is not the host, with Burn's operations and with this project's kernels: what a
-/// GPU is given to compute.
+/// The same where the padded form lies on a device that is not the host, with Burn's operations and with this project's
+/// kernels: what a GPU is given to compute.
 #[test]
 fn rows_on_another_device() {
     let Ok(device) = clinical_kernels::cube_cpu() else {

@@ -131,8 +131,8 @@ impl<R: Read> Records<R> {
     }
 }
 
-/// What stands for a missing number or time: nothing (Postgres, BigQuery), `NA` (R), `NaN`, `NaT`, `None` and `<NA>` (pandas),
-/// `NULL` (SQL Server, MySQL), `\N` (MySQL, Postgres), `null` (Spark).
+/// What stands for a missing number or time: nothing (Postgres, BigQuery), `NA` (R), `NaN`, `NaT`, `None` and `<NA>`
+/// (pandas), `NULL` (SQL Server, MySQL), `\N` (MySQL, Postgres), `null` (Spark).
 fn is_missing(text: &str) -> bool {
     const MISSING: [&str; 8] = ["", "na", "<na>", "nan", "nat", "null", "none", "\\n"];
     MISSING

@@ -23,10 +23,10 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// Reads a time as the files and their exports write it: `YYYY-MM-DD hh:mm:ss` as `strptime` does (all but the year may
-    /// have one digit), also with `T` between date and time, without seconds, with a fraction of a second (left out), and with
-    /// `Z`, `UTC` or an offset such as `-05:00` at the end; a date alone is its midnight. These are the ways of Postgres,
-    /// BigQuery, SQL Server, Spark, R and pandas.
+    /// Reads a time as the files and their exports write it: `YYYY-MM-DD hh:mm:ss` as `strptime` does (all but the year
+    /// may have one digit), also with `T` between date and time, without seconds, with a fraction of a second (left
+    /// out), and with `Z`, `UTC` or an offset such as `-05:00` at the end; a date alone is its midnight. These are the
+    /// ways of Postgres, BigQuery, SQL Server, Spark, R and pandas.
     ///
     /// An offset is left out as well: the calendar is shifted anyway, and the time stays as the clock showed it.
     pub fn parse(text: &str) -> Option<Self> {

@@ -1,7 +1,7 @@
 //! Splitting on added tokens, exactly as the slow tokenizers of `transformers` do it.
 //!
-//! A port of `transformers.tokenization_utils.Trie` (4.57.6), states, look-ahead and all: where added tokens overlap, its
-//! result is not the plain leftmost-longest one, and the ids of a text depend on it.
+//! A port of `transformers.tokenization_utils.Trie` (4.57.6), states, look-ahead and all: where added tokens overlap,
+//! its result is not the plain leftmost-longest one, and the ids of a text depend on it.
 
 use std::ops::Range;
 

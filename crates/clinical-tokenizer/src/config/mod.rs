@@ -1,4 +1,5 @@
-//! `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json` and `config.json` in all shapes they come in.
+//! `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json` and `config.json` in all shapes they come
+//! in.
 
 mod reader;
 

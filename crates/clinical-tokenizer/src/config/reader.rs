@@ -127,8 +127,8 @@ impl Reader<'_> {
     }
 }
 
-/// A string, a list of named templates, or a map of them; `None` for anything else. A template that cannot be used must not
-/// keep a model from loading.
+/// A string, a list of named templates, or a map of them; `None` for anything else. A template that cannot be used must
+/// not keep a model from loading.
 pub(super) fn chat_templates(value: Option<&Value>) -> Option<Vec<(String, String)>> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     match value {

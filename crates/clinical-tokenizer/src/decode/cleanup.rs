@@ -26,8 +26,9 @@ fn clean(text: &str) -> String {
 
 /// Cleans a text that comes in parts; the results concatenate to the cleaned whole.
 ///
-/// No rule matches across a character that stands inside no pattern (patterns go on only after a blank, `'`, `n`, `v` or
-/// `r`), and the rules remove nothing but blanks. So the text up to the last such character can be cleaned by itself.
+/// No rule matches across a character that stands inside no pattern (patterns go on only after a blank, `'`, `n`, `v`
+/// or `r`), and the rules remove nothing but blanks. So the text up to the last such character can be cleaned by
+/// itself.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CleanUp {
     held: String,

@@ -371,8 +371,8 @@ fn clean_word(text: String) -> String {
     })
 }
 
-/// The byte that a letter of a byte-level vocabulary stands for: printable Latin-1 stands for itself, the 68 other bytes
-/// for U+0100 and up, in order.
+/// The byte that a letter of a byte-level vocabulary stands for: printable Latin-1 stands for itself, the 68 other
+/// bytes for U+0100 and up, in order.
 fn byte_of_letter(c: char) -> Option<u8> {
     match c as u32 {
         code @ (0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff) => Some(code as u8),

@@ -15,12 +15,13 @@ use slow::SlowDecoder;
 
 /// Turns ids into text as they are generated.
 ///
-/// The parts never split a character, and they concatenate exactly to [`Tokenizer::decode`](crate::Tokenizer::decode) of
-/// all ids, whatever the ids are. The cost of all steps together is linear in their number: nothing is decoded twice.
+/// The parts never split a character, and they concatenate exactly to [`Tokenizer::decode`](crate::Tokenizer::decode)
+/// of all ids, whatever the ids are. The cost of all steps together is linear in their number: nothing is decoded
+/// twice.
 ///
-/// Text is held back only as long as the rest of it is open: bytes that are not a whole character yet, blanks that may have
-/// to go at the end, and with `skip_special = false` on a legacy LLaMA or T5 tokenizer everything since the last special
-/// token (those decoders put a blank *before* the text when a special token follows).
+/// Text is held back only as long as the rest of it is open: bytes that are not a whole character yet, blanks that may
+/// have to go at the end, and with `skip_special = false` on a legacy LLaMA or T5 tokenizer everything since the last
+/// special token (those decoders put a blank *before* the text when a special token follows).
 #[derive(Debug, Clone)]
 pub struct DecodeStream {
     tokenizer: Arc<Inner>,

@@ -1,7 +1,7 @@
 //! Decoding of the slow tokenizers (`PreTrainedTokenizer._decode` of `transformers` 4.57.6), token by token.
 //!
-//! The ids are cut into groups at the added tokens; a group becomes one string by the rules of its tokenizer; groups and
-//! added tokens are joined with single blanks.
+//! The ids are cut into groups at the added tokens; a group becomes one string by the rules of its tokenizer; groups
+//! and added tokens are joined with single blanks.
 
 use crate::backend::Slow;
 use crate::chars::is_py_space;

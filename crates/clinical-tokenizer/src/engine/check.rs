@@ -1,7 +1,8 @@
 //! Checks a `tokenizer.json` before the `tokenizers` crate sees it.
 //!
 //! That crate indexes, unwraps and asserts on what it reads: a merge whose result is no piece, a template that names a
-//! missing token, a charsmap that points outside of itself or a cut-off decoder make it panic. Each is a typed error here.
+//! missing token, a charsmap that points outside of itself or a cut-off decoder make it panic. Each is a typed error
+//! here.
 
 use std::collections::{HashMap, HashSet};
 
@@ -228,9 +229,9 @@ fn check_added(tokens: &[Added], vocabulary: &HashMap<&str, u32>) -> Result<()> 
     Ok(())
 }
 
-/// The ASCII letters and digits at which a BPE model merges words apart from each other, as bits, where text has `▁` for
-/// blanks; none unless no piece goes on over a `▁` after another character. Characters without a piece are counted together
-/// with their neighbours, so they are left out.
+/// The ASCII letters and digits at which a BPE model merges words apart from each other, as bits, where text has `▁`
+/// for blanks; none unless no piece goes on over a `▁` after another character. Characters without a piece are counted
+/// together with their neighbours, so they are left out.
 fn word_letters(model: &Model<'_>, vocabulary: &HashMap<&str, u32>) -> u128 {
     let set = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     let known = |c: char| vocabulary.contains_key(c.encode_utf8(&mut [0; 4]) as &str);
@@ -256,7 +257,8 @@ fn parts<'v>(part: &'v Value, key: &str) -> &'v [Value] {
 
 /// How many times longer the rules of a `normalizer` or a `decoder` can make a text.
 ///
-/// Parts are recognised by their keys, not by their `type`: the engine takes them by their shape when the type is missing.
+/// Parts are recognised by their keys, not by their `type`: the engine takes them by their shape when the type is
+/// missing.
 fn growth(rule: &Value, part: &'static str) -> Result<usize> {
     let length = |key: &str| rule.get(key).and_then(Value::as_str).map_or(0, str::len);
     let mut times = 1 + length("prepend");

@@ -1,9 +1,10 @@
 //! Where a text can be cut so that its parts, encoded one by one, give the tokens of the whole.
 //!
-//! The engine keeps a record for each byte and each word of a text until the whole text is done: a text of two megabytes
-//! encoded in parts takes half the time and a fraction of the memory, and whoever wants the first tokens only need not wait
-//! for the others. A cut is made at a blank between two ASCII letters or digits. Whether the parts are independent there is
-//! decided by a list of what is known to keep them so; a file with anything else is encoded in one piece.
+//! The engine keeps a record for each byte and each word of a text until the whole text is done: a text of two
+//! megabytes encoded in parts takes half the time and a fraction of the memory, and whoever wants the first tokens only
+//! need not wait for the others. A cut is made at a blank between two ASCII letters or digits. Whether the parts are
+//! independent there is decided by a list of what is known to keep them so; a file with anything else is encoded in one
+//! piece.
 
 use serde_json::Value;
 use tokenizers::{AddedToken, NormalizedString, Normalizer};
@@ -11,8 +12,8 @@ use tokenizers::{AddedToken, NormalizedString, Normalizer};
 /// Parts are at least this long. Shorter ones are not faster.
 const PART_BYTES: usize = 4 << 10;
 
-/// The rules of published byte-level vocabularies. Each ends a token before a blank, and before a line end after a letter or
-/// digit.
+/// The rules of published byte-level vocabularies. Each ends a token before a blank, and before a line end after a
+/// letter or digit.
 pub(crate) const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 pub(crate) const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 pub(crate) const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -172,8 +173,8 @@ fn keeps_letters(rule: &Value) -> bool {
     }
 }
 
-/// Whether a normalizer leaves ASCII letters, digits and the blanks between them as they are, but for their case. A charsmap
-/// may say what it likes.
+/// Whether a normalizer leaves ASCII letters, digits and the blanks between them as they are, but for their case. A
+/// charsmap may say what it likes.
 fn letters_stay(inner: &tokenizers::Tokenizer) -> bool {
     let Some(normalizer) = inner.get_normalizer() else {
         return true;

@@ -1,7 +1,7 @@
 //! A tokenizer that runs on the `tokenizers` crate: `tokenizer.json`, or `vocab.json` with `merges.txt`.
 //!
-//! Calls into the crate go through [`guard`]: the file is checked first (see [`check`]), and a panic that is left becomes
-//! an error. (With `panic = "abort"` only the check remains.)
+//! Calls into the crate go through [`guard`]: the file is checked first (see [`check`]), and a panic that is left
+//! becomes an error. (With `panic = "abort"` only the check remains.)
 
 pub(crate) mod byte_level;
 pub(crate) mod check;
@@ -200,8 +200,8 @@ impl Engine {
             + 1
     }
 
-    /// Encodes one text or two. A single text is read until it has more than `enough` tokens; what comes after them may be
-    /// left out.
+    /// Encodes one text or two. A single text is read until it has more than `enough` tokens; what comes after them may
+    /// be left out.
     pub(crate) fn encode(
         &self,
         text: &str,

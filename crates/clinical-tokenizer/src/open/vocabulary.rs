@@ -68,8 +68,8 @@ fn of_its_kind(vocabulary: &Vocabulary, options: &OpenOptions) -> Result<(Opened
     }
 }
 
-/// A vocabulary that does not say what its tokens are for, with what their texts and roles say, and how many of them are special.
-/// Without it no special token would be found in a prompt.
+/// A vocabulary that does not say what its tokens are for, with what their texts and roles say, and how many of them
+/// are special. Without it no special token would be found in a prompt.
 fn with_kinds(vocabulary: &Vocabulary) -> (Vocabulary, usize) {
     let role = |id: usize| {
         let mut roles = vocabulary.roles.iter();

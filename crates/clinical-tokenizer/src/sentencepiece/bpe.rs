@@ -1,7 +1,7 @@
 //! Merging neighbours, best score first (`bpe::Model::SampleEncode` of SentencePiece 0.2.3, without sampling).
 //!
-//! Any two neighbours whose joined text is a piece may merge, in the order of that piece's score, leftmost first. This is
-//! not quite what a table of merges does (the BPE model of the `tokenizers` crate): pieces of equal score, unknown
+//! Any two neighbours whose joined text is a piece may merge, in the order of that piece's score, leftmost first. This
+//! is not quite what a table of merges does (the BPE model of the `tokenizers` crate): pieces of equal score, unknown
 //! characters inside longer pieces, user-defined and unused pieces come out differently there.
 
 use std::cmp::Ordering;

@@ -1,7 +1,7 @@
 //! Reads the protocol buffers of a SentencePiece model file, and nothing else of that format.
 //!
-//! Field numbers are those of `sentencepiece_model.proto`. Every length is checked against the bytes that are there before
-//! anything is taken for it; unknown fields are skipped; groups (never written by SentencePiece) are refused.
+//! Field numbers are those of `sentencepiece_model.proto`. Every length is checked against the bytes that are there
+//! before anything is taken for it; unknown fields are skipped; groups (never written by SentencePiece) are refused.
 
 use crate::error::{Error, Result};
 

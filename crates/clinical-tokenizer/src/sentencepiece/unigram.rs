@@ -1,7 +1,8 @@
 //! The most probable segmentation: a Viterbi search over all pieces (`EncodeOptimized` of SentencePiece 0.2.3).
 //!
-//! Scores are added in `f32`, as SentencePiece does, because two paths of equal score (runs of dashes, blanks, digits) are
-//! told apart by rounding only. The Unigram model of the `tokenizers` crate adds in `f64` and therefore differs there.
+//! Scores are added in `f32`, as SentencePiece does, because two paths of equal score (runs of dashes, blanks, digits)
+//! are told apart by rounding only. The Unigram model of the `tokenizers` crate adds in `f64` and therefore differs
+//! there.
 
 use super::model::{PieceKind, SentencePieceModel};
 use crate::trie::{ByteTrie, NONE};

@@ -34,8 +34,8 @@ impl Writer {
 }
 
 impl SentencePieceModel {
-    /// The model as the bytes of a `.model` file, which [`SentencePieceModel::from_bytes`] and the SentencePiece library
-    /// read. Training details that do not matter for encoding are not part of it.
+    /// The model as the bytes of a `.model` file, which [`SentencePieceModel::from_bytes`] and the SentencePiece
+    /// library read. Training details that do not matter for encoding are not part of it.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::default();
         for piece in &self.pieces {

@@ -329,7 +329,8 @@ impl SlowBert {
         out.finish(text.len())
     }
 
-    /// BERT's basic tokenizer: clean, set ideographs apart, compose (NFC), split at blanks, lower, split at punctuation.
+    /// BERT's basic tokenizer: clean, set ideographs apart, compose (NFC), split at blanks, lower, split at
+    /// punctuation.
     fn basic(
         &self,
         stretch: &[Range<usize>],

@@ -78,11 +78,11 @@ impl AdapterOptions {
     }
 }
 
-/// Puts new adapters, which change nothing yet, beside dense layers, and gives the paths of these layers. On an error the model is
-/// unchanged.
+/// Puts new adapters, which change nothing yet, beside dense layers, and gives the paths of these layers. On an error
+/// the model is unchanged.
 ///
-/// `layers` are patterns of paths in the module's spelling, in which `*` stands for one part and `**` for any number; a name alone stands
-/// for all layers of that name, as in `peft`: `&["q_proj", "v_proj"]`, `&["decoder.**"]`.
+/// `layers` are patterns of paths in the module's spelling, in which `*` stands for one part and `**` for any number; a
+/// name alone stands for all layers of that name, as in `peft`: `&["q_proj", "v_proj"]`, `&["decoder.**"]`.
 ///
 /// # Errors
 ///

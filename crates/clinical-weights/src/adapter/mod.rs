@@ -36,8 +36,9 @@ const RULES: FolderRules = FolderRules::new()
 
 /// A LoRA adapter of Python's `peft`: `adapter_config.json` and `adapter_model.safetensors` (or `.bin`).
 ///
-/// Low-rank factors of dense layers are read, whatever their ranks and scales (`rank_pattern`, `alpha_pattern`, `use_rslora`), and whole
-/// tensors that were trained beside them (`bias`, `modules_to_save`). Adapters of other kinds, and of embedding tables, are refused by name.
+/// Low-rank factors of dense layers are read, whatever their ranks and scales (`rank_pattern`, `alpha_pattern`,
+/// `use_rslora`), and whole tensors that were trained beside them (`bias`, `modules_to_save`). Adapters of other kinds,
+/// and of embedding tables, are refused by name.
 ///
 /// ```no_run
 /// # use burn::module::Module;
@@ -107,7 +108,8 @@ impl AdapterFiles {
     ///
     /// # Errors
     ///
-    /// [`Error::AdapterKind`], [`Error::AdapterConfig`], [`Error::AdapterTensor`], and everything that can be wrong with a file.
+    /// [`Error::AdapterKind`], [`Error::AdapterConfig`], [`Error::AdapterTensor`], and everything that can be wrong
+    /// with a file.
     pub fn read(dir: impl AsRef<Path>) -> Result<Self, Error> {
         Self::read_from(&CheckpointDir::open(dir)?)
     }
@@ -168,13 +170,13 @@ impl AdapterFiles {
         self.factors.keys().map(String::as_str)
     }
 
-    /// Puts the factors beside the weights of a model and the whole tensors into the place of its own, and gives the paths of the layers
-    /// that have an adapter now. On an error the model is unchanged.
+    /// Puts the factors beside the weights of a model and the whole tensors into the place of its own, and gives the
+    /// paths of the layers that have an adapter now. On an error the model is unchanged.
     ///
     /// # Errors
     ///
-    /// [`Error::AdapterLayer`] and [`Error::AdapterFit`] for an adapter of another base model, [`Error::AdapterTwice`] for a model that has
-    /// one, [`Error::KeyMap`].
+    /// [`Error::AdapterLayer`] and [`Error::AdapterFit`] for an adapter of another base model, [`Error::AdapterTwice`]
+    /// for a model that has one, [`Error::KeyMap`].
     pub fn apply<M: Module + Linears>(
         &self,
         model: &mut M,
@@ -244,7 +246,8 @@ impl AdapterFiles {
         self
     }
 
-    /// Writes a directory that [`read`](Self::read) and `peft` open. Other files that are in it stay; an error leaves what was there.
+    /// Writes a directory that [`read`](Self::read) and `peft` open. Other files that are in it stay; an error leaves
+    /// what was there.
     ///
     /// # Errors
     ///
@@ -385,8 +388,8 @@ fn published(path: &str, keys: &KeyMap) -> String {
     name.strip_suffix(".weight").unwrap_or(&name).to_owned()
 }
 
-/// The path of the layer that an adapter names. Adapters of a model and of the same model under a head differ in leading parts of the
-/// names.
+/// The path of the layer that an adapter names. Adapters of a model and of the same model under a head differ in
+/// leading parts of the names.
 fn find(name: &str, paths: &BTreeSet<String>, keys: &KeyMap) -> Result<String, Error> {
     let known = keys.module_name(&format!("{name}.weight"));
     if let Some(path) = known

@@ -17,8 +17,8 @@ impl<T: Copy> Columns<T> {
     ///
     /// # Safety
     ///
-    /// `start` points to `rows * columns` elements, `values` has whole rows of `columns` elements, those rows exist, and
-    /// no other thread writes any of them.
+    /// `start` points to `rows * columns` elements, `values` has whole rows of `columns` elements, those rows exist,
+    /// and no other thread writes any of them.
     pub(super) unsafe fn write(&self, values: &[T], first: usize, columns: usize) {
         // A block of rows and columns at a time, through a copy on the stack: every cache line of source and result is
         // then touched once, whatever the strides are (powers of two would evict each other).

@@ -126,8 +126,8 @@ fn converted<T: Target>(
                         values.resize(count * columns, T::default());
                         let lost = buffers.read(input, from, first * columns, &mut values)?;
                         overflowed.fetch_add(lost, Ordering::Relaxed);
-                        // SAFETY: `first..first + count` lies in this lane's rows, which no other lane writes, and below
-                        // `rows`; `values` holds `count * columns` elements.
+                        // SAFETY: `first..first + count` lies in this lane's rows, which no other lane writes, and
+                        // below `rows`; `values` holds `count * columns` elements.
                         unsafe { target.write(&values, first, columns) };
                     }
                     io::Result::Ok(())

@@ -79,8 +79,8 @@ impl BlockType {
         }
     }
 
-    /// The values of whole blocks, each computed in f32 in the order in which the reference computes it, so that they are
-    /// equal to its values bit by bit. What comes after the last whole block of either side is left alone.
+    /// The values of whole blocks, each computed in f32 in the order in which the reference computes it, so that they
+    /// are equal to its values bit by bit. What comes after the last whole block of either side is left alone.
     pub fn decode(self, blocks: &[u8], out: &mut [f32]) {
         let decode = match self {
             Self::Q4_0 => q4_0,
@@ -104,8 +104,8 @@ impl BlockType {
 }
 
 impl BlockType {
-    /// Whether a block is 32 integers with one scale, and perhaps a minimum, that fit the format, so that all can be taken over
-    /// as they are.
+    /// Whether a block is 32 integers with one scale, and perhaps a minimum, that fit the format, so that all can be
+    /// taken over as they are.
     pub(crate) fn fits(self, format: Packing) -> bool {
         match format {
             Packing::Int8 | Packing::Int8Wide | Packing::Int8Mixed => {
@@ -229,8 +229,8 @@ fn q8_0(block: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Two halves of 128 values, each in four planes of 32: plane `k` is bits `2k` and `2k + 1` of the half's 32 bytes. Gives
-/// the position, the group of 16 and the two bits of each value.
+/// Two halves of 128 values, each in four planes of 32: plane `k` is bits `2k` and `2k + 1` of the half's 32 bytes.
+/// Gives the position, the group of 16 and the two bits of each value.
 fn two_bit_planes(bytes: &[u8], mut each: impl FnMut(usize, usize, u8)) {
     for (half, bytes) in bytes.chunks_exact(32).enumerate() {
         for plane in 0..4 {

@@ -1,5 +1,5 @@
-//! The scaling of Llama 3.1 and later. The converter leaves only its result in the file, one factor for each frequency, so
-//! its numbers are found again by computing the factors from those that were published.
+//! The scaling of Llama 3.1 and later. The converter leaves only its result in the file, one factor for each frequency,
+//! so its numbers are found again by computing the factors from those that were published.
 
 use std::f64::consts::PI;
 

@@ -28,8 +28,8 @@ use names::Architecture;
 use reader::Value;
 use table::Tensor;
 
-/// An open GGUF file, or all parts of one that was split: its metadata and its table of tensors, checked against the file.
-/// Values stay in the file, which is memory-mapped and must not be changed while it is in use.
+/// An open GGUF file, or all parts of one that was split: its metadata and its table of tensors, checked against the
+/// file. Values stay in the file, which is memory-mapped and must not be changed while it is in use.
 ///
 /// Facades take from it what other models keep in `config.json` and in tokenizer files: [`Self::config`] and
 /// [`Self::vocabulary`]. The weights come through [`CheckpointDir::weights`](crate::CheckpointDir::weights), under the
@@ -80,8 +80,8 @@ impl Gguf {
         }
     }
 
-    /// A float of the metadata. One that is kept as f32 is the shortest decimal number that rounds to it: `1e-5`, and not
-    /// `9.999999747378752e-6`.
+    /// A float of the metadata. One that is kept as f32 is the shortest decimal number that rounds to it: `1e-5`, and
+    /// not `9.999999747378752e-6`.
     #[must_use]
     pub fn float(&self, key: &str) -> Option<f64> {
         match self.values.get(key)? {
@@ -125,9 +125,9 @@ impl Gguf {
     ///
     /// # Errors
     ///
-    /// [`Error::Adapter`] and [`Error::GgufNoModel`] for a file that holds no model, [`Error::GgufArchitecture`] for anything
-    /// but LLaMA and BERT, [`Error::GgufMetadata`] for a number that is missing or has the wrong type, [`Error::GgufSetting`]
-    /// for one that changes how the model computes and is not read.
+    /// [`Error::Adapter`] and [`Error::GgufNoModel`] for a file that holds no model, [`Error::GgufArchitecture`] for
+    /// anything but LLaMA and BERT, [`Error::GgufMetadata`] for a number that is missing or has the wrong type,
+    /// [`Error::GgufSetting`] for one that changes how the model computes and is not read.
     pub fn config(&self) -> Result<serde_json::Value, Error> {
         Architecture::of(self)?.config(self)
     }

@@ -1,7 +1,7 @@
 //! A model in one GGUF file or in several, as `llama-gguf-split` makes them: `name-00001-of-00003.gguf`, ...
 //!
-//! The first part holds the metadata, each part a table of its own tensors. `split.no` counts from zero, `split.count` are
-//! the parts, `split.tensors.count` the tensors of all.
+//! The first part holds the metadata, each part a table of its own tensors. `split.no` counts from zero, `split.count`
+//! are the parts, `split.tensors.count` the tensors of all.
 
 use std::collections::BTreeMap;
 use std::fmt;

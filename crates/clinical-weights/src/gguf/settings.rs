@@ -1,5 +1,5 @@
-//! Keys of the metadata that change the numbers of a model. Each is read, or has the one value that changes nothing, or the file
-//! is refused: after the reader of llama.cpp (`llama_model::load_hparams`).
+//! Keys of the metadata that change the numbers of a model. Each is read, or has the one value that changes nothing, or
+//! the file is refused: after the reader of llama.cpp (`llama_model::load_hparams`).
 
 use serde_json::{Value, json};
 
@@ -92,8 +92,8 @@ pub(super) fn check(file: &Gguf, prefix: &str, causal: bool) -> Result<(), Error
     neutral(file, &format!("{prefix}.attention.causal"), causal)
 }
 
-/// The rotary positions and heads of a LLaMA: all of a head is turned, keys and values are equally wide, products are divided by the
-/// square root of that.
+/// The rotary positions and heads of a LLaMA: all of a head is turned, keys and values are equally wide, products are
+/// divided by the square root of that.
 pub(super) fn check_heads(file: &Gguf, head_dim: u64) -> Result<(), Error> {
     for key in ["attention.value_length", "rope.dimension_count"] {
         let key = format!("llama.{key}");
@@ -147,8 +147,8 @@ pub(super) fn theta(file: &Gguf) -> Result<f64, Error> {
     }
 }
 
-/// `rope_scaling`: linear from the metadata, `llama3` from the tensor of factors. As in llama.cpp a factor without a kind is
-/// linear, one of 0 is none, and `rope.scale_linear` is its older name.
+/// `rope_scaling`: linear from the metadata, `llama3` from the tensor of factors. As in llama.cpp a factor without a
+/// kind is linear, one of 0 is none, and `rope.scale_linear` is its older name.
 pub(super) fn scaling(file: &Gguf, theta: f64, head_dim: u64) -> Result<Value, Error> {
     let key = "llama.rope.scaling.type";
     let kind = match file.values.contains_key(key) {

@@ -46,8 +46,8 @@ impl Checks {
         (self.passed, self.failed)
     }
 
-    /// The device, such that weights of reduced precision meet activations as they are: kernels of the CPU, which round those, are for
-    /// where no gradients flow.
+    /// The device, such that weights of reduced precision meet activations as they are: kernels of the CPU, which round
+    /// those, are for where no gradients flow.
     pub fn exact_device(&self) -> Device {
         unrounded(&self.device)
     }
@@ -77,9 +77,9 @@ impl Checks {
         self.line(found == expected, json!({"check": check}));
     }
 
-    /// A model on the device: at f32 within [`TOLERANCE`] of the reference, at bf16 and f16 as close to it as the CPU is at the
-    /// same precision, twice over; at int8 and int4 within [`TOLERANCE`] of the CPU with the same integers and activations in f32; and the same
-    /// numbers when it runs again.
+    /// A model on the device: at f32 within [`TOLERANCE`] of the reference, at bf16 and f16 as close to it as the CPU
+    /// is at the same precision, twice over; at int8 and int4 within [`TOLERANCE`] of the CPU with the same integers
+    /// and activations in f32; and the same numbers when it runs again.
     pub fn model(
         &mut self,
         name: &str,

@@ -1,5 +1,5 @@
-//! This crate's kernels for GPUs beside sums on the CPU, in the shapes of real models; and tokens chosen on the device beside those chosen
-//! from all logits.
+//! This crate's kernels for GPUs beside sums on the CPU, in the shapes of real models; and tokens chosen on the device
+//! beside those chosen from all logits.
 
 use anyhow::Result;
 use asclepius::{AnswerOptions, Asclepius};

@@ -2,9 +2,9 @@
 //!
 //! `cargo run --release -p clinical-bench --features cuda --bin gpu_check -- --device cuda`
 //!
-//! Needs the repository's fixtures only (`--root`), so a built binary and 15 MB of files can be carried to a machine with
-//! a GPU: `scripts/gpu_check` does that. `--device cpu` checks the checks. `gpu_check bench ...` is the program `bench`, so
-//! that one binary of that size is enough.
+//! Needs the repository's fixtures only (`--root`), so a built binary and 15 MB of files can be carried to a machine
+//! with a GPU: `scripts/gpu_check` does that. `--device cpu` checks the checks. `gpu_check bench ...` is the program
+//! `bench`, so that one binary of that size is enough.
 
 #[path = "../bench.rs"]
 #[allow(dead_code, reason = "its main function")]

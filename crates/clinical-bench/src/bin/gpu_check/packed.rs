@@ -1,5 +1,5 @@
-//! Packed weights on the device, unpacked by Burn's operations and read by this crate's kernels, beside f32 products of the same values on the
-//! CPU.
+//! Packed weights on the device, unpacked by Burn's operations and read by this crate's kernels, beside f32 products of
+//! the same values on the CPU.
 
 use std::sync::Arc;
 
@@ -20,7 +20,8 @@ const PACKINGS: [Packing; 6] = [
     Packing::BF16,
 ];
 
-/// The largest difference in parts of the largest value. Burn may multiply f32 with the 10 bits of tf32; this crate's kernels do not.
+/// The largest difference in parts of the largest value. Burn may multiply f32 with the 10 bits of tf32; this crate's
+/// kernels do not.
 const TOLERANCES: [f32; 2] = [2e-3, 1e-4];
 
 /// Rows that a kernel of this crate takes.

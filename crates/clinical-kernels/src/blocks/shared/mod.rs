@@ -197,8 +197,8 @@ impl Row {
 }
 
 impl Blocks {
-    /// No rows yet, of `key_heads` heads of `d` values, kept in f16 if `half` says so, and in f32 otherwise; `None` unless the
-    /// device is Burn's CPU backend, the type of the tensors f32 and no gradient flows.
+    /// No rows yet, of `key_heads` heads of `d` values, kept in f16 if `half` says so, and in f32 otherwise; `None`
+    /// unless the device is Burn's CPU backend, the type of the tensors f32 and no gradient flows.
     ///
     /// # Panics
     ///
@@ -226,8 +226,8 @@ impl Blocks {
         self.rows.extend(std::iter::repeat_n(Row::default(), count));
     }
 
-    /// Appends `counts[row]` positions to each row, from keys and values `[1, key heads, positions, d]` that hold those of
-    /// the first row, then those of the second, and so on.
+    /// Appends `counts[row]` positions to each row, from keys and values `[1, key heads, positions, d]` that hold those
+    /// of the first row, then those of the second, and so on.
     ///
     /// # Panics
     ///
@@ -253,7 +253,8 @@ impl Blocks {
     }
 
     /// `softmax(q k^T * scale + bias) v` of each row's queries with its own keys: `counts[row]` queries of each row one
-    /// after another, `[1, heads, queries, d]` to the same shape. The result lies in memory as `[1, queries, heads, d]`.
+    /// after another, `[1, heads, queries, d]` to the same shape. The result lies in memory as
+    /// `[1, queries, heads, d]`.
     ///
     /// # Panics
     ///

@@ -1,8 +1,8 @@
-//! Attention with products of bf16 values and sums in f32, for processors that multiply two pairs of these in the time of one pair of
-//! f32: AVX-512 BF16.
+//! Attention with products of bf16 values and sums in f32, for processors that multiply two pairs of these in the time
+//! of one pair of f32: AVX-512 BF16.
 //!
-//! Keys and values of a head are rounded and packed once. Then a few queries at a time go over them: their scores, and the
-//! softmax of these, stay in the first-level cache.
+//! Keys and values of a head are rounded and packed once. Then a few queries at a time go over them: their scores, and
+//! the softmax of these, stay in the first-level cache.
 
 use std::arch::x86_64::*;
 
@@ -30,8 +30,8 @@ const WIDTH: usize = 32;
 /// Pairs of one block of the inner dimension of a tile.
 const DEPTH: usize = 128;
 
-/// Distance of the rows of a packed left side in pairs: a constant, so that a tile needs one address for all of them, and not a multiple
-/// of the cache's period.
+/// Distance of the rows of a packed left side in pairs: a constant, so that a tile needs one address for all of them,
+/// and not a multiple of the cache's period.
 const LEFT: usize = DEPTH + 16;
 
 /// Sizes of one head's memory, in words of four bytes.
@@ -264,15 +264,16 @@ unsafe fn words(from: *const f32, count: usize) -> __m512i {
     }
 }
 
-/// `e^(x - largest)` of one row of scores as bf16, and 1 over their sum; 0 if the row sees nothing. Zeros up to `end` where it does not
-/// look.
+/// `e^(x - largest)` of one row of scores as bf16, and 1 over their sum; 0 if the row sees nothing. Zeros up to `end`
+/// where it does not look.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma,f16c")]
 unsafe fn soften(scores: *mut f32, sight: &Sight, end: usize, scale: f32, to: *mut f32) -> f32 {
     let seen = sight.keys.end;
     let scale = _mm512_set1_ps(scale);
     let least = _mm512_set1_ps(f32::MIN);
     let mut largest = least;
-    // SAFETY: scores, bias and mask have a value for each key; a row of scores and the weights have room for whole vectors.
+    // SAFETY: scores, bias and mask have a value for each key; a row of scores and the weights have room for whole
+    // vectors.
     unsafe {
         for j in (0..seen).step_by(16) {
             let count = 16.min(seen - j);

@@ -1,4 +1,5 @@
-//! `softmax(q k^T * scale + bias) v`, head by head: the scores of a few queries stay in the cache and are never tensors.
+//! `softmax(q k^T * scale + bias) v`, head by head: the scores of a few queries stay in the cache and are never
+//! tensors.
 
 #[cfg(target_arch = "x86_64")]
 mod bf16;

@@ -33,7 +33,8 @@ pub(crate) struct Shared {
     pub d: usize,
     /// `[1, heads, all queries, d]`.
     pub query: Heads<f32>,
-    /// `[1, heads, 1, keys]` for rows of one query; the given number of values, of which the last belongs to the last key.
+    /// `[1, heads, 1, keys]` for rows of one query; the given number of values, of which the last belongs to the last
+    /// key.
     pub bias: Option<(Heads<f32>, usize)>,
     pub causal: bool,
     /// How many keys a query sees, itself included.

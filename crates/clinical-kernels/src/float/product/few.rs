@@ -78,8 +78,8 @@ unsafe fn thin_kernel<S: Simd>(
     }
 }
 
-/// The sums that [`thin_rows`] goes over with one group of rows of the right side: they stay in the first-level cache. Shorter
-/// strips leave a page of the right side after a few lines, which halves the rate on wide matrices.
+/// The sums that [`thin_rows`] goes over with one group of rows of the right side: they stay in the first-level cache.
+/// Shorter strips leave a page of the right side after a few lines, which halves the rate on wide matrices.
 const STRIP: usize = 4096;
 
 #[inline(always)]

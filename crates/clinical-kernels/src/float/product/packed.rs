@@ -8,8 +8,8 @@ use crate::pool;
 /// The inner dimension is cut into blocks of this many: a panel of the right side then stays in the second-level cache.
 const DEPTH: usize = 256;
 
-/// Distance of the rows of the packed left side, whatever the depth of a block: a constant, so that the kernel needs one
-/// address for all rows, and not a multiple of the cache's period, so that they do not displace each other.
+/// Distance of the rows of the packed left side, whatever the depth of a block: a constant, so that the kernel needs
+/// one address for all rows, and not a multiple of the cache's period, so that they do not displace each other.
 const LEFT: usize = DEPTH + 16;
 
 /// The most columns of one piece of work: its results and its packed right side stay in the second-level cache.
@@ -117,7 +117,8 @@ unsafe fn pack_left(a: Matrix, rows: std::ops::Range<usize>, m: usize, k: usize,
 }
 
 dispatch! {
-    /// A strip of columns: `n` is at most [`WIDTH`], the left side is packed, and there is room for the right side's panels.
+    /// A strip of columns: `n` is at most [`WIDTH`], the left side is packed, and there is room for the right side's
+    /// panels.
     unsafe fn strip = strip_kernel(
         m: usize, n: usize, k: usize, packed: *const f32, right: *mut f32, b: Matrix, out: Target, finish: Finish
     )

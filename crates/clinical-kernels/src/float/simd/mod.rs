@@ -68,8 +68,8 @@ impl Level {
 ///
 /// # Safety
 ///
-/// Methods may only be called where the instruction set is there, which [`dispatch!`] sees to; pointers must be good for
-/// as many values as are read or written.
+/// Methods may only be called where the instruction set is there, which [`dispatch!`] sees to; pointers must be good
+/// for as many values as are read or written.
 pub(crate) trait Simd: Copy + 'static {
     /// Values in a vector.
     const LANES: usize;
@@ -251,8 +251,8 @@ impl Simd for Portable {
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::{Avx2, Avx512};
 
-/// Makes `fn $name(level, args)` of the generic `unsafe fn $kernel::<S: Simd>(args)`: compiled for each instruction set, the
-/// one of `level` called.
+/// Makes `fn $name(level, args)` of the generic `unsafe fn $kernel::<S: Simd>(args)`: compiled for each instruction
+/// set, the one of `level` called.
 macro_rules! dispatch {
     ($(#[$doc:meta])* $visible:vis unsafe fn $name:ident = $kernel:ident($($arg:ident: $type:ty),* $(,)?)) => {
         $(#[$doc])*

@@ -1,7 +1,8 @@
 //! Packed weights on a device that is not the CPU: uploaded once, and multiplied with where they lie.
 //!
-//! Integers lie as the words of [`PackedMatrix`], those of an output one after another, beside their scales as halves. A product unpacks
-//! them on the device, by a kernel of this crate where those are turned on and by Burn's operations elsewhere, or reads them as they are.
+//! Integers lie as the words of [`PackedMatrix`], those of an output one after another, beside their scales as halves.
+//! A product unpacks them on the device, by a kernel of this crate where those are turned on and by Burn's operations
+//! elsewhere, or reads them as they are.
 
 #[cfg(all(test, feature = "cube-cpu"))]
 mod on_cube;
@@ -44,8 +45,8 @@ impl Copies {
     }
 }
 
-/// How integers lie in words of 32 bits: unsigned, in the order of the inputs but for halves of bytes, of which a word has those of inputs
-/// 0 to 3 in the lower halves.
+/// How integers lie in words of 32 bits: unsigned, in the order of the inputs but for halves of bytes, of which a word
+/// has those of inputs 0 to 3 in the lower halves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Form {
     /// Of an integer: 8 or 4.
@@ -342,8 +343,8 @@ fn words(matrix: &PackedMatrix, count: usize) -> Vec<i32> {
     })
 }
 
-/// The scales of each output with what stands beside them, `[outputs, count]`. A panel has them as `[count][LANES]`, or a scale and its zero
-/// point in one half, `[count / 2][LANES]`.
+/// The scales of each output with what stands beside them, `[outputs, count]`. A panel has them as `[count][LANES]`, or
+/// a scale and its zero point in one half, `[count / 2][LANES]`.
 fn scales(matrix: &PackedMatrix, form: Form, count: usize) -> Vec<f16> {
     each_row(matrix, count, |_, scales, lane, number| {
         let half = |number: usize| {

@@ -1,4 +1,5 @@
-//! The same in CubeCL's runtime for CPUs, which is slow: `cargo test --release --workspace --features cube-cpu --lib -- quant::device`.
+//! The same in CubeCL's runtime for CPUs, which is slow:
+//! `cargo test --release --workspace --features cube-cpu --lib -- quant::device`.
 
 use burn::module::{Module, Param};
 use burn::tensor::Tolerance;
