@@ -1,4 +1,4 @@
-//! A stranger's eleventh: a plain LLaMA goes on with a text, in five lines.
+//! A plain LLaMA continues a text, in five lines.
 
 use asclepius::{AnswerOptions, Asclepius, LoadOptions, Result};
 

@@ -35,7 +35,8 @@ pub enum Error {
     TooLong(#[from] TextTooLong),
     /// There is nothing of the note to read.
     #[error(
-        "there is nothing of the note to read: it is empty, or a cut between words leaves none of it because its first or last word alone is too long; give a note with text, or choose LongText::Windows"
+        "there is nothing of the note to read: it is empty, or a cut between words leaves none of it because its first \
+         or last word alone is too long; give a note with text, or choose LongText::Windows"
     )]
     NothingLeft,
     /// The call was cancelled before anything was written.
@@ -43,7 +44,8 @@ pub enum Error {
     Cancelled,
     /// Even without a note the question does not fit.
     #[error(
-        "the question is too long: its prompt has at least {tokens} tokens without the note, and the model has room for {room}; shorten the question"
+        "the question is too long: its prompt has at least {tokens} tokens without the note, and the model has room \
+         for {room}; shorten the question"
     )]
     QuestionTooLong {
         /// Tokens of the prompt with an empty note; of a very long question not all are counted.
@@ -71,7 +73,8 @@ pub enum Error {
     NoChatTemplate,
     /// No prompt style has this name.
     #[error(
-        "unknown prompt style `{name}`: use auto, chat, asclepius, asclepius-training, not-fine-tuned, alpaca, medalpaca or vicuna"
+        "unknown prompt style `{name}`: use auto, chat, asclepius, asclepius-training, not-fine-tuned, alpaca, \
+         medalpaca or vicuna"
     )]
     UnknownPromptStyle {
         /// The name that was given.

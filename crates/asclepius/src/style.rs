@@ -134,7 +134,9 @@ impl Styles {
             None => (PUBLISHED_STYLE, "the files have no chat template".to_owned()),
             Some(_) if name.is_some_and(is_asclepius) => (
                 PUBLISHED_STYLE,
-                "the files call the model Asclepius, which knows no other, so their chat template is not used".to_owned(),
+                "the files call the model Asclepius, which knows no other, so their chat template is \
+                 not used"
+                    .to_owned(),
             ),
             Some(Err(error)) => (PUBLISHED_STYLE, unusable(error)),
             // What only shows when a conversation is there.
@@ -165,7 +167,7 @@ impl Styles {
         }
     }
 
-    /// What a choice stands for.
+    /// What a prompt style stands for.
     pub(crate) fn style(&self, choice: &PromptStyle) -> Style {
         match choice {
             PromptStyle::Auto => self.auto,

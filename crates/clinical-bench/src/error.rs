@@ -10,7 +10,10 @@ use crate::{Shape, Workload};
 #[non_exhaustive]
 pub enum Error {
     /// Neither a known name nor a file.
-    #[error("`{name}` is neither a known shape ({}) nor a config.json that can be read: {source}", Shape::NAMES.join(", "))]
+    #[error(
+        "`{name}` is neither a known shape ({}) nor a config.json that can be read: {source}",
+        Shape::NAMES.join(", ")
+    )]
     UnknownShape {
         /// What was asked for.
         name: String,

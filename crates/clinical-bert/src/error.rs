@@ -67,7 +67,8 @@ pub enum Error {
     },
     /// A decoder, which reads in one direction and has other numbers.
     #[error(
-        "config.json says {key}: this is a decoder built from BERT, and an encoder alone is read here; load the encoder that it was made from"
+        "config.json says {key}: this is a decoder built from BERT, and an encoder alone is read here; load the \
+         encoder that it was made from"
     )]
     Decoder {
         /// The key that says it.
@@ -75,12 +76,14 @@ pub enum Error {
     },
     /// Attention heads were taken out.
     #[error(
-        "config.json lists pruned_heads: layers with fewer attention heads than the others are not supported; load the model before it was pruned"
+        "config.json lists pruned_heads: layers with fewer attention heads than the others are not supported; load the \
+         model before it was pruned"
     )]
     PrunedHeads,
     /// The files of sentence-transformers ask for a step that is not computed here.
     #[error(
-        "modules.json sends the vectors through {module}, which is not computed here: choose a pooling to get the vectors before it"
+        "modules.json sends the vectors through {module}, which is not computed here: choose a pooling to get the \
+         vectors before it"
     )]
     VectorModule {
         /// The step.
@@ -96,7 +99,8 @@ pub enum Error {
     },
     /// The parts of a facade do not belong together.
     #[error(
-        "the model has {model} where its config says {config} {what}: change both, for example with resize_embeddings or with_labels"
+        "the model has {model} where its config says {config} {what}: change both, for example with resize_embeddings \
+         or with_labels"
     )]
     Parts {
         /// What differs.
@@ -146,7 +150,8 @@ pub enum Error {
     },
     /// There are more or fewer names of classes than the head has classes.
     #[error(
-        "{names} label names for the {classes} classes of the head: correct `id2label` in config.json, or give the names when loading"
+        "{names} label names for the {classes} classes of the head: correct `id2label` in config.json, or give the \
+         names when loading"
     )]
     LabelCount {
         /// Names.
@@ -179,7 +184,8 @@ pub enum Error {
     Cancelled,
     /// Windows that would never reach the end of a text.
     #[error(
-        "an overlap of {overlap} tokens leaves no progress in windows of {window} tokens: choose less than half of a window"
+        "an overlap of {overlap} tokens leaves no progress in windows of {window} tokens: choose less than half of a \
+         window"
     )]
     Overlap {
         /// The overlap.
@@ -219,7 +225,8 @@ pub enum Error {
     },
     /// A question that leaves no room for the context.
     #[error(
-        "the question has {tokens} tokens, and at most {limit} are read: ask a shorter one, or allow more with `with_max_question`"
+        "the question has {tokens} tokens, and at most {limit} are read: ask a shorter one, or allow more with \
+         `with_max_question`"
     )]
     QuestionTooLong {
         /// Its tokens.
@@ -229,7 +236,8 @@ pub enum Error {
     },
     /// Windows of a context that are too small.
     #[error(
-        "rows of {length} tokens leave {room} for the context after the question, fewer than the stride of {stride}: allow more tokens, or lower the stride"
+        "rows of {length} tokens leave {room} for the context after the question, fewer than the stride of {stride}: \
+         allow more tokens, or lower the stride"
     )]
     WindowTooSmall {
         /// Tokens of a row, the model's limit applied.

@@ -204,7 +204,8 @@ impl SentenceConfig {
         };
         let pooling = self.pooling;
         Remark::Model(format!(
-            "the directory was trained for vectors by {pooling} pooling{length}{tokens}{case}: these are the defaults of `embed`"
+            "the directory was trained for vectors by {pooling} pooling{length}{tokens}{case}: these are the defaults \
+             of `embed`"
         ))
     }
 

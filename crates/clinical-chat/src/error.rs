@@ -25,7 +25,10 @@ pub enum Error {
         line: Option<usize>,
     },
     /// The template itself refuses the conversation, by `raise_exception`.
-    #[error("the chat template refuses this conversation{}", message.as_deref().map(|text| format!(": {text}")).unwrap_or_default())]
+    #[error(
+        "the chat template refuses this conversation{}",
+        message.as_deref().map(|text| format!(": {text}")).unwrap_or_default()
+    )]
     Refused {
         /// Its words, where they stand in the template as they are; a message put together from the conversation is not
         /// shown.

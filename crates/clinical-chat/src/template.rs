@@ -29,7 +29,7 @@ const NAME: &str = "chat_template";
 /// blocks, `{% generation %}`, `raise_exception`, `strftime_now`, a `tojson` that is Python's `json.dumps`, and the
 /// methods of Python's texts, lists and dictionaries.
 ///
-/// It comes from a file of a stranger: it can reach nothing but its arguments, and is stopped when it does more steps
+/// It comes from an untrusted file: it can reach nothing but its arguments, and is stopped when it does more steps
 /// or builds more bytes than a conversation of that length can need.
 pub struct ChatTemplate {
     environment: Environment<'static>,

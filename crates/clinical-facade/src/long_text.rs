@@ -21,7 +21,8 @@ pub enum LongText {
 /// A text with more tokens than the model reads at once, which was not to be cut.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the {text} is too long: it has at least {tokens} tokens, and the model has room for {limit}{}; choose LongText::Windows, CutStart or CutEnd",
+    "the {text} is too long: it has at least {tokens} tokens, and the model has room for {limit}{}; choose \
+     LongText::Windows, CutStart or CutEnd",
     if *reserved > 0 { format!(" with {reserved} kept for the answer") } else { String::new() }
 )]
 #[non_exhaustive]

@@ -71,7 +71,10 @@ pub enum Error {
     },
 
     /// The output is the input, perhaps through a link.
-    #[error("the output {} is also an input, or another output, which would be replaced: name another file", .path.display())]
+    #[error(
+        "the output {} is also an input, or another output, which would be replaced: name another file",
+        .path.display()
+    )]
     OutputIsInput {
         /// The output.
         path: PathBuf,
@@ -79,7 +82,8 @@ pub enum Error {
 
     /// An unfinished output belongs to another run.
     #[error(
-        "{} was begun by another run (other notes, another model or other options): go on with that run, or remove the file",
+        "{} was begun by another run (other notes, another model or other options): go on with that run, or remove the \
+         file",
         .path.display()
     )]
     OtherRun {
@@ -211,8 +215,8 @@ pub enum Error {
     /// A field that does not begin with a quote has an odd number of them.
     #[cfg(feature = "csv")]
     #[error(
-        "a field without quotes around it has an odd number of them in {at}, at line {line}: a quote in or before it is \
-         missing, or, if quotes mean nothing in this file, choose the quoting none"
+        "a field without quotes around it has an odd number of them in {at}, at line {line}: a quote in or before it \
+         is missing, or, if quotes mean nothing in this file, choose the quoting none"
     )]
     OddQuote {
         /// Which row.
@@ -224,7 +228,8 @@ pub enum Error {
     /// A field is not text in the chosen encoding.
     #[cfg(feature = "csv")]
     #[error(
-        "column {column} of {at} is not {encoding} at byte {offset}: choose the encoding of the file, such as windows-1252{}",
+        "column {column} of {at} is not {encoding} at byte {offset}: choose the encoding of the file, such as \
+         windows-1252{}",
         match encoding {
             Encoding::Utf8 => ", or utf-8-lossy to replace what is broken",
             _ => "",

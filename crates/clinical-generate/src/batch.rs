@@ -15,7 +15,7 @@ use crate::reader::{RESERVE, Read};
 use crate::shortlist::{Seen, Shortlist};
 use crate::{Error, Generated, StepModel, StopReason};
 
-/// A pass that fails is tried again so often if no answer is to blame for it.
+/// A pass that fails is tried again so often if no single answer causes the failure.
 const MOST_FAILURES: u32 = 3;
 
 /// What became of one prompt: its sequences, the best first, or why it has none.
@@ -36,7 +36,7 @@ pub(crate) struct Batch<'m, M: StepModel> {
     cache: Option<M::Cache>,
     shortlist: Shortlist,
     ended: Vec<Ended>,
-    /// Passes that failed since the last that did not, or that somebody was to blame for.
+    /// Passes that failed since the last that succeeded or whose failure one answer caused.
     failures: u32,
     /// Whether an answer that fails, or whose code panics, ends by itself. If not, the first failure is that of the
     /// batch.
@@ -307,7 +307,7 @@ impl<'m, M: StepModel> Batch<'m, M> {
     }
 
     /// After a pass that failed: reads each running answer again by itself, its prompt and its new tokens, so that only
-    /// the one to blame fails. Where nobody is to blame a few times in a row, all fail.
+    /// the one that causes the failure fails. Where none does a few times in a row, all fail.
     pub(crate) fn recover(&mut self, error: &Error) {
         self.failures += 1;
         self.cache = None;

@@ -29,7 +29,8 @@ pub enum Error {
     },
     /// A logit is infinite or not a number.
     #[error(
-        "the {layer} gave a number that is not finite for row {row} at new token {step}: the weights are damaged or their precision is too low for this model (try f32 or bf16)"
+        "the {layer} gave a number that is not finite for row {row} at new token {step}: the weights are damaged or \
+         their precision is too low for this model (try f32 or bf16)"
     )]
     NonFinite {
         /// The first part of the model that gave such a number, as far as the model can tell; else `output layer`.
@@ -41,7 +42,8 @@ pub enum Error {
     },
     /// The options leave no token to choose from.
     #[error(
-        "the options forbid every token for row {row} at new token {step}: loosen the constraint, the forbidden tokens or min_new_tokens"
+        "the options forbid every token for row {row} at new token {step}: loosen the constraint, the forbidden tokens \
+         or min_new_tokens"
     )]
     NothingAllowed {
         /// The row in the batch.
@@ -127,7 +129,8 @@ pub enum Error {
     },
     /// A request's prompt does not begin with the tokens of its prefix.
     #[error(
-        "the prompt does not begin with the {tokens} tokens of its prefix: give the whole prompt, or leave the prefix out"
+        "the prompt does not begin with the {tokens} tokens of its prefix: give the whole prompt, or leave the prefix \
+         out"
     )]
     PrefixMismatch {
         /// Tokens of the prefix.
@@ -135,7 +138,8 @@ pub enum Error {
     },
     /// A request needs more than the engine ever has.
     #[error(
-        "the request needs {needed} {of} and the engine has {limit}: ask for fewer tokens or sequences, or give the engine more"
+        "the request needs {needed} {of} and the engine has {limit}: ask for fewer tokens or sequences, or give the \
+         engine more"
     )]
     NeverFits {
         /// What there is too little of: `slots`, or `bytes of keys and values`.
@@ -160,7 +164,8 @@ pub enum Error {
     /// Code that belongs to one prompt panicked: its closure, a processor, a constraint, a text decoder; or the model
     /// did while it read this prompt.
     #[error(
-        "code that runs for this prompt panicked (its closure, processors, constraint or decoder, or the model): see the panic's message"
+        "code that runs for this prompt panicked (its closure, processors, constraint or decoder, or the model): see \
+         the panic's message"
     )]
     Panicked,
     /// The model failed twice in a pass for several prompts, and not for any of them alone.
@@ -186,7 +191,7 @@ impl Error {
         self
     }
 
-    /// [`Self::NonFinite`] for the token after `new`, with the layer that the model finds to blame.
+    /// [`Self::NonFinite`] for the token after `new`, with the layer in which the model finds it.
     pub(crate) fn non_finite<M: StepModel>(
         model: &M,
         row: usize,

@@ -345,7 +345,7 @@ where
         Ok((answers, cache, logits))
     }
 
-    /// After a pass that failed, where that costs only the answer to blame: finds it.
+    /// After a pass that failed, where that costs only the answer that caused it: finds it.
     fn settle(&mut self, passed: Result<(), Error>) -> Result<(), Error> {
         match passed {
             Err(error) if self.batch.is_apart() => {

@@ -43,7 +43,7 @@ fn endless(tokens: usize) -> Generation {
         .with_max_new_tokens(tokens)
 }
 
-/// A request that runs until it is let go: its closure waits at its third token, when the engine has reported that it
+/// A request that runs until it is released: its closure waits at its third token, when the engine has reported that it
 /// runs.
 fn held(prompt: &[u32], tokens: usize) -> (Asked, Receiver<()>, impl FnOnce() + use<>) {
     let (begun, has_begun) = sync_channel(1);
@@ -107,7 +107,7 @@ fn a_full_queue_holds_callers_back() {
         .collect();
     let full = engine.try_admit(ask(&[7], &endless(2)));
     assert!(matches!(full, Err(Error::QueueFull { waiting: 2 })));
-    // A caller that waits for room is let go by its own flag and its own deadline.
+    // A caller that waits for room is released by its own flag and its own deadline.
     let flag = CancelFlag::new();
     flag.cancel();
     let cancelled = engine

@@ -46,7 +46,8 @@ pub enum Error {
     },
     /// [`LEVEL_VARIABLE`](crate::LEVEL_VARIABLE) names instructions that this processor does not have.
     #[error(
-        "the environment variable CLINICAL_KERNELS is `{name}`, and this processor has no more than {best}: use that, or unset the variable"
+        "the environment variable CLINICAL_KERNELS is `{name}`, and this processor has no more than {best}: use that, \
+         or unset the variable"
     )]
     NoSuchLevel {
         /// What it says.

@@ -54,7 +54,8 @@ pub enum Error {
     },
     /// Query heads cannot be shared out over the key/value heads.
     #[error(
-        "{heads} attention heads cannot share {key_value_heads} key/value heads evenly: the first must be a multiple of the second"
+        "{heads} attention heads cannot share {key_value_heads} key/value heads evenly: the first must be a multiple \
+         of the second"
     )]
     KeyValueHeads {
         /// `num_attention_heads`.

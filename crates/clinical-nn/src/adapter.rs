@@ -31,7 +31,8 @@ pub struct Adapter {
 pub enum AdapterError {
     /// The factors are not those of this layer.
     #[error(
-        "the adapter of {path} has factors of {a:?} and {b:?}, the layer {d_input} inputs and {d_output} outputs: it belongs to another base model"
+        "the adapter of {path} has factors of {a:?} and {b:?}, the layer {d_input} inputs and {d_output} outputs: it \
+         belongs to another base model"
     )]
     Shape {
         /// The layer.
@@ -55,7 +56,8 @@ pub enum AdapterError {
     },
     /// Packed weights cannot take an adapter in.
     #[error(
-        "the weights of {path} are packed, so an adapter cannot become a part of them: load the base model at f32, f16 or bf16, merge, and load the result"
+        "the weights of {path} are packed, so an adapter cannot become a part of them: load the base model at f32, f16 \
+         or bf16, merge, and load the result"
     )]
     Packed {
         /// The layer.

@@ -15,7 +15,8 @@ pub enum ModelError {
     },
     /// A token id has no row in the embedding table.
     #[error(
-        "token id {id} (row {row}) has no row in the embedding table of {vocabulary}: the tokenizer does not belong to this model, or its embeddings must be resized"
+        "token id {id} (row {row}) has no row in the embedding table of {vocabulary}: the tokenizer does not belong to \
+         this model, or its embeddings must be resized"
     )]
     TokenOutOfRange {
         /// The id.

@@ -135,7 +135,8 @@ impl Inspection {
                 let (bytes, ignored) = (fit.parameters.saturating_mul(4), fit.report.ignored.len());
                 writeln!(
                     f,
-                    "model      {} parameters ({} in f32, {} in f16){facade}; each has its tensor, {ignored} tensors ignored",
+                    "model      {} parameters ({} in f32, {} in f16){facade}; each has its tensor, {ignored} tensors \
+                     ignored",
                     fit.parameters,
                     size(bytes),
                     size(bytes / 2),

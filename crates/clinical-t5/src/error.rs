@@ -70,7 +70,8 @@ pub enum Error {
     },
     /// The feed-forward layer is of a kind that this crate does not have.
     #[error(
-        "config.json has the feed_forward_proj `{name}`: supported are relu, gelu, gelu_new and silu, each also as gated-..."
+        "config.json has the feed_forward_proj `{name}`: supported are relu, gelu, gelu_new and silu, each also as \
+         gated-..."
     )]
     FeedForward {
         /// The name, escaped and cut.
@@ -117,7 +118,8 @@ pub enum Error {
     },
     /// An input id has no row in the embedding table.
     #[error(
-        "token id {id} (row {row}) has no row in the embedding table of {vocabulary}: the tokenizer does not belong to this model, or its embeddings must be resized"
+        "token id {id} (row {row}) has no row in the embedding table of {vocabulary}: the tokenizer does not belong to \
+         this model, or its embeddings must be resized"
     )]
     InputOutsideVocabulary {
         /// The id.
@@ -182,7 +184,8 @@ pub enum Error {
     NothingLeft,
     /// A text that is too long was to be read in windows, by a call that cannot put them together.
     #[error(
-        "`{call}` cannot read a text in windows: choose LongText::CutStart or CutEnd, or raise the limit with with_max_tokens"
+        "`{call}` cannot read a text in windows: choose LongText::CutStart or CutEnd, or raise the limit with \
+         with_max_tokens"
     )]
     NoWindows {
         /// The method.
@@ -196,7 +199,8 @@ pub enum Error {
     Cancelled,
     /// A vector has a value that is infinite or not a number.
     #[error(
-        "the {layer} gave a number that is not finite: the weights are damaged or their precision is too low for this model (try f32 or bf16)"
+        "the {layer} gave a number that is not finite: the weights are damaged or their precision is too low for this \
+         model (try f32 or bf16)"
     )]
     NotFinite {
         /// The first part of the model that gave such a number.

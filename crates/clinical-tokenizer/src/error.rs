@@ -35,14 +35,18 @@ pub enum Error {
         path: PathBuf,
     },
     /// The path given to `from_dir` is not a directory.
-    #[error("`{}` is not a directory; pass the folder of the model, or use Tokenizer::from_file for one file", path.display())]
+    #[error(
+        "`{}` is not a directory; pass the folder of the model, or use Tokenizer::from_file for one file",
+        path.display()
+    )]
     NotADirectory {
         /// The path.
         path: PathBuf,
     },
     /// The directory holds none of the known tokenizer files.
     #[error(
-        "`{}` holds no tokenizer: put tokenizer.json, tokenizer.model, spiece.model, vocab.txt, or vocab.json with merges.txt there",
+        "`{}` holds no tokenizer: put tokenizer.json, tokenizer.model, spiece.model, vocab.txt, or vocab.json with \
+         merges.txt there",
         path.display()
     )]
     NoTokenizer {
@@ -50,7 +54,10 @@ pub enum Error {
         path: PathBuf,
     },
     /// `vocab.json` is there, but `merges.txt` is not, or holds no merge.
-    #[error("`{}` holds vocab.json but no merges.txt with merges; a byte-level BPE tokenizer needs both", path.display())]
+    #[error(
+        "`{}` holds vocab.json but no merges.txt with merges; a byte-level BPE tokenizer needs both",
+        path.display()
+    )]
     NoMerges {
         /// The directory.
         path: PathBuf,
@@ -75,7 +82,8 @@ pub enum Error {
     },
     /// Byte-level BPE splits text in a way that is not known.
     #[error(
-        "the vocabulary splits text as `{found}` does, which is not known (gpt-2, smollm, llama-bpe, qwen2 and tekken are): put the tokenizer.json of the model beside the file, or convert the model again"
+        "the vocabulary splits text as `{found}` does, which is not known (gpt-2, smollm, llama-bpe, qwen2 and tekken \
+         are): put the tokenizer.json of the model beside the file, or convert the model again"
     )]
     PreTokenizer {
         /// The name, escaped and cut.
@@ -83,12 +91,14 @@ pub enum Error {
     },
     /// Byte-level BPE without merges: each byte would be a token.
     #[error(
-        "the vocabulary has no merges, which byte-level BPE needs: put the tokenizer.json of the model beside the file, or convert the model again"
+        "the vocabulary has no merges, which byte-level BPE needs: put the tokenizer.json of the model beside the \
+         file, or convert the model again"
     )]
     NoVocabularyMerges,
     /// The `tokenizer.json` beside a vocabulary belongs to another model.
     #[error(
-        "token {id} of the tokenizer.json beside the file is not that of the vocabulary: put the tokenizer.json there of the model that was converted"
+        "token {id} of the tokenizer.json beside the file is not that of the vocabulary: put the tokenizer.json there \
+         of the model that was converted"
     )]
     OtherTokens {
         /// The first id with different tokens.
@@ -146,7 +156,8 @@ pub enum Error {
     },
     /// The normalizer of the file makes the text far longer, which no honest file does.
     #[error(
-        "the normalizer of the tokenizer file makes the text more than {limit} times longer; the file is damaged or hostile"
+        "the normalizer of the tokenizer file makes the text more than {limit} times longer; the file is damaged or \
+         hostile"
     )]
     NormalizerGrowth {
         /// The limit.
@@ -154,7 +165,8 @@ pub enum Error {
     },
     /// The decoder of the file makes the text far longer, which no honest file does.
     #[error(
-        "the decoder of the tokenizer file makes the text more than {limit} times longer; the file is damaged or hostile"
+        "the decoder of the tokenizer file makes the text more than {limit} times longer; the file is damaged or \
+         hostile"
     )]
     DecoderGrowth {
         /// The limit.

@@ -246,7 +246,8 @@ impl fmt::Display for TokenizerRemark {
             ),
             Self::CaseFromVocabulary { lower_case: false } => write!(
                 f,
-                "the files do not say do_lower_case; the vocabulary has capital letters, so case is kept (transformers would lower-case)"
+                "the files do not say do_lower_case; the vocabulary has capital letters, so case is kept (transformers \
+                 would lower-case)"
             ),
             Self::CaseFromVocabulary { lower_case: true } => {
                 write!(
@@ -272,7 +273,8 @@ impl fmt::Display for TokenizerRemark {
             Self::BeyondModel { count, first, last } => {
                 write!(
                     f,
-                    "{count} tokens have ids beyond the model file ({first} to {last}); the embedding needs rows for them"
+                    "{count} tokens have ids beyond the model file ({first} to {last}); the embedding needs rows for \
+                     them"
                 )
             }
             Self::WithoutRow {
@@ -285,11 +287,13 @@ impl fmt::Display for TokenizerRemark {
                 match count.saturating_sub(1) {
                     0 => write!(
                         f,
-                        "`{token}` (id {id}) has no row in the embedding of {rows} rows: a text that contains it cannot be read"
+                        "`{token}` (id {id}) has no row in the embedding of {rows} rows: a text that contains it \
+                         cannot be read"
                     ),
                     more => write!(
                         f,
-                        "`{token}` (id {id}) and {more} more tokens have no row in the embedding of {rows} rows: a text that contains one cannot be read"
+                        "`{token}` (id {id}) and {more} more tokens have no row in the embedding of {rows} rows: a \
+                         text that contains one cannot be read"
                     ),
                 }
             }
@@ -341,7 +345,8 @@ impl fmt::Display for TokenizerRemark {
             ),
             Self::FileBesideVocabulary => write!(
                 f,
-                "the vocabulary does not say how text is split; the tokenizer.json beside it is used, which has the same tokens"
+                "the vocabulary does not say how text is split; the tokenizer.json beside it is used, which has the \
+                 same tokens"
             ),
         }
     }

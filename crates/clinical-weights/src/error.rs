@@ -42,8 +42,8 @@ pub enum Error {
     },
     /// No file in the directory holds weights that this crate reads.
     #[error(
-        "{} has no model.safetensors or pytorch_model.bin, single or sharded, no flax_model.msgpack and no .gguf ({found}): \
-         convert the model to one of them with `save_pretrained` of Python transformers",
+        "{} has no model.safetensors or pytorch_model.bin, single or sharded, no flax_model.msgpack and no .gguf \
+         ({found}): convert the model to one of them with `save_pretrained` of Python transformers",
         path.display()
     )]
     NoWeights {
@@ -116,7 +116,10 @@ pub enum Error {
         found: &'static str,
     },
     /// The file is larger than its kind may be.
-    #[error("{} has {bytes} bytes, more than the {limit} that a file of its kind may have: it is not what its name says", path.display())]
+    #[error(
+        "{} has {bytes} bytes, more than the {limit} that a file of its kind may have: it is not what its name says",
+        path.display()
+    )]
     FileTooLarge {
         /// The file.
         path: PathBuf,
@@ -157,8 +160,8 @@ pub enum Error {
     },
     /// The weights are integers of a scheme that is not read.
     #[error(
-        "{} holds weights quantised by {method}, which are not read: use the model in F32, F16 or BF16 (with `Precision::Int8` \
-         or `Int4` it takes as little memory), or a GGUF file of it",
+        "{} holds weights quantised by {method}, which are not read: use the model in F32, F16 or BF16 (with \
+         `Precision::Int8` or `Int4` it takes as little memory), or a GGUF file of it",
         path.display()
     )]
     Quantised {
@@ -184,7 +187,10 @@ pub enum Error {
         name: String,
     },
     /// The checkpoint has more tensors or files than any model.
-    #[error("{} asks for more than {limit} {what}: it is not the checkpoint of a model this library runs", path.display())]
+    #[error(
+        "{} asks for more than {limit} {what}: it is not the checkpoint of a model this library runs",
+        path.display()
+    )]
     TooMany {
         /// The file.
         path: PathBuf,
@@ -252,7 +258,10 @@ pub enum Error {
         extra: u64,
     },
     /// The header is longer than that of any model.
-    #[error("{} declares a header of {bytes} bytes, more than the limit of {limit}: it is damaged or hostile", path.display())]
+    #[error(
+        "{} declares a header of {bytes} bytes, more than the limit of {limit}: it is damaged or hostile",
+        path.display()
+    )]
     HeaderTooLarge {
         /// The file.
         path: PathBuf,
@@ -312,7 +321,10 @@ pub enum Error {
         detail: String,
     },
     /// The pickle inside is damaged, or holds something else than a dictionary of tensors.
-    #[error("{} does not hold a dictionary of tensors ({detail}): save `model.state_dict()`, best as safetensors", path.display())]
+    #[error(
+        "{} does not hold a dictionary of tensors ({detail}): save `model.state_dict()`, best as safetensors",
+        path.display()
+    )]
     TorchPickle {
         /// The file.
         path: PathBuf,
@@ -332,7 +344,10 @@ pub enum Error {
         global: String,
     },
     /// A format that this version does not read.
-    #[error("{} is a {format} file, which this version does not read: use safetensors or PyTorch weights", path.display())]
+    #[error(
+        "{} is a {format} file, which this version does not read: use safetensors or PyTorch weights",
+        path.display()
+    )]
     UnsupportedFormat {
         /// The file.
         path: PathBuf,
@@ -369,8 +384,8 @@ pub enum Error {
     },
     /// A key of the metadata asks for something that the model does not do here.
     #[error(
-        "the metadata {key} of the GGUF file {problem}: this library does not compute that, so use the model as safetensors \
-         if it was published so, or llama.cpp"
+        "the metadata {key} of the GGUF file {problem}: this library does not compute that, so use the model as \
+         safetensors if it was published so, or llama.cpp"
     )]
     GgufSetting {
         /// The key.
@@ -401,7 +416,8 @@ pub enum Error {
     },
     /// A tensor has a quantised type that is not read.
     #[error(
-        "the tensor {name} of the GGUF file has the type {kind}, which is not read: use a file in Q2_K to Q8_0, F16 or F32"
+        "the tensor {name} of the GGUF file has the type {kind}, which is not read: use a file in Q2_K to Q8_0, F16 or \
+         F32"
     )]
     GgufType {
         /// The tensor.
@@ -475,8 +491,8 @@ pub enum Error {
     },
     /// Two names of one tied parameter hold different values.
     #[error(
-        "{first} and {second} are one tied parameter but hold different values: the config's tie_word_embeddings is wrong, \
-         or load with strict off to use the first"
+        "{first} and {second} are one tied parameter but hold different values: the config's tie_word_embeddings is \
+         wrong, or load with strict off to use the first"
     )]
     TiedDisagree {
         /// The name that would be used.
@@ -498,7 +514,8 @@ pub enum Error {
     },
     /// The parameters need more than [`LoadOptions::max_bytes`](crate::LoadOptions::max_bytes).
     #[error(
-        "the model needs {needed} bytes for its parameters, more than the limit of {limit}: raise the limit or choose a smaller precision"
+        "the model needs {needed} bytes for its parameters, more than the limit of {limit}: raise the limit or choose \
+         a smaller precision"
     )]
     TooLarge {
         /// Bytes at the chosen precision.
@@ -558,7 +575,10 @@ pub enum Error {
     #[error(transparent)]
     Files(#[from] clinical_files::Error),
     /// A file in Burn's own format does not fit the module.
-    #[error("{} does not fit the module ({detail}): write it again with this version, or load the published directory", path.display())]
+    #[error(
+        "{} does not fit the module ({detail}): write it again with this version, or load the published directory",
+        path.display()
+    )]
     Burnpack {
         /// The file.
         path: PathBuf,
@@ -567,7 +587,8 @@ pub enum Error {
     },
     /// The adapter uses something that is not read.
     #[error(
-        "{}: the adapter uses {kind}, which is not read: merge it into its base model with `merge_and_unload` of Python peft",
+        "{}: the adapter uses {kind}, which is not read: merge it into its base model with `merge_and_unload` of \
+         Python peft",
         path.display()
     )]
     AdapterKind {
@@ -598,7 +619,8 @@ pub enum Error {
     },
     /// The model has no such layer.
     #[error(
-        "the model has no layer {name}{near} that could take an adapter: the adapter belongs to another base model, or to a part that takes none"
+        "the model has no layer {name}{near} that could take an adapter: the adapter belongs to another base model, or \
+         to a part that takes none"
     )]
     AdapterLayer {
         /// The layer, as the adapter names it.
@@ -622,7 +644,8 @@ pub enum Error {
     NoAdapter,
     /// A model with an adapter was to be written.
     #[error(
-        "the layer {layer} has an adapter, which files of a model cannot hold: merge it into the weights, or save it by itself"
+        "the layer {layer} has an adapter, which files of a model cannot hold: merge it into the weights, or save it \
+         by itself"
     )]
     AdapterInModel {
         /// The first such layer.
@@ -663,7 +686,8 @@ fn adapter_advice(path: &Path) -> &'static str {
     match path.extension().is_some_and(|end| end == "gguf") {
         true => "merge the two with `llama-export-lora` of llama.cpp",
         false => {
-            "load the base model and give this directory to `with_adapter`, or copy the adapter's files beside the base model's weights"
+            "load the base model and give this directory to `with_adapter`, or copy the adapter's files beside the \
+             base model's weights"
         }
     }
 }

@@ -114,7 +114,10 @@ impl Quantised {
         let said = Self::of(config);
         let Some(found) = Self::by_tensors(weights) else {
             return Ok(said.map(|said| {
-                format!("config.json speaks of quantisation ({said}), but the weights are plain: they are read as they are")
+                format!(
+                    "config.json speaks of quantisation ({said}), but the weights are plain: they are read as they \
+                     are"
+                )
             }));
         };
         Err(Error::Quantised {

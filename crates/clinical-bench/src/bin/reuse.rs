@@ -218,8 +218,8 @@ fn sessions(model: &Arc<Asclepius>, arguments: &Arguments) -> Result<()> {
         seconds[3] += start.elapsed().as_secs_f64();
     }
     common::print(format_args!(
-        "{questions} questions about {} notes; of {read} prompt tokens {prefix} are of the shared prefix, and {reused} are not read \
-         again in a session",
+        "{questions} questions about {} notes; of {read} prompt tokens {prefix} are of the shared prefix, and {reused} \
+         are not read again in a session",
         cases.len()
     ))?;
     for (name, time) in [

@@ -59,7 +59,8 @@ fn lines_lists_and_headers() {
 #[test]
 fn wrapped_prose_is_joined() {
     check(&[
-        "The patient is a 60 year old man with two days of cough and\nfever who was seen by Dr.\nSmith in clinic. | He was given\nlevofloxacin and sent home with close follow up in one week by\nPulmonary medicine.",
+        "The patient is a 60 year old man with two days of cough and\nfever who was seen by Dr.\nSmith in clinic. | He \
+         was given\nlevofloxacin and sent home with close follow up in one week by\nPulmonary medicine.",
         "Lives with wife,\nJane, and\nthe dog",
     ]);
 }

@@ -60,7 +60,7 @@ pub const FILES: [&str; 11] = [
 ];
 
 /// The names of a directory's files that are read when its tokenizer is opened, as far as they are there: for callers
-/// who look at files of strangers (links that leave the directory) before they are opened.
+/// who look at untrusted files (links that leave the directory) before they are opened.
 pub fn files_of(directory: impl AsRef<Path>) -> Vec<String> {
     let directory = directory.as_ref();
     let known = FILES.into_iter().map(str::to_owned);
