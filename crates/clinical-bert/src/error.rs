@@ -89,14 +89,6 @@ pub enum Error {
         /// The step.
         module: String,
     },
-    /// A folder that a file names is none of this directory.
-    #[error("{file} names the folder `{folder}`, which is none inside the model's directory")]
-    ModuleFolder {
-        /// The file.
-        file: &'static str,
-        /// The folder, escaped and cut.
-        folder: String,
-    },
     /// The parts of a facade do not belong together.
     #[error(
         "the model has {model} where its config says {config} {what}: change both, for example with resize_embeddings \

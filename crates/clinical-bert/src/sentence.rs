@@ -1,15 +1,15 @@
 //! What the files of sentence-transformers beside a model say about its vectors.
 
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use clinical_facade::{Pooling, Remark};
 use clinical_weights::CheckpointDir;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::Result;
 use crate::config::shown;
-use crate::{Error, Result};
 
 /// The list of steps from a text to its vector.
 const MODULES: &str = "modules.json";
@@ -58,8 +58,6 @@ impl Module {
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) config: Option<SentenceConfig>,
-    /// Where config and weights are, if not in the directory itself.
-    pub(crate) folder: Option<PathBuf>,
     pub(crate) remarks: Vec<Remark>,
 }
 
@@ -75,14 +73,10 @@ pub(crate) fn read(dir: &CheckpointDir) -> Result<Found> {
         match module.name() {
             "Transformer" if module.path.is_empty() => config.read_settings(dir)?,
             "Transformer" => {
-                let inner = folder(dir, &module.path)?;
-                config.read_settings(&inner)?;
-                if !dir.has("config.json") {
-                    found.folder = Some(inner.path().to_owned());
-                }
+                config.read_settings(&dir.folder(&module.path)?)?;
             }
             "Pooling" => {
-                let settings = folder(dir, &module.path)?.read_json("config.json")?;
+                let settings = dir.folder(&module.path)?.read_json("config.json")?;
                 config.read_pooling(&settings);
             }
             "Normalize" => config.normalize = true,
@@ -111,19 +105,6 @@ pub(crate) fn of_gguf(pooling_type: u64) -> Found {
     Found {
         remarks: vec![config.remark()],
         config: Some(config),
-        folder: None,
-    }
-}
-
-/// A folder of the directory by its plain name.
-fn folder(dir: &CheckpointDir, name: &str) -> Result<CheckpointDir> {
-    let mut parts = Path::new(name).components();
-    match (parts.next(), parts.next()) {
-        (Some(Component::Normal(_)), None) => Ok(dir.folder(name)?),
-        _ => Err(Error::ModuleFolder {
-            file: MODULES,
-            folder: shown(name),
-        }),
     }
 }
 

@@ -179,7 +179,13 @@ fn folders_outside_of_the_directory_are_refused() {
             &modes(&["cls_token"]),
         );
         let error = ClinicalBert::load(dir.path(), &LoadOptions::default()).unwrap_err();
-        assert!(matches!(error, Error::ModuleFolder { .. }), "{error}");
+        let Error::Weights(error) = error else {
+            panic!("{error}");
+        };
+        assert!(
+            matches!(error, clinical_weights::Error::NoFolder { .. }),
+            "{error}"
+        );
     }
 }
 

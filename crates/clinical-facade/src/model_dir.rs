@@ -27,6 +27,8 @@ use crate::{Parts, Remark};
 #[derive(Debug)]
 pub struct ModelDir {
     files: CheckpointDir,
+    /// Where the model is in a folder of the directory that was asked for: that directory.
+    around: Option<CheckpointDir>,
     config: Value,
     generation_config: Option<Value>,
     weights: Checkpoint,
@@ -62,6 +64,10 @@ impl ModelDir {
 
     fn read(path: &Path, facade: Option<Facade>, options: &LoadOptions) -> Result<Self, Error> {
         let files = CheckpointDir::open_with(path, options.allow_links)?;
+        let (files, around) = match files.module_folder()? {
+            Some(inner) => (inner, Some(files)),
+            None => (files, None),
+        };
         let gguf = files.gguf()?;
         let mut sentences = Vec::new();
         let config = match &gguf {
@@ -91,6 +97,7 @@ impl ModelDir {
         sentences.extend(Quantised::check(path, &config, &weights)?);
         Ok(Self {
             files,
+            around,
             config,
             generation_config,
             weights,
@@ -99,16 +106,22 @@ impl ModelDir {
         })
     }
 
-    /// The path that was opened.
+    /// The path of the model: what was asked for, or the folder in it that `modules.json` of sentence-transformers names.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.files.path()
     }
 
-    /// The files of the directory.
+    /// The files of the model.
     #[must_use]
     pub fn files(&self) -> &CheckpointDir {
         &self.files
+    }
+
+    /// The files of the directory that was asked for: [`files`](Self::files), unless the model is in a folder of it.
+    #[must_use]
+    pub fn top(&self) -> &CheckpointDir {
+        self.around.as_ref().unwrap_or(&self.files)
     }
 
     /// `config.json` with every key that it has; for a GGUF file what it was converted from, as far as it can be told.

@@ -7,10 +7,10 @@ use clinical_bert::ClinicalBert;
 use clinical_facade::{ARCHITECTURES, Facade, LoadReport, ModelDir, Remark};
 use clinical_t5::ClinicalT5;
 use clinical_tokenizer::{AddedToken, Tokenizer};
-use clinical_weights::{CheckpointDir, LoadOptions, SaveOptions};
+use clinical_weights::{LoadOptions, SaveOptions};
 use serde_json::Value;
 
-use crate::{Error, Result, sentence};
+use crate::{Error, Result};
 
 /// A model of one of the kinds that this library has, with what all kinds can do. What only one can do is done by a
 /// `match`.
@@ -48,17 +48,11 @@ pub enum AnyModel {
 /// [`Error::Weights`] for a directory that no facade could open, [`Error::UnknownKind`] for a kind of model that this
 /// library does not have, and the errors of the facade that opens it.
 pub fn open(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<AnyModel> {
-    let path = dir.as_ref();
-    let files = CheckpointDir::open_with(path, options.allow_links)?;
-    if sentence::folder(&files).is_some() {
-        return Ok(AnyModel::Bert(ClinicalBert::load(path, options)?));
-    }
-    let dir = ModelDir::open(path, options)?;
+    let dir = ModelDir::open(dir, options)?;
     match dir.architecture().map(|one| one.facade) {
         Some(Facade::Asclepius) => Ok(AnyModel::Asclepius(Asclepius::load_dir(dir, options)?)),
         Some(Facade::ClinicalT5) => Ok(AnyModel::T5(ClinicalT5::load_dir(dir, options)?)),
-        // It looks beside the model, for the modules of sentence-transformers, and opens the directory itself.
-        Some(Facade::ClinicalBert) => Ok(AnyModel::Bert(ClinicalBert::load(path, options)?)),
+        Some(Facade::ClinicalBert) => Ok(AnyModel::Bert(ClinicalBert::load_dir(dir, options)?)),
         _ => Err(unknown(&dir)),
     }
 }

@@ -115,7 +115,7 @@ pub struct Adapter {
 pub fn inspect(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Inspection, Error> {
     let path = path.as_ref();
     let outer = CheckpointDir::open_with(path, options.allow_links)?;
-    let inner = sentence::folder(&outer);
+    let inner = outer.module_folder().ok().flatten();
     let files = inner.as_ref().unwrap_or(&outer);
     let mut found = Inspection {
         path: path.to_owned(),
@@ -123,7 +123,7 @@ pub fn inspect(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Inspecti
         pooling: sentence::pooling(&outer),
         ..seen(files)
     };
-    match ModelDir::open(files.path(), options) {
+    match ModelDir::open(path, options) {
         Ok(dir) => found.read(&dir, options),
         Err(error) => found.refused = Some(error.to_string()),
     }

@@ -5,17 +5,6 @@ use serde_json::Value;
 
 use crate::inspect::read;
 
-/// The folder of the model itself, where `modules.json` says that it is not the directory. Old ones are laid out so
-/// (`0_Transformer`).
-pub(crate) fn folder(files: &CheckpointDir) -> Option<CheckpointDir> {
-    if files.has("config.json") {
-        return None;
-    }
-    let modules = read(files, "modules.json")?;
-    let name = modules.get(0)?.get("path")?.as_str()?;
-    (files.has(name)).then(|| files.folder(name).ok())?
-}
-
 /// The last parts of the names of the classes in `modules.json`.
 pub(crate) fn modules(files: &CheckpointDir) -> Vec<String> {
     let list = read(files, "modules.json");

@@ -1,7 +1,7 @@
 //! The directory of a model: its small files, and which of its files hold the weights.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -177,11 +177,38 @@ impl CheckpointDir {
     ///
     /// # Errors
     ///
-    /// Those of [`Self::open`]; [`Error::OutsideDirectory`] for one that lies elsewhere.
+    /// [`Error::NoFolder`] for a name that is a path; those of [`Self::open`]; [`Error::OutsideDirectory`] for one that
+    /// lies elsewhere.
     pub fn folder(&self, name: &str) -> Result<Self, Error> {
+        let mut parts = Path::new(name).components();
+        let (Some(Component::Normal(_)), None) = (parts.next(), parts.next()) else {
+            return Err(Error::NoFolder {
+                path: self.path.clone(),
+                folder: shown(name),
+            });
+        };
         let path = self.root.path.join(name);
         self.root.check_folder(&path)?;
         Self::open_with(&path, self.root.allow_links)
+    }
+
+    /// The folder of the model itself, where the directory has no `config.json` and its `modules.json` names one: models of
+    /// sentence-transformers of 2019 and 2020 are laid out so (`0_Transformer`).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::folder`], [`Self::read_json`] and [`Self::gguf`].
+    pub fn module_folder(&self) -> Result<Option<Self>, Error> {
+        const MODULES: &str = "modules.json";
+        // A GGUF file is a whole model.
+        if self.has("config.json") || !self.has(MODULES) || self.gguf()?.is_some() {
+            return Ok(None);
+        }
+        let modules: Value = self.read_json(MODULES)?;
+        match modules[0]["path"].as_str() {
+            Some(name) if !name.is_empty() => self.folder(name).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// The tools that quantise give their weights names of their own (`gptq_model-4bit-128g.safetensors`), and lay a

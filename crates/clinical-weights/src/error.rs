@@ -81,6 +81,14 @@ pub enum Error {
         /// The link.
         path: PathBuf,
     },
+    /// A file of the directory names a folder that is none of its own.
+    #[error("`{folder}` is no folder inside {}: see what its modules.json names", path.display())]
+    NoFolder {
+        /// The directory.
+        path: PathBuf,
+        /// The folder, escaped and cut.
+        folder: String,
+    },
     /// The file has no bytes.
     #[error("{} is empty: download it again", path.display())]
     EmptyFile {

@@ -5,7 +5,7 @@ use std::path::Path;
 use clinical_facade::{ModelDir, Remark};
 use clinical_tokenizer::{LowerCase, OpenOptions, Tokenizer};
 use clinical_weights::{
-    Checkpoint, CheckpointDir, Facade, FromCheckpoint, KeyMap, LoadOptions, LoadReport, TensorInfo,
+    Checkpoint, Facade, FromCheckpoint, KeyMap, LoadOptions, LoadReport, TensorInfo,
 };
 
 use super::ClinicalBert;
@@ -96,7 +96,26 @@ impl ClinicalBert {
         options: &LoadOptions,
         bert: &BertOptions,
     ) -> Result<Self> {
-        let mut opened = Opened::open(dir.as_ref(), options, bert)?;
+        let dir = ModelDir::open_as(dir, Facade::ClinicalBert, options)?;
+        Self::load_dir_with(dir, options, bert)
+    }
+
+    /// [`load`](Self::load) of a directory that is open already.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub fn load_dir(dir: ModelDir, options: &LoadOptions) -> Result<Self> {
+        Self::load_dir_with(dir, options, &BertOptions::default())
+    }
+
+    /// [`load_with`](Self::load_with) of a directory that is open already.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load_with`](Self::load_with).
+    pub fn load_dir_with(dir: ModelDir, options: &LoadOptions, bert: &BertOptions) -> Result<Self> {
+        let mut opened = Opened::new(dir, options, bert)?;
         let tokenizer = opened.dir.tokenizer(&bert.tokenizer())?;
         // What is wrong with the tokenizer is said before gigabytes are read.
         Text::new(tokenizer.clone(), opened.config.family, false)?;
@@ -123,11 +142,12 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    pub(super) fn open(path: &Path, options: &LoadOptions, bert: &BertOptions) -> Result<Self> {
-        let files = CheckpointDir::open_with(path, options.allow_links)?;
-        let mut sentence = sentence::read(&files)?;
-        let path = sentence.folder.take().unwrap_or_else(|| path.to_owned());
-        let mut dir = ModelDir::open_as(&path, Facade::ClinicalBert, options)?;
+    pub(super) fn new(
+        mut dir: ModelDir,
+        options: &LoadOptions,
+        bert: &BertOptions,
+    ) -> Result<Self> {
+        let mut sentence = sentence::read(dir.top())?;
         let mut config = BertConfig::from_value(dir.config().clone())?;
         if let Some(kind) = config
             .other

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use clinical_facade::Remark;
+use clinical_facade::{Facade, ModelDir, Remark};
 use clinical_tokenizer::{LowerCase, Tokenizer};
 use clinical_weights::{LoadOptions, LoadReport};
 
@@ -85,7 +85,8 @@ impl ClinicalBert {
         options: &LoadOptions,
         bert: &BertOptions,
     ) -> Result<Preview> {
-        let opened = Opened::open(dir.as_ref(), options, bert)?;
+        let dir = ModelDir::open_as(dir, Facade::ClinicalBert, options)?;
+        let opened = Opened::new(dir, options, bert)?;
         let lenient = options.clone().with_strict(false);
         let (model, report) = opened.model(&lenient, Values::Leave)?;
         let tokenizer = opened.dir.tokenizer(&bert.tokenizer())?;
