@@ -16,7 +16,8 @@ pub enum Error {
     Model(#[from] ModelError),
     /// A prompt leaves no room for one new token.
     #[error(
-        "prompt {row} has {tokens} tokens and this model reads at most {limit} with the answer included: shorten it to {} tokens or fewer",
+        "prompt {row} has {tokens} tokens and this model reads at most {limit} with the answer included: shorten it to \
+         {} tokens or fewer",
         limit.saturating_sub(1)
     )]
     PromptTooLong {

@@ -42,7 +42,8 @@ pub enum Error {
     },
     /// The logarithmic buckets would cover nothing.
     #[error(
-        "config.json has a relative_attention_max_distance of {distance}: {buckets} buckets need more than half their number"
+        "config.json has a relative_attention_max_distance of {distance}: {buckets} buckets need more than half their \
+         number"
     )]
     MaxDistance {
         /// The distance.

@@ -146,7 +146,8 @@ pub enum Error {
     },
     /// The text is longer than the limit.
     #[error(
-        "the text has {bytes} bytes, more than the limit of {limit}; cut it into windows or raise the limit when opening the tokenizer"
+        "the text has {bytes} bytes, more than the limit of {limit}; cut it into windows or raise the limit when \
+         opening the tokenizer"
     )]
     TextTooLong {
         /// Bytes of the text.

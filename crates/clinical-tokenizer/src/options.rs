@@ -32,7 +32,10 @@ pub enum Prefer {
 ///
 /// ```
 /// use clinical_tokenizer::{LowerCase, OpenOptions, Prefer};
-/// let options = OpenOptions::new().with_prefer(Prefer::Slow).with_lower_case(LowerCase::Never).with_max_text_bytes(1 << 20);
+/// let options = OpenOptions::new()
+///     .with_prefer(Prefer::Slow)
+///     .with_lower_case(LowerCase::Never)
+///     .with_max_text_bytes(1 << 20);
 /// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]

@@ -73,7 +73,11 @@ pub fn table() -> Result<String, Error> {
         model: &model,
         text: String::new(),
     };
-    table.section("Strategies", "Greedy takes the likeliest token. Sampling draws one. Beam search keeps several answers open and returns the best.");
+    table.section(
+        "Strategies",
+        "Greedy takes the likeliest token. Sampling draws one. Beam search keeps several answers open and returns the \
+         best.",
+    );
     rows!(table:
         Generation::greedy(),
         Generation::sample().with_seed(1),
@@ -90,7 +94,11 @@ pub fn table() -> Result<String, Error> {
         Generation::greedy().with_max_new_tokens(2).with_forced_last(END),
         Generation::greedy().with_min_new_tokens(20),
     );
-    table.section("Sampling", "All with the same seed. A low temperature and each filter leave out unlikely tokens; a high temperature brings them in.");
+    table.section(
+        "Sampling",
+        "All with the same seed. A low temperature and each filter leave out unlikely tokens; a high temperature \
+         brings them in.",
+    );
     rows!(table:
         Generation::sample().with_seed(8),
         Generation::sample().with_seed(8).with_temperature(0.3),
@@ -101,13 +109,21 @@ pub fn table() -> Result<String, Error> {
         Generation::sample().with_seed(8).with_typical_p(0.3),
         Generation::sample().with_seed(8).with_num_return_sequences(3),
     );
-    table.section("Repetition", "A penalty makes words of the context less likely; an n-gram that stood before cannot come again. The prompt counts for\nboth.");
+    table.section(
+        "Repetition",
+        "A penalty makes words of the context less likely; an n-gram that stood before cannot come again. The prompt \
+         counts for\nboth.",
+    );
     rows!(table:
         Generation::greedy().with_min_new_tokens(20),
         Generation::greedy().with_min_new_tokens(20).with_repetition_penalty(1.5),
         Generation::greedy().with_min_new_tokens(20).with_no_repeat_ngram(2),
     );
-    table.section("Beam search", "Scores are the sum of log-probabilities divided by `length^length_penalty`. Several sequences come best first.");
+    table.section(
+        "Beam search",
+        "Scores are the sum of log-probabilities divided by `length^length_penalty`. Several sequences come best \
+         first.",
+    );
     rows!(table:
         Generation::beam(4).with_num_return_sequences(4),
         Generation::beam(2),
@@ -135,7 +151,11 @@ pub fn table() -> Result<String, Error> {
             }
         })),
     );
-    table.section("Stopping", "A stop string is found across token borders and is not part of the text. `deadline` and `cancel` end an answer at the\nnext token.");
+    table.section(
+        "Stopping",
+        "A stop string is found across token borders and is not part of the text. `deadline` and `cancel` end an \
+         answer at the\nnext token.",
+    );
     rows!(table:
         Generation::greedy().with_min_new_tokens(12).with_stop_sequences([ids(". the patient")]),
         Generation::greedy().with_min_new_tokens(12).with_stop_strings(["he pat"]),
