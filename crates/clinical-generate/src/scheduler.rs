@@ -260,7 +260,7 @@ where
     }
 
     /// Begins with the first jobs of the queue that fit: one whose prompt is long, or several that are short together.
-    /// The first that does not fit lets nobody pass, so that it does not wait for ever.
+    /// The first that does not fit lets no other pass, so that it does not wait for ever.
     fn admit(&mut self) {
         let mut begun: Vec<Job<M::Cache>> = Vec::new();
         let mut tokens = 0usize;

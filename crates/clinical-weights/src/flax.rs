@@ -300,35 +300,35 @@ impl<'a> Reader<'a> {
     }
 
     fn token(&mut self) -> Result<Token, Error> {
-        let head = self.number(1)? as u8;
+        let first = self.number(1)? as u8;
         let text = |(start, end)| Token::Text(start, end);
-        Ok(match head {
-            0x00..=0x7f => Token::Uint(head.into()),
-            0x80..=0x8f => Token::Map(u64::from(head & 15)),
-            0x90..=0x9f => Token::Array(u64::from(head & 15)),
-            0xa0..=0xbf => text(self.take(usize::from(head & 31))?),
+        Ok(match first {
+            0x00..=0x7f => Token::Uint(first.into()),
+            0x80..=0x8f => Token::Map(u64::from(first & 15)),
+            0x90..=0x9f => Token::Array(u64::from(first & 15)),
+            0xa0..=0xbf => text(self.take(usize::from(first & 31))?),
             0xc0 => Token::Other,
             0xc2 | 0xc3 => Token::Bool,
             0xc4..=0xc6 => {
-                let length = self.length(1 << (head - 0xc4))?;
+                let length = self.length(1 << (first - 0xc4))?;
                 let (start, end) = self.take(length)?;
                 Token::Bytes(start, end)
             }
             0xc7..=0xc9 => {
-                let length = self.length(1 << (head - 0xc7))?;
+                let length = self.length(1 << (first - 0xc7))?;
                 self.extension(length)?
             }
             0xca => self.skip(4)?,
             0xcb => self.skip(8)?,
-            0xcc..=0xcf => Token::Uint(self.number(1 << (head - 0xcc))?),
-            0xd0..=0xd3 => self.skip(1 << (head - 0xd0))?,
-            0xd4..=0xd8 => self.extension(1 << (head - 0xd4))?,
+            0xcc..=0xcf => Token::Uint(self.number(1 << (first - 0xcc))?),
+            0xd0..=0xd3 => self.skip(1 << (first - 0xd0))?,
+            0xd4..=0xd8 => self.extension(1 << (first - 0xd4))?,
             0xd9..=0xdb => {
-                let length = self.length(1 << (head - 0xd9))?;
+                let length = self.length(1 << (first - 0xd9))?;
                 text(self.take(length)?)
             }
-            0xdc | 0xdd => Token::Array(self.number(2 << (head - 0xdc))?),
-            0xde | 0xdf => Token::Map(self.number(2 << (head - 0xde))?),
+            0xdc | 0xdd => Token::Array(self.number(2 << (first - 0xdc))?),
+            0xde | 0xdf => Token::Map(self.number(2 << (first - 0xde))?),
             0xe0..=0xff => Token::Other,
             0xc1 => return Err(self.invalid("it has a byte that no MessagePack file has")),
         })

@@ -14,7 +14,7 @@ const UNITS: usize = 512;
 pub(super) fn launch(scores: CubeTensor, int: DType) -> CubeTensor {
     let scores = with_rows(scores);
     let [rows, n] = [scores.meta.shape()[0], scores.meta.shape()[1]];
-    let places = empty(&scores, [rows], int);
+    let indices = empty(&scores, [rows], int);
     let client = scores.client.clone();
     let units = units(&client, UNITS);
     let (row, dtype) = (scores.meta.strides()[0], scores.dtype);
@@ -23,19 +23,19 @@ pub(super) fn launch(scores: CubeTensor, int: DType) -> CubeTensor {
         CubeCount::new_1d(rows as u32),
         CubeDim::new_1d(units as u32),
         scores.into_tensor_arg(),
-        places.clone().into_tensor_arg(),
+        indices.clone().into_tensor_arg(),
         n,
         row,
         units,
         [dtype_to_elem_type(dtype), dtype_to_elem_type(int)],
     );
-    places
+    indices
 }
 
 #[cube(launch)]
 fn first_best<F: Float, I: Int>(
     scores: &Tensor<F>,
-    places: &mut Tensor<I>,
+    indices: &mut Tensor<I>,
     n: usize,
     row_stride: usize,
     #[comptime] units: usize,
@@ -91,6 +91,6 @@ fn first_best<F: Float, I: Int>(
         if all_broken[0] == 1u32 {
             found = n as u32;
         }
-        places[row] = I::cast_from(found);
+        indices[row] = I::cast_from(found);
     }
 }

@@ -26,7 +26,8 @@ pub const MAX_BUCKETS: usize = 65_536;
 /// use clinical_t5::T5Config;
 ///
 /// let config = T5Config::from_json(br#"{
-///     "model_type": "t5", "vocab_size": 32115, "d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12
+///     "model_type": "t5", "vocab_size": 32115, "d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12,
+///     "num_heads": 12
 /// }"#)?;
 /// assert_eq!(config.decoder_layers(), 12);
 /// assert_eq!(config.parameters()?, 222_893_568);
