@@ -102,7 +102,8 @@ class Check:
                 self.save(one, again)
                 self.say(f"{name}: tokenizer", len(ids) > 3 and ids == AutoTokenizer.from_pretrained(again)(TEXT)["input_ids"])
                 if Path(source).is_dir():
-                    # transformers lower-cases every vocab.txt that comes alone; this library only those that are lower-cased.
+                    # transformers lower-cases every vocab.txt that comes alone; this library only those that are
+                    # lower-cased.
                     said = json.loads((one / "tokenizer_config.json").read_text())
                     case = {key: said[key] for key in ("do_lower_case",) if key in said}
                     self.say(f"{name}: the same tokenizer", ids == AutoTokenizer.from_pretrained(source, **case)(TEXT)["input_ids"])

@@ -176,7 +176,8 @@ def main():
             logp = torch.log_softmax(logits, -1).gather(2, labels.clamp(min=0).unsqueeze(2)).squeeze(2)
             tensors["loss.log_probs"] = logp.masked_fill(labels < 0, 0.0)
 
-        # Greedy decoding of prompts of different lengths. Without its cache: transformers sizes that by the encoder's depth,
+        # Greedy decoding of prompts of different lengths. Without its cache: transformers sizes that by the encoder's
+        # depth,
         # so a deeper decoder fails there.
         prompts = [draw(length).tolist() for length in (7, 3, 15, 1)]
         width = max(map(len, prompts))

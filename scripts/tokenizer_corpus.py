@@ -47,7 +47,8 @@ def typed(content, **flags):
 LLAMA_STRINGS = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 BERT_SPECIAL = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]", "mask_token": "[MASK]"}
 
-# `files`: name in the directory -> file under tests/data/models. `json`: name -> content. `python`: class and arguments.
+# `files`: name in the directory -> file under tests/data/models. `json`: name -> content. `python`: class and
+# arguments.
 CASES = [
     dict(name="t5_legacy", files={"spiece.model": "t5.model"}, json={}, python=("T5Tokenizer", {}), decode=True),
     dict(name="t5_new", files={"spiece.model": "t5.model"},

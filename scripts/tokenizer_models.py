@@ -178,7 +178,8 @@ def fast_conversions():
         slow.save_pretrained(tmp)
         fast = LlamaTokenizerFast.from_pretrained(tmp, from_slow=True, legacy=False)
         save_fast(fast, "fast_llama")
-        # With this key `transformers` converts again from the slow tokenizer, which published directories do not ask for.
+        # With this key `transformers` converts again from the slow tokenizer, which published directories do not ask
+        # for.
         path = OUT / "fast_llama/tokenizer_config.json"
         config = json.loads(path.read_text())
         config.pop("add_prefix_space")
