@@ -24,11 +24,11 @@ pub enum Batching {
 /// ```
 ///
 /// **Padding** of batches by a budget of `B` tokens: in a window whose shortest example has `a` tokens and its longest
-/// `b`, fewer than `B * ln(b / a)` places are padding (and none when `a = b`). A batch of `r` rows from `x` to `y` tokens
-/// pads at most `(r - 1)(y - x)`, less than `r * y * ln(y / x)`, so less than `B * ln(y / x)`; the batches of a window
-/// follow one another in length, so these logarithms add up to at most `ln(b / a)`. Examples of 32 to 512 tokens,
-/// 200 on average, 8192 tokens a batch, windows of 1024: below 10 % of all places, whatever their distribution; a window
-/// twice as long about halves it.
+/// `b`, fewer than `B * ln(b / a)` places are padding (and none when `a = b`). A batch of `r` rows from `x` to `y`
+/// tokens pads at most `(r - 1)(y - x)`, less than `r * y * ln(y / x)`, so less than `B * ln(y / x)`; the batches of a
+/// window follow one another in length, so these logarithms add up to at most `ln(b / a)`. Examples of 32 to 512
+/// tokens, 200 on average, 8192 tokens a batch, windows of 1024: below 10 % of all places, whatever their distribution;
+/// a window twice as long about halves it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchSettings {

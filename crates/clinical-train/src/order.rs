@@ -4,8 +4,8 @@ use crate::{DataError, random};
 
 /// The order of the examples in every epoch: a permutation that is a pure function of (seed, epoch).
 ///
-/// The place in a run is one integer, the number of examples that were taken: nothing else has to be saved, and resuming
-/// reads no data.
+/// The place in a run is one integer, the number of examples that were taken: nothing else has to be saved, and
+/// resuming reads no data.
 ///
 /// ```
 /// use clinical_train::Order;

@@ -1,6 +1,7 @@
 //! T5's objective on rows of one length: settings of a recipe over [`clinical_t5::SpanCorruption`].
 
-use clinical_t5::{Corrupted, Sentinels, SpanCorruption};
+use clinical_t5::SpanCorruption;
+pub use clinical_t5::{Corrupted, Sentinels};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +17,7 @@ use crate::{DataError, random};
 /// ```
 ///
 /// ```
-/// use clinical_t5::Sentinels;
-/// use clinical_train::objective::span_corruption::SpanSettings;
+/// use clinical_train::objective::span_corruption::{Sentinels, SpanSettings};
 ///
 /// let named = (32_000..32_100).rev().collect(); // <extra_id_0>, <extra_id_1>, ... of t5-base
 /// let spans = SpanSettings::default().spans(Sentinels::ByName(named), 1)?;
@@ -111,10 +111,10 @@ impl SpanSettings {
     ///
     /// # Errors
     ///
-    /// [`DataError::InconsistentLengths`] where no mask has the lengths that the published arithmetic says: always for a
-    /// mean span of 1, for some means close to it, and where the noise of a short row is less than half a mean span
-    /// (the arithmetic then counts no span, a mask has one). [`DataError::Spans`] for a density, a mean span or a length
-    /// that is out of range.
+    /// [`DataError::InconsistentLengths`] where no mask has the lengths that the published arithmetic says: always for
+    /// a mean span of 1, for some means close to it, and where the noise of a short row is less than half a mean span
+    /// (the arithmetic then counts no span, a mask has one). [`DataError::Spans`] for a density, a mean span or a
+    /// length that is out of range.
     pub fn lengths(&self) -> Result<(usize, usize), DataError> {
         self.lengths_of(&self.over(Sentinels::ByName(Vec::new()), 0))
     }
