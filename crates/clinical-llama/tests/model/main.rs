@@ -2,6 +2,7 @@
 
 mod common;
 mod gguf;
+mod gradients;
 mod loading;
 mod packed;
 mod parity;
