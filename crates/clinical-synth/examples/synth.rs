@@ -12,13 +12,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use clinical_synth::{DEFAULT_PAIRS, Generator};
+use serde_json::json;
 
 #[derive(Parser)]
 #[command(
-    about = "Write synthetic discharge summaries with questions as JSON lines, or alone as CSV"
+    about = "Write synthetic discharge summaries with questions or labels as JSON lines, or alone as CSV"
 )]
 struct Arguments {
-    /// Notes with question-answer pairs, text-to-text examples, or a CSV file of notes alone (ROW_ID, TEXT)
+    /// Notes with question-answer pairs, text-to-text examples, labelled words (a line of JSON for each line of a note),
+    /// or a CSV file of notes alone (ROW_ID, TEXT)
     #[arg(long, value_enum, default_value = "asclepius")]
     kind: Kind,
     /// Training or held-out cases
@@ -27,7 +29,7 @@ struct Arguments {
     /// Seed; the same seed gives the same lines
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Number of lines
+    /// Number of notes or examples
     #[arg(long, default_value_t = 1000)]
     count: usize,
     /// Greatest number of pairs per note
@@ -40,6 +42,7 @@ enum Kind {
     Asclepius,
     T5,
     Notes,
+    Entities,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -69,6 +72,14 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             writeln!(out, "ROW_ID,TEXT")?;
             for (row, case) in generator.take(arguments.count).enumerate() {
                 writeln!(out, "{row},\"{}\"", case.note.replace('"', "\"\""))?;
+            }
+        }
+        Kind::Entities => {
+            for case in generator.take(arguments.count) {
+                for line in case.labelled_words() {
+                    let (words, labels): (Vec<_>, Vec<_>) = line.into_iter().unzip();
+                    writeln!(out, "{}", json!({ "words": words, "labels": labels }))?;
+                }
             }
         }
         Kind::T5 => {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod draw;
+mod entities;
 mod facts;
 mod note;
 mod phrases;
@@ -12,6 +13,7 @@ pub use clinical_prompts::asclepius::Task;
 use serde::{Deserialize, Serialize};
 
 use crate::draw::Draw;
+pub use crate::entities::SynthEntity;
 use crate::facts::Facts;
 pub use crate::questions::NOT_MENTIONED;
 pub use crate::t5::{Example, T5Task};
@@ -59,6 +61,30 @@ pub struct Case {
     pub note: String,
     /// Questions in random order, tasks taken in turn.
     pub pairs: Vec<Pair>,
+    /// Not part of the JSON form: a case that was read from there has none.
+    #[serde(skip)]
+    entities: Vec<SynthEntity>,
+}
+
+impl Case {
+    /// The entities of the note: sorted, not overlapping, known from the facts that made it. Empty for a case that was
+    /// deserialized.
+    ///
+    /// Abbreviations count (`HTN` is a condition, `Cr` a test, `b.i.d.` a frequency). Persons are without their title,
+    /// doses with their unit, tests without their value. Symptoms and reasons of drugs are conditions. Durations and
+    /// ages have no label.
+    pub fn entities(&self) -> &[SynthEntity] {
+        &self.entities
+    }
+
+    /// The words of the note with BIO labels (`B-DRUG`, `I-DRUG`, `O`), one list for each line of the note.
+    ///
+    /// Words are cut by the text alone, so that the cuts tell nothing of the labels: letters and digits with what
+    /// stands between two of them (`12.5`, `03/14/2150`, `Follow-up`), the last full stop of an abbreviation that has
+    /// more than one (`b.i.d.`), and any other sign as a word of its own.
+    pub fn labelled_words(&self) -> Vec<Vec<(&str, String)>> {
+        entities::labelled_words(&self.note, &self.entities)
+    }
 }
 
 /// Which half of the world a generator draws from.
@@ -176,6 +202,7 @@ impl Iterator for Generator {
         Some(Case {
             note: written.text,
             pairs,
+            entities: written.entities,
         })
     }
 }

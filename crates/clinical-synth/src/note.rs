@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::draw::Draw;
+use crate::entities::{Label, SynthEntity, mark, plain, unmark};
 use crate::facts::Facts;
-use crate::vocab::{FREQUENCIES, LABS};
+use crate::vocab::{FREQUENCIES, LABS, NOT_DRUGS, TESTS_IN_ADVICE, TRANSFUSION};
 
 /// A note and what the questions need to know about its wording.
 #[derive(Debug)]
@@ -18,9 +19,14 @@ pub(crate) struct Written {
     pub presentation: String,
     /// The sentence after a procedure that has "the procedure" or "it" as its subject.
     pub tolerated: Option<&'static str>,
+    /// What stands where in `text`.
+    pub entities: Vec<SynthEntity>,
 }
 
 /// Writes the note; wording, order and optional sections come from `draw`.
+///
+/// Each part writes its entities between marks ([`mark`]), which are taken out at the end: where an entity stands is
+/// known from the writing.
 pub(crate) fn write(facts: &Facts, draw: &mut Draw) -> Written {
     let presentation = presentation(facts, draw);
     let (course, tolerated) = course(facts, draw);
@@ -29,14 +35,23 @@ pub(crate) fn write(facts: &Facts, draw: &mut Draw) -> Written {
     let mut sections: Vec<String> = Vec::new();
     if draw.chance(80) {
         let heading = draw.pick(&["Chief Complaint", "CC", "Reason for Admission"]);
-        sections.push(format!("{heading}: {}", facts.complaint));
+        sections.push(format!("{heading}: {}", symptom(facts.complaint)));
     }
     let heading = draw.pick(&["HPI", "History of Present Illness"]);
     sections.push(format!("{heading}: {presentation}"));
 
     let heading = draw.pick(&["PMH", "Past Medical History", "Medical History"]);
-    let mut background = vec![format!("{heading}: {}", facts.history_list())];
+    let history: Vec<String> = facts
+        .history
+        .iter()
+        .map(|h| mark(Label::Condition, h.written))
+        .collect();
+    let mut background = vec![format!("{heading}: {}", history.join(", "))];
     if let Some(allergy) = facts.allergy {
+        let allergy = match NOT_DRUGS.contains(&allergy) {
+            true => allergy.to_owned(),
+            false => mark(Label::Drug, allergy),
+        };
         background.push(format!("Allergies: {allergy}"));
     }
     let heading = draw.pick(&["Labs", "Pertinent Results", "Admission Labs"]);
@@ -49,7 +64,8 @@ pub(crate) fn write(facts: &Facts, draw: &mut Draw) -> Written {
 
     let mut closing = vec![medications(facts, draw)];
     if draw.chance(80) {
-        closing.push(format!("Discharge Diagnosis: {}", facts.diagnosis.name));
+        let diagnosis = mark(Label::Condition, facts.diagnosis.name);
+        closing.push(format!("Discharge Diagnosis: {diagnosis}"));
     }
     let heading = draw.pick(&["Disposition", "Discharge Disposition"]);
     closing.push(format!("{heading}: {}", facts.disposition));
@@ -58,17 +74,18 @@ pub(crate) fn write(facts: &Facts, draw: &mut Draw) -> Written {
     let heading = draw.pick(&["Follow-up", "Follow up", "Appointments"]);
     let wording = draw.pick(&["Dr. {d} in {t}", "see Dr. {d} in {t}", "PCP Dr. {d} in {t}"]);
     let follow_up = wording
-        .replace("{d}", facts.follow_up_doctor)
+        .replace("{d}", &mark(Label::Person, facts.follow_up_doctor))
         .replace("{t}", &facts.follow_up);
     sections.push(format!("{heading}: {follow_up}"));
 
-    let text = format!("{}\n{}", header(facts, draw), sections.join("\n"));
+    let (text, entities) = unmark(&format!("{}\n{}", header(facts, draw), sections.join("\n")));
     Written {
         text,
-        course,
-        labs,
-        presentation,
+        course: plain(&course),
+        labs: plain(&labs),
+        presentation: plain(&presentation),
         tolerated,
+        entities,
     }
 }
 
@@ -81,11 +98,15 @@ fn header(facts: &Facts, draw: &mut Draw) -> String {
     );
     let mut lines = vec![format!(
         "{a}: {}{gap}{b}: {}",
-        facts.admitted, facts.discharged
+        mark(Label::Date, &facts.admitted),
+        mark(Label::Date, &facts.discharged)
     )];
     let mut rest = vec![format!("Service: {}", facts.service)];
     let heading = draw.pick(&["Attending", "Attending Physician"]);
-    rest.push(format!("{heading}: Dr. {}", facts.attending));
+    rest.push(format!(
+        "{heading}: Dr. {}",
+        mark(Label::Person, facts.attending)
+    ));
     draw.shuffle(&mut rest);
     lines.push(rest.join(if draw.chance(50) { " " } else { "\n" }));
     lines.join("\n")
@@ -99,10 +120,24 @@ fn draw_pair(
     if draw.chance(60) { long } else { short }
 }
 
+/// `Mr.` or `Ms.` with the surname as an entity.
+fn title(facts: &Facts) -> String {
+    let surname = mark(Label::Person, facts.surname);
+    facts.title().replace(facts.surname, &surname)
+}
+
+/// A complaint as an entity, its article outside.
+fn symptom(complaint: &str) -> String {
+    match complaint.strip_prefix("a ") {
+        Some(bare) => format!("a {}", mark(Label::Condition, bare)),
+        None => mark(Label::Condition, complaint),
+    }
+}
+
 fn presentation(facts: &Facts, draw: &mut Draw) -> String {
-    let who = facts.title();
+    let who = title(facts);
     let (age, noun) = (facts.age, facts.noun());
-    let (complaint, days) = (facts.complaint, facts.complaint_days);
+    let (complaint, days) = (symptom(facts.complaint), facts.complaint_days);
     match draw.below(4) {
         0 => format!(
             "{who} is a {age} year old {noun} who presented with {complaint} for {days} days."
@@ -122,11 +157,16 @@ fn presentation(facts: &Facts, draw: &mut Draw) -> String {
 fn course(facts: &Facts, draw: &mut Draw) -> (String, Option<&'static str>) {
     let he = facts.pronoun();
     let subject = if draw.chance(50) {
-        facts.title()
+        title(facts)
     } else {
         "The patient".to_owned()
     };
-    let (dx, drug, days) = (facts.diagnosis.name, facts.treatment, facts.treatment_days);
+    let dx = mark(Label::Condition, facts.diagnosis.name);
+    let drug = match facts.treatment {
+        TRANSFUSION => mark(Label::Procedure, TRANSFUSION),
+        drug => mark(Label::Drug, drug),
+    };
+    let days = facts.treatment_days;
     let mut parts = vec![match draw.below(3) {
         0 => {
             format!("{subject} was found to have {dx} and was treated with {drug} for {days} days.")
@@ -136,7 +176,9 @@ fn course(facts: &Facts, draw: &mut Draw) -> (String, Option<&'static str>) {
     }];
     let mut tolerated = None;
     if let Some(p) = &facts.procedure {
-        let (name, date, surgeon) = (p.name, &p.date, p.surgeon);
+        let name = mark(Label::Procedure, p.name);
+        let date = mark(Label::Date, &p.date);
+        let surgeon = mark(Label::Person, p.surgeon);
         parts.push(match draw.below(3) {
             0 => format!(
                 "On {date} {} underwent {name} by Dr. {surgeon}.",
@@ -162,8 +204,13 @@ fn course(facts: &Facts, draw: &mut Draw) -> (String, Option<&'static str>) {
             "Dr. {d} from {s} was consulted.",
             "Dr. {d} ({s}) was consulted.",
         ]);
-        part.push_str(&lead.replace("{d}", c.doctor).replace("{s}", c.specialty));
-        let _ = write!(part, " {} advised {}.", c.pronoun, c.advice);
+        let doctor = mark(Label::Person, c.doctor);
+        part.push_str(&lead.replace("{d}", &doctor).replace("{s}", c.specialty));
+        let mut advice = c.advice.to_owned();
+        for test in TESTS_IN_ADVICE {
+            advice = advice.replace(test, &mark(Label::Test, test));
+        }
+        let _ = write!(part, " {} advised {advice}.", c.pronoun);
         parts.push(part);
     }
     parts.push(match draw.below(3) {
@@ -182,7 +229,10 @@ fn labs(facts: &Facts, draw: &mut Draw) -> String {
     let items: Vec<String> = facts
         .labs
         .iter()
-        .map(|(k, value)| format!("{}{} {value}", LABS[*k].short, if colon { ":" } else { "" }))
+        .map(|(k, value)| {
+            let test = mark(Label::Test, LABS[*k].short);
+            format!("{test}{} {value}", if colon { ":" } else { "" })
+        })
         .collect();
     items.join(if between { ", " } else { "; " })
 }
@@ -211,8 +261,12 @@ fn medications(facts: &Facts, draw: &mut Draw) -> String {
         } else {
             String::new()
         };
-        let _ = write!(text, "{} {}{route} {frequency}", m.name, m.dose);
+        let name = mark(Label::Drug, m.name);
+        let dose = mark(Label::Dose, &m.dose);
+        let frequency = mark(Label::Frequency, frequency);
+        let _ = write!(text, "{name} {dose}{route} {frequency}");
         if let Some(reason) = m.reason {
+            let reason = mark(Label::Condition, reason);
             let _ = if bracket {
                 write!(text, " ({reason})")
             } else {

@@ -80,6 +80,9 @@ pub(crate) const PROCEDURES: &[(&str, &str)] = &[
     ("exploratory laparotomy", "open surgery of the belly"),
 ];
 
+/// The one treatment that is a procedure and not a drug.
+pub(crate) const TRANSFUSION: &str = "blood transfusion";
+
 const MED: &[&str] = &["MEDICINE"];
 const CARD: &[&str] = &["CARDIOLOGY", "MEDICINE"];
 const SURG: &[&str] = &["SURGERY"];
@@ -164,7 +167,7 @@ pub(crate) const DIAGNOSES: &[Diagnosis] = &[
         "gastrointestinal bleeding",
         "bleeding in the gut",
         &["bloody stools", "weakness", "dizziness"],
-        &["octreotide", "blood transfusion", "esomeprazole"],
+        &["octreotide", TRANSFUSION, "esomeprazole"],
         &[7, 8],
         MED,
     ),

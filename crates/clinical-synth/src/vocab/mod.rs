@@ -7,8 +7,9 @@ mod hospital;
 mod outpatient;
 mod words;
 
-pub(crate) use hospital::{DIAGNOSES, Diagnosis, PROCEDURES};
+pub(crate) use hospital::{DIAGNOSES, Diagnosis, PROCEDURES, TRANSFUSION};
 pub(crate) use outpatient::{ANY_DOSE, BPH, CONDITIONS, DRUGS, FREQUENCIES, OSTEOPOROSIS};
 pub(crate) use words::{
-    ADVICE, ALLERGENS, DISPOSITIONS, LABS, OTHER_ABBREVIATIONS, SPECIALTIES, SURNAMES,
+    ADVICE, ALLERGENS, DISPOSITIONS, LABS, NOT_DRUGS, OTHER_ABBREVIATIONS, SPECIALTIES, SURNAMES,
+    TESTS_IN_ADVICE,
 };

@@ -69,6 +69,9 @@ pub(crate) const ALLERGENS: &[&str] = &[
     "naproxen",
 ];
 
+/// What may stand in the allergies and is no drug.
+pub(crate) const NOT_DRUGS: &[&str] = &["NKDA", "latex", "iodine", "shellfish", "peanuts"];
+
 /// Where the patient goes.
 pub(crate) const DISPOSITIONS: &[&str] = &[
     "home",
@@ -106,6 +109,9 @@ pub(crate) const ADVICE: &[&str] = &[
     "close monitoring",
     "a repeat blood count",
 ];
+
+/// The tests that [`ADVICE`] speaks of.
+pub(crate) const TESTS_IN_ADVICE: &[&str] = &["chest film", "blood count"];
 
 /// Abbreviations that are not conditions, procedures, labs or frequencies: short form, full form.
 pub(crate) const OTHER_ABBREVIATIONS: &[(&str, &str)] = &[
