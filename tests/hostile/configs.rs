@@ -146,6 +146,14 @@ fn shapes_that_contradict_themselves() {
             "AttentionHeads",
         ),
         (Facade::Bert, "layer_norm_eps", json!(0.0), "Epsilon"),
+        (Facade::Bert, "hidden_dropout_prob", json!(1.0), "Dropout"),
+        (Facade::Bert, "classifier_dropout", json!(-0.5), "Dropout"),
+        (
+            Facade::Bert,
+            "attention_probs_dropout_prob",
+            json!("0.1"),
+            "ConfigJson",
+        ),
         (
             Facade::Bert,
             "max_position_embeddings",

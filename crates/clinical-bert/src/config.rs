@@ -10,6 +10,7 @@ use clinical_weights::{CheckpointDir, Facade};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::dropout::{check_rates, read_rate, usual_rate};
 use crate::model::Bert;
 use crate::sentence::SentenceConfig;
 use crate::task::{BertModel, TaskHead, architecture};
@@ -69,6 +70,15 @@ pub struct BertConfig {
     /// Default: 1e-12.
     #[serde(default = "default_epsilon")]
     pub layer_norm_eps: f64,
+    /// Dropout of hidden states in training ([`BertDropout`](crate::BertDropout)). Default: 0.1.
+    #[serde(default = "usual_rate", deserialize_with = "read_rate")]
+    pub hidden_dropout_prob: f64,
+    /// Dropout of the attention's weights in training. Default: 0.1.
+    #[serde(default = "usual_rate", deserialize_with = "read_rate")]
+    pub attention_probs_dropout_prob: f64,
+    /// Dropout in front of a classifier in training. Default: that of hidden states.
+    #[serde(default)]
+    pub classifier_dropout: Option<f64>,
     /// Default: 0 (RoBERTa configs say 1).
     #[serde(default, deserialize_with = "null_is_default")]
     pub pad_token_id: usize,
@@ -230,8 +240,8 @@ impl BertConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfRange`], [`Error::AttentionHeads`], [`Error::Epsilon`], [`Error::Activation`],
-    /// [`Error::ProblemType`], [`Error::Positions`], [`Error::Decoder`], [`Error::PrunedHeads`].
+    /// [`Error::OutOfRange`], [`Error::AttentionHeads`], [`Error::Epsilon`], [`Error::Dropout`],
+    /// [`Error::Activation`], [`Error::ProblemType`], [`Error::Positions`], [`Error::Decoder`], [`Error::PrunedHeads`].
     pub fn validate(&self) -> Result<()> {
         within("vocab_size", self.vocab_size, MAX_VOCABULARY)?;
         within("hidden_size", self.hidden_size, MAX_WIDTH)?;
@@ -252,6 +262,7 @@ impl BertConfig {
                 value: self.layer_norm_eps,
             });
         }
+        check_rates(self)?;
         if self.family == Family::Roberta {
             let first = self.pad_token_id.saturating_add(1);
             within("pad_token_id + 1", first, positions - 1)?;
@@ -440,6 +451,9 @@ impl BertConfig {
             max_position_embeddings: 512,
             type_vocab_size: 2,
             layer_norm_eps: 1e-12,
+            hidden_dropout_prob: usual_rate(),
+            attention_probs_dropout_prob: usual_rate(),
+            classifier_dropout: None,
             pad_token_id: 0,
             position_embedding_type: None,
             labels: Vec::new(),

@@ -43,6 +43,14 @@ pub enum Error {
         /// `layer_norm_eps`.
         value: f64,
     },
+    /// A rate of dropout that is no probability below 1.
+    #[error("config.json says {field} = {rate}; it must be at least 0 and below 1")]
+    Dropout {
+        /// The key.
+        field: &'static str,
+        /// The rate.
+        rate: f64,
+    },
     /// An activation that no published BERT uses.
     #[error(
         "config.json says hidden_act = `{found}`; known are gelu, gelu_new, gelu_pytorch_tanh, relu, silu"

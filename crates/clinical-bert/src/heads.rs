@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor};
 use clinical_nn::{LayerNorm, Linear, ModelError};
 
 use crate::config::{BertConfig, Family};
+use crate::dropout::Place;
 use crate::layers::STD;
 use crate::model::{Bert, first};
 use crate::{Result, Row};
@@ -117,12 +118,16 @@ impl BertForSequenceClassification {
     /// As [`Bert::forward`].
     pub fn forward(&self, rows: &[Row<'_>]) -> Result<Tensor<2>, ModelError> {
         let states = self.bert.forward(rows)?;
+        let drop = |place, x: Tensor<2>| self.bert.dropout.apply(place, x);
         let pooled = match &self.dense {
-            Some(dense) => tanh(dense.forward(first(states))),
-            None => self
-                .bert
-                .pool(states.clone())
-                .unwrap_or_else(|| first(states)),
+            Some(dense) => {
+                let x = drop(Place::Classifier, first(states));
+                drop(Place::Projection, tanh(dense.forward(x)))
+            }
+            None => {
+                let pooled = self.bert.pool(states.clone());
+                drop(Place::Classifier, pooled.unwrap_or_else(|| first(states)))
+            }
         };
         Ok(self.classifier.forward(pooled))
     }
@@ -163,7 +168,9 @@ impl BertForTokenClassification {
     ///
     /// As [`Bert::forward`].
     pub fn forward(&self, rows: &[Row<'_>]) -> Result<Tensor<3>, ModelError> {
-        Ok(self.classifier.forward(self.bert.forward(rows)?))
+        let states = self.bert.forward(rows)?;
+        let states = self.bert.dropout.apply(Place::Classifier, states);
+        Ok(self.classifier.forward(states))
     }
 }
 

@@ -2,9 +2,10 @@
 
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Tensor};
-use clinical_nn::{Activation, AttentionOptions, Embedding, LayerNorm, Linear, attention};
+use clinical_nn::{Activation, AttentionOptions, Embedding, LayerNorm, Linear};
 
 use crate::config::{BertConfig, Family};
+use crate::dropout::{BertDropout, Place};
 
 /// Standard deviation of freshly drawn weights (`initializer_range`).
 pub(crate) const STD: f64 = 0.02;
@@ -32,6 +33,24 @@ impl Embeddings {
             position_embeddings: table(config.max_position_embeddings),
             token_type_embeddings: table(config.type_vocab_size),
             norm: (config.family != Family::MegatronBert).then(norm),
+        }
+    }
+}
+
+/// What all layers of one pass have in common.
+pub(crate) struct Pass {
+    /// `[batch, 1, 1, length]`, `true` for padding keys.
+    pub hidden: Option<Tensor<4, Bool>>,
+    pub activation: Activation,
+    pub dropout: BertDropout,
+}
+
+impl Pass {
+    /// `residual + dropout(dense(x))`, one operation where nothing is dropped.
+    fn add(&self, residual: Tensor<3>, dense: &Linear, x: Tensor<3>, place: Place) -> Tensor<3> {
+        match self.dropout.acts_on(&x) {
+            true => residual + self.dropout.apply(place, dense.forward(x)),
+            false => dense.forward_onto(residual, x),
         }
     }
 }
@@ -73,24 +92,22 @@ impl SelfAttention {
         &self,
         residual: Tensor<3>,
         x: Tensor<3>,
-        hidden: Option<Tensor<4, Bool>>,
+        pass: &Pass,
+        layer: usize,
     ) -> Tensor<3> {
         let [batch, length, width] = x.dims();
         let d = width / self.heads;
         let split = |x: Tensor<3>| x.reshape([batch, length, self.heads, d]).swap_dims(1, 2);
         let options = AttentionOptions {
-            hidden,
+            hidden: pass.hidden.clone(),
             bf16: self.query.is_quantised(),
             ..AttentionOptions::scaled((d as f64).powf(-0.5))
         };
-        let context = attention(
-            split(self.query.forward(x.clone())),
-            split(self.key.forward(x.clone())),
-            split(self.value.forward(x)),
-            options,
-        );
+        let heads =
+            [&self.query, &self.key, &self.value].map(|dense| split(dense.forward(x.clone())));
+        let context = pass.dropout.attend(layer, heads, options);
         let context = context.swap_dims(1, 2).reshape([batch, length, width]);
-        self.output.forward_onto(residual, context)
+        pass.add(residual, &self.output, context, Place::Attention(layer))
     }
 }
 
@@ -130,25 +147,22 @@ impl Layer {
         }
     }
 
-    /// `[batch, length, hidden]` to the same shape; `hidden` is the mask `[batch, 1, 1, length]` of padding keys.
-    pub(crate) fn forward(
-        &self,
-        x: Tensor<3>,
-        hidden: Option<Tensor<4, Bool>>,
-        activation: Activation,
-    ) -> Tensor<3> {
+    /// `[batch, length, hidden]` to the same shape; `number` is that of the layer.
+    pub(crate) fn forward(&self, x: Tensor<3>, pass: &Pass, number: usize) -> Tensor<3> {
         let mlp_onto = |residual: Tensor<3>, x: Tensor<3>| {
             let feed_forward = &self.feed_forward;
-            let inner = feed_forward.intermediate.forward_with(x, activation);
-            feed_forward.output.forward_onto(residual, inner)
+            let inner = feed_forward.intermediate.forward_with(x, pass.activation);
+            let place = Place::FeedForward(number);
+            pass.add(residual, &feed_forward.output, inner, place)
         };
         let (attention_norm, norm) = (&self.attention.norm, &self.feed_forward.norm);
         if self.pre_norm {
             let normed = attention_norm.forward(x.clone());
-            let x = self.attention.attend_onto(x, normed, hidden);
+            let x = self.attention.attend_onto(x, normed, pass, number);
             mlp_onto(x.clone(), norm.forward(x))
         } else {
-            let x = attention_norm.forward(self.attention.attend_onto(x.clone(), x, hidden));
+            let x = self.attention.attend_onto(x.clone(), x, pass, number);
+            let x = attention_norm.forward(x);
             norm.forward(mlp_onto(x.clone(), x))
         }
     }

@@ -3,7 +3,7 @@
 //! # Reading order
 //!
 //! The model: `config` (the shape), `row` (what goes in), `layers` (embeddings, attention, feed-forward, one layer),
-//! `model` (the encoder), `heads` (what stands on top), `task` (any of them), `loss` with `targets` and `align` (what
+//! `dropout`, `model` (the encoder), `heads` (what stands on top), `task` (any of them), `loss` with `targets` and `align` (what
 //! is minimised), `keys` (the names of checkpoints), `resize`; `pretraining` makes examples. Then the facade:
 //! `sentence` (what a directory says about vectors) and `facade`, one file for each job; `show` and `labels` are for
 //! people.
@@ -11,6 +11,7 @@
 mod adapt;
 mod align;
 mod config;
+mod dropout;
 mod error;
 mod facade;
 mod heads;
@@ -33,10 +34,11 @@ pub use burn::tensor::Device;
 pub use clinical_facade::{
     BatchProgress, CancelFlag, LongText, Parts, Pooling, Remark, TextTooLong,
 };
-pub use clinical_nn::{IGNORED, Loss};
+pub use clinical_nn::{Dropout, IGNORED, Loss};
 pub use clinical_tokenizer::{AddedToken, LowerCase, Tokenizer, TokenizerRemark};
 pub use clinical_weights::{LoadOptions, LoadReport, Precision, SaveOptions};
 pub use config::{BertConfig, Family};
+pub use dropout::BertDropout;
 pub use error::{Error, Result};
 pub use facade::{
     Aggregation, BertOptions, Candidate, Case, Classification, ClassifyOptions, ClinicalBert,

@@ -6,7 +6,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use clinical_nn::{Activation, LayerNorm, Linear, ModelError, key_mask, rows_to_tensor};
 
 use crate::config::{BertConfig, Family};
-use crate::layers::{Embeddings, Layer, STD};
+use crate::dropout::{BertDropout, Place};
+use crate::layers::{Embeddings, Layer, Pass, STD};
 use crate::{Result, Row};
 
 /// The BERT encoder (Devlin et al. 2019) and its relatives; see [`Family`].
@@ -30,6 +31,9 @@ pub struct Bert {
     pub position_offset: usize,
     /// Most tokens of a row.
     pub max_tokens: usize,
+    /// What is dropped in training; nothing without a seed.
+    #[module(skip)]
+    pub dropout: BertDropout,
 }
 
 impl Bert {
@@ -53,6 +57,7 @@ impl Bert {
             family: config.family,
             position_offset: config.position_offset(),
             max_tokens: config.max_tokens(),
+            dropout: BertDropout::of(config),
         })
     }
 
@@ -72,6 +77,19 @@ impl Bert {
     #[must_use]
     pub fn device(&self) -> Device {
         self.embeddings.word_embeddings.weight.lazy_device()
+    }
+
+    /// The same model with the dropout that its config has for training, from this seed; `None` stops dropping. It acts
+    /// on devices with autodiff only; see [`BertDropout`].
+    #[must_use]
+    pub fn with_dropout(mut self, seed: impl Into<Option<u64>>) -> Self {
+        self.set_dropout_seed(seed);
+        self
+    }
+
+    /// [`Self::with_dropout`] in place, for every step of a training.
+    pub fn set_dropout_seed(&mut self, seed: impl Into<Option<u64>>) {
+        self.dropout.seed = seed.into();
     }
 
     /// Hidden states of the last layer, `[batch, longest row, hidden]`; what stands after a shorter row is meaningless.
@@ -115,13 +133,17 @@ impl Bert {
         }
         let device = self.device();
         let mut states = self.embed(&ids, rows, longest, &device)?;
-        let hidden = key_mask(&lengths, longest, &device);
+        let pass = Pass {
+            hidden: key_mask(&lengths, longest, &device),
+            activation: self.activation,
+            dropout: self.dropout,
+        };
         let mut kept = Vec::new();
-        for layer in &self.layers {
+        for (number, layer) in self.layers.iter().enumerate() {
             if all {
                 kept.push(states.clone());
             }
-            states = layer.forward(states, hidden.clone(), self.activation);
+            states = layer.forward(states, &pass, number);
         }
         if let Some(norm) = &self.last_norm {
             states = norm.forward(states);
@@ -165,10 +187,11 @@ impl Bert {
             }
         }
         let summed = words + positions + self.type_vectors(&types, longest, device);
-        Ok(match &tables.norm {
+        let states = match &tables.norm {
             Some(norm) => norm.forward(summed),
             None => summed,
-        })
+        };
+        Ok(self.dropout.apply(Place::Embeddings, states))
     }
 
     fn type_vectors(&self, types: &[&[u32]], longest: usize, device: &Device) -> Tensor<3> {

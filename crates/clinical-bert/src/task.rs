@@ -7,6 +7,7 @@ use clinical_nn::Loss;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{BertConfig, Family};
+use crate::dropout::BertDropout;
 use crate::heads::{
     BertForPretraining, BertForQuestionAnswering, BertForSequenceClassification,
     BertForTokenClassification,
@@ -73,9 +74,13 @@ pub enum BertModel {
 
 impl BertModel {
     /// A new head with random weights on an encoder. A classifier has a class for each of the config's labels
-    /// ([`BertConfig::classes`]).
+    /// ([`BertConfig::classes`]). The rates of dropout become those of the config.
     #[must_use]
-    pub fn on(bert: Bert, config: &BertConfig, head: TaskHead) -> Self {
+    pub fn on(mut bert: Bert, config: &BertConfig, head: TaskHead) -> Self {
+        bert.dropout = BertDropout {
+            seed: bert.dropout.seed,
+            ..BertDropout::of(config)
+        };
         match head {
             TaskHead::Encoder => Self::Encoder(bert),
             TaskHead::MaskedLanguage => {
@@ -101,6 +106,30 @@ impl BertModel {
             Self::Token(model) => &model.bert,
             Self::Span(model) => &model.bert,
         }
+    }
+
+    /// The encoder under the head, to change it.
+    fn encoder_mut(&mut self) -> &mut Bert {
+        match self {
+            Self::Encoder(model) => model,
+            Self::MaskedLanguage(model) => &mut model.bert,
+            Self::Sequence(model) => &mut model.bert,
+            Self::Token(model) => &mut model.bert,
+            Self::Span(model) => &mut model.bert,
+        }
+    }
+
+    /// The same model with the dropout that its config has for training, from this seed; `None` stops dropping. It acts
+    /// on devices with autodiff only; see [`BertDropout`].
+    #[must_use]
+    pub fn with_dropout(mut self, seed: impl Into<Option<u64>>) -> Self {
+        self.set_dropout_seed(seed);
+        self
+    }
+
+    /// [`Self::with_dropout`] in place, for every step of a training.
+    pub fn set_dropout_seed(&mut self, seed: impl Into<Option<u64>>) {
+        self.encoder_mut().set_dropout_seed(seed);
     }
 
     /// The encoder without the head, for [`Self::on`] with another one.

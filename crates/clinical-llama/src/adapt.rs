@@ -16,7 +16,7 @@ mod tests {
     use burn::tensor::{Device, Distribution, Tensor, Tolerance};
     use clinical_nn::{
         Adapter, Linears, adapted_layers, dense_layers, detach_adapters, merge_adapters,
-        train_adapters_only,
+        set_adapter_dropout_seed, train_adapters_only,
     };
     use serde_json::json;
 
@@ -79,6 +79,31 @@ mod tests {
             .unwrap()
             .into_data()
             .assert_eq(&plain, true);
+    }
+
+    #[test]
+    fn adapters_drop_their_inputs_in_training_alone() {
+        let labels: [&[i64]; 2] = [&[5, 9, 30, 2, -100], &[7, 7, 2]];
+        for (device, drops) in [
+            (clinical_kernels::cpu(), false),
+            (clinical_kernels::cpu().autodiff(), true),
+        ] {
+            let mut model = model(&device);
+            attach(&mut model, &device);
+            model.linears("", &mut |_, layer| {
+                layer.adapter.as_mut().unwrap().dropout = 0.3;
+            });
+            let mut loss = |seed: Option<u64>| {
+                set_adapter_dropout_seed(&mut model, seed);
+                let loss = model.loss(&IDS, &labels).unwrap().mean;
+                loss.into_scalar::<f32>()
+            };
+            let plain = loss(None);
+            let [first, other] = [1, 2].map(|seed| loss(Some(seed)));
+            assert_eq!(loss(Some(1)), first);
+            assert_eq!(first != other && first != plain, drops);
+            assert_eq!(loss(None), plain);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use clinical_kernels::fused::{self, Then};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::Linear;
+use crate::{Dropout, Linear};
 
 /// The part `scale (x A) B` beside the weights of a [`Linear`].
 ///
@@ -21,8 +21,11 @@ pub struct Adapter {
     pub b: Param<Tensor<2>>,
     /// What the product is multiplied by: `alpha / rank`, or `alpha / sqrt(rank)`.
     pub scale: f64,
-    /// The share of inputs that a training loop drops in front of `A`. Only loops that train read it.
+    /// The share of inputs that are dropped in front of `A` in training, once there is a seed.
     pub dropout: f64,
+    /// The seed of this layer's dropout, of [`set_adapter_dropout_seed`]. Without one nothing is dropped.
+    #[module(skip)]
+    pub dropout_seed: Option<u64>,
 }
 
 /// An adapter that cannot be used as wished.
@@ -84,6 +87,7 @@ impl Adapter {
             b: Param::from_tensor(Tensor::zeros([rank, d_output], (&device, DType::F32))),
             scale,
             dropout: 0.0,
+            dropout_seed: None,
         }
     }
 
@@ -93,11 +97,16 @@ impl Adapter {
         self.b.lazy_shape()[0]
     }
 
-    /// `scale (x A) B`, `[rows, d_input]` to `[rows, d_output]` in the type of `x`.
+    /// `scale (x A) B`, `[rows, d_input]` to `[rows, d_output]` in the type of `x`. With a seed
+    /// ([`set_adapter_dropout_seed`]), on a device with autodiff, `A` reads `x` with [`Dropout`].
     #[must_use]
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let dtype = x.dtype();
         let factor = |factor: &Param<Tensor<2>>| factor.val().cast(dtype);
+        let x = match self.dropout_seed {
+            Some(seed) => Dropout::new(self.dropout, seed).apply(0, x),
+            None => x,
+        };
         let low = product(x, factor(&self.a)).mul_scalar(self.scale);
         product(low, factor(&self.b))
     }
@@ -135,16 +144,19 @@ fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
         .unwrap_or_else(|| x.matmul(weight))
 }
 
+/// A number for a path: FNV-1a.
+fn path_number(path: &str) -> u64 {
+    path.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 /// A stream of its own for each layer, whatever the order in which layers are met.
 fn stream(path: &str, seed: u64) -> ChaCha8Rng {
-    // FNV-1a.
-    let hash = path.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
     let mut key = [0; 32];
     key[..8].copy_from_slice(b"adapter1");
     key[8..16].copy_from_slice(&seed.to_le_bytes());
-    key[16..24].copy_from_slice(&hash.to_le_bytes());
+    key[16..24].copy_from_slice(&path_number(path).to_le_bytes());
     ChaCha8Rng::from_seed(key)
 }
 
@@ -279,6 +291,21 @@ pub fn merge_adapters(model: &mut impl Linears) -> Result<usize, AdapterError> {
         }
     });
     problem.map_or(Ok(merged), Err)
+}
+
+/// Gives the dropout of all adapters of a module a seed, and each layer a mask of its own: a function of `seed` and the
+/// layer's path. Call it before every step ([`Dropout::seed_of`]); `None` stops dropping.
+///
+/// How much is dropped is [`Adapter::dropout`]. A layer that runs twice in one pass drops the same values twice. A
+/// clone of a module shares its parameters, so a replica that is borrowed can be cloned, given its seed and
+/// differentiated; the gradients are those of the original.
+pub fn set_adapter_dropout_seed(model: &mut impl Linears, seed: impl Into<Option<u64>>) {
+    let seed = seed.into();
+    model.linears("", &mut |path, layer| {
+        if let Some(adapter) = &mut layer.adapter {
+            adapter.dropout_seed = seed.map(|seed| Dropout::seed_of(&[seed, path_number(path)]));
+        }
+    });
 }
 
 /// Removes all adapters of a module, and gives them back with the paths of their layers.

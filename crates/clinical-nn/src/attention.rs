@@ -6,6 +6,8 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, DType, Tensor};
 use clinical_kernels::fused::{self, Attend};
 
+use crate::Dropout;
+
 /// How queries look at keys.
 #[derive(Debug, Clone)]
 pub struct AttentionOptions {
@@ -69,6 +71,59 @@ pub fn attention(
     }
 }
 
+/// [`attention`] with dropout of the softmax, as models of `transformers` have it while training. Where dropout does not
+/// [act](Dropout::acts_on) it is [`attention`] itself.
+///
+/// With dropout a query that may look nowhere looks everywhere alike.
+#[must_use]
+pub fn attention_with_dropout(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    options: AttentionOptions,
+    dropout: Dropout,
+    site: u64,
+) -> Tensor<4> {
+    if !dropout.acts_on(&query.device()) {
+        return attention(query, key, value, options);
+    }
+    let dtype = query.dtype();
+    let [key, value] = [key, value].map(|x| repeat(x, query.dims()[1]));
+    let mut scores = query.matmul(key.swap_dims(2, 3)).cast(DType::F32);
+    if options.scale != 1.0 {
+        scores = scores.mul_scalar(options.scale);
+    }
+    let [batch, heads, queries, keys] = scores.dims();
+    if let Some(bias) = options.bias {
+        scores = scores + bias.cast(DType::F32);
+    }
+    // A finite fill keeps a row that may look nowhere from becoming not-a-number.
+    if let Some(hidden) = options.hidden {
+        let hidden = hidden.expand([batch, heads, queries, keys]);
+        scores = scores.mask_fill(hidden, f32::MIN);
+    }
+    if options.causal {
+        let offset = keys as i64 - queries as i64;
+        let later = Tensor::<2, Bool>::tril_mask([queries, keys], offset, &scores.device());
+        let later = later.unsqueeze::<4>().expand([batch, heads, queries, keys]);
+        scores = scores.mask_fill(later, f32::MIN);
+    }
+    let weights = dropout.apply(site, softmax(scores, 3));
+    weights.cast(dtype).matmul(value)
+}
+
+/// Keys or values `[batch, key heads, keys, d]` for `heads` heads of queries.
+fn repeat(x: Tensor<4>, heads: usize) -> Tensor<4> {
+    let [batch, key_heads, keys, d] = x.dims();
+    match heads / key_heads {
+        1 => x,
+        group => x
+            .unsqueeze_dim::<5>(2)
+            .expand([batch, key_heads, group, keys, d])
+            .reshape([batch, heads, keys, d]),
+    }
+}
+
 /// Attention of Burn's operations, for all backends and for gradients.
 fn composed(
     query: Tensor<4>,
@@ -77,7 +132,7 @@ fn composed(
     options: AttentionOptions,
 ) -> Tensor<4> {
     let [batch, heads, queries, d] = query.dims();
-    let [_, key_heads, keys, _] = key.dims();
+    let keys = key.dims()[2];
     if queries == 1 {
         return one_query(query, key, value, options);
     }
@@ -100,14 +155,8 @@ fn composed(
         softcap: None,
         is_causal: causal,
     };
-    let repeat = |x: Tensor<4>| match heads / key_heads {
-        1 => x,
-        group => x
-            .unsqueeze_dim::<5>(2)
-            .expand([batch, key_heads, group, keys, d])
-            .reshape([batch, heads, keys, d]),
-    };
-    module::attention(query, repeat(key), repeat(value), hidden, bias, options)
+    let [key, value] = [key, value].map(|x| repeat(x, heads));
+    module::attention(query, key, value, hidden, bias, options)
 }
 
 /// The decoding step. Plain products read a cache where it lies, without the copy that the general path makes of it,

@@ -6,6 +6,7 @@ mod attention;
 mod cache;
 mod cancel;
 mod diagnose;
+mod dropout;
 mod embedding;
 mod error;
 mod linear;
@@ -18,13 +19,14 @@ mod rope;
 pub use activation::{activate, gated};
 pub use adapter::{
     ADAPTER_CONTAINER, Adapter, AdapterError, Linears, adapted_layers, dense_layers,
-    detach_adapters, joined, merge_adapters, train_adapters_only,
+    detach_adapters, joined, merge_adapters, set_adapter_dropout_seed, train_adapters_only,
 };
-pub use attention::{AttentionOptions, attention};
+pub use attention::{AttentionOptions, attention, attention_with_dropout};
 pub use cache::{KvCache, KvKind, KvSizes, Pass};
 pub use cancel::CancelFlag;
 pub use clinical_kernels::Activation;
 pub use diagnose::FirstNonFinite;
+pub use dropout::Dropout;
 pub use embedding::Embedding;
 pub use error::ModelError;
 pub use linear::Linear;

@@ -1,12 +1,11 @@
 //! The attention sub-layers.
 
 use burn::module::Module;
-use burn::nn::Dropout;
-use burn::tensor::activation::softmax;
-use burn::tensor::{Bool, DType, Device, Tensor};
-use clinical_nn::{AttentionOptions, Embedding, KvCache, Linear, Pass, RmsNorm, attention};
+use burn::tensor::{Bool, Device, Tensor};
+use clinical_nn::{AttentionOptions, Embedding, KvCache, Linear, Pass, RmsNorm};
 
 use crate::T5Config;
+use crate::dropout::DropAt;
 use crate::half::add_layer;
 
 /// Multi-head attention with its norm before and the residual around it: `x + o(attend(norm(x)))`.
@@ -75,11 +74,11 @@ impl Attention {
     }
 
     /// Attention of a whole sequence to itself, `[batch, length, d_model]`.
-    pub(crate) fn to_itself(&self, x: Tensor<3>, view: &View, dropout: &Dropout) -> Tensor<3> {
+    pub(crate) fn to_itself(&self, x: Tensor<3>, view: &View, drop: DropAt) -> Tensor<3> {
         let normed = self.layer_norm.forward(x.clone());
         let (key, value) = self.keys_values(normed.clone());
-        let y = self.attend(normed, key, value, view, dropout);
-        add_layer(x, &self.o, y, Some(dropout))
+        let y = self.attend(normed, key, value, view, drop);
+        add_layer(x, &self.o, y, drop)
     }
 
     /// Attention of a whole sequence to another one, given its [`Self::keys_values`].
@@ -88,11 +87,11 @@ impl Attention {
         x: Tensor<3>,
         (key, value): (Tensor<4>, Tensor<4>),
         view: &View,
-        dropout: &Dropout,
+        drop: DropAt,
     ) -> Tensor<3> {
         let normed = self.layer_norm.forward(x.clone());
-        let y = self.attend(normed, key, value, view, dropout);
-        add_layer(x, &self.o, y, Some(dropout))
+        let y = self.attend(normed, key, value, view, drop);
+        add_layer(x, &self.o, y, drop)
     }
 
     /// Attention of one new position of each row to the cached ones and itself, `[1, rows, d_model]`.
@@ -108,7 +107,7 @@ impl Attention {
         cache.append(layer, pass, key, value);
         let query = self.split(self.q.forward(normed));
         let y = cache.attend(layer, pass, query, bias, 1.0);
-        add_layer(x, &self.o, merge(y), None)
+        add_layer(x, &self.o, merge(y), DropAt::NONE)
     }
 
     /// Attention of one new position of each row to its prompt, `[1, rows, d_model]`; rows after one another may share
@@ -117,7 +116,7 @@ impl Attention {
         let Cached { cache, pass, layer } = prompts;
         let query = self.split(self.q.forward(self.layer_norm.forward(x.clone())));
         let y = cache.attend(layer, pass, query, None, 1.0);
-        add_layer(x, &self.o, merge(y), None)
+        add_layer(x, &self.o, merge(y), DropAt::NONE)
     }
 
     /// Keys and values of normed (self) or encoder (cross) states, `[batch, heads, length, d_kv]` each.
@@ -133,26 +132,22 @@ impl Attention {
         key: Tensor<4>,
         value: Tensor<4>,
         view: &View,
-        dropout: &Dropout,
+        drop: DropAt,
     ) -> Tensor<3> {
         let query = self.split(self.q.forward(normed));
-        let y = if dropout.prob > 0.0 && query.device().is_autodiff() {
-            attention_with_dropout(query, key, value, view, dropout)
-        } else {
-            let View {
-                hidden,
-                bias,
-                causal,
-            } = view.clone();
-            let options = AttentionOptions {
-                hidden,
-                bias,
-                causal,
-                scale: 1.0,
-                bf16: self.q.is_quantised(),
-            };
-            attention(query, key, value, options)
+        let View {
+            hidden,
+            bias,
+            causal,
+        } = view.clone();
+        let options = AttentionOptions {
+            hidden,
+            bias,
+            causal,
+            scale: 1.0,
+            bf16: self.q.is_quantised(),
         };
+        let y = drop.attention(query, key, value, options);
         merge(y)
     }
 
@@ -168,34 +163,4 @@ impl Attention {
 fn merge(x: Tensor<4>) -> Tensor<3> {
     let [batch, heads, length, d_kv] = x.dims();
     x.swap_dims(1, 2).reshape([batch, length, heads * d_kv])
-}
-
-/// The training path: weights are dropped after the softmax, which the fused attention cannot do.
-fn attention_with_dropout(
-    query: Tensor<4>,
-    key: Tensor<4>,
-    value: Tensor<4>,
-    view: &View,
-    dropout: &Dropout,
-) -> Tensor<4> {
-    let dtype = query.dtype();
-    let mut scores = query.matmul(key.swap_dims(2, 3)).cast(DType::F32);
-    let [batch, heads, queries, keys] = scores.dims();
-    if let Some(bias) = &view.bias {
-        scores = scores + bias.clone().cast(DType::F32);
-    }
-    // A finite fill keeps a row that may look nowhere from becoming not-a-number.
-    if let Some(hidden) = &view.hidden {
-        let hidden = hidden.clone().expand([batch, heads, queries, keys]);
-        scores = scores.mask_fill(hidden, f32::MIN);
-    }
-    if view.causal {
-        let later = Tensor::<2, Bool>::tril_mask([queries, keys], 0, &scores.device());
-        let later = later.unsqueeze::<4>().expand([batch, heads, queries, keys]);
-        scores = scores.mask_fill(later, f32::MIN);
-    }
-    dropout
-        .forward(softmax(scores, 3))
-        .cast(dtype)
-        .matmul(value)
 }

@@ -1,10 +1,10 @@
 //! The feed-forward sub-layer.
 
 use burn::module::Module;
-use burn::nn::Dropout;
 use burn::tensor::{DType, Device, Tensor};
 use clinical_nn::{Activation, Linear, RmsNorm, activate, gated};
 
+use crate::dropout::DropAt;
 use crate::half::{add, add_layer, product};
 use crate::{FeedForwardKind, T5Config};
 
@@ -42,7 +42,7 @@ impl FeedForward {
     }
 
     /// `[batch, length, d_model]` to the same shape.
-    pub(crate) fn forward(&self, x: Tensor<3>, dropout: &Dropout) -> Tensor<3> {
+    pub(crate) fn forward(&self, x: Tensor<3>, drop: DropAt) -> Tensor<3> {
         let normed = self.layer_norm.forward(x.clone());
         let wo = self.wo.dtype();
         // The product of gate and gated value may pass the range of f16; both factors rarely do.
@@ -64,11 +64,11 @@ impl FeedForward {
                 activate(wide(inner), self.activation)
             }
         };
-        let inner = dropout.forward(inner);
+        let inner = drop.inside(inner);
         if wo == DType::F32 {
-            return add_layer(x, &self.wo, inner, Some(dropout));
+            return add_layer(x, &self.wo, inner, drop);
         }
         let y = product(inner, wo, |inner| self.wo.forward(inner));
-        add(x, dropout.forward(y))
+        add(x, drop.output(y))
     }
 }

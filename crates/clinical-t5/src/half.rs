@@ -6,9 +6,10 @@
 //! divided by [`DOWN`] before and its output multiplied by it after the product, which loses nothing but the smallest
 //! of values, and what still passes the range is cut.
 
-use burn::nn::Dropout;
 use burn::tensor::{DType, Tensor};
 use clinical_nn::Linear;
+
+use crate::dropout::DropAt;
 
 /// The power of two by which an f16 feed-forward layer is scaled down.
 const DOWN: f64 = 16.0;
@@ -25,19 +26,12 @@ pub(crate) fn add(x: Tensor<3>, y: Tensor<3>) -> Tensor<3> {
     x + y
 }
 
-/// `x + dropout(layer(y))` in f32, one operation where nothing has to happen in between.
-pub(crate) fn add_layer(
-    x: Tensor<3>,
-    layer: &Linear,
-    y: Tensor<3>,
-    dropout: Option<&Dropout>,
-) -> Tensor<3> {
-    let dropout = dropout.filter(|dropout| dropout.prob > 0.0 && x.device().is_autodiff());
-    match dropout {
-        Some(dropout) => add(x, dropout.forward(layer.forward(y))),
-        None if layer.dtype() == DType::F32 => layer.forward_onto(x, y),
-        None => add(x, layer.forward(y)),
+/// `x + drop.output(layer(y))` in f32, one operation where nothing has to happen in between.
+pub(crate) fn add_layer(x: Tensor<3>, layer: &Linear, y: Tensor<3>, drop: DropAt) -> Tensor<3> {
+    if layer.dtype() == DType::F32 && !drop.acts_on(&x) {
+        return layer.forward_onto(x, y);
     }
+    add(x, drop.output(layer.forward(y)))
 }
 
 /// `inner` through the product `wo`, both of which may be f16. The result is f32 then.

@@ -1,6 +1,6 @@
 // Reading order: `config` (config.json); the parts `attention`, `feed_forward`, `bucket` (relative positions), `half`
-// (f16), `stack`; `model` with `batch` and `encoded`; `step`; `loss`; `keys` (names in checkpoints). Above the model:
-// `span` (pretraining data), and `facade` (text in, text out).
+// (f16), `dropout`, `stack`; `model` with `batch` and `encoded`; `step`; `loss`; `keys` (names in checkpoints). Above
+// the model: `span` (pretraining data), and `facade` (text in, text out).
 #![doc = include_str!("../README.md")]
 
 mod adapt;
@@ -9,6 +9,7 @@ mod batch;
 mod bucket;
 mod config;
 pub mod device;
+mod dropout;
 mod encoded;
 mod error;
 mod facade;
@@ -31,7 +32,7 @@ pub use clinical_facade::{
     BatchProgress, CancelFlag, LongText, Parts, Pooling, Remark, TextTooLong,
 };
 pub use clinical_generate::{EarlyStopping, Generation, Score, StopReason};
-pub use clinical_nn::{Activation, Loss};
+pub use clinical_nn::{Activation, Dropout, Loss};
 pub use clinical_tokenizer::{AddedToken, Tokenizer, TokenizerRemark};
 pub use clinical_weights::{LoadOptions, LoadReport, Precision, SaveOptions};
 pub use config::{FeedForwardKind, MAX_BUCKETS, T5Config};

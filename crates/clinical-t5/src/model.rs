@@ -1,11 +1,10 @@
 //! The encoder-decoder.
 
 use burn::module::Module;
-use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use clinical_facade::Pooling;
 use clinical_nn::{
-    Embedding, FirstNonFinite, Linear, ModelError, key_mask, resize_param, rows_to_tensor,
+    Dropout, Embedding, FirstNonFinite, Linear, ModelError, key_mask, resize_param, rows_to_tensor,
 };
 
 use crate::batch::Grid;
@@ -30,7 +29,8 @@ pub struct T5 {
     pub lm_head: Option<Linear>,
     #[module(skip)]
     config: T5Config,
-    dropout: f64,
+    #[module(skip)]
+    pub(crate) dropout: Dropout,
 }
 
 impl T5Config {
@@ -52,7 +52,7 @@ impl T5Config {
             decoder: (!self.encoder_only).then(|| Decoder::new(self, device)),
             lm_head: has_head.then(head),
             config: self.clone(),
-            dropout: 0.0,
+            dropout: Dropout::NONE,
         })
     }
 }
@@ -64,18 +64,21 @@ impl T5 {
         &self.config
     }
 
-    /// The same model with dropout at `rate` wherever `transformers` has it while training: token vectors, attention
-    /// weights, feed-forward, the output of every sub-layer and stack. It acts on devices with autodiff only, and draws
-    /// from the device's random numbers (`Device::seed`). The rate is clamped to `0..=0.999`. A model starts with none;
-    /// the rate of the pretraining is [`T5Config::dropout_rate`].
+    /// The same model with dropout wherever `transformers` has it while training: token vectors, attention weights,
+    /// feed-forward, the output of every sub-layer and stack. It acts on devices with autodiff only. A model starts
+    /// with none; the rate of the pretraining is [`T5Config::dropout_rate`].
+    ///
+    /// What is dropped is a function of the seed and the place in the model, so two passes with one seed drop the same
+    /// values: give each step of a training a new one ([`Self::set_dropout`], [`Dropout::seed_of`]).
     #[must_use]
-    pub fn with_dropout(mut self, rate: f64) -> Self {
-        self.dropout = if rate.is_nan() {
-            0.0
-        } else {
-            rate.clamp(0.0, 0.999)
-        };
+    pub fn with_dropout(mut self, dropout: Dropout) -> Self {
+        self.dropout = dropout;
         self
+    }
+
+    /// [`Self::with_dropout`] in place.
+    pub fn set_dropout(&mut self, dropout: Dropout) {
+        self.dropout = dropout;
     }
 
     /// Where the weights are.
@@ -163,12 +166,11 @@ impl T5 {
             });
         }
         let device = self.device();
-        let dropout = self.dropout();
         let hidden = hidden(input_mask, &device);
         let x = self.shared.forward(inputs.tensor(&device));
-        let states = self.encoder.forward(x, hidden.clone(), &dropout);
+        let states = self.encoder.forward(x, hidden.clone(), self.dropout);
         let x = self.shared.forward(decoder.tensor(&device));
-        Ok(stack.forward(x, states, hidden, &dropout))
+        Ok(stack.forward(x, states, hidden, self.dropout))
     }
 
     pub(crate) fn encode_checked(&self, prompts: &[&[u32]]) -> Encoded {
@@ -177,7 +179,7 @@ impl T5 {
         let ids = rows_to_tensor(prompts, self.pad(), &device);
         let hidden = key_mask(&lengths, ids.dims()[1], &device);
         let x = self.shared.forward(ids);
-        let states = self.encoder.forward(x, hidden, &self.dropout());
+        let states = self.encoder.forward(x, hidden, self.dropout);
         Encoded { states, lengths }
     }
 
@@ -221,28 +223,24 @@ impl T5 {
         self.decoder.as_ref().map_or(&[], |decoder| &decoder.block)
     }
 
-    pub(crate) fn dropout(&self) -> Dropout {
-        DropoutConfig::new(self.dropout).init()
-    }
-
     /// The first part whose numbers are not finite while the encoder reads `prompt` and the decoder `answer`, its start
     /// token first.
     pub(crate) fn non_finite_part(&self, prompt: &[u32], answer: &[u32]) -> Option<String> {
         ModelError::check_prompts(&[prompt, answer], self.shared.vocabulary()).ok()?;
         let device = self.device();
-        let none = DropoutConfig::new(0.0).init();
+        let none = Dropout::NONE;
         let mut first = FirstNonFinite::default();
         let x = self.shared.forward(rows_to_tensor(&[prompt], 0, &device));
         first.look("token embedding", None, &x);
         let states = self
             .encoder
-            .forward_watched(x, None, &none, |part, block, x| {
+            .forward_watched(x, None, none, |part, block, x| {
                 first.look(&format!("encoder's {part}"), Some(block), x);
             });
         first.look("encoder's last norm", None, &states);
         if let Some(decoder) = &self.decoder {
             let x = self.shared.forward(rows_to_tensor(&[answer], 0, &device));
-            let x = decoder.forward_watched(x, states, None, &none, |part, block, x| {
+            let x = decoder.forward_watched(x, states, None, none, |part, block, x| {
                 first.look(&format!("decoder's {part}"), Some(block), x);
             });
             first.look("decoder's last norm", None, &x);

@@ -1,13 +1,13 @@
 //! The encoder and the decoder.
 
 use burn::module::Module;
-use burn::nn::Dropout;
 use burn::tensor::{Bool, DType, Device, Tensor};
-use clinical_nn::RmsNorm;
+use clinical_nn::{Dropout, RmsNorm};
 
 use crate::T5Config;
 use crate::attention::{Attention, View};
 use crate::bucket::sequence_bias;
+use crate::dropout::{DropAt, Part, Stack};
 use crate::feed_forward::FeedForward;
 
 /// One encoder block.
@@ -69,7 +69,7 @@ impl Encoder {
         &self,
         x: Tensor<3>,
         hidden: Option<Tensor<4, Bool>>,
-        dropout: &Dropout,
+        dropout: Dropout,
     ) -> Tensor<3> {
         self.forward_watched(x, hidden, dropout, |_, _, _| ())
     }
@@ -80,7 +80,7 @@ impl Encoder {
         &self,
         x: Tensor<3>,
         hidden: Option<Tensor<4, Bool>>,
-        dropout: &Dropout,
+        dropout: Dropout,
         mut watch: impl FnMut(&'static str, usize, &Tensor<3>),
     ) -> Tensor<3> {
         let view = View {
@@ -93,14 +93,18 @@ impl Encoder {
             ),
             causal: false,
         };
-        let mut x = dropout.forward(x.cast(DType::F32));
+        let at = |block, part| DropAt::of(dropout, Stack::Encoder, block, part);
+        let ends = at(0, Part::Ends);
+        let mut x = ends.inside(x.cast(DType::F32));
         for (i, block) in self.block.iter().enumerate() {
-            x = block.self_attention.to_itself(x, &view, dropout);
+            x = block
+                .self_attention
+                .to_itself(x, &view, at(i, Part::SelfAttention));
             watch("self-attention", i, &x);
-            x = block.feed_forward.forward(x, dropout);
+            x = block.feed_forward.forward(x, at(i, Part::FeedForward));
             watch("feed-forward", i, &x);
         }
-        dropout.forward(self.final_layer_norm.forward(x))
+        ends.output(self.final_layer_norm.forward(x))
     }
 }
 
@@ -125,7 +129,7 @@ impl Decoder {
         x: Tensor<3>,
         states: Tensor<3>,
         hidden: Option<Tensor<4, Bool>>,
-        dropout: &Dropout,
+        dropout: Dropout,
     ) -> Tensor<3> {
         self.forward_watched(x, states, hidden, dropout, |_, _, _| ())
     }
@@ -137,7 +141,7 @@ impl Decoder {
         x: Tensor<3>,
         states: Tensor<3>,
         hidden: Option<Tensor<4, Bool>>,
-        dropout: &Dropout,
+        dropout: Dropout,
         mut watch: impl FnMut(&'static str, usize, &Tensor<3>),
     ) -> Tensor<3> {
         let own = View {
@@ -154,17 +158,22 @@ impl Decoder {
             hidden,
             ..View::default()
         };
-        let mut x = dropout.forward(x.cast(DType::F32));
+        let at = |block, part| DropAt::of(dropout, Stack::Decoder, block, part);
+        let ends = at(0, Part::Ends);
+        let mut x = ends.inside(x.cast(DType::F32));
         for (i, block) in self.block.iter().enumerate() {
-            x = block.self_attention.to_itself(x, &own, dropout);
+            x = block
+                .self_attention
+                .to_itself(x, &own, at(i, Part::SelfAttention));
             watch("self-attention", i, &x);
             let states = block.cross_attention.keys_values(states.clone());
-            x = block.cross_attention.to_other(x, states, &other, dropout);
+            let cross = at(i, Part::CrossAttention);
+            x = block.cross_attention.to_other(x, states, &other, cross);
             watch("cross-attention", i, &x);
-            x = block.feed_forward.forward(x, dropout);
+            x = block.feed_forward.forward(x, at(i, Part::FeedForward));
             watch("feed-forward", i, &x);
         }
-        dropout.forward(self.final_layer_norm.forward(x))
+        ends.output(self.final_layer_norm.forward(x))
     }
 
     pub(crate) fn max_distance(&self) -> usize {

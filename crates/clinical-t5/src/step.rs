@@ -1,6 +1,5 @@
 //! One token after another.
 
-use burn::nn::DropoutConfig;
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use clinical_generate::{ModelError, StepModel};
 use clinical_nn::{KvCache, KvKind, KvSizes, Pass};
@@ -8,6 +7,7 @@ use clinical_nn::{KvCache, KvKind, KvSizes, Pass};
 use crate::T5;
 use crate::attention::{Attention, Cached};
 use crate::bucket::StepBias;
+use crate::dropout::DropAt;
 
 /// New tokens that a cache has room for at the start, whatever the caller reserves; beyond them it grows.
 const MAX_RESERVED: usize = 4096;
@@ -203,7 +203,6 @@ impl StepModel for T5 {
         let ids: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
         let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, rows]), &self.device());
         let mut x = self.shared.forward(ids).cast(DType::F32);
-        let none = DropoutConfig::new(0.0).init();
         let pass = cache.own.read(&vec![1; rows], None);
         for (layer, block) in decoder.block.iter().enumerate() {
             let own = Cached {
@@ -218,7 +217,7 @@ impl StepModel for T5 {
                 layer,
             };
             x = block.cross_attention.step_to_other(x, prompts);
-            x = block.feed_forward.forward(x, &none);
+            x = block.feed_forward.forward(x, DropAt::NONE);
         }
         let logits = self.project(decoder.final_layer_norm.forward(x));
         Ok(logits.squeeze_dim::<2>(0).cast(DType::F32))

@@ -5,7 +5,7 @@ mod common;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::TensorData;
 use clinical_nn::LossError;
-use clinical_t5::{Error, Seq2SeqBatch, T5, T5Config};
+use clinical_t5::{Dropout, Error, Seq2SeqBatch, T5, T5Config};
 use clinical_weights::Precision;
 use common::{Fixture, VARIANTS, close};
 
@@ -141,7 +141,7 @@ fn a_few_steps_lower_it() {
                  "num_heads": 4, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": false}"#,
         )
         .unwrap();
-        let mut model = config.init(&device).unwrap().with_dropout(dropout);
+        let mut model = config.init(&device).unwrap();
         let batch = Seq2SeqBatch::from_rows(
             &[&[5, 6, 7, 1], &[8, 9, 1], &[10, 11, 12, 13, 1]],
             &[&[20, 21, 1], &[22, 1], &[23, 24, 25, 26, 1]],
@@ -150,7 +150,8 @@ fn a_few_steps_lower_it() {
         );
         let mut optimizer = AdamConfig::new().init();
         let mut losses = Vec::new();
-        for _ in 0..40 {
+        for step in 0..40 {
+            model.set_dropout(Dropout::new(dropout, step));
             let loss = model.loss(&batch).unwrap().mean;
             losses.push(loss.clone().into_scalar::<f32>());
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
@@ -159,7 +160,10 @@ fn a_few_steps_lower_it() {
         let (first, last) = (losses[0], losses[39]);
         assert!(last < first * 0.5, "dropout {dropout}: {first} to {last}");
         // Dropout must change what the forward pass computes while training, and only then.
-        let again = [0, 1].map(|_| model.loss(&batch).unwrap().mean.into_scalar::<f32>());
+        let again = [40, 41].map(|step| {
+            model.set_dropout(Dropout::new(dropout, step));
+            model.loss(&batch).unwrap().mean.into_scalar::<f32>()
+        });
         assert_eq!(again[0] == again[1], dropout == 0.0, "{again:?}");
     }
 }

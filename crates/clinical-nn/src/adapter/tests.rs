@@ -21,6 +21,7 @@ fn adapter([d_input, d_output, rank]: [usize; 3], device: &Device) -> Adapter {
         b: Param::from_tensor(random([rank, d_output], device)),
         scale: 1.7,
         dropout: 0.0,
+        dropout_seed: None,
     }
 }
 

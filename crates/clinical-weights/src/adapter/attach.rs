@@ -58,7 +58,7 @@ impl AdapterOptions {
         self
     }
 
-    /// The share of inputs that a training loop drops.
+    /// The share of inputs that are dropped in training, by [`clinical_nn::set_adapter_dropout_seed`].
     #[must_use]
     pub fn with_dropout(mut self, dropout: f64) -> Self {
         self.dropout = dropout;

@@ -95,6 +95,7 @@ impl Factors {
             b: factor(&self.b),
             scale: self.scale,
             dropout: self.dropout,
+            dropout_seed: None,
         }
     }
 
