@@ -43,7 +43,7 @@ pub use error::{Error, Result};
 pub use facade::{
     Aggregation, BertOptions, Candidate, Case, Classification, ClassifyOptions, ClinicalBert,
     EmbedOptions, Entity, FillOptions, FilledMask, LabelScore, NoAnswer, Preview, ProblemType,
-    SpanAnswer, SpanCandidate, SpanOptions, TagOptions,
+    QuestionRow, SpanAnswer, SpanCandidate, SpanOptions, TagOptions,
 };
 pub use heads::{
     BertForPretraining, BertForQuestionAnswering, BertForSequenceClassification,

@@ -127,6 +127,11 @@ impl BertModel {
         self
     }
 
+    /// Dropout at other rates than those of the config.
+    pub fn set_dropout(&mut self, dropout: BertDropout) {
+        self.encoder_mut().dropout = dropout;
+    }
+
     /// [`Self::with_dropout`] in place, for every step of a training.
     pub fn set_dropout_seed(&mut self, seed: impl Into<Option<u64>>) {
         self.encoder_mut().set_dropout_seed(seed);

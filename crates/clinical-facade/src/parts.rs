@@ -39,6 +39,33 @@ impl<C, M> Parts<C, M> {
         }
     }
 
+    /// The model by itself, and the rest, to which [`with_model`](Self::with_model) gives one again.
+    #[must_use]
+    pub fn take_model(self) -> (M, Parts<C, ()>) {
+        let rest = Parts {
+            config: self.config,
+            model: (),
+            tokenizer: self.tokenizer,
+            report: self.report,
+            remarks: self.remarks,
+            generation_config: self.generation_config,
+        };
+        (self.model, rest)
+    }
+
+    /// The same with another model, of the same shape.
+    #[must_use]
+    pub fn with_model<N>(self, model: N) -> Parts<C, N> {
+        Parts {
+            config: self.config,
+            model,
+            tokenizer: self.tokenizer,
+            report: self.report,
+            remarks: self.remarks,
+            generation_config: self.generation_config,
+        }
+    }
+
     /// The ids that end an answer, of those below `rows`: see [`end_ids`](crate::end_ids).
     #[must_use]
     pub fn end_ids(&self, rows: usize) -> Vec<u32> {

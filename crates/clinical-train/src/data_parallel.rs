@@ -7,7 +7,7 @@ use burn::optim::{GradientsParams, ModuleOptimizer, MultiGradientsParams};
 use burn::tensor::distributed::{CollectiveTensor, ReduceOperation, all_reduce};
 use burn::tensor::{Device, Tensor};
 
-use crate::Error;
+use crate::StepError;
 
 /// How the gradients of the devices become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -45,27 +45,27 @@ impl<M: Module + Clone + Send + Sync> DataParallel<M> {
     ///
     /// # Errors
     ///
-    /// [`Error::NoDevice`]; for [`Reduction::AllReduce`] [`Error::NoCollective`] and [`Error::SameDevice`].
+    /// [`StepError::NoDevice`]; for [`Reduction::AllReduce`] [`StepError::NoCollective`] and [`StepError::SameDevice`].
     pub fn new<E>(
         model: M,
         optimizer: ModuleOptimizer,
         devices: &[Device],
         reduction: Reduction,
-    ) -> Result<Self, Error<E>> {
+    ) -> Result<Self, StepError<E>> {
         if devices.is_empty() {
-            return Err(Error::NoDevice);
+            return Err(StepError::NoDevice);
         }
         let mut optimizers = vec![optimizer];
         if reduction == Reduction::AllReduce {
             let without = devices.iter().find(|device| !has_collective(device));
             if let Some(device) = without {
-                return Err(Error::NoCollective {
+                return Err(StepError::NoCollective {
                     device: format!("{device:?}"),
                 });
             }
             let twice = |at: &usize| devices[..*at].contains(&devices[*at]);
             if let Some(at) = (0..devices.len()).find(twice) {
-                return Err(Error::SameDevice {
+                return Err(StepError::SameDevice {
                     device: format!("{:?}", devices[at]),
                 });
             }
@@ -111,16 +111,16 @@ impl<M: Module + Clone + Send + Sync> DataParallel<M> {
     ///
     /// # Errors
     ///
-    /// [`Error`]; after each of them the weights are as they were.
+    /// [`StepError`]; after each of them the weights are as they were.
     pub fn step<E: Send>(
         &mut self,
         learning_rate: f64,
         part: impl Fn(&M, usize) -> Result<Part, E> + Sync,
-    ) -> Result<f64, Error<E>> {
+    ) -> Result<f64, StepError<E>> {
         let parts = self.parts(part)?;
         let total: f64 = parts.iter().map(|part| part.targets).sum();
         if total == 0.0 {
-            return Err(Error::NoTargets);
+            return Err(StepError::NoTargets);
         }
         let mean: f64 = parts
             .iter()
@@ -128,7 +128,7 @@ impl<M: Module + Clone + Send + Sync> DataParallel<M> {
             .map(|part| f64::from(part.loss.clone().into_scalar::<f32>()) * part.targets / total)
             .sum();
         if !mean.is_finite() {
-            return Err(Error::NotFinite { loss: mean });
+            return Err(StepError::NotFinite { loss: mean });
         }
         let gradients = self.gradients(parts, total)?;
         match self.reduction {
@@ -141,16 +141,16 @@ impl<M: Module + Clone + Send + Sync> DataParallel<M> {
     fn parts<E: Send>(
         &self,
         part: impl Fn(&M, usize) -> Result<Part, E> + Sync,
-    ) -> Result<Vec<Part>, Error<E>> {
+    ) -> Result<Vec<Part>, StepError<E>> {
         let part = &part;
         let found = on_each(&self.replicas, |at, replica| part(replica, at));
         let mut parts = Vec::with_capacity(found.len());
         for (at, found) in found.into_iter().enumerate() {
             let part = found
-                .ok_or(Error::Device { part: at })?
-                .map_err(|cause| Error::Loss { part: at, cause })?;
+                .ok_or(StepError::Device { part: at })?
+                .map_err(|cause| StepError::Loss { part: at, cause })?;
             if !(part.targets >= 0.0 && part.targets.is_finite()) {
-                return Err(Error::BadTargets {
+                return Err(StepError::BadTargets {
                     part: at,
                     targets: part.targets,
                 });
@@ -161,7 +161,11 @@ impl<M: Module + Clone + Send + Sync> DataParallel<M> {
     }
 
     /// What each part adds to the gradient of the mean.
-    fn gradients<E>(&self, parts: Vec<Part>, total: f64) -> Result<Vec<GradientsParams>, Error<E>> {
+    fn gradients<E>(
+        &self,
+        parts: Vec<Part>,
+        total: f64,
+    ) -> Result<Vec<GradientsParams>, StepError<E>> {
         let work: Vec<(&M, Part)> = self.replicas.iter().zip(parts).collect();
         let found = on_each(&work, |_, (replica, part)| {
             if part.targets == 0.0 {
@@ -173,7 +177,7 @@ impl<M: Module + Clone + Send + Sync> DataParallel<M> {
         found
             .into_iter()
             .enumerate()
-            .map(|(part, found)| found.ok_or(Error::Device { part }))
+            .map(|(part, found)| found.ok_or(StepError::Device { part }))
             .collect()
     }
 

@@ -31,24 +31,24 @@ pub struct Segment {
 ///
 /// ```
 /// use std::convert::Infallible;
-/// use clinical_train::Preview;
+/// use clinical_train::RowPreview;
 ///
 /// let words = ["<s>", " Why", " admitted", "?", " Fever", "</s>"];
 /// let decode = |ids: &[u32]| Ok::<_, Infallible>(ids.iter().map(|&id| words[id as usize]).collect());
-/// let preview = Preview::decoder_only(&[0, 1, 2, 3, 4, 5], &[-100, -100, -100, -100, 4, 5], decode)?;
+/// let preview = RowPreview::decoder_only(&[0, 1, 2, 3, 4, 5], &[-100, -100, -100, -100, 4, 5], decode)?;
 /// assert_eq!(preview.to_string(), "6 tokens, 2 with loss\n<s> Why admitted?« Fever</s>»");
 /// # Ok::<(), clinical_train::DataError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Preview {
+pub struct RowPreview {
     /// What a decoder-only model or an encoder reads.
     pub input: Vec<Segment>,
     /// What a decoder learns after it; `None` for a decoder-only row.
     pub target: Option<Vec<Segment>>,
 }
 
-impl Preview {
+impl RowPreview {
     /// A decoder-only row: labels stand beside the ids, not shifted. The first token never carries loss, for nothing
     /// stands before it.
     ///
@@ -76,6 +76,28 @@ impl Preview {
         Ok(Self {
             input: segments(ids, carries, decode)?,
             target: None,
+        })
+    }
+
+    /// A row of an encoder: what `carries` says of a position, and the names of the labels of the whole row.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Decode`].
+    pub fn encoder<E: Into<Cause>>(
+        ids: &[u32],
+        carries: impl Fn(usize) -> bool,
+        labels: &[&str],
+        decode: impl FnMut(&[u32]) -> Result<String, E>,
+    ) -> Result<Self, DataError> {
+        let label = |label: &&str| Segment {
+            text: (*label).to_owned(),
+            tokens: 1,
+            loss: true,
+        };
+        Ok(Self {
+            input: segments(ids, carries, decode)?,
+            target: (!labels.is_empty()).then(|| labels.iter().map(label).collect()),
         })
     }
 
@@ -139,7 +161,7 @@ impl Preview {
     }
 }
 
-impl fmt::Display for Preview {
+impl fmt::Display for RowPreview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} tokens, {} with loss", self.tokens(), self.targets())?;
         for segment in &self.input {
@@ -167,8 +189,8 @@ fn pair<E: Into<Cause>>(
     ids: &[u32],
     labels: &[u32],
     mut decode: impl FnMut(&[u32]) -> Result<String, E>,
-) -> Result<Preview, DataError> {
-    Ok(Preview {
+) -> Result<RowPreview, DataError> {
+    Ok(RowPreview {
         input: segments(ids, |_| false, &mut decode)?,
         target: Some(segments(labels, |_| true, decode)?),
     })

@@ -2,7 +2,22 @@
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecipeError {
-    /// A factor of a moving average is not in [0, 1).
+    /// It does not say how long the run is, or says it twice.
+    #[error("give either `epochs` or `steps`")]
+    Length,
+    /// A number of things is zero.
+    #[error("`{field}` is 0: give at least 1, or leave it out")]
+    Zero {
+        /// The field.
+        field: &'static str,
+    },
+    /// A setting cannot be written as TOML.
+    #[error("the recipe cannot be written as TOML: {detail}")]
+    NotToml {
+        /// What the writer said.
+        detail: String,
+    },
+    /// A factor of a moving average, or a share, is not in [0, 1).
     #[error("`{field}` is {value}: it must be at least 0 and below 1")]
     NotAnAverage {
         /// The field.

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::Device;
 use clinical_llama::{Llama, LlamaConfig};
-use clinical_train::{DataParallel, Error, Part, Reduction};
+use clinical_train::{DataParallel, Part, Reduction, StepError};
 
 const ROWS: [&[u32]; 4] = [&[3, 9, 4, 12], &[7, 5, 11], &[6, 6, 8, 13, 10], &[2, 14]];
 const RATE: f64 = 1e-2;
@@ -117,14 +117,14 @@ fn a_step_that_fails_leaves_the_weights() {
     // Row 1 has an id outside the vocabulary.
     let rows: [&[u32]; 2] = [ROWS[0], &[99, 99]];
     let error = fails(&|model, at| part(model, &rows[at..=at]));
-    assert!(matches!(error, Error::Loss { part: 1, .. }), "{error}");
+    assert!(matches!(error, StepError::Loss { part: 1, .. }), "{error}");
     let error = fails(&|model, _| {
         Ok(Part {
             loss: part(model, &ROWS)?.loss * f64::INFINITY,
             targets: 1.0,
         })
     });
-    assert!(matches!(error, Error::NotFinite { .. }), "{error}");
+    assert!(matches!(error, StepError::NotFinite { .. }), "{error}");
     let with = |targets: f64| {
         move |model: &Llama, _: usize| {
             Ok(Part {
@@ -133,12 +133,15 @@ fn a_step_that_fails_leaves_the_weights() {
             })
         }
     };
-    assert!(matches!(fails(&with(0.0)), Error::NoTargets));
+    assert!(matches!(fails(&with(0.0)), StepError::NoTargets));
     assert!(matches!(
         fails(&with(-1.0)),
-        Error::BadTargets { part: 0, .. }
+        StepError::BadTargets { part: 0, .. }
     ));
-    assert!(matches!(fails(&with(f64::NAN)), Error::BadTargets { .. }));
+    assert!(matches!(
+        fails(&with(f64::NAN)),
+        StepError::BadTargets { .. }
+    ));
 }
 
 #[test]
@@ -147,9 +150,12 @@ fn devices_that_cannot_train_together_are_errors() {
         let optimizer = AdamConfig::new().init();
         DataParallel::new::<()>(model(), optimizer, devices, reduction).err()
     };
-    assert!(matches!(new(&[], Reduction::Gather), Some(Error::NoDevice)));
+    assert!(matches!(
+        new(&[], Reduction::Gather),
+        Some(StepError::NoDevice)
+    ));
     let all_reduce = new(&[device(), device()], Reduction::AllReduce);
-    assert!(matches!(all_reduce, Some(Error::NoCollective { .. })));
+    assert!(matches!(all_reduce, Some(StepError::NoCollective { .. })));
     assert!(new(&[clinical_kernels::cpu()], Reduction::Gather).is_none());
 }
 

@@ -3,7 +3,7 @@
 use clinical_train::objective::Truncation;
 use clinical_train::objective::causal::{Masking, instruction};
 use clinical_train::objective::seq2seq::PairSettings;
-use clinical_train::{DataError, Preview, Segment};
+use clinical_train::{DataError, RowPreview, Segment};
 
 /// Pieces as SentencePiece has them: the blank at the beginning of a text is not printed. Unknown ids are an error.
 fn decode(ids: &[u32]) -> Result<String, String> {
@@ -111,7 +111,7 @@ fn nothing_is_silently_empty() {
 fn a_preview_marks_what_carries_loss() {
     let (source, full) = ([0, 2, 3, 4], [0, 2, 3, 4, 5, 6, 1]);
     let row = instruction(&source, &full, 0, 2048, Masking::Corrected).unwrap();
-    let preview = Preview::of_row(&row, decode).unwrap();
+    let preview = RowPreview::of_row(&row, decode).unwrap();
     assert_eq!(
         shown(&preview.input),
         [("Why fever?", 4, false), (" Cough.</s>", 3, true)]
@@ -125,14 +125,14 @@ fn a_preview_marks_what_carries_loss() {
 
     // The published masking shows its off-by-one.
     let row = instruction(&source, &full, 0, 2048, Masking::Published).unwrap();
-    let preview = Preview::of_row(&row, decode).unwrap();
+    let preview = RowPreview::of_row(&row, decode).unwrap();
     assert_eq!(
         preview.to_string(),
         "7 tokens, 4 with loss\nWhy fever«? Cough.</s>»"
     );
 
     // The first token is never learned.
-    let preview = Preview::decoder_only(&[2, 3], &[2, 3], decode).unwrap();
+    let preview = RowPreview::decoder_only(&[2, 3], &[2, 3], decode).unwrap();
     assert_eq!(
         shown(&preview.input),
         [("Why", 1, false), (" fever", 1, true)]
@@ -144,35 +144,36 @@ fn pairs_show_both_sides() {
     let example = PairSettings::default()
         .example(&[2, 3, 4], &[5, 6], 1)
         .unwrap();
-    let preview = Preview::of_pair(&example, decode).unwrap();
+    let preview = RowPreview::of_pair(&example, decode).unwrap();
     assert_eq!(
         preview.to_string(),
         "7 tokens, 3 with loss\nWhy fever?</s>\n«Cough.</s>»"
     );
-    let padded = Preview::encoder_decoder(&[2, 3, 4, 1], &[5, 6, 1, -100, -100], decode).unwrap();
+    let padded =
+        RowPreview::encoder_decoder(&[2, 3, 4, 1], &[5, 6, 1, -100, -100], decode).unwrap();
     assert_eq!(padded, preview);
 }
 
 #[test]
 fn a_character_over_a_border_and_bad_rows() {
     // Bytes of one character, the second with loss: each side alone is no text.
-    let preview = Preview::decoder_only(&[2, 7, 8, 6], &[-100, -100, 8, 6], decode).unwrap();
+    let preview = RowPreview::decoder_only(&[2, 7, 8, 6], &[-100, -100, 8, 6], decode).unwrap();
     assert_eq!(
         shown(&preview.input),
         [("Why\u{fffd}", 2, false), ("\u{fffd}.", 2, true)]
     );
-    let empty = Preview::decoder_only(&[], &[], decode).unwrap();
+    let empty = RowPreview::decoder_only(&[], &[], decode).unwrap();
     assert_eq!(
         (empty.tokens(), empty.to_string().as_str()),
         (0, "0 tokens, 0 with loss\n")
     );
     assert!(matches!(
-        Preview::decoder_only(&[2, 3], &[2], decode),
+        RowPreview::decoder_only(&[2, 3], &[2], decode),
         Err(DataError::LabelCount { ids: 2, labels: 1 })
     ));
     // Labels that somebody shifted.
     assert!(matches!(
-        Preview::decoder_only(&[2, 3, 4], &[3, 4, -100], decode),
+        RowPreview::decoder_only(&[2, 3, 4], &[3, 4, -100], decode),
         Err(DataError::OtherLabel {
             at: 0,
             label: 3,
@@ -180,9 +181,9 @@ fn a_character_over_a_border_and_bad_rows() {
         })
     ));
     assert!(matches!(
-        Preview::encoder_decoder(&[2], &[1 << 40], decode),
+        RowPreview::encoder_decoder(&[2], &[1 << 40], decode),
         Err(DataError::BadLabel { at: 0, .. })
     ));
-    let error = Preview::decoder_only(&[2, 99], &[-100, 99], decode).unwrap_err();
+    let error = RowPreview::decoder_only(&[2, 99], &[-100, 99], decode).unwrap_err();
     assert_eq!(error.to_string(), "a row cannot be decoded: no piece 99");
 }

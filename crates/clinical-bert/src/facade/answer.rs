@@ -203,7 +203,7 @@ impl ClinicalBert {
     }
 
     /// The tokens of the context in each row. A cut shortens `context`.
-    fn context_windows(
+    pub(super) fn context_windows(
         &self,
         question: usize,
         context: &mut Vec<Token>,
@@ -281,7 +281,7 @@ impl ClinicalBert {
 }
 
 impl SpanOptions {
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         for (option, value) in [
             ("stride", self.stride),
             ("max_answer", self.max_answer),

@@ -2,10 +2,20 @@
 
 use std::ops::Range;
 
-use clinical_facade::TextTooLong;
+use clinical_facade::{CallOptions, LongText, TextTooLong};
 
 use super::ClinicalBert;
-use crate::{Result, TokenRow};
+use crate::{Result, SpanOptions, TokenRow};
+
+/// A question with a part of a context, as [`ClinicalBert::encode_question`] gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QuestionRow {
+    /// What the model reads.
+    pub row: TokenRow,
+    /// For each token the bytes of the context that it stands for; `None` for the question and special tokens.
+    pub bytes: Vec<Option<Range<usize>>>,
+}
 
 impl ClinicalBert {
     /// `[CLS] text [SEP]`, as the model reads it.
@@ -27,6 +37,60 @@ impl ClinicalBert {
     pub fn encode_pair(&self, first: &str, second: &str) -> Result<TokenRow> {
         let (first, second) = (self.text.ids(first)?, self.text.ids(second)?);
         self.fits(self.text.pair(&first, &second))
+    }
+
+    /// [`encode`](Self::encode), or [`encode_pair`](Self::encode_pair) where there is a second text, of at most
+    /// `max_tokens`: the end of the text, or of the second one, is left out. Default: [`max_tokens`](Self::max_tokens).
+    /// What training on published data does with long texts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NothingLeft`](crate::Error::NothingLeft) for a cut that leaves white space,
+    /// [`Error::TooLong`](crate::Error::TooLong) for a first text that alone is too long, and those of the tokenizer.
+    pub fn encode_cut(
+        &self,
+        text: &str,
+        second: Option<&str>,
+        max_tokens: Option<usize>,
+    ) -> Result<TokenRow> {
+        let mut call = CallOptions::default();
+        (call.long_text, call.max_tokens) = (Some(LongText::CutEnd), max_tokens);
+        let rows = match second {
+            Some(second) => self.pair_rows(text, second, &call),
+            None => self.rows(text, &call, LongText::CutEnd),
+        };
+        // A cut leaves one row.
+        Ok(rows?.into_iter().next().unwrap_or_default())
+    }
+
+    /// The rows in which [`answer_span_with`](Self::answer_span_with) reads a context, with the bytes of the context that
+    /// each token stands for: what a span head is trained on.
+    ///
+    /// # Errors
+    ///
+    /// As [`answer_span_with`](Self::answer_span_with).
+    pub fn encode_question(
+        &self,
+        question: &str,
+        context: &str,
+        options: &SpanOptions,
+    ) -> Result<Vec<QuestionRow>> {
+        options.check()?;
+        let question = self.text.ids(question)?;
+        let mut tokens = self.text.tokens(context, 0)?;
+        let windows = self.context_windows(question.len(), &mut tokens, options)?;
+        let (around, before) = self.text.around_pair();
+        let before = before + question.len();
+        let row = |window: Range<usize>| {
+            let tokens = &tokens[window];
+            let ids: Vec<u32> = tokens.iter().map(|token| token.id).collect();
+            let row = self.text.pair(&question, &ids);
+            let mut bytes = vec![None; before];
+            bytes.extend(tokens.iter().map(|token| Some(token.bytes.clone())));
+            bytes.resize(around + question.len() + ids.len(), None);
+            QuestionRow { row, bytes }
+        };
+        Ok(windows.into_iter().map(row).collect())
     }
 
     /// A row of words, as labelled texts are often published, and for each of its tokens the word that it belongs to

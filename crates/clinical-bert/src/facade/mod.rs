@@ -33,6 +33,7 @@ use text::Text;
 pub use answer::{NoAnswer, SpanAnswer, SpanCandidate, SpanOptions};
 pub use classify::{Classification, ClassifyOptions, LabelScore, ProblemType};
 pub use embed::EmbedOptions;
+pub use encode::QuestionRow;
 pub use entities::{Aggregation, Entity};
 pub use fill_mask::{Candidate, FillOptions, FilledMask};
 pub use load::BertOptions;

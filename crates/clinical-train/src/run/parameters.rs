@@ -1,0 +1,118 @@
+//! The parameters that a run trains, by their paths in the model.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Tensor, TensorData};
+
+/// One trained parameter.
+#[derive(Debug, Clone)]
+pub(crate) struct Trained {
+    pub(crate) id: u64,
+    pub(crate) data: TensorData,
+}
+
+/// The path of the parameter that a walk through a module is at.
+#[derive(Debug, Default)]
+struct Position(Vec<String>);
+
+impl Position {
+    fn enter(&mut self, name: &str, container: &str) {
+        // The variant of an enum belongs to the module, not to the name.
+        if !container.starts_with("Enum:") {
+            self.0.push(name.to_owned());
+        }
+    }
+
+    fn exit(&mut self, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.0.pop();
+        }
+    }
+
+    fn path(&self) -> String {
+        self.0.join(".")
+    }
+}
+
+/// The shapes of all parameters that are trained.
+pub(crate) fn shapes<M: Module>(model: &M) -> BTreeMap<String, Vec<usize>> {
+    struct Shapes(Position, BTreeMap<String, Vec<usize>>);
+
+    impl ModuleVisitor for Shapes {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.0.enter(name, container);
+        }
+
+        fn exit_module(&mut self, _: &str, container: &str) {
+            self.0.exit(container);
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if param.is_require_grad() {
+                self.1.insert(self.0.path(), param.lazy_shape().to_vec());
+            }
+        }
+    }
+
+    let mut found = Shapes(Position::default(), BTreeMap::new());
+    model.visit(&mut found);
+    found.1
+}
+
+/// The values of all parameters that are trained.
+pub(crate) fn values<M: Module>(model: &M) -> BTreeMap<String, Trained> {
+    struct Values(Position, BTreeMap<String, Trained>);
+
+    impl ModuleVisitor for Values {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.0.enter(name, container);
+        }
+
+        fn exit_module(&mut self, _: &str, container: &str) {
+            self.0.exit(container);
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if param.is_require_grad() {
+                let trained = Trained {
+                    id: param.id.val(),
+                    data: param.val().into_data(),
+                };
+                self.1.insert(self.0.path(), trained);
+            }
+        }
+    }
+
+    let mut found = Values(Position::default(), BTreeMap::new());
+    model.visit(&mut found);
+    found.1
+}
+
+/// The model with saved values, and with the identities that the state of the optimizer knows them by. All of `saved`
+/// must be there, with the shapes of [`shapes`].
+pub(crate) fn restore<M: Module>(model: M, saved: BTreeMap<String, Trained>) -> M {
+    struct Restore(Position, BTreeMap<String, Trained>);
+
+    impl ModuleMapper for Restore {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.0.enter(name, container);
+        }
+
+        fn exit_module(&mut self, _: &str, container: &str) {
+            self.0.exit(container);
+        }
+
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let Some(saved) = self.1.remove(&self.0.path()) else {
+                return param;
+            };
+            let (_, old, mapper) = param.consume();
+            let value = Tensor::from_data(saved.data, (&old.device(), old.dtype()));
+            let id = ParamId::from(saved.id);
+            Param::from_mapped_value(id, value, mapper).set_require_grad(true)
+        }
+    }
+
+    model.map(&mut Restore(Position::default(), saved))
+}
