@@ -364,6 +364,40 @@ pub enum Error {
         /// What is wrong.
         what: &'static str,
     },
+    // ---- training --------------------------------------------------------------------------------
+    /// Texts to train on hold no word.
+    #[error("there is no text to train a tokenizer on; pass texts that are not blank")]
+    NoTrainingText,
+    /// A vocabulary to be trained has no room beside its special tokens.
+    #[error(
+        "a vocabulary of {size} has no room beside its {special} special tokens; ask for a larger one"
+    )]
+    VocabularyBelowSpecial {
+        /// The size that was asked for.
+        size: usize,
+        /// How many special tokens there are.
+        special: usize,
+    },
+    /// A vocabulary to be trained cannot hold the characters of the texts.
+    #[error(
+        "a vocabulary of {size} cannot hold the special tokens and the characters of the texts; ask for at least {least}"
+    )]
+    VocabularyBelowAlphabet {
+        /// The size that was asked for.
+        size: usize,
+        /// The smallest that holds them.
+        least: usize,
+    },
+    /// The texts have too few repeated pieces for the vocabulary.
+    #[error(
+        "the texts give {found} of the {size} tokens that were asked for; train on more texts, or ask for fewer tokens"
+    )]
+    TooFewTexts {
+        /// The size that was asked for.
+        size: usize,
+        /// How many tokens were found, the special ones counted.
+        found: usize,
+    },
     /// The engine refused a file or a text.
     #[error("the tokenizer engine failed while {action}: {message}")]
     Engine {

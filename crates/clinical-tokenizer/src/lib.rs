@@ -19,6 +19,7 @@ mod resolution;
 mod save;
 mod sentencepiece;
 mod tokenizer;
+mod train;
 mod trie;
 mod vocabulary;
 mod wordpiece;
@@ -35,4 +36,5 @@ pub use sentencepiece::{
     Family, Piece, PieceKind, SentencePieceKind, SentencePieceModel, SentencePieceOptions,
 };
 pub use tokenizer::Tokenizer;
+pub use train::{UnigramTraining, WordPieceTraining};
 pub use vocabulary::Vocabulary;

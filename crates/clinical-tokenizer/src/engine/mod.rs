@@ -38,7 +38,10 @@ pub(crate) struct Engine {
 }
 
 /// Runs a call into the engine; a panic becomes an error.
-fn guard<T>(action: &'static str, call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
+pub(crate) fn guard<T>(
+    action: &'static str,
+    call: impl FnOnce() -> tokenizers::Result<T>,
+) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(value),
         // The message may quote the text while encoding, so it is dropped there.
@@ -54,7 +57,7 @@ fn guard<T>(action: &'static str, call: impl FnOnce() -> tokenizers::Result<T>) 
     }
 }
 
-const ENCODING: &str = "encoding";
+pub(crate) const ENCODING: &str = "encoding";
 const LOADING: &str = "loading the tokenizer";
 const DECODING: &str = "decoding";
 
@@ -344,7 +347,7 @@ fn widen(text: &str, (start, end): (usize, usize)) -> (usize, usize) {
     )
 }
 
-fn from_value<T: serde::de::DeserializeOwned>(value: Value) -> Result<T> {
+pub(crate) fn from_value<T: serde::de::DeserializeOwned>(value: Value) -> Result<T> {
     guard(LOADING, || Ok(serde_json::from_value(value)?))
 }
 

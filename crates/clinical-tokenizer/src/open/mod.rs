@@ -263,6 +263,17 @@ pub(crate) fn bytes(json: &[u8], config: Option<&[u8]>, options: &OpenOptions) -
     Ok(inner)
 }
 
+/// Makes a BERT tokenizer from the bytes of a `vocab.txt` that was trained here.
+pub(crate) fn trained_words(lines: Vec<u8>, config: &[u8]) -> Result<Inner> {
+    let config = Config::read(Sources {
+        tokenizer_config: Some(config),
+        ..Sources::default()
+    })?;
+    let options = OpenOptions::default();
+    let opened = slow::words(lines, &config, &options)?;
+    Ok(finish(opened, "(trained)", config, &options))
+}
+
 /// Makes a tokenizer from a SentencePiece model.
 pub(crate) fn model(model: SentencePieceModel, options: &SentencePieceOptions) -> Result<Inner> {
     let opened = slow::from_model(
