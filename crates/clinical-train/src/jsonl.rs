@@ -59,6 +59,10 @@ pub fn read_examples<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<Vec<
         if text.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
+        // A list of the fields' values would be read as well, in whatever order.
+        if text.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+            return Err(problem(1, "it is not a JSON object"));
+        }
         let example = serde_json::from_slice(text).map_err(|error| {
             let what = match error.classify() {
                 serde_json::error::Category::Data => "its fields are not those of such an example",
