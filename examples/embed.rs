@@ -23,9 +23,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// Write one vector for each note of a CSV file.
 #[derive(Parser)]
 struct Args {
-    /// The model's directory
+    /// The model's directory; without it the demonstration model inside clinical-bert, a toy
     #[arg(long)]
-    model: PathBuf,
+    model: Option<PathBuf>,
     /// The CSV file of notes
     #[arg(long)]
     input: PathBuf,
@@ -76,7 +76,10 @@ fn run(args: &Args) -> Result<()> {
     if args.lower_case {
         bert = bert.with_lower_case(LowerCase::Always);
     }
-    let bert = ClinicalBert::load_with(&args.model, &load, &bert)?;
+    let bert = match &args.model {
+        Some(dir) => ClinicalBert::load_with(dir, &load, &bert)?,
+        None => ClinicalBert::embedded_with(&load)?,
+    };
     let mut options = EmbedOptions::new();
     if let Some(pooling) = args.pooling {
         options = options.with_pooling(pooling);

@@ -1,6 +1,6 @@
 //! Marks the spans that a token classification model finds in a note.
 //!
-//! `cargo run --release --example tag -- --model DIR --note note.txt` prints the note with coloured spans;
+//! `cargo run --release --example tag -- --note note.txt` prints the note with coloured spans;
 //! `--html FILE` writes a page, which appears only when it is complete, `--json` prints one span a line. Without
 //! `--note` the note is read from stdin.
 
@@ -22,9 +22,9 @@ use serde::Serialize;
 /// Mark the spans that a token classification model finds in a note.
 #[derive(Parser)]
 struct Args {
-    /// The model's directory
+    /// The model's directory; without it the demonstration model inside clinical-bert, a toy
     #[arg(long)]
-    model: PathBuf,
+    model: Option<PathBuf>,
     /// The note; without it, stdin
     #[arg(long)]
     note: Option<PathBuf>,
@@ -79,7 +79,10 @@ fn run(args: &Args) -> Result<()> {
     let load = LoadOptions::new()
         .with_device(device::parse(&args.device)?)
         .with_precision(args.precision);
-    let bert = ClinicalBert::load_with(&args.model, &load, &options)?;
+    let bert = match &args.model {
+        Some(dir) => ClinicalBert::load_with(dir, &load, &options)?,
+        None => ClinicalBert::embedded_with(&load)?,
+    };
     let tags = TagOptions::new().with_aggregation(args.aggregation);
     let entities = bert.tag_with(&[&note], &tags).swap_remove(0)?;
     if let Some(path) = &args.html {

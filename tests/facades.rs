@@ -188,9 +188,8 @@ contract!(
     clinical_bert,
     EmbedOptions,
     Vec<f32>,
-    "crates/clinical-bert/tests/data/bert_pretraining",
-    // Its demonstration model comes with the training of one.
-    None,
+    "crates/clinical-bert/demo",
+    Some(ClinicalBert::embedded().unwrap()),
     |model: clinical_bert::Result<ClinicalBert>| model.unwrap(),
     |model: &ClinicalBert, texts: &[&str], options: EmbedOptions| {
         model.embed_with(texts, &options)
@@ -437,5 +436,4 @@ fn the_contract_holds_for_t5() {
 #[test]
 fn the_contract_holds_for_bert() {
     the_contract_holds_for::<ClinicalBert>();
-    assert!(<ClinicalBert as Contract>::embedded().is_none());
 }

@@ -35,6 +35,9 @@ struct Arguments {
     /// Greatest number of pairs per note
     #[arg(long, default_value_t = DEFAULT_PAIRS)]
     pairs: usize,
+    /// Labelled words: one line of JSON for each note instead of for each of its lines
+    #[arg(long)]
+    whole: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -76,7 +79,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         }
         Kind::Entities => {
             for case in generator.take(arguments.count) {
-                for line in case.labelled_words() {
+                let mut lines = case.labelled_words();
+                if arguments.whole {
+                    lines = vec![lines.concat()];
+                }
+                for line in lines {
                     let (words, labels): (Vec<_>, Vec<_>) = line.into_iter().unzip();
                     writeln!(out, "{}", json!({ "words": words, "labels": labels }))?;
                 }

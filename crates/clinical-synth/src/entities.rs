@@ -115,34 +115,19 @@ pub(crate) fn labelled_words<'a>(
     lines
 }
 
-/// Cuts a line into words, by its text alone.
+/// Cuts a line into words as BERT does before it looks for pieces: runs of letters and digits, and every other character
+/// but white space by itself. So a label of a word is a label of whole pieces.
 fn words(line: &str) -> Vec<Range<usize>> {
-    let characters: Vec<(usize, char)> = line.char_indices().collect();
-    let solid = |k: usize| characters.get(k).is_some_and(|(_, c)| c.is_alphanumeric());
-    let is = |k: usize, wanted: &[char]| characters.get(k).is_some_and(|(_, c)| wanted.contains(c));
-    let place = |k: usize| characters.get(k).map_or(line.len(), |(at, _)| *at);
-    let mut out = Vec::new();
-    let mut k = 0;
-    while k < characters.len() {
-        let start = k;
-        k += 1;
-        if !solid(start) {
-            if !is(start, &[' ', '\t', '\r']) {
-                out.push(place(start)..place(k));
-            }
-            continue;
+    let mut out: Vec<Range<usize>> = Vec::new();
+    let mut inside = false;
+    for (at, c) in line.char_indices() {
+        let end = at + c.len_utf8();
+        match out.last_mut() {
+            Some(word) if inside && c.is_alphanumeric() => word.end = end,
+            _ if !c.is_whitespace() => out.push(at..end),
+            _ => {}
         }
-        let mut dots = 0;
-        let mut letters = characters[start].1.is_alphabetic();
-        while solid(k) || (is(k, &['.', '/', '-', '\'']) && solid(k + 1)) {
-            dots += usize::from(is(k, &['.']));
-            letters |= characters[k].1.is_alphabetic();
-            k += 1;
-        }
-        if dots > 0 && letters && is(k, &['.']) {
-            k += 1;
-        }
-        out.push(place(start)..place(k));
+        inside = c.is_alphanumeric();
     }
     out
 }

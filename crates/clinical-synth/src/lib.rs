@@ -79,9 +79,8 @@ impl Case {
 
     /// The words of the note with BIO labels (`B-DRUG`, `I-DRUG`, `O`), one list for each line of the note.
     ///
-    /// Words are cut by the text alone, so that the cuts tell nothing of the labels: letters and digits with what
-    /// stands between two of them (`12.5`, `03/14/2150`, `Follow-up`), the last full stop of an abbreviation that has
-    /// more than one (`b.i.d.`), and any other sign as a word of its own.
+    /// Words are cut by the text alone, as BERT does before it looks for pieces, so that the cuts tell nothing of the
+    /// labels: runs of letters and digits, and every other sign by itself (`12`, `.`, `5`).
     pub fn labelled_words(&self) -> Vec<Vec<(&str, String)>> {
         entities::labelled_words(&self.note, &self.entities)
     }

@@ -74,6 +74,15 @@ impl Tokenizer {
         open::bytes(tokenizer_json, tokenizer_config, &OpenOptions::default()).map(Self::from)
     }
 
+    /// Makes a BERT tokenizer from the bytes of a `vocab.txt` and, if there is one, a `tokenizer_config.json`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::from_dir`].
+    pub fn from_vocab_txt(vocab_txt: &[u8], tokenizer_config: Option<&[u8]>) -> Result<Self> {
+        open::words(vocab_txt.to_vec(), tokenizer_config, "vocab.txt").map(Self::from)
+    }
+
     /// Makes a tokenizer from a SentencePiece model, for instance one that came inside a GGUF file.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Makes a small BERT from nothing: a WordPiece tokenizer from a file of notes, and random weights, as a directory that
 //! `train` can be given.
 //!
-//! `cargo run --release -p clinical-bench --bin new_bert -- --notes notes.jsonl --out DIR` (one {"text": ".."} a line).
+//! `cargo run --release -p clinical-bench --bin new_bert -- --notes notes.jsonl --out DIR`
 
 #[path = "../../../../examples/common/mod.rs"]
 mod common;
@@ -13,15 +13,18 @@ use anyhow::Result;
 use clap::Parser;
 use clinical_bert::{BertConfig, ClinicalBert, Parts, SaveOptions};
 use clinical_tokenizer::WordPieceTraining;
-use clinical_train::{NoteText, read_examples};
+use clinical_train::{LabelledWords, NoteText, read_examples};
 use serde_json::json;
 
 /// Make a small BERT from nothing
 #[derive(Parser)]
 struct Arguments {
     /// Notes for the tokenizer: one {"text": ".."} a line
+    #[arg(long, required_unless_present = "words")]
+    notes: Option<PathBuf>,
+    /// Labelled words for the tokenizer instead: one {"words": [".."], "labels": [".."]} a line
     #[arg(long)]
-    notes: PathBuf,
+    words: Option<PathBuf>,
     /// Where the model goes
     #[arg(long)]
     out: PathBuf,
@@ -44,9 +47,17 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let notes: Vec<NoteText> = read_examples(&arguments.notes)?;
+    let mut texts = Vec::new();
+    if let Some(path) = &arguments.notes {
+        let notes = read_examples::<NoteText>(path)?.into_iter();
+        texts.extend(notes.map(|note| note.text));
+    }
+    if let Some(path) = &arguments.words {
+        let lines = read_examples::<LabelledWords>(path)?.into_iter();
+        texts.extend(lines.map(|line| line.words.join(" ")));
+    }
     let training = WordPieceTraining::bert(false).with_vocab_size(arguments.vocabulary);
-    let tokenizer = training.train(notes.iter().map(|note| &note.text))?;
+    let tokenizer = training.train(texts.iter())?;
     let config = BertConfig::from_value(json!({
         "model_type": "bert",
         "architectures": ["BertForPreTraining"],

@@ -4,6 +4,7 @@ mod adapter;
 mod answer;
 mod batch;
 mod classify;
+mod demo;
 mod embed;
 mod encode;
 mod entities;

@@ -263,15 +263,15 @@ pub(crate) fn bytes(json: &[u8], config: Option<&[u8]>, options: &OpenOptions) -
     Ok(inner)
 }
 
-/// Makes a BERT tokenizer from the bytes of a `vocab.txt` that was trained here.
-pub(crate) fn trained_words(lines: Vec<u8>, config: &[u8]) -> Result<Inner> {
+/// Makes a BERT tokenizer from the bytes of a `vocab.txt`; `name` says where they are from.
+pub(crate) fn words(lines: Vec<u8>, config: Option<&[u8]>, name: &'static str) -> Result<Inner> {
     let config = Config::read(Sources {
-        tokenizer_config: Some(config),
+        tokenizer_config: config,
         ..Sources::default()
     })?;
     let options = OpenOptions::default();
     let opened = slow::words(lines, &config, &options)?;
-    Ok(finish(opened, "(trained)", config, &options))
+    Ok(finish(opened, name, config, &options))
 }
 
 /// Makes a tokenizer from a SentencePiece model.

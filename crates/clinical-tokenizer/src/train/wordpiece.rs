@@ -115,7 +115,8 @@ impl WordPieceTraining {
             "sep_token": "[SEP]",
             "mask_token": "[MASK]",
         });
-        open::trained_words(text.into_bytes(), config.to_string().as_bytes()).map(Tokenizer::from)
+        let config = config.to_string();
+        open::words(text.into_bytes(), Some(config.as_bytes()), "(trained)").map(Tokenizer::from)
     }
 
     /// The lines of `vocab.txt`.
