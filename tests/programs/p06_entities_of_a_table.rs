@@ -116,3 +116,30 @@ fn entities_of_a_table() {
     assert_eq!(entities(&bert, &notes, &output).unwrap(), rows);
     assert_eq!(std::fs::read_to_string(&output).unwrap(), expected);
 }
+
+/// The same function writes Parquet, by the name of its output; an interrupted run goes on there too.
+#[cfg(feature = "parquet")]
+#[test]
+fn entities_of_a_table_as_parquet() {
+    let bert = ClinicalBert::embedded().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let [notes, table, output] =
+        ["NOTEEVENTS.csv", "entities.csv", "entities.parquet"].map(|name| folder.path().join(name));
+    std::fs::write(&notes, self::table("4")).unwrap();
+    let rows = entities(&bert, &notes, &table).unwrap();
+    std::fs::write(&notes, self::table("four")).unwrap();
+    assert!(entities(&bert, &notes, &output).is_err() && !output.exists());
+    std::fs::write(&notes, self::table("4")).unwrap();
+    assert_eq!(entities(&bert, &notes, &output).unwrap(), rows);
+    assert!(rows > 0);
+    let bytes = std::fs::read(&output).unwrap();
+    assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
+    // The columns are there by name.
+    for column in ["ROW_ID", "label", "start", "end", "score"] {
+        let name = column.as_bytes();
+        assert!(
+            bytes.windows(name.len()).any(|window| window == name),
+            "{column}"
+        );
+    }
+}
