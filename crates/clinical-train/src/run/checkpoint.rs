@@ -147,7 +147,11 @@ impl Store {
         for step in steps.iter().take(old).filter(|step| !held.contains(step)) {
             let path = self.path(*step);
             // A run that is killed meanwhile must not find half of it: without the state it is no checkpoint.
-            fs::remove_file(path.join(STATE)).map_err(Error::written(&path))?;
+            match fs::remove_file(path.join(STATE)) {
+                // A run was killed right here.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                removed => removed.map_err(Error::written(&path))?,
+            }
             fs::remove_dir_all(&path).map_err(Error::written(&path))?;
         }
         Ok(())
