@@ -29,7 +29,13 @@ pub trait Trainable: Sized {
     fn from_parts(parts: Parts<Self::Config, Self::Model>) -> Result<Self>;
 
     /// Gives the model dropout whose masks follow from `seed`; at the rates of its configuration where `rate` is `None`.
-    fn set_dropout(model: &mut Self::Model, config: &Self::Config, rate: Option<f64>, seed: u64);
+    /// Without a seed nothing is dropped.
+    fn set_dropout(
+        model: &mut Self::Model,
+        config: &Self::Config,
+        rate: Option<f64>,
+        seed: Option<u64>,
+    );
 
     /// Saves the facade's model, or its adapter alone.
     ///
@@ -63,9 +69,9 @@ impl Trainable for ClinicalT5 {
         Ok(Self::from_parts(parts))
     }
 
-    fn set_dropout(model: &mut T5, config: &T5Config, rate: Option<f64>, seed: u64) {
+    fn set_dropout(model: &mut T5, config: &T5Config, rate: Option<f64>, seed: Option<u64>) {
         let rate = rate.unwrap_or(config.dropout_rate);
-        model.set_dropout(Dropout::new(rate, seed));
+        model.set_dropout(seed.map_or(Dropout::NONE, |seed| Dropout::new(rate, seed)));
     }
 
     save_trained!();
@@ -84,7 +90,7 @@ impl Trainable for asclepius::Asclepius {
     }
 
     /// LLaMA has no dropout but that of its adapters.
-    fn set_dropout(_: &mut Llama, _: &LlamaConfig, _: Option<f64>, _: u64) {}
+    fn set_dropout(_: &mut Llama, _: &LlamaConfig, _: Option<f64>, _: Option<u64>) {}
 
     save_trained!();
 }
@@ -101,12 +107,18 @@ impl Trainable for ClinicalBert {
         Self::from_parts(parts).map_err(Error::model)
     }
 
-    fn set_dropout(model: &mut BertModel, config: &BertConfig, rate: Option<f64>, seed: u64) {
+    fn set_dropout(
+        model: &mut BertModel,
+        config: &BertConfig,
+        rate: Option<f64>,
+        seed: Option<u64>,
+    ) {
         let mut dropout = BertDropout::of(config);
-        if let Some(rate) = rate {
+        // A model that drops nothing has the rates of its configuration.
+        if let Some(rate) = rate.filter(|_| seed.is_some()) {
             (dropout.hidden, dropout.attention, dropout.classifier) = (rate, rate, rate);
         }
-        dropout.seed = Some(seed);
+        dropout.seed = seed;
         model.set_dropout(dropout);
     }
 

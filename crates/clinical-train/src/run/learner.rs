@@ -48,6 +48,13 @@ impl<M: Module + Linears> Learner<M> {
         })
     }
 
+    /// The model, which drops nothing any more.
+    pub(super) fn into_model<F: Trainable<Model = M>>(mut self, config: &F::Config) -> M {
+        F::set_dropout(&mut self.model, config, None, None);
+        set_adapter_dropout_seed(&mut self.model, None);
+        self.model
+    }
+
     /// A step with the mean gradient over all targets of `batches`.
     pub(super) fn step<F: Trainable<Model = M>>(
         mut self,
@@ -62,7 +69,7 @@ impl<M: Module + Linears> Learner<M> {
         let (mut loss, mut targets, mut tokens) = (0.0, 0usize, 0usize);
         for (number, batch) in batches.iter().enumerate() {
             let seed = Dropout::seed_of(&[self.seed, step, number as u64]);
-            F::set_dropout(&mut self.model, config, self.dropout, seed);
+            F::set_dropout(&mut self.model, config, self.dropout, Some(seed));
             set_adapter_dropout_seed(&mut self.model, seed);
             let found = set.loss(&self.model, batch, state.epoch)?;
             let value = f64::from(found.mean.clone().into_scalar::<f32>());

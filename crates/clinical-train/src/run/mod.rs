@@ -198,10 +198,10 @@ impl Run {
         let best = state.best.filter(|best| {
             state.finished && self.recipe.weights == Weights::Best && best.step != state.step
         });
-        let model = match best {
-            Some(best) => store.model(&store.at(best.step)?, learner.model)?,
-            None => learner.model,
-        };
+        let mut model = learner.into_model::<F>(&rest.config);
+        if let Some(best) = best {
+            model = store.model(&store.at(best.step)?, model)?;
+        }
         F::from_parts(rest.with_model(model.valid()))
     }
 }
