@@ -54,8 +54,7 @@ fn panics(words: &str, call: impl FnOnce()) {
 
 const TOO_LARGE: &str = "more values than memory can hold";
 
-// ---
-// blocks ------------------------------------------------------------------------------------------------------------
+// --- blocks ----------------------------------------------------------------------------------------------------------
 
 fn one_row(d: usize, half: bool) -> Blocks {
     let mut blocks = Blocks::new(&device(), DType::F32, 1, d, half).expect("the CPU");
@@ -199,7 +198,7 @@ fn rows_and_blocks_that_are_not_there_are_refused() {
         panics("row", || matrix.row(at, &mut [0.0; 40]));
         panics("row", || assert!(matrix.block(at, 0).is_none()));
     }
-    panics("one place", || matrix.row(0, &mut [0.0; 39]));
+    panics("one value for each", || matrix.row(0, &mut [0.0; 39]));
     panics("block 2 of 2", || assert!(matrix.block(0, 2).is_none()));
     matrix.row(2, &mut row);
 }
@@ -242,8 +241,7 @@ fn layers_of_packed_weights_look_at_every_shape() {
     panics("one residual", || drop(packed.linear_then(&x, then)));
 }
 
-// ---
-// f32 ---------------------------------------------------------------------------------------------------------------
+// --- f32 -------------------------------------------------------------------------------------------------------------
 
 #[test]
 fn products_of_views_larger_than_memory_are_refused() {
