@@ -47,10 +47,7 @@ pub fn clip_by_global_norm<M: Module>(
         // Not `min`, which would take 1 for not a number.
         let clips = coefficient < 1.0 || coefficient.is_nan();
         if clips {
-            module.visit(&mut Scale {
-                grads: &mut grads,
-                coefficient,
-            });
+            grads = scaled(grads, module, coefficient);
         }
     }
     (grads, norm)
@@ -75,12 +72,23 @@ impl ModuleVisitor for Squares<'_> {
     }
 }
 
-struct Scale<'a> {
-    grads: &'a mut GradientsParams,
+/// All gradients of `module`'s parameters times `coefficient`.
+pub(crate) fn scaled<M: Module>(
+    grads: GradientsParams,
+    module: &M,
+    coefficient: f32,
+) -> GradientsParams {
+    let mut scale = Scale { grads, coefficient };
+    module.visit(&mut scale);
+    scale.grads
+}
+
+struct Scale {
+    grads: GradientsParams,
     coefficient: f32,
 }
 
-impl ModuleVisitor for Scale<'_> {
+impl ModuleVisitor for Scale {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(grad) = self.grads.remove::<D>(param.id) {
             let grad = grad.mul_scalar(self.coefficient);

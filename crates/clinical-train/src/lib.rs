@@ -40,5 +40,5 @@ pub use set::{
     LabelledWords, MaskedSet, NoteSet, NoteSettings, PairSet, QuestionExample, SpanSet, TagSet,
     TextPair, TrainingSet,
 };
-pub use task::{AnswerSettings, ClassSettings, MaskedSettings, Pieces, TagSettings, Task};
+pub use task::{AnswerSettings, ClassSettings, LabelledPieces, MaskedSettings, TagSettings, Task};
 pub use trainable::Trainable;

@@ -68,7 +68,7 @@ pub struct ClassSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Pieces {
+pub enum LabelledPieces {
     /// The first one.
     #[default]
     First,
@@ -82,7 +82,7 @@ pub enum Pieces {
 #[non_exhaustive]
 pub struct TagSettings {
     /// Which pieces of a word carry its label. Default: the first one.
-    pub pieces: Pieces,
+    pub pieces: LabelledPieces,
 }
 
 impl TagSettings {
@@ -90,8 +90,8 @@ impl TagSettings {
     #[must_use]
     pub fn piece_labels(self) -> PieceLabels {
         match self.pieces {
-            Pieces::First => PieceLabels::First,
-            Pieces::All => PieceLabels::All,
+            LabelledPieces::First => PieceLabels::First,
+            LabelledPieces::All => PieceLabels::All,
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
-use burn::tensor::Tensor;
 use clinical_nn::{Dropout, Linears, set_adapter_dropout_seed};
 
 use super::checkpoint::{State, Store};
 use super::progress::StepReport;
+use crate::clip::scaled;
 use crate::{
     Error, Recipe, Result, Schedule, Trainable, TrainingSet, clip_by_global_norm, global_norm,
 };
@@ -87,7 +87,7 @@ impl<M: Module + Linears> Learner<M> {
         }
         let mut gradients = sum.grads();
         if batches.len() > 1 {
-            gradients = scaled(&self.model, gradients, 1.0 / targets as f64);
+            gradients = scaled(gradients, &self.model, 1.0 / targets as f32);
         }
         let norm;
         (gradients, norm) = match self.clip {
@@ -127,20 +127,4 @@ fn check(what: &'static str, value: f64, step: u64) -> Result<()> {
         true => Ok(()),
         false => Err(Error::NotFinite { what, value, step }),
     }
-}
-
-fn scaled<M: Module>(model: &M, gradients: GradientsParams, by: f64) -> GradientsParams {
-    struct Scale(GradientsParams, f64);
-
-    impl ModuleVisitor for Scale {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = self.0.remove::<D>(param.id) {
-                self.0.register(param.id, gradient.mul_scalar(self.1));
-            }
-        }
-    }
-
-    let mut scale = Scale(gradients, by);
-    model.visit(&mut scale);
-    scale.0
 }
