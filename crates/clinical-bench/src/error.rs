@@ -45,7 +45,9 @@ pub enum Error {
         model: String,
     },
     /// Packed weights cannot be trained.
-    #[error("a model in precision {precision} cannot be trained: use f32, f16 or bf16")]
+    #[error(
+        "a model in precision {precision} cannot be trained: use f32, f16 or bf16, or train adapters (--lora-rank)"
+    )]
     Precision {
         /// What was asked for.
         precision: Precision,

@@ -2,6 +2,17 @@
 
 use serde::Serialize;
 
+/// Where the time of a step of `train` goes: means over the runs.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct StepTimes {
+    /// The loss.
+    pub forward_s: f64,
+    /// The gradients.
+    pub backward_s: f64,
+    /// The optimiser's step.
+    pub optimizer_s: f64,
+}
+
 /// One measured workload. Times are seconds of the wall clock.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
@@ -35,6 +46,12 @@ pub struct Report {
     pub gflops_per_s: f64,
     /// The largest resident size of the process, weights included.
     pub peak_rss_mb: f64,
+    /// Rank of the adapters of `train`, where they alone are trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora_rank: Option<usize>,
+    /// The parts of `train`.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepTimes>,
 }
 
 impl Report {

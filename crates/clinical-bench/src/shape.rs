@@ -23,9 +23,10 @@ pub enum Shape {
 
 impl Shape {
     /// The names that [`Shape::named`] knows.
-    pub const NAMES: [&'static str; 6] = [
+    pub const NAMES: [&'static str; 7] = [
         "t5-base",
         "t5-large",
+        "smollm2-135m",
         "llama-1b",
         "llama-7b",
         "llama-13b",
@@ -41,6 +42,7 @@ impl Shape {
         Ok(match name {
             "t5-base" => Self::T5(T5Config::t5_base()),
             "t5-large" => Self::T5(T5Config::t5_large()),
+            "smollm2-135m" => Self::Llama(smollm2()),
             "llama-1b" => Self::Llama(LlamaConfig::llama_1b()),
             "llama-7b" => Self::Llama(LlamaConfig::llama_7b()),
             "llama-13b" => Self::Llama(LlamaConfig::llama_13b()),
@@ -85,6 +87,21 @@ impl Shape {
             Self::Llama(config) => config.vocab_size,
             Self::Bert(config) => config.vocab_size,
         }
+    }
+}
+
+/// `HuggingFaceTB/SmolLM2-135M`.
+fn smollm2() -> LlamaConfig {
+    LlamaConfig {
+        vocab_size: 49_152,
+        hidden_size: 576,
+        intermediate_size: 1536,
+        num_hidden_layers: 30,
+        num_attention_heads: 9,
+        num_key_value_heads: 3,
+        head_dim: 64,
+        tie_word_embeddings: true,
+        ..LlamaConfig::llama_1b()
     }
 }
 

@@ -3,10 +3,9 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::optim::{AdamWConfig, GradientsParams};
+use burn::module::{ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor};
-use clinical_bert::{Bert, Row};
+use clinical_bert::{Bert, BertForPretraining, Row};
 use clinical_generate::{EndTokens, Generation, StepModel, generate};
 use clinical_kernels::top_k;
 use clinical_llama::Llama;
@@ -16,7 +15,7 @@ use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::{Error, Report, Shape};
+use crate::{Error, Report, Shape, train};
 
 /// The most tokens of all rows together.
 const MAX_TOKENS: usize = 1 << 26;
@@ -79,8 +78,8 @@ pub struct Plan {
     pub model: String,
     /// What to time.
     pub workload: Workload,
-    /// Of the weights. [`Precision::F16`] and [`Precision::BF16`] are for GPUs; only precisions that pack nothing
-    /// train.
+    /// Of the weights. [`Precision::F16`] and [`Precision::BF16`] are for GPUs; packed weights train with adapters
+    /// alone.
     pub precision: Precision,
     /// How the matrices of layers lie in memory.
     pub layout: LinearLayout,
@@ -92,6 +91,8 @@ pub struct Plan {
     pub new_tokens: usize,
     /// Beams of `greedy`; 1 is greedy.
     pub beams: usize,
+    /// `train` trains adapters of this rank beside all dense layers but the output, which stay as they are.
+    pub lora_rank: Option<usize>,
     /// Timed runs.
     pub runs: usize,
     /// Where to run.
@@ -121,7 +122,11 @@ pub fn run(plan: &Plan) -> Result<Report, Error> {
             length: plan.length,
         });
     }
-    if plan.precision.packing().is_some() && plan.workload == Workload::Train {
+    if plan.lora_rank == Some(0) {
+        return Err(Error::Zero { field: "lora_rank" });
+    }
+    let trains_all = plan.workload == Workload::Train && plan.lora_rank.is_none();
+    if plan.precision.packing().is_some() && trains_all {
         return Err(Error::Precision {
             precision: plan.precision,
         });
@@ -145,6 +150,8 @@ pub fn run(plan: &Plan) -> Result<Report, Error> {
         ms_per_token: 0.0,
         gflops_per_s: 0.0,
         peak_rss_mb: 0.0,
+        lora_rank: plan.lora_rank.filter(|_| plan.workload == Workload::Train),
+        step: None,
     };
     match &shape {
         Shape::T5(config) => {
@@ -158,6 +165,11 @@ pub fn run(plan: &Plan) -> Result<Report, Error> {
             let model = config.init(&device).map_err(|error| build(&error))?;
             let model = random(model, plan);
             llama(plan, &shape, model, &rows, &mut report)?;
+        }
+        Shape::Bert(config) if plan.workload == Workload::Train => {
+            let model = BertForPretraining::new(config, false, &train::device(plan));
+            let model = random(model.map_err(|error| build(&error))?, plan);
+            train::bert(plan, &shape, model, &rows, &mut report)?;
         }
         Shape::Bert(config) => {
             let model = Bert::new(config, false, &plan.device).map_err(|error| build(&error))?;
@@ -190,7 +202,7 @@ pub(crate) fn build(error: &dyn std::fmt::Display) -> Error {
 
 fn device_for(plan: &Plan) -> Device {
     match plan.workload {
-        Workload::Train => plan.device.clone().autodiff(),
+        Workload::Train => train::device(plan),
         _ => plan.device.clone(),
     }
 }
@@ -217,19 +229,7 @@ fn t5(
             );
         }
         Workload::Decode => decode(plan, shape, &model, rows, report)?,
-        Workload::Train => {
-            report.new_tokens = plan.new_tokens.max(1);
-            let targets = random_rows(plan.batch, report.new_tokens, shape.vocabulary());
-            let targets: Vec<&[u32]> = targets.iter().map(Vec::as_slice).collect();
-            let batch = Seq2SeqBatch::from_rows(rows, &targets, 0, &model.device());
-            let flops = 3.0
-                * (shape.encoder_flops(plan.batch, plan.length)
-                    + shape.decoder_flops(plan.batch, report.new_tokens, plan.length));
-            train(plan, model, tokens, flops, report, |model| {
-                let loss = model.loss(&batch);
-                Ok(loss.map_err(|error| build(&error))?.mean)
-            })?;
-        }
+        Workload::Train => train::t5(plan, shape, model, rows, report)?,
         Workload::Forward => {
             report.new_tokens = plan.new_tokens.max(1);
             let targets = random_rows(plan.batch, report.new_tokens, shape.vocabulary());
@@ -293,18 +293,7 @@ fn llama(
         }
         Workload::Decode => decode(plan, shape, &model, rows, report)?,
         Workload::Greedy => greedy(plan, shape, &model, rows, report)?,
-        Workload::Train => {
-            let labels: Vec<Vec<i64>> = rows
-                .iter()
-                .map(|row| row.iter().map(|&id| id.into()).collect())
-                .collect();
-            let labels: Vec<&[i64]> = labels.iter().map(Vec::as_slice).collect();
-            let flops = 3.0 * shape.decoder_flops(plan.batch, plan.length, 0);
-            train(plan, model, tokens, flops, report, |model| {
-                let loss = model.loss(rows, &labels);
-                Ok(loss.map_err(|error| build(&error))?.mean)
-            })?;
-        }
+        Workload::Train => train::llama(plan, shape, model, rows, report)?,
         Workload::Encode => return Err(not_for(plan)),
     }
     Ok(())
@@ -374,33 +363,6 @@ fn greedy<M: StepModel>(
     };
     let flops = prompt + shape.decode_flops(plan.batch * plan.beams, plan.length, steps);
     report.fill(seconds, report.new_tokens, flops);
-    Ok(())
-}
-
-fn train<M: Module>(
-    plan: &Plan,
-    model: M,
-    tokens: usize,
-    flops: f64,
-    report: &mut Report,
-    loss: impl Fn(&M) -> Result<Tensor<1>, Error>,
-) -> Result<(), Error> {
-    let mut optimiser = AdamWConfig::new().init();
-    let mut model = Some(model);
-    let mut seconds = Vec::new();
-    for run in 0..=plan.runs {
-        let start = Instant::now();
-        if let Some(current) = model.take() {
-            let gradients = loss(&current)?.backward();
-            let gradients = GradientsParams::from_grads(gradients, &current);
-            model = Some(optimiser.step(1e-4, current, gradients));
-        }
-        let _ = plan.device.sync();
-        if run > 0 {
-            seconds.push(start.elapsed().as_secs_f64());
-        }
-    }
-    report.fill(seconds, tokens, flops);
     Ok(())
 }
 

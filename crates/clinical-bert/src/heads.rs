@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::activation::tanh;
 use burn::tensor::{Device, Tensor};
-use clinical_nn::{LayerNorm, Linear, ModelError};
+use clinical_nn::{LayerNorm, Linear, Loss, LossError, ModelError};
 
 use crate::config::{BertConfig, Family};
 use crate::dropout::Place;
@@ -64,9 +64,24 @@ impl BertForPretraining {
     /// Logits from hidden states: `[batch, positions, hidden]` to `[batch, positions, vocabulary]`.
     #[must_use]
     pub fn predict(&self, states: Tensor<3>) -> Tensor<3> {
-        let h = self.transform.forward_with(states, self.bert.activation);
         let table = &self.bert.embeddings.word_embeddings;
-        table.project(self.norm.forward(h)) + self.bias.val().unsqueeze()
+        table.project(self.transformed(states)) + self.bias.val().unsqueeze()
+    }
+
+    /// The mean cross entropy of [`predict`](Self::predict), without holding its logits.
+    pub(crate) fn predicted(
+        &self,
+        states: Tensor<3>,
+        labels: &[i64],
+    ) -> core::result::Result<Loss, LossError> {
+        let table = &self.bert.embeddings.word_embeddings;
+        table.cross_entropy(self.transformed(states), Some(self.bias.val()), labels)
+    }
+
+    /// What the table is multiplied with.
+    fn transformed(&self, states: Tensor<3>) -> Tensor<3> {
+        let h = self.transform.forward_with(states, self.bert.activation);
+        self.norm.forward(h)
     }
 
     /// Logits of next sentence, `[batch, 2]`; `None` without that head.

@@ -205,7 +205,7 @@ impl BertForPretraining {
         let positions = Tensor::<1, Int>::from_data(positions, &states.device());
         let flat = states.clone().reshape([-1, width as i64]);
         let chosen = flat.select(0, positions).reshape([1, count, width]);
-        let masked = cross_entropy(self.predict(chosen), &labels)?;
+        let masked = self.predicted(chosen, &labels)?;
         let next_sentence = match pairs.zip(self.next_sentence(states)) {
             None => None,
             Some((pairs, logits)) => {

@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "flex")]
+mod autodiff;
 pub mod blocks;
 #[cfg(feature = "cube")]
 mod cube;
@@ -8,6 +10,7 @@ mod float;
 pub mod fused;
 mod host;
 mod level;
+pub mod optimizer;
 mod pool;
 mod quant;
 mod switch;

@@ -1,7 +1,7 @@
 //! The training loss.
 
 use burn::tensor::{Int, Tensor, TensorData};
-use clinical_nn::{IGNORED, Loss, LossError, ModelError, cross_entropy};
+use clinical_nn::{IGNORED, Loss, LossError, ModelError};
 
 use crate::{Error, Llama};
 
@@ -53,7 +53,13 @@ impl Llama {
             .reshape([-1, self.config().hidden_size as i64])
             .select(0, positions)
             .unsqueeze_dim(0);
-        Ok(cross_entropy(self.logits(hidden), &targets)?)
+        Ok(match &self.lm_head {
+            Some(head) => head.cross_entropy(hidden, &targets)?,
+            None => {
+                let table = &self.model.embed_tokens;
+                table.cross_entropy(hidden, None, &targets)?
+            }
+        })
     }
 
     /// Labels for [`loss`](Self::loss) that count every token after the first `prompt` ones.

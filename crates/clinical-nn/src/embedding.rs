@@ -6,6 +6,9 @@ use burn::tensor::{DType, Device, Int, Tensor};
 use clinical_kernels::fused::{self, Then};
 use clinical_kernels::packed;
 
+use crate::loss::of_states;
+use crate::{Loss, LossError};
+
 /// A table of vectors, one for each token id.
 #[derive(Module, Debug)]
 pub struct Embedding {
@@ -52,6 +55,32 @@ impl Embedding {
             }
         };
         logits.reshape([batch, length, self.vocabulary()])
+    }
+
+    /// The mean cross entropy of the logits [`project`](Self::project) `+ bias` of states `[batch, length, d_model]`, as
+    /// [`cross_entropy`](crate::cross_entropy), in nats. On the CPU the logits of all positions are never held at once.
+    ///
+    /// # Errors
+    ///
+    /// [`LossError`].
+    pub fn cross_entropy(
+        &self,
+        states: Tensor<3>,
+        bias: Option<Tensor<1>>,
+        labels: &[i64],
+    ) -> Result<Loss, LossError> {
+        let fused = |states: &Tensor<2>, labels: &[usize]| match packed(&self.weight) {
+            Some(packed) => packed.cross_entropy(states, bias.as_ref(), labels),
+            None => {
+                let weight = self.weight.val().transpose();
+                fused::cross_entropy(states, &weight, bias.as_ref(), labels)
+            }
+        };
+        let project = |states| match &bias {
+            Some(bias) => self.project(states) + bias.clone().unsqueeze(),
+            None => self.project(states),
+        };
+        of_states(states, labels, self.vocabulary(), fused, project)
     }
 
     /// The type of the vectors: that of the table, f32 for a packed one.

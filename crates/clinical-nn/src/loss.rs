@@ -61,45 +61,100 @@ pub enum LossError {
 ///
 /// See [`LossError`].
 pub fn cross_entropy(logits: Tensor<3>, labels: &[i64]) -> Result<Loss, LossError> {
-    let [batch, length, vocabulary] = logits.dims();
-    if labels.len() != batch * length {
-        return Err(LossError::LengthMismatch {
-            labels: labels.len(),
-            positions: batch * length,
+    let [_, _, vocabulary] = logits.dims();
+    let targets = Targets::of(labels, &logits, vocabulary)?;
+    Ok(targets.loss(targets.rows(logits)))
+}
+
+/// [`cross_entropy`] of logits that are made from states `[batch, length, width]`, only where there is a target: by
+/// `fused` a few rows at a time, given states `[targets, width]` and a label for each, or by `project` all at once.
+pub(crate) fn of_states(
+    states: Tensor<3>,
+    labels: &[i64],
+    vocabulary: usize,
+    fused: impl FnOnce(&Tensor<2>, &[usize]) -> Option<Tensor<1>>,
+    project: impl FnOnce(Tensor<3>) -> Tensor<3>,
+) -> Result<Loss, LossError> {
+    let targets = Targets::of(labels, &states, vocabulary)?;
+    let states = targets.rows(states);
+    if let Some(mean) = fused(&states, &targets.labels) {
+        return Ok(Loss {
+            mean,
+            targets: targets.labels.len(),
         });
     }
-    let mut rows: Vec<i64> = Vec::new();
-    let mut targets: Vec<i64> = Vec::new();
-    for (position, &label) in labels.iter().enumerate() {
-        if label < 0 {
-            continue;
-        }
-        if label as usize >= vocabulary {
-            return Err(LossError::LabelOutOfRange {
-                label,
-                position,
-                vocabulary,
+    Ok(targets.loss(project(states.unsqueeze_dim(0)).squeeze_dim(0)))
+}
+
+/// The labels that are not negative, one at least, and where they stand.
+struct Targets {
+    positions: Vec<i64>,
+    labels: Vec<usize>,
+    /// Positions in all.
+    all: usize,
+}
+
+impl Targets {
+    /// Of the positions of `[batch, length, width]`.
+    fn of(labels: &[i64], positions: &Tensor<3>, vocabulary: usize) -> Result<Self, LossError> {
+        let [batch, length, _] = positions.dims();
+        let all = batch * length;
+        if labels.len() != all {
+            return Err(LossError::LengthMismatch {
+                labels: labels.len(),
+                positions: all,
             });
         }
-        rows.push(position as i64);
-        targets.push(label);
+        let mut targets = Self {
+            positions: Vec::new(),
+            labels: Vec::new(),
+            all,
+        };
+        for (position, &label) in labels.iter().enumerate() {
+            if label < 0 {
+                continue;
+            }
+            if label as u64 >= vocabulary as u64 {
+                return Err(LossError::LabelOutOfRange {
+                    label,
+                    position,
+                    vocabulary,
+                });
+            }
+            targets.positions.push(position as i64);
+            targets.labels.push(label as usize);
+        }
+        match targets.labels.is_empty() {
+            true => Err(LossError::NoTargets),
+            false => Ok(targets),
+        }
     }
-    let count = targets.len();
-    if count == 0 {
-        return Err(LossError::NoTargets);
+
+    /// The rows that have a target, `[targets, width]`: no work, and no gradient, for the others.
+    fn rows(&self, of: Tensor<3>) -> Tensor<2> {
+        let [_, _, width] = of.dims();
+        let device = of.device();
+        let rows = of.reshape([self.all, width]);
+        let count = self.positions.len();
+        if count == self.all {
+            return rows;
+        }
+        let positions = TensorData::new(self.positions.clone(), [count]);
+        rows.select(0, Tensor::<1, Int>::from_data(positions, &device))
     }
-    let device = logits.device();
-    let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &device);
-    let targets = Tensor::<2, Int>::from_data(TensorData::new(targets, [count, 1]), &device);
-    // Rows without a target are dropped before the softmax: no work, and no gradient, for them.
-    let logits = logits
-        .reshape([batch * length, vocabulary])
-        .select(0, rows)
-        .cast(DType::F32);
-    Ok(Loss {
-        mean: log_softmax(logits, 1).gather(1, targets).mean().neg(),
-        targets: count,
-    })
+
+    /// Of logits `[targets, vocabulary]`.
+    fn loss(&self, logits: Tensor<2>) -> Loss {
+        let count = self.labels.len();
+        let labels: Vec<i64> = self.labels.iter().map(|&label| label as i64).collect();
+        let labels = TensorData::new(labels, [count, 1]);
+        let labels = Tensor::<2, Int>::from_data(labels, &logits.device());
+        let found = log_softmax(logits.cast(DType::F32), 1).gather(1, labels);
+        Loss {
+            mean: found.mean().neg(),
+            targets: count,
+        }
+    }
 }
 
 #[cfg(test)]

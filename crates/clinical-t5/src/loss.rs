@@ -2,7 +2,7 @@
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Int, Tensor, TensorData};
-use clinical_nn::{IGNORED, Loss, LossError, cross_entropy};
+use clinical_nn::{IGNORED, Loss, LossError};
 
 use crate::batch::{Grid, padded};
 use crate::{Error, Seq2SeqBatch, T5};
@@ -35,7 +35,11 @@ impl T5 {
     pub fn loss(&self, batch: &Seq2SeqBatch) -> Result<Loss, Error> {
         let (states, targets) = self.batch_states(batch)?;
         let targets: Vec<i64> = targets.iter().map(|&(_, label)| label).collect();
-        Ok(cross_entropy(self.project(states), &targets)?)
+        let states = self.scaled(states);
+        Ok(match &self.lm_head {
+            Some(head) => head.cross_entropy(states, &targets)?,
+            None => self.shared.cross_entropy(states, None, &targets)?,
+        })
     }
 
     /// The log-probability of every label that is not negative, row by row. Computed without gradients in mind; for a

@@ -185,13 +185,18 @@ impl T5 {
 
     /// Decoder states `[batch, length, d_model]` to logits `[batch, length, vocabulary]`.
     pub(crate) fn project(&self, states: Tensor<3>) -> Tensor<3> {
-        let states = match self.config.scales_logits() {
-            true => states.mul_scalar((self.config.d_model as f64).powf(-0.5)),
-            false => states,
-        };
+        let states = self.scaled(states);
         match &self.lm_head {
             Some(head) => head.forward(states),
             None => self.shared.project(states),
+        }
+    }
+
+    /// Decoder states as the output product reads them.
+    pub(crate) fn scaled(&self, states: Tensor<3>) -> Tensor<3> {
+        match self.config.scales_logits() {
+            true => states.mul_scalar((self.config.d_model as f64).powf(-0.5)),
+            false => states,
         }
     }
 

@@ -16,7 +16,7 @@ use clinical_weights::{LinearLayout, Precision};
 /// Time a model on its shape alone and print one JSON line
 #[derive(Parser)]
 struct Arguments {
-    /// t5-base, t5-large, llama-1b, llama-7b, llama-13b, bert-base, or the path of a config.json
+    /// t5-base, t5-large, smollm2-135m, llama-1b, llama-7b, llama-13b, bert-base, or the path of a config.json
     #[arg(long)]
     model: String,
     /// encode, prefill, decode, greedy, forward or train
@@ -37,6 +37,9 @@ struct Arguments {
     /// Beams of greedy; several are a beam search
     #[arg(long, default_value_t = 1)]
     beams: usize,
+    /// train: adapters of this rank alone, beside weights that stay as they are (f32, int8, int4)
+    #[arg(long)]
+    lora_rank: Option<usize>,
     /// The matrices of f32 layers as checkpoints have them (output-major) or as Burn does (input-major)
     #[arg(long, default_value = "automatic", value_parser = layout)]
     layout: LinearLayout,
@@ -86,6 +89,7 @@ fn measure(arguments: Arguments) -> Result<()> {
         length: arguments.length,
         new_tokens: arguments.new_tokens,
         beams: arguments.beams,
+        lora_rank: arguments.lora_rank,
         runs: arguments.runs,
         device: clinical_kernels::parse(&arguments.device)?,
     })?;

@@ -55,6 +55,7 @@ fn run(arguments: Arguments) -> Result<()> {
         length: arguments.length,
         new_tokens: arguments.new_tokens,
         beams: arguments.beams,
+        lora_rank: None,
         runs: arguments.runs,
         device: clinical_kernels::parse(&arguments.device)?,
     };

@@ -40,6 +40,42 @@ impl Activation {
             }
         }
     }
+
+    /// The derivative at `x`. That of ReLU at 0 is 0, as everywhere.
+    #[inline(always)]
+    pub(crate) unsafe fn slope<S: Simd>(self, x: S::V) -> S::V {
+        unsafe {
+            let one = S::splat(1.0);
+            match self {
+                Self::None => one,
+                Self::Relu => S::where_positive(x, one),
+                Self::Gelu => {
+                    let (beyond, density) = normal::<S>(x);
+                    let below = S::sub(one, S::add(beyond, beyond));
+                    let phi = S::add(beyond, S::where_positive(x, below));
+                    // The density of the normal distribution is `e^(-x^2 / 2) / sqrt(2 pi)`.
+                    S::fma(S::mul(x, S::splat(0.398_942_3)), density, phi)
+                }
+                Self::GeluTanh => {
+                    // With u = x (a + b x^2) and s = sigmoid(u): s + x s (1 - s) u', u' = a + 3 b x^2.
+                    let square = S::mul(x, x);
+                    let (a, b) = (
+                        S::splat(2.0 * 0.797_884_6),
+                        S::splat(2.0 * 0.797_884_6 * 0.044_715),
+                    );
+                    let open = sigmoid::<S>(S::mul(x, S::fma(square, b, a)));
+                    let inner = S::fma(square, S::mul(b, S::splat(3.0)), a);
+                    let rest = S::mul(S::mul(x, inner), S::sub(one, open));
+                    S::fma(open, rest, open)
+                }
+                Self::Silu => {
+                    // s + x s (1 - s).
+                    let open = sigmoid::<S>(x);
+                    S::fma(S::mul(open, x), S::sub(one, open), open)
+                }
+            }
+        }
+    }
 }
 
 /// `e^x` to within 2 units in the last place; below -87 it is as good as zero, above 88 the largest power it has.
@@ -77,9 +113,19 @@ unsafe fn sigmoid<S: Simd>(x: S::V) -> S::V {
     }
 }
 
-/// `x Phi(x)` with Phi from the complementary error function of Abramowitz and Stegun, 7.1.26 (error 1.5e-7).
+/// `x Phi(x)`.
 #[inline(always)]
 unsafe fn gelu<S: Simd>(x: S::V) -> S::V {
+    unsafe {
+        let (beyond, _) = normal::<S>(x);
+        // x >= 0: x - x * beyond; x < 0: x * beyond. Both are max(x, 0) - |x| * beyond.
+        S::sub(S::max(S::splat(0.0), x), S::mul(S::abs(x), beyond))
+    }
+}
+
+/// `Phi(-|x|)`, by the complementary error function of Abramowitz and Stegun, 7.1.26 (error 1.5e-7), and `e^(-x^2 / 2)`.
+#[inline(always)]
+unsafe fn normal<S: Simd>(x: S::V) -> (S::V, S::V) {
     unsafe {
         let z = S::mul(S::abs(x), S::splat(std::f32::consts::FRAC_1_SQRT_2));
         let t = S::div(
@@ -90,12 +136,8 @@ unsafe fn gelu<S: Simd>(x: S::V) -> S::V {
         for factor in [-1.453_152_1, 1.421_413_8, -0.284_496_72, 0.254_829_6, 0.0] {
             p = S::fma(p, t, S::splat(factor));
         }
+        let density = exp::<S>(S::mul(S::mul(z, z), S::splat(-1.0)));
         // erfc(|x| / sqrt 2) / 2: the probability beyond |x|.
-        let beyond = S::mul(
-            S::mul(p, S::splat(0.5)),
-            exp::<S>(S::mul(S::mul(z, z), S::splat(-1.0))),
-        );
-        // x >= 0: x - x * beyond; x < 0: x * beyond. Both are max(x, 0) - |x| * beyond.
-        S::sub(S::max(S::splat(0.0), x), S::mul(S::abs(x), beyond))
+        (S::mul(S::mul(p, S::splat(0.5)), density), density)
     }
 }

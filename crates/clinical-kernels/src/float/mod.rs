@@ -15,6 +15,7 @@ mod scratch;
 pub(crate) mod simd;
 
 pub use math::Activation;
+pub(crate) use scratch::scratch;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Work on one row after another: norms, rotation, gates.
 
-use super::math::Activation;
+use super::math::{Activation, exp};
 use super::simd::{Simd, dispatch};
 
 dispatch! {
@@ -155,6 +155,143 @@ unsafe fn activate_kernel<S: Simd>(n: usize, activation: Activation, x: *const f
         for j in (0..n).step_by(S::LANES) {
             let v = activation.apply::<S>(S::load_some(x.add(j), n - j));
             S::store_some(y.add(j), v, n - j);
+        }
+    }
+}
+
+dispatch! {
+    /// `to = gradient * activation'(x)` over `n` values, which may lie where the gradient does.
+    pub(crate) unsafe fn slope = slope_kernel(
+        n: usize, activation: Activation, x: *const f32, gradient: *const f32, to: *mut f32
+    )
+}
+
+#[inline(always)]
+unsafe fn slope_kernel<S: Simd>(
+    n: usize,
+    activation: Activation,
+    x: *const f32,
+    gradient: *const f32,
+    to: *mut f32,
+) {
+    unsafe {
+        for j in (0..n).step_by(S::LANES) {
+            let slope = activation.slope::<S>(S::load_some(x.add(j), n - j));
+            let v = S::mul(slope, S::load_some(gradient.add(j), n - j));
+            S::store_some(to.add(j), v, n - j);
+        }
+    }
+}
+
+/// Rows whose sum is taken before it is added to that of the rows before: errors of rounding grow with the number of
+/// blocks and of rows in a block, not with their product.
+const SUMMED: usize = 64;
+
+dispatch! {
+    /// The sums of `n` columns over `rows` rows, the distance between which is `row`, in a fixed order; with `onto`
+    /// added to what is there.
+    pub(crate) unsafe fn column_sums = column_sums_kernel(
+        rows: usize, n: usize, x: *const f32, row: usize, sums: *mut f32, onto: bool
+    )
+}
+
+#[inline(always)]
+unsafe fn column_sums_kernel<S: Simd>(
+    rows: usize,
+    n: usize,
+    x: *const f32,
+    row: usize,
+    sums: *mut f32,
+    onto: bool,
+) {
+    unsafe {
+        let zero = S::splat(0.0);
+        for j in (0..n).step_by(S::LANES) {
+            let mut all = match onto {
+                true => S::load_some(sums.add(j), n - j),
+                false => zero,
+            };
+            for block in (0..rows).step_by(SUMMED) {
+                let mut sum = zero;
+                for i in block..rows.min(block + SUMMED) {
+                    sum = S::add(sum, S::load_some(x.add(i * row + j), n - j));
+                }
+                all = S::add(all, sum);
+            }
+            S::store_some(sums.add(j), all, n - j);
+        }
+    }
+}
+
+dispatch! {
+    /// `y += x` over `n` values.
+    pub(crate) unsafe fn add = add_kernel(n: usize, x: *const f32, y: *mut f32)
+}
+
+#[inline(always)]
+unsafe fn add_kernel<S: Simd>(n: usize, x: *const f32, y: *mut f32) {
+    unsafe {
+        for j in (0..n).step_by(S::LANES) {
+            let v = S::add(S::load_some(x.add(j), n - j), S::load_some(y.add(j), n - j));
+            S::store_some(y.add(j), v, n - j);
+        }
+    }
+}
+
+dispatch! {
+    /// `loss = log(sum(e^x)) - x[label]` of a row of `n` logits. With a `factor` that is not zero they become its
+    /// derivative, `factor * (softmax(x) - [label])`.
+    pub(crate) unsafe fn cross_entropy = cross_entropy_kernel(
+        n: usize, x: *mut f32, label: usize, factor: f32, loss: *mut f32
+    )
+}
+
+#[inline(always)]
+unsafe fn cross_entropy_kernel<S: Simd>(
+    n: usize,
+    x: *mut f32,
+    label: usize,
+    factor: f32,
+    loss: *mut f32,
+) {
+    unsafe {
+        let whole = n - n % S::LANES;
+        let mut largest = S::splat(f32::NEG_INFINITY);
+        for j in (0..whole).step_by(S::LANES) {
+            largest = S::max(largest, S::load(x.add(j)));
+        }
+        let mut largest = S::largest(largest);
+        for j in whole..n {
+            largest = largest.max(*x.add(j));
+        }
+        let wanted = *x.add(label);
+        let shift = S::splat(largest);
+        let mut sum = 0.0;
+        // Sums of blocks, so that the error of rounding does not grow with the vocabulary.
+        for block in (0..whole).step_by(SUMMED * S::LANES) {
+            let mut part = S::splat(0.0);
+            for j in (block..whole.min(block + SUMMED * S::LANES)).step_by(S::LANES) {
+                let e = exp::<S>(S::sub(S::load(x.add(j)), shift));
+                S::store(x.add(j), e);
+                part = S::add(part, e);
+            }
+            sum += S::sum(part);
+        }
+        if whole < n {
+            let e = exp::<S>(S::sub(S::load_some(x.add(whole), n - whole), shift));
+            S::store_some(x.add(whole), e, n - whole);
+            for j in whole..n {
+                sum += *x.add(j);
+            }
+        }
+        *loss = sum.ln() - (wanted - largest);
+        if factor != 0.0 {
+            let scale = S::splat(factor / sum);
+            for j in (0..n).step_by(S::LANES) {
+                let v = S::mul(S::load_some(x.add(j), n - j), scale);
+                S::store_some(x.add(j), v, n - j);
+            }
+            *x.add(label) -= factor;
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::float::rows;
 use crate::float::simd::Level;
 
 /// Values that are worth handing to another thread.
-const WORTH_SHARING: usize = 1 << 14;
+pub(crate) const WORTH_SHARING: usize = 1 << 14;
 
 /// The memory of an f32 tensor of this backend that no gradient flows through.
 pub(crate) fn primitive<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
@@ -23,18 +23,22 @@ pub(crate) fn primitive<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor
 
 /// The same with its values one after another.
 fn packed<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
-    let tensor = primitive(tensor)?;
-    Some(match tensor.layout().is_contiguous() {
+    primitive(tensor).map(contiguous)
+}
+
+/// A tensor with its values one after another.
+pub(crate) fn contiguous(tensor: FlexTensor) -> FlexTensor {
+    match tensor.layout().is_contiguous() {
         true => tensor,
         false => tensor.to_contiguous(),
-    })
+    }
 }
 
 pub(crate) fn pointer(tensor: &FlexTensor) -> *const f32 {
     tensor.storage::<f32>()[tensor.layout().start_offset()..].as_ptr()
 }
 
-fn matrix(tensor: &FlexTensor) -> Matrix {
+pub(crate) fn matrix(tensor: &FlexTensor) -> Matrix {
     let strides = tensor.layout().strides();
     Matrix {
         data: pointer(tensor),
@@ -68,6 +72,14 @@ pub(crate) fn count<const D: usize>(shape: [usize; D]) -> usize {
 
 /// A tensor of `shape` that `fill` writes in full; it is not called where there is nothing to write.
 pub(crate) fn filled<const D: usize>(shape: [usize; D], fill: impl FnOnce(*mut f32)) -> Tensor<D> {
+    Tensor::from_primitive::<Flex>(written(shape, fill))
+}
+
+/// [`filled`] as the backend has it.
+pub(crate) fn written<const D: usize>(
+    shape: [usize; D],
+    fill: impl FnOnce(*mut f32),
+) -> FlexTensor {
     let count = count(shape);
     let mut values = Vec::<f32>::new();
     if values.try_reserve_exact(count).is_err() {
@@ -78,63 +90,98 @@ pub(crate) fn filled<const D: usize>(shape: [usize; D], fill: impl FnOnce(*mut f
     }
     // SAFETY: the caller's `fill` has written every value.
     unsafe { values.set_len(count) };
-    Tensor::from_primitive::<Flex>(FlexTensor::from_data(TensorData::new(values, shape)))
+    FlexTensor::from_data(TensorData::new(values, shape))
 }
 
 /// A pointer that goes to other threads, which write different parts.
 #[derive(Clone, Copy)]
-struct Shared<T>(T);
+pub(crate) struct Shared<T>(pub T);
 // SAFETY: see above; what is read is kept alive by the tensors of the caller.
 unsafe impl<T> Sync for Shared<T> {}
 impl<T: Copy> Shared<T> {
-    fn get(&self) -> T {
+    pub(crate) fn get(&self) -> T {
         self.0
     }
 }
 
-pub(super) fn linear(x: &Tensor<2>, weight: &Tensor<2>, then: Then<'_>) -> Option<Tensor<2>> {
-    let ([m, k], [depth, n]) = (x.dims(), weight.dims());
+/// That the tensors of a dense layer fit each other: the sizes `[rows, d_output, d_input]`.
+///
+/// # Panics
+///
+/// When they do not, or are more than memory can hold.
+pub(crate) fn linear_sizes(x: &Tensor<2>, weight: [usize; 2], then: &Then<'_>) -> [usize; 3] {
+    let ([m, k], [depth, n]) = (x.dims(), weight);
     assert_eq!(
         k, depth,
         "x is [rows, d_input], the weight [d_input, d_output]"
     );
-    let (x, weight) = (primitive(x)?, primitive(weight)?);
+    if let Some(bias) = then.bias {
+        assert_eq!(bias.dims(), [n], "one bias for each output");
+    }
+    if let Some(residual) = then.residual {
+        assert_eq!(residual.dims(), [m, n], "one residual for each result");
+    }
     count([m, k]);
     count([k, n]);
+    [m, n, k]
+}
+
+pub(super) fn linear(x: &Tensor<2>, weight: &Tensor<2>, then: Then<'_>) -> Option<Tensor<2>> {
+    let sizes = linear_sizes(x, weight.dims(), &then);
+    if x.device().is_autodiff() {
+        return crate::autodiff::linear::linear(x, weight, then);
+    }
+    let (x, weight) = (primitive(x)?, primitive(weight)?);
     let bias = match then.bias {
-        Some(bias) => {
-            assert_eq!(bias.dims(), [n], "one bias for each output");
-            Some(packed(bias)?)
-        }
+        Some(bias) => Some(packed(bias)?),
         None => None,
     };
     let residual = match then.residual {
-        Some(residual) => {
-            assert_eq!(residual.dims(), [m, n], "one residual for each result");
-            Some(packed(residual)?)
-        }
+        Some(residual) => Some(packed(residual)?),
         None => None,
     };
-    let finish = Finish {
-        bias: bias.as_ref().map_or(std::ptr::null(), pointer),
+    let ending = Ending {
+        bias: bias.as_ref(),
         activation: then.activation,
-        residual: residual.as_ref().map_or(std::ptr::null(), pointer),
-        residual_row: n,
+        residual: residual.as_ref(),
     };
-    Some(filled([m, n], |out| {
+    let y = linear_values(sizes, &x, &weight, ending);
+    Some(Tensor::from_primitive::<Flex>(y))
+}
+
+/// [`Then`] in the memory of the backend, one value after another.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Ending<'a> {
+    pub bias: Option<&'a FlexTensor>,
+    pub activation: Activation,
+    pub residual: Option<&'a FlexTensor>,
+}
+
+/// `residual + activation(x W + bias)` for tensors of the sizes `[rows, d_output, d_input]`.
+pub(crate) fn linear_values(
+    [m, n, k]: [usize; 3],
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    ending: Ending<'_>,
+) -> FlexTensor {
+    written([m, n], |out| {
         let out = Target { data: out, row: n };
+        let (x, weight, finish) = (matrix(x), matrix(weight), ending.finish(n));
         // SAFETY: the sizes are those of the tensors, which live until here.
-        unsafe {
-            product(
-                Level::best(),
-                [m, n, k],
-                matrix(&x),
-                matrix(&weight),
-                out,
-                finish,
-            );
+        unsafe { product(Level::best(), [m, n, k], x, weight, out, finish) };
+    })
+}
+
+impl Ending<'_> {
+    /// For results of `n` columns.
+    pub(crate) fn finish(&self, n: usize) -> Finish {
+        Finish {
+            bias: self.bias.map_or(std::ptr::null(), pointer),
+            activation: self.activation,
+            residual: self.residual.map_or(std::ptr::null(), pointer),
+            residual_row: n,
         }
-    }))
+    }
 }
 
 pub(super) fn norm<const D: usize>(

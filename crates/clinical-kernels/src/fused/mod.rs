@@ -2,9 +2,9 @@
 //!
 //! [`few_rows`] and [`one_query`] are for GPUs instead, where kernels of this crate are turned on ([`gpu_kernels`]).
 //!
-//! Each function gives `None` where it does not apply: on another device or type, and where gradients flow. The caller
-//! then composes the same of Burn's operations, which work everywhere. Shapes that do not fit each other panic, as they
-//! do in Burn.
+//! Each function gives `None` where it does not apply: on another device or type, and but for [`linear`] and
+//! [`cross_entropy`] where gradients flow. The caller then composes the same of Burn's operations, which work everywhere.
+//! Shapes that do not fit each other panic, as they do in Burn.
 
 #[cfg(feature = "flex")]
 pub(crate) mod flex;
@@ -42,6 +42,28 @@ pub fn linear(x: &Tensor<2>, weight: &Tensor<2>, then: Then<'_>) -> Option<Tenso
     return flex::linear(x, weight, then);
     #[cfg(not(feature = "flex"))]
     return nothing((x, weight, then));
+}
+
+/// The mean over rows of the cross entropy of `softmax(x W + bias)` with one label a row, `[1]`, for `x` of `[rows,
+/// d_input]`, a weight of `[d_input, vocabulary]`, which may be a transposed view, and a bias of `[vocabulary]`.
+///
+/// The logits of some rows at a time are made and used; those of all rows are never held. Where gradients flow, they are
+/// computed along with the loss, since the logits are at hand.
+///
+/// # Panics
+///
+/// Without a row, or when a label is not below the vocabulary.
+#[must_use]
+pub fn cross_entropy(
+    x: &Tensor<2>,
+    weight: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+    labels: &[usize],
+) -> Option<Tensor<1>> {
+    #[cfg(feature = "flex")]
+    return crate::autodiff::loss::cross_entropy(x, weight, bias, labels);
+    #[cfg(not(feature = "flex"))]
+    return nothing((x, weight, bias, labels));
 }
 
 /// `x / sqrt(mean(x^2) + epsilon) * weight` over the last dimension.

@@ -86,8 +86,9 @@ impl Packed {
 
     /// `x W + bias` for a weight `[d_input, d_output]`: `[rows, d_input]` to f32 `[rows, d_output]`.
     ///
-    /// On the CPU, where gradients flow through `x`, the weights become f32 for the call. On other devices the product
-    /// is made in the type of `x`.
+    /// On the CPU's default backend, on a device with gradients, activations are not rounded: strips of the weights
+    /// become f32 where they are used. On other backends of the CPU all weights do, for the call, and on other devices
+    /// the product is made in the type of `x`.
     #[must_use]
     pub fn linear(&self, x: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
         let device = x.device();
@@ -125,10 +126,31 @@ impl Packed {
     #[must_use]
     pub fn linear_then(&self, x: &Tensor<2>, then: Then<'_>) -> Option<Tensor<2>> {
         #[cfg(feature = "flex")]
-        return flex::linear(&self.matrix, x, then);
+        return match x.device().is_autodiff() {
+            true => crate::autodiff::linear::packed(x, &self.matrix, then),
+            false => flex::linear(&self.matrix, x, then),
+        };
         #[cfg(not(feature = "flex"))]
         {
             let _ = (x, then);
+            None
+        }
+    }
+
+    /// [`fused::cross_entropy`](crate::fused::cross_entropy) with these weights, activations not rounded; `None` where
+    /// [`linear`](Self::linear) and Burn's operations are needed.
+    #[must_use]
+    pub fn cross_entropy(
+        &self,
+        x: &Tensor<2>,
+        bias: Option<&Tensor<1>>,
+        labels: &[usize],
+    ) -> Option<Tensor<1>> {
+        #[cfg(feature = "flex")]
+        return crate::autodiff::loss::packed(x, &self.matrix, bias, labels);
+        #[cfg(not(feature = "flex"))]
+        {
+            let _ = (x, bias, labels);
             None
         }
     }

@@ -84,7 +84,7 @@ impl PackedMatrix {
         out
     }
 
-    fn panel_bytes(&self, panel: usize) -> &[u8] {
+    pub(super) fn panel_bytes(&self, panel: usize) -> &[u8] {
         let size = Layout::new(self.packing, self.inputs).panel_bytes;
         let start = panel * size;
         // SAFETY: lines are plain bytes.

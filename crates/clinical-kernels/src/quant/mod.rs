@@ -6,6 +6,7 @@
 //! * [`rows`]: activations as 8-bit integers, quantised when they arrive;
 //! * [`product`]: which pieces of a product run where; [`kernel`] the contract of the innermost loops, written for
 //!   [`avx512`] and [`avx512_wide`], [`avx2`] and [`portable`]; [`choose`] which of them runs here;
+//! * [`unpack`]: products in f32 with strips of unpacked weights, for training;
 //! * [`layer`]: packed weights as parameters of a Burn module; [`device`] what they are on devices that are not the
 //!   CPU.
 
@@ -29,6 +30,8 @@ mod product;
 mod rows;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "flex")]
+mod unpack;
 
 pub use blocks::Block;
 pub use choose::instruction_set;
@@ -37,3 +40,5 @@ pub(crate) use device::Form;
 pub use layer::{Packed, packed};
 pub use matrix::PackedMatrix;
 pub use packing::Packing;
+#[cfg(feature = "flex")]
+pub(crate) use unpack::{Columns, Rows};

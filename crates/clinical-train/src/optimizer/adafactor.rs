@@ -1,5 +1,6 @@
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource};
 use burn::tensor::{Device, Tensor};
+use clinical_kernels::optimizer;
 use serde::{Deserialize, Serialize};
 
 use super::{averaged, biases_and_norms, rms, times, widened};
@@ -219,6 +220,59 @@ impl Adafactor {
         most.min(1.0 / step.sqrt())
     }
 
+    /// A step by our kernel, or the parameter.
+    #[allow(clippy::type_complexity, clippy::result_large_err)]
+    fn fused<const D: usize>(
+        &self,
+        lr: f64,
+        step: usize,
+        tensor: Tensor<D>,
+        grad: &Tensor<D>,
+        rows: Option<&Tensor<D>>,
+        columns: Option<&Tensor<D>>,
+    ) -> Result<(Tensor<D>, AdafactorState<D>), Tensor<D>> {
+        let dims = tensor.dims();
+        // The flavours name rows and columns each in its way; the larger dimension is the first of optax.
+        let plain = match self.factored(&dims) {
+            Some((0, 1)) => true,
+            Some((1, 0)) => false,
+            _ => return Err(tensor),
+        };
+        if D != 2 || self.beta1.is_some() {
+            return Err(tensor);
+        }
+        let rate = self.rate(lr, step);
+        let kernel = optimizer::Adafactor {
+            beta2: 1.0 - (step as f64).powf(-self.decay_rate),
+            epsilon: self.epsilon_1,
+            clip_threshold: self.clip_threshold,
+            rate,
+            scale: self.scales().then_some(self.epsilon_2),
+            decay: match self.flavour {
+                Flavour::HuggingFace => self.weight_decay * rate,
+                Flavour::Optax => self.weight_decay,
+            },
+            decay_scaled: self.flavour == Flavour::HuggingFace,
+        };
+        let moments = match (rows, columns) {
+            (Some(rows), Some(columns)) if plain => Some([rows, columns]),
+            (Some(rows), Some(columns)) => Some([columns, rows]),
+            _ => None,
+        };
+        let found = kernel.step(tensor, grad, moments)?;
+        let (rows, columns) = match plain {
+            true => (found.rows, found.columns),
+            false => (found.columns, found.rows),
+        };
+        let state = AdafactorState {
+            step,
+            rows,
+            columns: Some(columns),
+            momentum: None,
+        };
+        Ok((found.tensor, state))
+    }
+
     fn scales(&self) -> bool {
         self.scale_parameter
             .unwrap_or(self.flavour == Flavour::Optax)
@@ -312,6 +366,10 @@ impl Optimizer for Adafactor {
         };
         let step = steps + 1;
         let beta2 = 1.0 - (step as f64).powf(-self.decay_rate);
+        let tensor = match self.fused(lr, step, tensor, &grad, rows.as_ref(), columns.as_ref()) {
+            Ok((tensor, state)) => return (tensor.cast(dtype), Some(state)),
+            Err(tensor) => tensor,
+        };
 
         let squares = grad.clone().square().add_scalar(self.epsilon_1);
         let (rows, columns, update) = match factored {

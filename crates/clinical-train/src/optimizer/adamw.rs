@@ -1,5 +1,6 @@
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource};
 use burn::tensor::{Device, Tensor};
+use clinical_kernels::optimizer;
 use serde::{Deserialize, Serialize};
 
 use super::{averaged, biases_and_norms, rms, times, widened};
@@ -179,6 +180,47 @@ impl<const D: usize> RecordState for AdamWState<D> {
     }
 }
 
+impl AdamW {
+    /// A step by our kernel, or what was given.
+    #[allow(clippy::type_complexity, clippy::result_large_err)]
+    fn fused<const D: usize>(
+        &self,
+        lr: f64,
+        tensor: Tensor<D>,
+        grad: &Tensor<D>,
+        state: Option<AdamWState<D>>,
+    ) -> Result<(Tensor<D>, AdamWState<D>), (Tensor<D>, Option<AdamWState<D>>)> {
+        let dims = tensor.dims();
+        let state = state.filter(|state| state.mean.dims() == dims && state.square.dims() == dims);
+        let step = 1 + state.as_ref().map_or(0, |state| state.step);
+        let correction = |beta: f64| 1.0 - beta.powf(step as f64);
+        let kernel = optimizer::AdamW {
+            beta1: self.beta1,
+            beta2: self.beta2,
+            epsilon: self.epsilon,
+            root: correction(self.beta2).sqrt(),
+            rate: lr / correction(self.beta1),
+            keep: 1.0 - lr * self.weight_decay,
+        };
+        let averages = state.map(|state| [state.mean, state.square]);
+        match kernel.step(tensor, grad, averages) {
+            Ok(found) => {
+                let (mean, square) = (found.mean, found.square);
+                let state = AdamWState { step, mean, square };
+                Ok((found.tensor, state))
+            }
+            Err((tensor, averages)) => {
+                let state = averages.map(|[mean, square]| AdamWState {
+                    step: step - 1,
+                    mean,
+                    square,
+                });
+                Err((tensor, state))
+            }
+        }
+    }
+}
+
 impl Optimizer for AdamW {
     type State<const D: usize> = AdamWState<D>;
 
@@ -191,6 +233,10 @@ impl Optimizer for AdamW {
     ) -> (Tensor<D>, Option<Self::State<D>>) {
         let dtype = tensor.dtype();
         let (tensor, grad) = (widened(tensor), widened(grad));
+        let (tensor, state) = match self.fused(lr, tensor, &grad, state) {
+            Ok((tensor, state)) => return (tensor.cast(dtype), Some(state)),
+            Err(both) => both,
+        };
         let state = AdamWState::after(state, &grad, self.beta1, self.beta2);
         let root = state.square.clone().sqrt();
         let root = root.div_scalar(state.correction(self.beta2).sqrt());

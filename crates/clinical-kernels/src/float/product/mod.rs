@@ -9,7 +9,7 @@ mod packed;
 
 pub(crate) use few::{THIN, dots, dots_half, thin, thin_half};
 pub(crate) use operands::{Finish, Matrix, Target};
-pub(crate) use packed::product_alone;
+pub(crate) use packed::{Right, product_alone};
 
 use super::simd::{Level, Simd, dispatch};
 use crate::pool;
@@ -45,11 +45,31 @@ pub(crate) unsafe fn product(
         if m <= THIN && a.column == 1 && b.row == 1 {
             return few_rows_transposed(level, [m, n, k], a, b, out, finish);
         }
-        let chunks = m.div_ceil(HEIGHT);
-        for chunk in 0..chunks {
-            let (start, end) = (part(chunk, chunks, m), part(chunk + 1, chunks, m));
-            let (a, out) = (a.from(start, 0), out.from(start, 0));
-            many_rows(level, [end - start, n, k], a, b, out, finish.from(start, 0));
+        product_by(level, [m, n, k], a, &b, out, finish, false);
+    }
+}
+
+/// `out = finish(a b)` on all threads by columns of `b` that it is asked for, or `out = finish(out + a b)`. No size is
+/// zero.
+///
+/// # Safety
+///
+/// That of [`product`]; with `onto`, `out` holds values.
+pub(crate) unsafe fn product_by(
+    level: Level,
+    [m, n, k]: [usize; 3],
+    a: Matrix,
+    b: &impl Right,
+    out: Target,
+    finish: Finish,
+    onto: bool,
+) {
+    let chunks = m.div_ceil(HEIGHT);
+    for chunk in 0..chunks {
+        let (start, end) = (part(chunk, chunks, m), part(chunk + 1, chunks, m));
+        unsafe {
+            let (a, out, finish) = (a.from(start, 0), out.from(start, 0), finish.from(start, 0));
+            many_rows(level, [end - start, n, k], a, b, out, finish, onto);
         }
     }
 }

@@ -18,14 +18,32 @@ const WIDTH: usize = 128;
 /// The most rows that are packed at once.
 pub(super) const HEIGHT: usize = 768;
 
-/// Up to [`HEIGHT`] rows: the left side is packed once, then threads take columns.
+/// Where the columns of a right side come from.
+pub(crate) trait Right: Sync {
+    /// Calls `work` with the columns from `start`, `count` of them, which live meanwhile.
+    ///
+    /// # Safety
+    ///
+    /// There are as many columns.
+    unsafe fn columns(&self, start: usize, count: usize, work: impl FnOnce(Matrix));
+}
+
+impl Right for Matrix {
+    unsafe fn columns(&self, start: usize, _: usize, work: impl FnOnce(Matrix)) {
+        work(unsafe { self.from(0, start) });
+    }
+}
+
+/// Up to [`HEIGHT`] rows: the left side is packed once, then threads take columns. With `onto` the product is added to
+/// what is there. `b` is asked for columns from multiples of 32 on.
 pub(super) unsafe fn many_rows(
     level: Level,
     [m, n, k]: [usize; 3],
     a: Matrix,
-    b: Matrix,
+    b: &impl Right,
     out: Target,
     finish: Finish,
+    onto: bool,
 ) {
     scratch(left_size(m, k), |packed| {
         let packed = Target {
@@ -34,7 +52,7 @@ pub(super) unsafe fn many_rows(
         };
         let least = (16384 / k.max(1)).max(1);
         ranges(m, least, 1, 2, |rows| unsafe {
-            pack_left(a, rows, m, k, packed.at(0, 0));
+            pack_left(level, a, rows.start, rows.end, m, k, packed.at(0, 0));
         });
         // Narrow results are cut finer, so that every thread has some.
         let width = n.div_ceil(3 * crate::threads());
@@ -42,10 +60,12 @@ pub(super) unsafe fn many_rows(
         pool::run(n.div_ceil(width), |i| unsafe {
             let start = i * width;
             let n = width.min(n - start);
-            let (b, out) = (b.from(0, start), out.from(0, start));
-            let finish = finish.from(0, start);
-            scratch(DEPTH * n.next_multiple_of(32), |right| {
-                strip(level, m, n, k, packed.at(0, 0), right, b, out, finish);
+            let (out, finish) = (out.from(0, start), finish.from(0, start));
+            b.columns(start, n, |b| {
+                scratch(DEPTH * n.next_multiple_of(32), |right| {
+                    let left = packed.at(0, 0);
+                    strip(level, m, n, k, left, right, b, out, finish, onto);
+                });
             });
         });
     });
@@ -64,12 +84,13 @@ pub(crate) unsafe fn product_alone(
     out: Target,
 ) {
     scratch(left_size(m, k), |packed| unsafe {
-        pack_left(a, 0..m, m, k, packed);
+        pack_left(level, a, 0, m, m, k, packed);
         for start in (0..n).step_by(WIDTH) {
             let n = WIDTH.min(n - start);
             let (b, out) = (b.from(0, start), out.from(0, start));
             scratch(DEPTH * n.next_multiple_of(32), |right| {
-                strip(level, m, n, k, packed, right, b, out, Finish::NONE);
+                let finish = Finish::NONE;
+                strip(level, m, n, k, packed, right, b, out, finish, false);
             });
         }
     });
@@ -97,17 +118,47 @@ fn left_size(m: usize, k: usize) -> usize {
     k.div_ceil(DEPTH) * m * LEFT
 }
 
-/// Packs some of the `m` rows of the left side.
-unsafe fn pack_left(a: Matrix, rows: std::ops::Range<usize>, m: usize, k: usize, packed: *mut f32) {
-    for i in rows {
-        for (block, start) in (0..k).step_by(DEPTH).enumerate() {
-            let depth = DEPTH.min(k - start);
-            unsafe {
-                let (from, to) = (a.from(i, start), packed.add((block * m + i) * LEFT));
+dispatch! {
+    /// Packs the rows from `first` to before `end` of the `m` rows of the left side.
+    unsafe fn pack_left = pack_left_kernel(
+        a: Matrix, first: usize, end: usize, m: usize, k: usize, packed: *mut f32
+    )
+}
+
+#[inline(always)]
+unsafe fn pack_left_kernel<S: Simd>(
+    a: Matrix,
+    first: usize,
+    end: usize,
+    m: usize,
+    k: usize,
+    packed: *mut f32,
+) {
+    for (block, start) in (0..k).step_by(DEPTH).enumerate() {
+        let depth = DEPTH.min(k - start);
+        unsafe {
+            let to = packed.add(block * m * LEFT);
+            // Columns that lie one value after another are turned a square at a time.
+            let (rows, columns) = match a.row {
+                1 if a.column != 1 => (
+                    first + (end - first) / S::LANES * S::LANES,
+                    depth / S::LANES * S::LANES,
+                ),
+                _ => (first, 0),
+            };
+            for p in (0..columns).step_by(S::LANES) {
+                for i in (first..rows).step_by(S::LANES) {
+                    let from = a.at(i, start + p);
+                    S::turn(from, a.column, to.add(i * LEFT + p), LEFT);
+                }
+            }
+            for i in first..end {
+                let done = if i < rows { columns } else { 0 };
+                let (from, to) = (a.from(i, start), to.add(i * LEFT));
                 if a.column == 1 {
                     std::ptr::copy_nonoverlapping(from.data, to, depth);
                 } else {
-                    for p in 0..depth {
+                    for p in done..depth {
                         *to.add(p) = *from.at(0, p);
                     }
                 }
@@ -120,7 +171,8 @@ dispatch! {
     /// A strip of columns: `n` is at most [`WIDTH`], the left side is packed, and there is room for the right side's
     /// panels.
     unsafe fn strip = strip_kernel(
-        m: usize, n: usize, k: usize, packed: *const f32, right: *mut f32, b: Matrix, out: Target, finish: Finish
+        m: usize, n: usize, k: usize, packed: *const f32, right: *mut f32, b: Matrix, out: Target, finish: Finish,
+        onto: bool
     )
 }
 
@@ -135,6 +187,7 @@ unsafe fn strip_kernel<S: Simd>(
     b: Matrix,
     out: Target,
     finish: Finish,
+    onto: bool,
 ) {
     let width = 2 * S::LANES;
     let rows = Rows {
@@ -155,7 +208,7 @@ unsafe fn strip_kernel<S: Simd>(
                 let left = packed.add((start / DEPTH * m + first) * LEFT);
                 let write = Write {
                     out: out.from(first, 0),
-                    add: start > 0,
+                    add: onto || start > 0,
                     finish: last.then(|| finish.from(first, 0)),
                 };
                 for j in (0..n).step_by(width) {
@@ -214,7 +267,7 @@ unsafe fn pack_right<S: Simd>(b: Matrix, depth: usize, columns: usize, to: *mut 
 /// How a tile's sums are written.
 struct Write {
     out: Target,
-    /// Onto what earlier blocks of the inner dimension left there.
+    /// Onto what is there: of earlier blocks of the inner dimension, or from before.
     add: bool,
     /// After the last block.
     finish: Option<Finish>,

@@ -100,6 +100,9 @@ pub(crate) trait Simd: Copy + 'static {
     /// `2^n` for whole `n` from -126 to 127.
     unsafe fn power_of_two(n: Self::V) -> Self::V;
     unsafe fn abs(x: Self::V) -> Self::V;
+    unsafe fn sqrt(x: Self::V) -> Self::V;
+    /// `y` where `x` is above 0, else 0.
+    unsafe fn where_positive(x: Self::V, y: Self::V) -> Self::V;
     unsafe fn sum(x: Self::V) -> f32;
     unsafe fn largest(x: Self::V) -> f32;
     /// Turns a square of [`LANES`](Self::LANES) rows: `to[p * distance + j] = from[j * row + p]`.
@@ -229,6 +232,14 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn abs(x: Self::V) -> Self::V {
         each(|i| x[i].abs())
+    }
+    #[inline(always)]
+    unsafe fn sqrt(x: Self::V) -> Self::V {
+        each(|i| x[i].sqrt())
+    }
+    #[inline(always)]
+    unsafe fn where_positive(x: Self::V, y: Self::V) -> Self::V {
+        each(|i| if x[i] > 0.0 { y[i] } else { 0.0 })
     }
     #[inline(always)]
     unsafe fn sum(x: Self::V) -> f32 {

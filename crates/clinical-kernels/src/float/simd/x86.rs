@@ -97,6 +97,14 @@ impl Simd for Avx2 {
         unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), x) }
     }
     #[inline(always)]
+    unsafe fn sqrt(x: __m256) -> __m256 {
+        unsafe { _mm256_sqrt_ps(x) }
+    }
+    #[inline(always)]
+    unsafe fn where_positive(x: __m256, y: __m256) -> __m256 {
+        unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps()), y) }
+    }
+    #[inline(always)]
     unsafe fn sum(x: __m256) -> f32 {
         unsafe {
             let x = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
@@ -221,6 +229,17 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn abs(x: __m512) -> __m512 {
         unsafe { _mm512_abs_ps(x) }
+    }
+    #[inline(always)]
+    unsafe fn sqrt(x: __m512) -> __m512 {
+        unsafe { _mm512_sqrt_ps(x) }
+    }
+    #[inline(always)]
+    unsafe fn where_positive(x: __m512, y: __m512) -> __m512 {
+        unsafe {
+            let positive = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_setzero_ps());
+            _mm512_maskz_mov_ps(positive, y)
+        }
     }
     #[inline(always)]
     unsafe fn sum(x: __m512) -> f32 {
