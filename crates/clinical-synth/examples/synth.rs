@@ -1,6 +1,9 @@
 //! Writes generated cases as JSON lines, or notes as CSV.
 //!
 //! `cargo run --release -p clinical-synth --example synth -- --kind asclepius --count 1000`
+//!
+//! Look-alikes of the study's data sets go into a folder:
+//! `cargo run --release -p clinical-synth --example synth -- --kind clip --count 500 --out /tmp/clip`
 
 #![allow(clippy::print_stderr, reason = "an example reports to the terminal")]
 
@@ -8,9 +11,12 @@
 mod common;
 
 use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
+use clinical_synth::study::{Study, StudySizes};
 use clinical_synth::{DEFAULT_PAIRS, Generator};
 use serde_json::json;
 
@@ -20,7 +26,7 @@ use serde_json::json;
 )]
 struct Arguments {
     /// Notes with question-answer pairs, text-to-text examples, labelled words (a line of JSON for each line of a note),
-    /// or a CSV file of notes alone (ROW_ID, TEXT)
+    /// or a CSV file of notes alone (ROW_ID, TEXT); or the files of a look-alike of MedNLI, RadQA, CLIP or i2b2 2010
     #[arg(long, value_enum, default_value = "asclepius")]
     kind: Kind,
     /// Training or held-out cases
@@ -29,7 +35,8 @@ struct Arguments {
     /// Seed; the same seed gives the same lines
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Number of notes or examples
+    /// Number of notes or examples; of a look-alike those for training, with a tenth of them in each of the two other
+    /// parts
     #[arg(long, default_value_t = 1000)]
     count: usize,
     /// Greatest number of pairs per note
@@ -38,6 +45,9 @@ struct Arguments {
     /// Labelled words: one line of JSON for each note instead of for each of its lines
     #[arg(long)]
     whole: bool,
+    /// Look-alikes: the folder that they are written into, which must not exist
+    #[arg(long)]
+    out: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -46,6 +56,22 @@ enum Kind {
     T5,
     Notes,
     Entities,
+    Mednli,
+    Radqa,
+    Clip,
+    I2b2,
+}
+
+impl Kind {
+    fn study(self) -> Option<Study> {
+        match self {
+            Self::Mednli => Some(Study::MedNli),
+            Self::Radqa => Some(Study::RadQa),
+            Self::Clip => Some(Study::Clip),
+            Self::I2b2 => Some(Study::I2b2),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -58,7 +84,34 @@ fn main() -> ExitCode {
     common::exit(run(&Arguments::parse()))
 }
 
+/// Writes the files of a look-alike.
+fn study(study: Study, arguments: &Arguments, folder: &Path) -> anyhow::Result<()> {
+    ensure!(!folder.exists(), "{} exists", folder.display());
+    let held_out = arguments.count.div_ceil(10);
+    let sizes = StudySizes {
+        train: arguments.count,
+        development: held_out,
+        test: held_out,
+    };
+    for file in study.files(arguments.seed, sizes) {
+        let path = folder.join(&file.name);
+        let parent = path.parent().unwrap_or(folder);
+        std::fs::create_dir_all(parent)
+            .and_then(|()| std::fs::write(&path, file.text))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if let Some(kind) = arguments.kind.study() {
+        let folder = arguments.out.as_deref();
+        return study(
+            kind,
+            arguments,
+            folder.context("name the folder with --out")?,
+        );
+    }
     let generator = match arguments.split {
         Half::Train => Generator::new(arguments.seed),
         Half::HeldOut => Generator::held_out(arguments.seed),
@@ -94,6 +147,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
                 writeln!(out, "{}", serde_json::to_string(&example)?)?;
             }
         }
+        Kind::Mednli | Kind::Radqa | Kind::Clip | Kind::I2b2 => {}
     }
     out.flush()?;
     Ok(())

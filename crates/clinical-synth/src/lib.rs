@@ -6,6 +6,7 @@ mod facts;
 mod note;
 mod phrases;
 mod questions;
+pub mod study;
 mod t5;
 mod vocab;
 

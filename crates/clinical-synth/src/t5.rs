@@ -133,7 +133,7 @@ fn expand(facts: &Facts, draw: &mut Draw) -> Example {
 }
 
 /// Wanted relation between premise and hypothesis.
-const LABELS: [&str; 3] = ["entailment", "neutral", "contradiction"];
+pub(crate) const LABELS: [&str; 3] = ["entailment", "neutral", "contradiction"];
 
 /// An item of `all` that `taken` does not hold.
 fn other<'a>(draw: &mut Draw, all: &[&'a str], taken: &[&str]) -> &'a str {
@@ -146,6 +146,16 @@ fn other<'a>(draw: &mut Draw, all: &[&'a str], taken: &[&str]) -> &'a str {
 }
 
 fn nli(facts: &Facts, draw: &mut Draw) -> Example {
+    let (premise, hypothesis, label) = sentences(facts, draw);
+    Example {
+        task: T5Task::MedNli,
+        input: format!("mednli premise: {premise} hypothesis: {hypothesis}."),
+        target: LABELS[label].to_owned(),
+    }
+}
+
+/// A premise, a hypothesis without its full stop, and the place of their relation in [`LABELS`].
+pub(crate) fn sentences(facts: &Facts, draw: &mut Draw) -> (String, String, usize) {
     let label = draw.below(3);
     let he = facts.pronoun();
     let (premise, hypothesis) = match draw.below(5) {
@@ -203,11 +213,7 @@ fn nli(facts: &Facts, draw: &mut Draw) -> Example {
             )
         }
     };
-    Example {
-        task: T5Task::MedNli,
-        input: format!("mednli premise: {premise} hypothesis: {hypothesis}."),
-        target: LABELS[label].to_owned(),
-    }
+    (premise, hypothesis, label)
 }
 
 fn nli_history(facts: &Facts, label: usize, draw: &mut Draw) -> (String, String) {
