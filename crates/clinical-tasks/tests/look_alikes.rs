@@ -7,6 +7,7 @@ use clinical_deid::Normalizer;
 use clinical_synth::study::{Study, StudySizes};
 use clinical_tasks::clip::{AroundRule, Label};
 use clinical_tasks::entities::{I2B2_2010, conll, entity_spans, i2b2};
+use clinical_tasks::metrics::{Overlap, SquadAnswer, squad_items, squad_scores};
 use clinical_tasks::radqa::SolvedQuestion;
 use clinical_tasks::{
     ClassRow, Portion, RowOptions, clip, low_data, mednli, radqa, short_enough, shots,
@@ -145,6 +146,31 @@ fn radqa_is_read_and_converted() {
             .zero_shot(&report.questions[0], 1, &RowOptions::new())
             .is_ok()
     );
+}
+
+#[test]
+fn answers_of_a_second_reader_are_scored() {
+    let folder = written(Study::RadQa);
+    let reports = radqa::read_folder(folder.path()).unwrap();
+    let questions = || reports.test.iter().flat_map(|report| &report.questions);
+    let answers = |pick: fn(usize) -> usize| {
+        let answers = questions().map(|question| {
+            let texts = question.texts();
+            let predicted = texts.get(pick(texts.len())).copied().unwrap_or_default();
+            SquadAnswer {
+                truth: texts.first().copied().into_iter().collect(),
+                predicted: Some(predicted),
+                no_answer: 0.0,
+            }
+        });
+        let items = squad_items(&answers.collect::<Vec<_>>(), Overlap::Multiset).unwrap();
+        squad_scores(&items, 1.0).unwrap()
+    };
+    let (same, second) = (answers(|_| 0), answers(|count| count.saturating_sub(1)));
+    assert_eq!((same.exact, same.f1), (1.0, 1.0));
+    // "no effusion" against "There is no effusion": the words are among those of the first reader.
+    assert!(second.exact < 0.9 && second.f1 > second.exact && second.f1 < 1.0);
+    assert_eq!(second.unanswerable, Some((1.0, 1.0)));
 }
 
 #[test]

@@ -209,15 +209,11 @@ fn answers_as_in_the_script_of_squad() {
             predictions.push((chosen, draw.below(9) as f64 / 8.0));
             truths.push(answers);
         }
-        let refs: Vec<Vec<&str>> = truths
-            .iter()
-            .map(|answers| answers.iter().map(|answer| &**answer).collect())
-            .collect();
-        let answers: Vec<SquadAnswer<'_>> = refs
+        let answers: Vec<SquadAnswer<'_>> = truths
             .iter()
             .zip(&predictions)
             .map(|(truth, (predicted, no_answer))| SquadAnswer {
-                truth,
+                truth: truth.iter().map(|answer| &**answer).collect(),
                 predicted: Some(predicted),
                 no_answer: *no_answer,
             })

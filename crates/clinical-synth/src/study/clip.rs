@@ -23,6 +23,17 @@ const PLAIN: &[&str] = &[
     "Vital signs remained stable .",
     "Discharge disposition was {place} .",
     "The patient 's pain was well controlled .",
+    // The words of those that ask for something, about what has been.
+    "{lab} was checked on {day} and was unchanged .",
+    "Repeat {lab} within {follow} of admission was normal .",
+    "Chest CT on {day} showed a nodule .",
+    "MRI of the head was obtained on {day} .",
+    "{He} had an appointment with Dr. {name} {follow} before admission .",
+    "{He} had been taking {drug} {dose} at home .",
+    "The dose of {drug} had been {dose} .",
+    "A colonoscopy was done in the past and the sutures were removed .",
+    "{He} returned to the hospital with fever and {complaint} .",
+    "Cultures drawn on {day} were negative .",
 ];
 
 /// Sentences that ask for one action, by label.

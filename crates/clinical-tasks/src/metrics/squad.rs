@@ -106,10 +106,10 @@ pub fn answer_f1(truth: &str, predicted: &str, overlap: Overlap) -> f64 {
 }
 
 /// The prediction for a question.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SquadAnswer<'a> {
     /// The reference answers; none for a question without an answer.
-    pub truth: &'a [&'a str],
+    pub truth: Vec<&'a str>,
     /// The predicted answer, empty for none. `None`: there is no prediction, which is an error.
     pub predicted: Option<&'a str>,
     /// How much speaks for "no answer": a probability or a difference of logits. 0 for models that only write.
@@ -144,7 +144,7 @@ pub fn squad_items(answers: &[SquadAnswer<'_>], overlap: Overlap) -> Result<Vec<
         if answer.no_answer.is_nan() {
             return Err(Error::NotANumber { index });
         }
-        let mut truth: Vec<&str> = answer.truth.to_vec();
+        let mut truth: Vec<&str> = answer.truth.clone();
         truth.retain(|answer| !normalized_answer(answer).is_empty());
         if truth.is_empty() {
             truth.push("");
@@ -202,8 +202,8 @@ pub struct BestThreshold {
 /// use clinical_tasks::metrics::{Overlap, SquadAnswer, squad_items, squad_scores};
 ///
 /// let answers = [
-///     SquadAnswer { truth: &["small effusion"], predicted: Some("a small effusion"), no_answer: 0.1 },
-///     SquadAnswer { truth: &[], predicted: Some("effusion"), no_answer: 0.7 },
+///     SquadAnswer { truth: vec!["small effusion"], predicted: Some("a small effusion"), no_answer: 0.1 },
+///     SquadAnswer { truth: vec![], predicted: Some("effusion"), no_answer: 0.7 },
 /// ];
 /// let scores = squad_scores(&squad_items(&answers, Overlap::Multiset)?, 1.0)?;
 /// assert_eq!((scores.exact, scores.f1), (0.5, 0.5));
