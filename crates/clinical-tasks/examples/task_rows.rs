@@ -31,8 +31,8 @@ struct Arguments {
     #[arg(long)]
     data: PathBuf,
     /// Which part of the data set
-    #[arg(long, value_enum, default_value = "train")]
-    portion: Part,
+    #[arg(long, default_value_t = Portion::Train)]
+    portion: Portion,
     /// Text to text (T5), or what the task's head wants (a class, a span)
     #[arg(long, value_enum, default_value = "text")]
     head: Head,
@@ -67,31 +67,19 @@ enum Head {
     Own,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Part {
-    Train,
-    Development,
-    Test,
-}
-
 fn main() -> ExitCode {
     common::exit(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let portion = match arguments.portion {
-        Part::Train => Portion::Train,
-        Part::Development => Portion::Development,
-        Part::Test => Portion::Test,
-    };
     let options = match arguments.deid {
         true => RowOptions::new().with_tags(Normalizer::mimic_iii()),
         false => RowOptions::new(),
     };
     let rows = match arguments.task {
-        Task::Mednli => mednli_rows(arguments, portion, &options)?,
-        Task::Radqa => radqa_rows(arguments, portion)?,
-        Task::Clip => clip_rows(arguments, portion, &options)?,
+        Task::Mednli => mednli_rows(arguments, &options)?,
+        Task::Radqa => radqa_rows(arguments)?,
+        Task::Clip => clip_rows(arguments, &options)?,
         Task::Words => conll::read(&arguments.data, None)?
             .iter()
             .map(row)
@@ -108,22 +96,21 @@ fn row(row: &impl Serialize) -> serde_json::Result<Value> {
     serde_json::to_value(row)
 }
 
-fn mednli_rows(
-    arguments: &Arguments,
-    portion: Portion,
-    options: &RowOptions,
-) -> anyhow::Result<Vec<Value>> {
+fn mednli_rows(arguments: &Arguments, options: &RowOptions) -> anyhow::Result<Vec<Value>> {
     let pairs = mednli::read_folder(&arguments.data)?;
-    let rows = pairs.get(portion).iter().map(|pair| match arguments.head {
-        Head::Text => Ok(row(&pair.writing_row(options)?)?),
-        Head::Own => Ok(row(&pair.class_row(options)?)?),
-    });
+    let rows = pairs
+        .get(arguments.portion)
+        .iter()
+        .map(|pair| match arguments.head {
+            Head::Text => Ok(row(&pair.writing_row(options)?)?),
+            Head::Own => Ok(row(&pair.class_row(options)?)?),
+        });
     rows.collect()
 }
 
-fn radqa_rows(arguments: &Arguments, portion: Portion) -> anyhow::Result<Vec<Value>> {
+fn radqa_rows(arguments: &Arguments) -> anyhow::Result<Vec<Value>> {
     let reports = radqa::read_folder(&arguments.data)?;
-    let mut reports = reports.get(portion).clone();
+    let mut reports = reports.get(arguments.portion).clone();
     if arguments.deid {
         reports = radqa::convert(&reports, &Normalizer::mimic_iii())?;
     }
@@ -137,18 +124,14 @@ fn radqa_rows(arguments: &Arguments, portion: Portion) -> anyhow::Result<Vec<Val
     rows.collect()
 }
 
-fn clip_rows(
-    arguments: &Arguments,
-    portion: Portion,
-    options: &RowOptions,
-) -> anyhow::Result<Vec<Value>> {
+fn clip_rows(arguments: &Arguments, options: &RowOptions) -> anyhow::Result<Vec<Value>> {
     let Some(directory) = &arguments.tokenizer else {
         bail!("CLIP's inputs have a budget of tokens: name the model's directory with --tokenizer");
     };
     let tokenizer = Tokenizer::from_dir(directory).context("no tokenizer")?;
     let clip = clip::read_folder(&arguments.data)?;
     let mut rows = Vec::new();
-    for note in clip.notes.get(portion) {
+    for note in clip.notes.get(arguments.portion) {
         let tokens = tokenizer.encode(&note.text, true)?;
         for index in 0..note.sentences.len() {
             let most = arguments.max_tokens;

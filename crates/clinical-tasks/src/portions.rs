@@ -1,6 +1,7 @@
 //! The parts of a data set, and smaller ones for the study of how much data a model needs.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,22 @@ impl fmt::Display for Portion {
             Self::Development => "development",
             Self::Test => "test",
         })
+    }
+}
+
+/// By its name, or that of the published files: `dev`, `val`.
+impl FromStr for Portion {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "train" => Ok(Self::Train),
+            "development" | "dev" | "val" => Ok(Self::Development),
+            "test" => Ok(Self::Test),
+            _ => Err(Error::Option {
+                what: "the parts of a data set are train, development and test",
+            }),
+        }
     }
 }
 

@@ -115,11 +115,12 @@ pub struct SolvedQuestion<'a> {
 }
 
 impl RadiologyReport {
-    /// The published row for T5: `question: ... context: ...` to the first answer, or to nothing.
+    /// The published row for T5: `question: ... context: ...` to the first answer, or to nothing. For Clinical-T5 of a
+    /// report that [`convert`] made.
     ///
     /// # Errors
     ///
-    /// [`Error::Prompt`](crate::Error::Prompt), [`Error::Deid`](crate::Error::Deid).
+    /// [`Error::Prompt`](crate::Error::Prompt).
     pub fn writing_row(
         &self,
         question: &ReportQuestion,
