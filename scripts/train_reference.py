@@ -127,6 +127,29 @@ def optimizers(clone):
     save_file(found, OUT / "optimizers.safetensors")
 
 
+def muon():
+    """torch.optim.Muon for the matrices, as `[outputs, inputs]`, and AdamW for the rest. Its bfloat16 is float64 here."""
+    found = {}
+    for case, decay, nesterov in (("muon", 0.0, True), ("muon-decay", 0.1, False)):
+        weights = {name: torch.nn.Parameter(torch.from_numpy(value.T.copy() if value.ndim == 2 else value.copy()))
+                   for name, value in parameters().items()}
+        matrices = [weight for weight in weights.values() if weight.ndim == 2]
+        others = [weight for weight in weights.values() if weight.ndim != 2]
+        optimizers = [torch.optim.Muon(matrices, lr=1e-3, weight_decay=decay, nesterov=nesterov),
+                      torch.optim.AdamW(others, lr=1.5e-4, betas=(0.9, 0.95), weight_decay=0.0)]
+        for step in range(10):
+            for name, grad in gradients(step).items():
+                weights[name].grad = torch.from_numpy(grad.T.copy() if grad.ndim == 2 else grad)
+            half, torch.bfloat16 = torch.bfloat16, torch.float64
+            for optimizer in optimizers:
+                optimizer.step()
+            torch.bfloat16 = half
+            if step + 1 in KEPT:
+                values = {name: value.detach().numpy() for name, value in weights.items()}
+                kept(case, step + 1, {n: v.T if v.ndim == 2 else v for n, v in values.items()}, found)
+    save_file(found, OUT / "muon.safetensors")
+
+
 def rates(scheduler, optimizer, total):
     found = []
     for _ in range(total):
@@ -192,5 +215,6 @@ if __name__ == "__main__":
     OUT.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_platforms", "cpu")
     optimizers(sys.argv[1])
+    muon()
     schedules()
     clipping()

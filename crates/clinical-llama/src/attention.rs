@@ -74,18 +74,7 @@ impl LlamaAttention {
         context: &Context,
         cached: Option<Cached<'_>>,
     ) -> Tensor<3> {
-        let [batch, length, _] = x.dims();
-        let split = |y: Tensor<3>, heads| {
-            y.reshape([batch, length, heads, self.head_dim])
-                .swap_dims(1, 2)
-        };
-        let query = context
-            .rope
-            .apply(split(self.q_proj.forward(x.clone()), self.heads));
-        let key = context
-            .rope
-            .apply(split(self.k_proj.forward(x.clone()), self.key_value_heads));
-        let value = split(self.v_proj.forward(x), self.key_value_heads);
+        let [query, key, value] = self.project(x, &context.rope);
         let scale = (self.head_dim as f64).sqrt().recip();
         let seen = match cached {
             Some(Cached { cache, pass, layer }) => {
@@ -101,9 +90,55 @@ impl LlamaAttention {
                 attention(query, key, value, options)
             }
         };
+        self.merge_onto(residual, seen)
+    }
+
+    /// [`forward_onto`](Self::forward_onto) for rows that stand behind others: `before` has the keys and values of what
+    /// each row follows, `[batch, key/value heads, before, head_dim]`, and the mask of the context is over them and the
+    /// row. Without `before` it gives them: the residual, and the keys and values of these rows.
+    pub(crate) fn forward_after(
+        &self,
+        residual: Tensor<3>,
+        x: Tensor<3>,
+        context: &Context,
+        before: Option<[Tensor<4>; 2]>,
+    ) -> (Tensor<3>, [Tensor<4>; 2]) {
+        let [query, key, value] = self.project(x, &context.rope);
+        let [keys, values] = match before {
+            Some([keys, values]) => [
+                Tensor::cat(vec![keys, key], 2),
+                Tensor::cat(vec![values, value], 2),
+            ],
+            None => [key, value],
+        };
+        let options = AttentionOptions {
+            hidden: context.hidden.clone(),
+            causal: true,
+            ..AttentionOptions::scaled((self.head_dim as f64).sqrt().recip())
+        };
+        let seen = attention(query, keys.clone(), values.clone(), options);
+        (self.merge_onto(residual, seen), [keys, values])
+    }
+
+    /// Queries, keys and values of `[batch, length, hidden]`, `[batch, heads, length, head_dim]`, the first two turned by
+    /// their positions.
+    pub(crate) fn project(&self, x: Tensor<3>, rope: &RopeTables) -> [Tensor<4>; 3] {
+        let [batch, length, _] = x.dims();
+        let split = |y: Tensor<3>, heads| {
+            y.reshape([batch, length, heads, self.head_dim])
+                .swap_dims(1, 2)
+        };
+        let query = rope.apply(split(self.q_proj.forward(x.clone()), self.heads));
+        let key = rope.apply(split(self.k_proj.forward(x.clone()), self.key_value_heads));
+        let value = split(self.v_proj.forward(x), self.key_value_heads);
+        [query, key, value]
+    }
+
+    fn merge_onto(&self, residual: Tensor<3>, seen: Tensor<4>) -> Tensor<3> {
+        let [batch, heads, length, head_dim] = seen.dims();
         let seen = seen
             .swap_dims(1, 2)
-            .reshape([batch, length, self.heads * self.head_dim]);
+            .reshape([batch, length, heads * head_dim]);
         self.o_proj.forward_onto(residual, seen)
     }
 }

@@ -37,7 +37,25 @@ impl LlamaLayer {
         self.self_attn.forward_onto(x, normed, context, cached)
     }
 
-    fn feed_forward(&self, x: Tensor<3>) -> Tensor<3> {
+    /// [`LlamaAttention::forward_after`] with its norm.
+    pub(crate) fn attend_after(
+        &self,
+        x: Tensor<3>,
+        context: &Context,
+        before: Option<[Tensor<4>; 2]>,
+    ) -> (Tensor<3>, [Tensor<4>; 2]) {
+        let normed = self.input_layernorm.forward(x.clone());
+        self.self_attn.forward_after(x, normed, context, before)
+    }
+
+    /// The keys and values of `[batch, length, hidden]` alone.
+    pub(crate) fn keys_and_values(&self, x: Tensor<3>, context: &Context) -> [Tensor<4>; 2] {
+        let normed = self.input_layernorm.forward(x);
+        let [_, key, value] = self.self_attn.project(normed, &context.rope);
+        [key, value]
+    }
+
+    pub(crate) fn feed_forward(&self, x: Tensor<3>) -> Tensor<3> {
         let normed = self.post_attention_layernorm.forward(x.clone());
         self.mlp.forward_onto(x, normed)
     }

@@ -53,13 +53,22 @@ impl Llama {
             .reshape([-1, self.config().hidden_size as i64])
             .select(0, positions)
             .unsqueeze_dim(0);
-        Ok(match &self.lm_head {
-            Some(head) => head.cross_entropy(hidden, &targets)?,
+        Ok(self.loss_of_states(hidden, &targets)?)
+    }
+
+    /// The loss of states `[1, targets, hidden]` after the last norm.
+    pub(crate) fn loss_of_states(
+        &self,
+        states: Tensor<3>,
+        targets: &[i64],
+    ) -> Result<Loss, LossError> {
+        match &self.lm_head {
+            Some(head) => head.cross_entropy(states, targets),
             None => {
                 let table = &self.model.embed_tokens;
-                table.cross_entropy(hidden, None, &targets)?
+                table.cross_entropy(states, None, targets)
             }
-        })
+        }
     }
 
     /// Labels for [`loss`](Self::loss) that count every token after the first `prompt` ones.

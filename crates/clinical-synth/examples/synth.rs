@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
 use clinical_synth::study::{Study, StudySizes};
-use clinical_synth::{DEFAULT_PAIRS, Generator};
+use clinical_synth::{DEFAULT_PAIRS, Example, Generator, Pair};
 use serde_json::json;
 
 #[derive(Parser)]
@@ -25,8 +25,9 @@ use serde_json::json;
     about = "Write synthetic discharge summaries with questions or labels as JSON lines, or alone as CSV"
 )]
 struct Arguments {
-    /// Notes with question-answer pairs, text-to-text examples, labelled words (a line of JSON for each line of a note),
-    /// or a CSV file of notes alone (ROW_ID, TEXT); or the files of a look-alike of MedNLI, RadQA, CLIP or i2b2 2010
+    /// Notes with question-answer pairs, the pairs one a line (note, question, answer), text-to-text examples, these
+    /// without their tasks (input, target), labelled words (a line of JSON for each line of a note), or a CSV file of
+    /// notes alone (ROW_ID, TEXT); or the files of a look-alike of MedNLI, RadQA, CLIP or i2b2 2010
     #[arg(long, value_enum, default_value = "asclepius")]
     kind: Kind,
     /// Training or held-out cases
@@ -42,6 +43,9 @@ struct Arguments {
     /// Greatest number of pairs per note
     #[arg(long, default_value_t = DEFAULT_PAIRS)]
     pairs: usize,
+    /// Many more wordings of the questions, and so many questions more that the note does not answer: for training
+    #[arg(long)]
+    unanswered: Option<usize>,
     /// Labelled words: one line of JSON for each note instead of for each of its lines
     #[arg(long)]
     whole: bool,
@@ -53,7 +57,9 @@ struct Arguments {
 #[derive(Clone, Copy, ValueEnum)]
 enum Kind {
     Asclepius,
+    Instructions,
     T5,
+    Pairs,
     Notes,
     Entities,
     Mednli,
@@ -117,11 +123,26 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Half::HeldOut => Generator::held_out(arguments.seed),
     }
     .with_pairs(arguments.pairs);
+    let generator = match arguments.unanswered {
+        Some(count) => generator.with_variety(count),
+        None => generator,
+    };
     let mut out = BufWriter::new(std::io::stdout().lock());
     match arguments.kind {
         Kind::Asclepius => {
             for case in generator.take(arguments.count) {
                 writeln!(out, "{}", serde_json::to_string(&case)?)?;
+            }
+        }
+        Kind::Instructions => {
+            for case in generator.take(arguments.count) {
+                for Pair {
+                    question, answer, ..
+                } in case.pairs
+                {
+                    let line = json!({ "note": case.note, "question": question, "answer": answer });
+                    writeln!(out, "{line}")?;
+                }
             }
         }
         Kind::Notes => {
@@ -148,6 +169,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             }
         }
         Kind::Mednli | Kind::Radqa | Kind::Clip | Kind::I2b2 => {}
+        Kind::Pairs => {
+            for Example { input, target, .. } in generator.t5().take(arguments.count) {
+                writeln!(out, "{}", json!({ "input": input, "target": target }))?;
+            }
+        }
     }
     out.flush()?;
     Ok(())

@@ -8,6 +8,8 @@ mod phrases;
 mod questions;
 pub mod study;
 mod t5;
+mod untold;
+mod variety;
 mod vocab;
 
 pub use clinical_prompts::asclepius::Task;
@@ -60,7 +62,7 @@ mod task_name {
 pub struct Case {
     /// A short discharge summary, about 600 to 1,300 characters, without a final newline.
     pub note: String,
-    /// Questions in random order, tasks taken in turn.
+    /// Questions in random order, tasks taken in turn; those of [`Generator::with_variety`] at the end.
     pub pairs: Vec<Pair>,
     /// Not part of the JSON form: a case that was read from there has none.
     #[serde(skip)]
@@ -138,6 +140,8 @@ pub struct Generator {
     seed: u64,
     split: Split,
     pairs: usize,
+    /// With more wordings, and so many unanswerable questions more.
+    variety: Option<usize>,
     next: u64,
 }
 
@@ -148,6 +152,7 @@ impl Generator {
             seed,
             split: Split::Train,
             pairs: DEFAULT_PAIRS,
+            variety: None,
             next: 0,
         }
     }
@@ -164,6 +169,15 @@ impl Generator {
     #[must_use]
     pub fn with_pairs(mut self, pairs: usize) -> Self {
         self.pairs = pairs;
+        self
+    }
+
+    /// Puts questions in many more wordings, and adds to each case, after its pairs, `unanswered` questions about what no
+    /// note tells or this one does not, their kinds beginning with `no `. The notes are the same. For training: what is
+    /// measured is measured on the plain questions, and on questions that no template has.
+    #[must_use]
+    pub fn with_variety(mut self, unanswered: usize) -> Self {
+        self.variety = Some(unanswered);
         self
     }
 
@@ -196,9 +210,12 @@ impl Iterator for Generator {
 
     fn next(&mut self) -> Option<Case> {
         let (facts, written, mut draw) = self.draw();
-        let mut all = questions::all(&facts, &written, &mut draw);
+        let mut all = questions::all(&facts, &written, &mut draw, self.variety.is_some());
         draw.shuffle(&mut all);
-        let pairs = by_turns(all, self.pairs, &mut draw);
+        let mut pairs = by_turns(all, self.pairs, &mut draw);
+        if let Some(count) = self.variety {
+            pairs.extend(untold::unanswered(&facts, &written, &mut draw, count));
+        }
         Some(Case {
             note: written.text,
             pairs,

@@ -4,6 +4,7 @@ use crate::draw::Draw;
 use crate::facts::{Facts, join};
 use crate::note::Written;
 use crate::phrases::*;
+use crate::variety::{self, AROUND};
 use crate::vocab::{CONDITIONS, DRUGS, FREQUENCIES, LABS, OTHER_ABBREVIATIONS, PROCEDURES};
 use crate::{Pair, Task};
 
@@ -11,19 +12,22 @@ use crate::{Pair, Task};
 pub const NOT_MENTIONED: &str = "This is not mentioned in the discharge summary.";
 
 /// Collects pairs; one method per shape of question.
-struct Asker<'a> {
-    facts: &'a Facts,
-    note: &'a Written,
-    draw: &'a mut Draw,
-    pairs: Vec<Pair>,
+pub(crate) struct Asker<'a> {
+    pub facts: &'a Facts,
+    pub note: &'a Written,
+    pub draw: &'a mut Draw,
+    /// Whether questions come in [more wordings](variety::more).
+    pub varied: bool,
+    pub pairs: Vec<Pair>,
 }
 
 /// All pairs that can be asked about this note, in a fixed order.
-pub(crate) fn all(facts: &Facts, note: &Written, draw: &mut Draw) -> Vec<Pair> {
+pub(crate) fn all(facts: &Facts, note: &Written, draw: &mut Draw, varied: bool) -> Vec<Pair> {
     let mut asker = Asker {
         facts,
         note,
         draw,
+        varied,
         pairs: Vec::new(),
     };
     asker.entities();
@@ -39,9 +43,36 @@ pub(crate) fn all(facts: &Facts, note: &Written, draw: &mut Draw) -> Vec<Pair> {
 }
 
 impl Asker<'_> {
+    /// A wording of a question of a kind.
+    pub(crate) fn ask(&mut self, kind: &str, asks: &[&str], about: &str) -> String {
+        let more = variety::more(kind);
+        let asks = match self.varied && !more.is_empty() && self.draw.chance(50) {
+            true => more,
+            false => asks,
+        };
+        let question = self.draw.pick(asks).replace("{x}", about);
+        self.around(question)
+    }
+
+    /// Where wordings vary, a question may stand inside a longer sentence.
+    pub(crate) fn around(&mut self, question: String) -> String {
+        if !self.varied || !self.draw.chance(20) {
+            return question;
+        }
+        let mut letters = question.chars();
+        let small: String = letters
+            .next()
+            .map(|first| first.to_ascii_lowercase())
+            .into_iter()
+            .chain(letters)
+            .collect();
+        let form = self.draw.pick(AROUND);
+        form.replace("{q}", &small).replace("{Q}", &question)
+    }
+
     /// Adds a pair. `answer` holds `{}` where `span`, quoted from the note, goes.
     fn span(&mut self, task: Task, kind: &'static str, asks: &[&str], answer: &str, span: &str) {
-        let question = self.draw.pick(asks).to_owned();
+        let question = self.ask(kind, asks, "");
         self.add(
             task,
             kind,
@@ -60,7 +91,7 @@ impl Asker<'_> {
         answer: &str,
         span: &str,
     ) {
-        let question = self.draw.pick(asks).replace("{x}", about);
+        let question = self.ask(kind, asks, about);
         self.add(
             task,
             kind,
@@ -70,7 +101,7 @@ impl Asker<'_> {
         );
     }
 
-    fn add(
+    pub(crate) fn add(
         &mut self,
         task: Task,
         kind: &'static str,
@@ -90,12 +121,12 @@ impl Asker<'_> {
     fn entities(&mut self) {
         let task = Task::NamedEntityRecognition;
         let facts = self.facts;
-        let ask = self.draw.pick(ASK_MEDICATIONS).to_owned();
+        let ask = self.ask("medications", ASK_MEDICATIONS, "");
         let answer = format!("The discharge medications are {}.", facts.drug_names());
         self.add(task, "medications", ask, answer, None);
         let answer = "The past medical history includes {}.";
         self.span(task, "history", ASK_HISTORY, answer, &facts.history_list());
-        let ask = self.draw.pick(ASK_LABS).to_owned();
+        let ask = self.ask("tests", ASK_LABS, "");
         let names = join(facts.labs.iter().map(|(k, _)| LABS[*k].short));
         self.add(
             task,
@@ -132,7 +163,7 @@ impl Asker<'_> {
             .collect();
         self.draw.shuffle(&mut found);
         for (short, full) in found.into_iter().take(3) {
-            let ask = self.draw.pick(ASK_ABBREVIATION).replace("{x}", short);
+            let ask = self.ask("abbreviation", ASK_ABBREVIATION, short);
             let task = Task::AbbreviationExpansion;
             self.add(
                 task,
@@ -149,7 +180,7 @@ impl Asker<'_> {
         let facts = self.facts;
         for m in &facts.medications {
             self.about((task, "dose"), ASK_DOSE, m.name, "The dose is {}.", &m.dose);
-            let ask = self.draw.pick(ASK_FREQUENCY).replace("{x}", m.name);
+            let ask = self.ask("frequency", ASK_FREQUENCY, m.name);
             let answer = format!("It is taken {}.", FREQUENCIES[m.frequency].2);
             self.add(task, "frequency", ask, answer, None);
             let Some(reason) = m.reason else { continue };
@@ -347,7 +378,7 @@ impl Asker<'_> {
         );
         match facts.allergy {
             Some("NKDA") => {
-                let ask = self.draw.pick(ASK_ALLERGY).to_owned();
+                let ask = self.ask("allergy", ASK_ALLERGY, "");
                 let answer = "The patient has no known drug allergies.".to_owned();
                 self.add(task, "allergy", ask, answer, None);
             }
@@ -365,21 +396,18 @@ impl Asker<'_> {
         let mut asks: Vec<(&'static str, String)> = Vec::new();
         let lab = self.draw.below(LABS.len());
         if !facts.labs.iter().any(|(k, _)| *k == lab) {
-            asks.push((
-                "no lab",
-                self.draw.pick(ASK_LAB).replace("{x}", LABS[lab].full),
-            ));
+            asks.push(("no lab", self.ask("no lab", ASK_LAB, LABS[lab].full)));
         }
         let drug = DRUGS[self.draw.below(DRUGS.len())].name;
         if !self.note.text.contains(drug) {
             let forms = self.draw.pick(&[ASK_DOSE, ASK_FREQUENCY, ASK_REASON]);
-            asks.push(("no drug", self.draw.pick(forms).replace("{x}", drug)));
+            asks.push(("no drug", self.ask("no drug", forms, drug)));
         }
         if facts.allergy.is_none() {
-            asks.push(("no allergy", self.draw.pick(ASK_ALLERGY).to_owned()));
+            asks.push(("no allergy", self.ask("no allergy", ASK_ALLERGY, "")));
         }
         if facts.procedure.is_none() {
-            asks.push(("no procedure", self.draw.pick(ASK_PROCEDURE).to_owned()));
+            asks.push(("no procedure", self.ask("no procedure", ASK_PROCEDURE, "")));
         }
         for (kind, ask) in asks {
             self.add(task, kind, ask, NOT_MENTIONED.to_owned(), None);
@@ -400,7 +428,7 @@ impl Asker<'_> {
         terms.retain(|(_, plain)| !plain.is_empty());
         self.draw.shuffle(&mut terms);
         for (term, plain) in terms.into_iter().take(2) {
-            let ask = self.draw.pick(ASK_PLAIN).replace("{x}", term);
+            let ask = self.ask("plain", ASK_PLAIN, term);
             let answer = format!("In plain words, this is {plain}.");
             self.add(Task::Paraphrasing, "plain", ask, answer, None);
         }
@@ -408,7 +436,7 @@ impl Asker<'_> {
 
     fn summary(&mut self) {
         let f = self.facts;
-        let ask = self.draw.pick(ASK_SUMMARY).to_owned();
+        let ask = self.ask("summary", ASK_SUMMARY, "");
         let answer = format!(
             "The patient had {}, was treated with {} and went to {}.",
             f.diagnosis.name, f.treatment, f.disposition

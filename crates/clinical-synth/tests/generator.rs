@@ -197,3 +197,37 @@ proptest! {
         }
     }
 }
+
+/// More wordings change no note and no answer of a kind; what is asked beside them is not in the note.
+#[test]
+fn variety_changes_questions_alone() {
+    let plain = Generator::new(4).with_pairs(60);
+    let varied = Generator::new(4).with_pairs(60).with_variety(9);
+    let (mut kinds, mut wordings, mut unanswered) =
+        (HashSet::new(), HashSet::new(), HashSet::new());
+    for (plain, varied) in plain.zip(varied).take(200) {
+        assert_eq!(plain.note, varied.note);
+        assert!(varied.pairs.len() >= 20 + 9);
+        let (pairs, more) = varied.pairs.split_at(varied.pairs.len() - 9);
+        for pair in more {
+            assert!(pair.kind.starts_with("no ") && pair.answer == NOT_MENTIONED);
+            assert!(pair.question.contains(' ') && !pair.question.contains(['{', '}']));
+            kinds.insert(pair.kind.clone());
+            unanswered.insert(pair.question.clone());
+        }
+        for pair in pairs.iter().filter(|pair| pair.kind == "age") {
+            assert!(pair.answer.starts_with("The patient is "));
+            wordings.insert(pair.question.clone());
+        }
+        // The dose of a drug is asked for in many ways; the note has one.
+        for pair in pairs.iter().filter(|pair| pair.kind == "dose") {
+            assert!(plain.pairs.iter().any(|one| one.answer == pair.answer));
+        }
+    }
+    assert!(kinds.len() >= 12, "{kinds:?}");
+    assert!(
+        wordings.len() > 12 && unanswered.len() > 900,
+        "{}",
+        unanswered.len()
+    );
+}

@@ -27,7 +27,8 @@ pub use data_parallel::{DataParallel, Part, Reduction};
 pub use error::{Error, Result, StepError};
 pub use jsonl::{NoteText, read_examples};
 pub use optimizer::{
-    Adafactor, AdafactorState, AdamW, AdamWRms, AdamWState, Flavour, OptimizerConfig,
+    Adafactor, AdafactorState, AdamW, AdamWRms, AdamWState, Flavour, Muon, MuonState,
+    OptimizerConfig,
 };
 pub use order::{Order, Positions};
 pub use preview::{RowPreview, Segment};
@@ -36,9 +37,9 @@ pub use recipe_error::RecipeError;
 pub use run::{Better, Development, EvaluationReport, FineTune, Progress, Run, StepReport};
 pub use schedule::{Schedule, Warmup};
 pub use set::{
-    AnswerSet, ClassSet, InstructionExample, InstructionSet, InstructionSettings, LabelledText,
-    LabelledWords, MaskedSet, NoteSet, NoteSettings, PairSet, QuestionExample, SpanSet, TagSet,
-    TextPair, TrainingSet,
+    AnswerSet, ClassSet, InstructionExample, InstructionPrompt, InstructionSet,
+    InstructionSettings, LabelledText, LabelledWords, MaskedSet, NoteSet, NoteSettings, PairSet,
+    QuestionExample, SpanSet, TagSet, TextPair, TrainingSet,
 };
 pub use task::{AnswerSettings, ClassSettings, LabelledPieces, MaskedSettings, TagSettings, Task};
 pub use trainable::Trainable;

@@ -73,8 +73,10 @@ pub enum RecipeError {
     #[error("`warmup_init` needs `relative_step = true`")]
     WarmupWithoutRelativeStep,
     /// A pattern for names of parameters cannot be read.
-    #[error("`no_decay` has the pattern `{pattern}`, which is not a regular expression")]
+    #[error("`{field}` has the pattern `{pattern}`, which is not a regular expression")]
     Pattern {
+        /// The field.
+        field: &'static str,
         /// The pattern.
         pattern: String,
     },

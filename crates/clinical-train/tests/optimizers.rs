@@ -7,7 +7,7 @@ use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::optim::{GradientsParams, ModuleOptimizer, Optimizer, RecordState, StateSink};
 use burn::tensor::{DType, Tensor};
 use clinical_train::{
-    Adafactor, AdamW, AdamWRms, Flavour, OptimizerConfig, RecipeError, Schedule, Warmup,
+    Adafactor, AdamW, AdamWRms, Flavour, Muon, OptimizerConfig, RecipeError, Schedule, Warmup,
 };
 use probe::*;
 use safetensors::SafeTensors;
@@ -20,7 +20,11 @@ fn config(json: &str) -> OptimizerConfig {
 
 /// Steps with the constant rate, or that of T5 with a warm-up of 4, against a case of the fixtures.
 fn as_the_reference(case: &str, json: &str, rate: f64) {
-    let expected = std::fs::read(data("optimizers.safetensors")).unwrap();
+    let file = match case.starts_with("muon") {
+        true => "muon.safetensors",
+        false => "optimizers.safetensors",
+    };
+    let expected = std::fs::read(data(file)).unwrap();
     let expected = SafeTensors::deserialize(&expected).unwrap();
     let schedule = match case.starts_with("optax") {
         true => Schedule::InverseSqrt {
@@ -122,6 +126,34 @@ fn adamw_rms_is_that_of_nanot5() {
     as_the_reference("adamw-rms-decay", decay, 2e-2);
 }
 
+#[test]
+fn muon_is_that_of_torch() {
+    let others = r#""others_rate": 0.15, "others": {"beta2": 0.95}"#;
+    as_the_reference("muon", &format!(r#"{{"name": "muon", {others}}}"#), RATE);
+    let decay = format!(r#"{{"name": "muon", "weight_decay": 0.1, "nesterov": false, {others}}}"#);
+    as_the_reference("muon-decay", &decay, RATE);
+}
+
+/// The parameters of a step by Muon's groups, beside those of AdamW and of Muon at another rate.
+#[test]
+fn muon_takes_names_for_its_groups() {
+    let after = |json: &str, rate: f64| {
+        let mut optimizer = config(json).build().unwrap();
+        let model = probe(&device());
+        let grads = gradients(&model, 0);
+        values(&optimizer.step(rate, model, grads))
+    };
+    let found = after(
+        r#"{"name": "muon", "not_matrices": ["^SMALL$"], "slow": ["matrix"], "slow_rate": 0.25}"#,
+        0.02,
+    );
+    let slow = after(r#"{"name": "muon"}"#, 0.02 * 0.25);
+    let others = after(r#"{"name": "adamw"}"#, 0.02 * 0.1);
+    assert_eq!(found[0], slow[0]);
+    assert_eq!(found[1..], others[1..]);
+    assert_ne!(slow[1], others[1]);
+}
+
 /// A matrix and its transpose take the same steps.
 fn transposed_takes_the_same_steps(optimizer: &Adafactor) {
     let device = clinical_kernels::cpu();
@@ -145,13 +177,14 @@ fn factored_moments_do_not_depend_on_the_layout() {
     transposed_takes_the_same_steps(&Adafactor::new(Flavour::Optax));
 }
 
-const ALL: [&str; 6] = [
+const ALL: [&str; 7] = [
     r#"{"name": "adafactor"}"#,
     r#"{"name": "adafactor", "relative_step": true, "scale_parameter": true, "beta1": 0.9}"#,
     r#"{"name": "adafactor", "flavour": "optax"}"#,
     r#"{"name": "adafactor", "flavour": "optax", "beta1": 0.5}"#,
     r#"{"name": "adamw", "weight_decay": 0.1}"#,
     r#"{"name": "adamw-rms"}"#,
+    r#"{"name": "muon", "weight_decay": 0.1, "not_matrices": ["small"]}"#,
 ];
 
 fn bits(model: &Probe) -> Vec<u32> {
@@ -239,7 +272,16 @@ fn steps_are_counted_and_recorded() {
 
 #[test]
 fn a_state_of_another_optimiser_is_not_used() {
-    for (from, into) in [(4, 0), (0, 4), (0, 2), (2, 0), (0, 1), (3, 2)] {
+    for (from, into) in [
+        (4, 0),
+        (0, 4),
+        (0, 2),
+        (2, 0),
+        (0, 1),
+        (3, 2),
+        (4, 6),
+        (6, 4),
+    ] {
         let mut other = config(ALL[from]).build().unwrap();
         let model = steps(&mut other, probe(&device()), 0..2);
         let into = config(ALL[into]);
@@ -289,6 +331,7 @@ fn half_precision_is_computed_in_f32() {
     in_half_precision(&Adafactor::new(Flavour::Optax));
     in_half_precision(&AdamW::default());
     in_half_precision(&AdamWRms::default());
+    in_half_precision(&Muon::default());
 }
 
 #[derive(Module, Debug)]
@@ -410,9 +453,17 @@ fn a_description_is_checked() {
     assert_eq!(
         pattern,
         RecipeError::Pattern {
+            field: "no_decay",
             pattern: "nor(".into()
         }
     );
+    let slow = config(r#"{"name": "muon", "slow": ["q("]}"#).validate();
+    assert!(matches!(
+        slow,
+        Err(RecipeError::Pattern { field: "slow", .. })
+    ));
+    let iterations = config(r#"{"name": "muon", "iterations": 0}"#).validate();
+    assert!(matches!(iterations, Err(RecipeError::Zero { .. })));
     let beta = config(r#"{"name": "adamw", "beta2": -0.1}"#).validate();
     assert!(matches!(
         beta,

@@ -7,9 +7,9 @@ use clinical_bert::{BertOptions, ClinicalBert, LoadOptions, PieceLabels, SpanOpt
 use clinical_train::objective::causal::Masking;
 use clinical_train::{
     AdamW, AnswerSet, Batching, ClassSet, Development, Error, FineTune, InstructionExample,
-    InstructionSet, InstructionSettings, LabelledText, LabelledWords, MaskedSet, MaskedSettings,
-    NoteSet, NoteSettings, NoteText, OptimizerConfig, Progress, QuestionExample, Recipe,
-    StepReport, TagSet, Trainable, TrainingSet, metric, read_examples,
+    InstructionPrompt, InstructionSet, InstructionSettings, LabelledText, LabelledWords, MaskedSet,
+    MaskedSettings, NoteSet, NoteSettings, NoteText, OptimizerConfig, Progress, QuestionExample,
+    Recipe, StepReport, TagSet, Trainable, TrainingSet, metric, read_examples,
 };
 
 fn bert(head: TaskHead, labels: &[&str]) -> ClinicalBert {
@@ -243,6 +243,42 @@ fn instructions_about_notes() {
     small.max_tokens = 40;
     let set = InstructionSet::new(&asclepius, &examples, &small).unwrap();
     assert_eq!((set.len(), set.skipped()), (0, 2));
+}
+
+/// The note is read once, and the loss is that of rows of their own.
+#[test]
+fn instructions_that_share_their_note() {
+    let asclepius = Asclepius::embedded().unwrap();
+    let first = "Age: 76. Chief Complaint: fever and cough for 3 days.";
+    let second = "Age: 31. Chief Complaint: cough.";
+    let examples = [
+        instruction(first, "How old?", "Seventy-six years."),
+        instruction(first, "What was the complaint?", "Fever and cough."),
+        instruction(first, "How long?", "3 days."),
+        instruction(second, "How old?", "Thirty-one years."),
+        instruction(first, "How old?", "76."),
+    ];
+    let mut settings = InstructionSettings::default();
+    settings.prompt = InstructionPrompt::Inference;
+    let alone = InstructionSet::new(&asclepius, &examples, &settings).unwrap();
+    settings.share = 2;
+    let shared = InstructionSet::new(&asclepius, &examples, &settings).unwrap();
+    assert_eq!((alone.len(), shared.len()), (5, 4));
+    assert!(shared.tokens(0) < alone.tokens(0) + alone.tokens(1) / 2);
+    let preview = shared.preview(0, 0).unwrap().to_string();
+    assert!(preview.contains("[Instruction End] \n"), "{preview}");
+    assert_eq!(preview.matches("[Discharge Summary Begin]").count(), 1);
+    assert_eq!(preview.matches('«').count(), 2, "{preview}");
+    let model = asclepius.model();
+    let loss = |set: &InstructionSet, batch: &[usize]| set.loss(model, batch, 0).unwrap();
+    let (found, expected) = (loss(&shared, &[0, 1, 2, 3]), loss(&alone, &[0, 1, 2, 3, 4]));
+    assert_eq!(found.targets, expected.targets);
+    let [found, expected] = [found, expected].map(|loss| loss.mean.into_scalar::<f32>());
+    assert!(
+        (found - expected).abs() < 1e-5 * expected,
+        "{found} {expected}"
+    );
+    assert_ne!(shared.checksum(), alone.checksum());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The whole model: numbers of `transformers`, gradients, loading.
 
+mod branches;
 mod common;
 mod gguf;
 mod gradients;

@@ -5,6 +5,7 @@
 
 mod adafactor;
 mod adamw;
+mod muon;
 
 use burn::module::ParamGroup;
 use burn::optim::{ModuleOptimizer, Optimizer};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use adafactor::{Adafactor, AdafactorState, Flavour};
 pub use adamw::{AdamW, AdamWRms, AdamWState};
+pub use muon::{Muon, MuonState};
 
 use crate::RecipeError;
 
@@ -31,6 +33,9 @@ pub enum OptimizerConfig {
     /// `adamw-rms`.
     #[serde(rename = "adamw-rms")]
     AdamWRms(AdamWRms),
+    /// `muon`.
+    #[serde(rename = "muon")]
+    Muon(Muon),
 }
 
 impl OptimizerConfig {
@@ -44,9 +49,18 @@ impl OptimizerConfig {
             Self::Adafactor(adafactor) => adafactor.validate()?,
             Self::AdamW(adamw) => adamw.validate()?,
             Self::AdamWRms(adamw) => adamw.validate()?,
+            Self::Muon(muon) => muon.validate()?,
         }
         for pattern in self.no_decay() {
-            named(std::slice::from_ref(pattern))?;
+            named("no_decay", std::slice::from_ref(pattern))?;
+        }
+        if let Self::Muon(muon) = self {
+            for pattern in &muon.not_matrices {
+                named("not_matrices", std::slice::from_ref(pattern))?;
+            }
+            for pattern in &muon.slow {
+                named("slow", std::slice::from_ref(pattern))?;
+            }
         }
         Ok(())
     }
@@ -65,6 +79,7 @@ impl OptimizerConfig {
             Self::Adafactor(all) => grouped(all.clone(), all.clone().with_weight_decay(0.0), names),
             Self::AdamW(all) => grouped(all.clone(), all.clone().with_weight_decay(0.0), names),
             Self::AdamWRms(all) => grouped(all.clone(), all.clone().with_weight_decay(0.0), names),
+            Self::Muon(muon) => of_muon(muon),
         }
     }
 
@@ -73,6 +88,7 @@ impl OptimizerConfig {
             Self::Adafactor(adafactor) => adafactor.weight_decay,
             Self::AdamW(adamw) => adamw.weight_decay,
             Self::AdamWRms(adamw) => adamw.weight_decay,
+            Self::Muon(muon) => muon.weight_decay,
         }
     }
 
@@ -81,6 +97,7 @@ impl OptimizerConfig {
             Self::Adafactor(adafactor) => &adafactor.no_decay,
             Self::AdamW(adamw) => &adamw.no_decay,
             Self::AdamWRms(adamw) => &adamw.no_decay,
+            Self::Muon(muon) => muon.others_without_decay(),
         }
     }
 }
@@ -95,13 +112,33 @@ fn grouped<O: Optimizer>(
     if names.is_empty() {
         return Ok(optimizer);
     }
-    Ok(optimizer.with_group(named(names)?, without_decay, None))
+    Ok(optimizer.with_group(named("no_decay", names)?, without_decay, None))
 }
 
-/// The parameters whose path matches one of the patterns, in either case.
-fn named(patterns: &[String]) -> Result<ParamGroup, RecipeError> {
+/// The last group that a parameter is in trains it.
+fn of_muon(muon: &Muon) -> Result<ModuleOptimizer, RecipeError> {
+    let mut optimizer = ModuleOptimizer::from(muon.clone());
+    if !muon.slow.is_empty() {
+        let slow = muon::PartOfRate(muon.clone(), muon.slow_rate);
+        optimizer = optimizer.with_group(named("slow", &muon.slow)?, slow, None);
+    }
+    if !muon.not_matrices.is_empty() {
+        let group = named("not_matrices", &muon.not_matrices)?;
+        optimizer = optimizer.with_group(group, muon.others(true), None);
+    }
+    let without_decay = muon.others_without_decay();
+    if !without_decay.is_empty() {
+        let group = named("no_decay", without_decay)?;
+        optimizer = optimizer.with_group(group, muon.others(false), None);
+    }
+    Ok(optimizer)
+}
+
+/// The parameters whose path matches one of the patterns of a field, in either case.
+fn named(field: &'static str, patterns: &[String]) -> Result<ParamGroup, RecipeError> {
     let patterns: Vec<String> = patterns.iter().map(|one| format!("(?i){one}")).collect();
     ParamGroup::from_any_regexes(patterns.clone()).map_err(|_| RecipeError::Pattern {
+        field,
         pattern: patterns
             .iter()
             .map(|one| &one["(?i)".len()..])

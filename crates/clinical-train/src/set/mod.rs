@@ -1,6 +1,7 @@
 //! Training examples of one kind, as token ids in memory.
 
 mod bert;
+mod instructions;
 mod llama;
 mod sum;
 mod t5;
@@ -10,7 +11,10 @@ use clinical_nn::Loss;
 pub use bert::{
     AnswerSet, ClassSet, LabelledText, LabelledWords, MaskedSet, QuestionExample, TagSet,
 };
-pub use llama::{InstructionExample, InstructionSet, InstructionSettings, NoteSet, NoteSettings};
+pub use instructions::{
+    InstructionExample, InstructionPrompt, InstructionSet, InstructionSettings,
+};
+pub use llama::{NoteSet, NoteSettings};
 use sum::Sum;
 pub use t5::{PairSet, SpanSet, TextPair};
 
