@@ -11,6 +11,18 @@ pub struct StepTimes {
     pub backward_s: f64,
     /// The optimiser's step.
     pub optimizer_s: f64,
+    /// Processor time of a whole step, of all threads together; `None` where the system does not tell.
+    pub cpu_s_per_run: Option<f64>,
+}
+
+/// Processor time of this process so far, in seconds.
+pub(crate) fn processor_time() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name of the program, in parentheses, may have spaces.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let ticks = |at: usize| fields.split_whitespace().nth(at)?.parse::<u32>().ok();
+    // Fields 14 and 15 of all, in hundredths of a second on every Linux.
+    Some((f64::from(ticks(11)?) + f64::from(ticks(12)?)) / 100.0)
 }
 
 /// One measured workload. Times are seconds of the wall clock.

@@ -11,7 +11,7 @@ use clinical_nn::{Adapter, Linears, train_adapters_only};
 use clinical_t5::{Seq2SeqBatch, T5};
 use clinical_train::{Adafactor, AdamW, Flavour, OptimizerConfig};
 
-use crate::report::StepTimes;
+use crate::report::{StepTimes, processor_time};
 use crate::work::{build, random_rows};
 use crate::{Error, Plan, Report, Shape};
 
@@ -124,7 +124,11 @@ fn run<M: Module + Linears>(
     let mut model = prepared(model, plan)?;
     let mut seconds = Vec::new();
     let mut times = StepTimes::default();
+    let mut before = None;
     for run in 0..=plan.runs {
+        if run == 1 {
+            before = processor_time();
+        }
         let start = Instant::now();
         let mean = loss(&model)?;
         let _ = plan.device.sync();
@@ -143,6 +147,8 @@ fn run<M: Module + Linears>(
             seconds.push(whole);
         }
     }
+    let spent = processor_time().zip(before);
+    times.cpu_s_per_run = spent.map(|(now, before)| (now - before) / plan.runs as f64);
     // Gradients of the inputs and of the weights are a product each; of frozen weights none is made.
     let passes = if plan.lora_rank.is_some() { 2.0 } else { 3.0 };
     report.fill(seconds, plan.batch * plan.length, passes * forward);
