@@ -84,6 +84,13 @@ impl Expected {
         self.flat(name).chunks(width).map(<[f64]>::to_vec).collect()
     }
 
+    /// Values under a name of the file's own.
+    pub fn values(&self, name: &str) -> Option<&[f64]> {
+        self.tensors
+            .get(name)
+            .map(|values| values.values.as_slice())
+    }
+
     /// [`rows`](Self::rows) without padding.
     pub fn real<T>(&self, name: &str, number: impl Fn(f64) -> T) -> Vec<Vec<T>> {
         let rows = self.rows(name).into_iter().zip(self.flat("lengths"));
@@ -107,7 +114,7 @@ impl Expected {
 
         let mut reader = Reader {
             keys: model.key_map(),
-            gradients,
+            gradients: Some(gradients),
             names: Vec::new(),
             containers: Vec::new(),
             found: BTreeMap::new(),
@@ -149,10 +156,24 @@ impl Expected {
     }
 }
 
-/// Collects the gradients of a module by the names of checkpoints, in the shapes of checkpoints.
+/// The values of all parameters by their names in a checkpoint, in the order that a checkpoint has them.
+pub fn parameters<M: FromCheckpoint>(model: &M) -> BTreeMap<String, Vec<f64>> {
+    let mut reader = Reader {
+        keys: model.key_map(),
+        gradients: None,
+        names: Vec::new(),
+        containers: Vec::new(),
+        found: BTreeMap::new(),
+    };
+    model.visit(&mut reader);
+    let found = reader.found.into_iter();
+    found.map(|(name, values)| (name, values.values)).collect()
+}
+
+/// Collects the gradients of a module, or its parameters, by the names of checkpoints, in the shapes of checkpoints.
 struct Reader {
     keys: KeyMap,
-    gradients: Gradients,
+    gradients: Option<Gradients>,
     names: Vec<String>,
     containers: Vec<String>,
     found: BTreeMap<String, Values>,
@@ -193,8 +214,14 @@ impl ModuleVisitor for Reader {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let (name, turned) = self.place();
-        let gradient = param.val().grad(&self.gradients);
-        assert_eq!(gradient.is_some(), param.is_require_grad(), "{name}");
+        let gradient = match &self.gradients {
+            Some(gradients) => {
+                let gradient = param.val().grad(gradients);
+                assert_eq!(gradient.is_some(), param.is_require_grad(), "{name}");
+                gradient
+            }
+            None => Some(param.val()),
+        };
         let Some(gradient) = gradient else {
             return;
         };

@@ -2,7 +2,9 @@
 
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Tensor};
-use clinical_nn::{Activation, AttentionOptions, Embedding, LayerNorm, Linear};
+use clinical_nn::{
+    Activation, AttentionOptions, Embedding, LayerInputs, LayerNorm, Linear, recompute,
+};
 
 use crate::config::{BertConfig, Family};
 use crate::dropout::{BertDropout, Place};
@@ -38,11 +40,14 @@ impl Embeddings {
 }
 
 /// What all layers of one pass have in common.
+#[derive(Debug, Clone)]
 pub(crate) struct Pass {
     /// `[batch, 1, 1, length]`, `true` for padding keys.
     pub hidden: Option<Tensor<4, Bool>>,
     pub activation: Activation,
     pub dropout: BertDropout,
+    /// Whether a layer keeps its input alone for a backward pass.
+    pub recompute: bool,
 }
 
 impl Pass {
@@ -149,6 +154,21 @@ impl Layer {
 
     /// `[batch, length, hidden]` to the same shape; `number` is that of the layer.
     pub(crate) fn forward(&self, x: Tensor<3>, pass: &Pass, number: usize) -> Tensor<3> {
+        if !pass.recompute {
+            return self.run(x, pass, number);
+        }
+        let inputs = LayerInputs {
+            x,
+            states: None,
+            bias: None,
+        };
+        let pass = pass.clone();
+        recompute(self, inputs, move |layer, inputs| {
+            layer.run(inputs.x, &pass, number)
+        })
+    }
+
+    fn run(&self, x: Tensor<3>, pass: &Pass, number: usize) -> Tensor<3> {
         let mlp_onto = |residual: Tensor<3>, x: Tensor<3>| {
             let feed_forward = &self.feed_forward;
             let inner = feed_forward.intermediate.forward_with(x, pass.activation);

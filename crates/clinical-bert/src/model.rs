@@ -34,6 +34,10 @@ pub struct Bert {
     /// What is dropped in training; nothing without a seed.
     #[module(skip)]
     pub dropout: BertDropout,
+    /// Whether a layer keeps its input alone for the backward pass, which computes the layer again: less memory for
+    /// more time, with the same gradients. It acts on CPU devices with autodiff; a model starts without.
+    #[module(skip)]
+    pub recompute: bool,
 }
 
 impl Bert {
@@ -58,6 +62,7 @@ impl Bert {
             position_offset: config.position_offset(),
             max_tokens: config.max_tokens(),
             dropout: BertDropout::of(config),
+            recompute: false,
         })
     }
 
@@ -137,6 +142,7 @@ impl Bert {
             hidden: key_mask(&lengths, longest, &device),
             activation: self.activation,
             dropout: self.dropout,
+            recompute: self.recompute,
         };
         let mut kept = Vec::new();
         for (number, layer) in self.layers.iter().enumerate() {

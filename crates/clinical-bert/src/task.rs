@@ -132,6 +132,11 @@ impl BertModel {
         self.encoder_mut().dropout = dropout;
     }
 
+    /// Whether a layer keeps its input alone for the backward pass ([`Bert::recompute`](crate::Bert::recompute)).
+    pub fn set_recompute(&mut self, recompute: bool) {
+        self.encoder_mut().recompute = recompute;
+    }
+
     /// [`Self::with_dropout`] in place, for every step of a training.
     pub fn set_dropout_seed(&mut self, seed: impl Into<Option<u64>>) {
         self.encoder_mut().set_dropout_seed(seed);

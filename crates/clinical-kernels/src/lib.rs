@@ -6,6 +6,7 @@ pub mod blocks;
 #[cfg(feature = "cube")]
 mod cube;
 mod device;
+mod dropout;
 mod float;
 pub mod fused;
 mod host;
@@ -13,12 +14,14 @@ mod level;
 pub mod optimizer;
 mod pool;
 mod quant;
+pub mod recompute;
 mod switch;
 pub mod top_k;
 
 #[cfg(feature = "ndarray")]
 pub use device::ndarray;
 pub use device::{Error, TOKEN_VARIABLE, cpu, cube_cpu, cuda, is_host, parse, remote};
+pub use dropout::{DropMask, fold_seed};
 pub use float::Activation;
 pub use host::{keep_freed_memory, peak_rss_bytes, set_threads, threads};
 pub use level::{InstructionSet, LEVEL_VARIABLE, check_level};

@@ -288,6 +288,7 @@ fn attention_to_views_larger_than_memory_is_refused() {
             causal: false,
             scale: 1.0,
             bf16: false,
+            dropout: None,
         };
         panics(TOO_LARGE, || drop(fused::attention(attend)));
     }
@@ -305,6 +306,7 @@ fn attention_to_views_larger_than_memory_is_refused() {
         causal: false,
         scale: 1.0,
         bf16: false,
+        dropout: None,
     };
     assert!(fused::attention(attend).is_none());
 }

@@ -14,6 +14,8 @@ pub(crate) struct Context {
     /// Without a cache: `[batch or 1, 1, query, key]`, true where a query must not look although the order of positions
     /// would let it.
     pub hidden: Option<Tensor<4, Bool>>,
+    /// Whether a layer keeps its input alone for a backward pass.
+    pub recompute: bool,
 }
 
 /// What one layer sees of a cache in one pass.

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use clinical_nn::{Embedding, KvCache, Pass, RmsNorm};
+use clinical_nn::{Embedding, KvCache, LayerInputs, Pass, RmsNorm, recompute};
 
 use crate::LlamaConfig;
 use crate::attention::{Cached, Context, LlamaAttention};
@@ -59,6 +59,18 @@ impl LlamaLayer {
         let normed = self.post_attention_layernorm.forward(x.clone());
         self.mlp.forward_onto(x, normed)
     }
+
+    fn recomputed(&self, x: Tensor<3>, context: &Context) -> Tensor<3> {
+        let inputs = LayerInputs {
+            x,
+            states: None,
+            bias: None,
+        };
+        let context = context.clone();
+        recompute(self, inputs, move |layer, inputs| {
+            layer.feed_forward(layer.attend(inputs.x, &context, None))
+        })
+    }
 }
 
 /// The decoder without its output projection; `model` in the names of a checkpoint.
@@ -102,7 +114,7 @@ impl LlamaModel {
     }
 
     /// [`layers`](Self::layers) with a look at what comes out of each part, which has a kind and the number of its
-    /// layer.
+    /// layer. What is computed again is not looked at.
     pub(crate) fn layers_watched(
         &self,
         mut x: Tensor<3>,
@@ -111,6 +123,10 @@ impl LlamaModel {
         mut watch: impl FnMut(&'static str, usize, &Tensor<3>),
     ) -> Tensor<3> {
         for (i, layer) in self.layers.iter().enumerate() {
+            if context.recompute && cached.is_none() {
+                x = layer.recomputed(x, context);
+                continue;
+            }
             let cached = cached.as_mut().map(|(cache, pass)| Cached {
                 cache,
                 pass,

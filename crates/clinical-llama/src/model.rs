@@ -26,6 +26,8 @@ pub struct Llama {
     config: LlamaConfig,
     #[module(skip)]
     pub(crate) rope: Rope,
+    #[module(skip)]
+    recompute: bool,
 }
 
 impl LlamaConfig {
@@ -44,6 +46,7 @@ impl LlamaConfig {
             lm_head: (!self.tie_word_embeddings).then(head),
             config: self.clone(),
             rope: self.rope()?,
+            recompute: false,
         })
     }
 }
@@ -53,6 +56,12 @@ impl Llama {
     #[must_use]
     pub fn config(&self) -> &LlamaConfig {
         &self.config
+    }
+
+    /// Whether a layer keeps its input alone for the backward pass, which computes the layer again: less memory for
+    /// more time, with the same gradients. It acts on CPU devices with autodiff; a model starts without.
+    pub fn set_recompute(&mut self, recompute: bool) {
+        self.recompute = recompute;
     }
 
     /// Gives the embedding table and the output projection `rows` rows, and the configuration with them. New rows are
@@ -150,6 +159,7 @@ impl Llama {
         Context {
             rope: self.rope.tables(&positions, read, device),
             hidden: window_mask(start, length, self.config.sliding_window, device),
+            recompute: self.recompute,
         }
     }
 

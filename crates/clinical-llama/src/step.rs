@@ -200,6 +200,7 @@ impl Llama {
         let context = Context {
             rope: self.rope.tables_of_rows(&positions, &device),
             hidden: None,
+            recompute: false,
         };
         let pass = kv.read(&counts, self.config().sliding_window);
         let ids = rows_to_tensor(&[&tokens.concat()], 0, &device);

@@ -4,6 +4,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::module;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, DType, Tensor};
+use clinical_kernels::DropMask;
 use clinical_kernels::fused::{self, Attend};
 
 use crate::Dropout;
@@ -55,20 +56,28 @@ pub fn attention(
     value: Tensor<4>,
     options: AttentionOptions,
 ) -> Tensor<4> {
-    let fused = fused::attention(Attend {
-        query: &query,
-        key: &key,
-        value: &value,
+    match fused([&query, &key, &value], &options, None) {
+        Some(y) => y,
+        None => composed(query, key, value, options),
+    }
+}
+
+fn fused(
+    [query, key, value]: [&Tensor<4>; 3],
+    options: &AttentionOptions,
+    dropout: Option<DropMask>,
+) -> Option<Tensor<4>> {
+    fused::attention(Attend {
+        query,
+        key,
+        value,
         hidden: options.hidden.as_ref(),
         bias: options.bias.as_ref(),
         causal: options.causal,
         scale: options.scale,
         bf16: options.bf16,
-    });
-    match fused {
-        Some(y) => y,
-        None => composed(query, key, value, options),
-    }
+        dropout,
+    })
 }
 
 /// [`attention`] with dropout of the softmax, as models of `transformers` have it while training. Where dropout does not
@@ -87,6 +96,21 @@ pub fn attention_with_dropout(
     if !dropout.acts_on(&query.device()) {
         return attention(query, key, value, options);
     }
+    match fused([&query, &key, &value], &options, Some(dropout.at(site))) {
+        Some(y) => y,
+        None => composed_with_dropout(query, key, value, options, dropout, site),
+    }
+}
+
+/// Attention with dropout of Burn's operations.
+fn composed_with_dropout(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    options: AttentionOptions,
+    dropout: Dropout,
+    site: u64,
+) -> Tensor<4> {
     let dtype = query.dtype();
     let [key, value] = [key, value].map(|x| repeat(x, query.dims()[1]));
     let mut scores = query.matmul(key.swap_dims(2, 3)).cast(DType::F32);

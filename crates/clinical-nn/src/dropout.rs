@@ -1,12 +1,10 @@
 //! Dropout that is a function of its seed.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use clinical_kernels::{DropMask, fold_seed, fused};
 
 /// The largest rate.
 const MAX_RATE: f64 = 0.999;
-
-/// 2^64 divided by the golden ratio: the step of splitmix64 (Steele et al. 2014).
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Dropout (Srivastava et al. 2014): while a model trains, each value is zero with probability `rate` and otherwise
 /// divided by `1 - rate`.
@@ -66,7 +64,9 @@ impl Dropout {
     /// `fold(.. fold(fold(0, first), second) .., last)` of the [formula](Self#formula).
     #[must_use]
     pub fn seed_of(numbers: &[u64]) -> u64 {
-        numbers.iter().fold(0, |seed, &number| fold(seed, number))
+        numbers
+            .iter()
+            .fold(0, |seed, &number| fold_seed(seed, number))
     }
 
     /// The share of values that are dropped.
@@ -97,6 +97,9 @@ impl Dropout {
         if !self.acts_on(&device) {
             return x;
         }
+        if let Some(y) = fused::dropout(&x, self.at(site)) {
+            return y;
+        }
         let dims = x.dims();
         let mask = TensorData::new(self.mask(site, dims.iter().product()), dims);
         let dtype = x.dtype();
@@ -107,32 +110,12 @@ impl Dropout {
     #[must_use]
     pub fn mask(&self, site: u64, elements: usize) -> Vec<f32> {
         let mut mask = vec![0.0; elements];
-        let key = Self::seed_of(&[self.seed, site]);
-        // At most 0.999 * 2^32.
-        let dropped = (self.rate * 2f64.powi(32)).round() as u32;
-        let scale = (1.0 / (1.0 - self.rate)) as f32;
-        let keep = |bits: u32| if bits < dropped { 0.0 } else { scale };
-        let word = |pair: usize| mix(key.wrapping_add((pair as u64 + 1).wrapping_mul(GOLDEN)));
-        let (pairs, last) = mask.as_chunks_mut::<2>();
-        let count = pairs.len();
-        for (at, pair) in pairs.iter_mut().enumerate() {
-            let word = word(at);
-            *pair = [keep(word as u32), keep((word >> 32) as u32)];
-        }
-        if let [last] = last {
-            *last = keep(word(count) as u32);
-        }
+        self.at(site).fill(0, &mut mask);
         mask
     }
-}
 
-fn fold(seed: u64, number: u64) -> u64 {
-    mix((seed ^ number).wrapping_add(GOLDEN))
-}
-
-/// The finaliser of splitmix64, a bijection.
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    /// The mask of a site, for kernels.
+    pub(crate) fn at(&self, site: u64) -> DropMask {
+        DropMask::new(self.rate, self.seed, site)
+    }
 }

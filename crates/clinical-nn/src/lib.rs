@@ -13,6 +13,7 @@ mod linear;
 mod loss;
 mod mask;
 mod norm;
+mod recompute;
 mod resize;
 mod rope;
 
@@ -33,5 +34,6 @@ pub use linear::Linear;
 pub use loss::{IGNORED, Loss, LossError, cross_entropy};
 pub use mask::{key_mask, rows_to_tensor};
 pub use norm::{LayerNorm, RmsNorm};
+pub use recompute::{LayerInputs, recompute};
 pub use resize::resize_param;
 pub use rope::{Rope, RopeError, RopeScaling, RopeTables};

@@ -121,8 +121,13 @@ impl Attention {
 
     /// Keys and values of normed (self) or encoder (cross) states, `[batch, heads, length, d_kv]` each.
     pub(crate) fn keys_values(&self, states: Tensor<3>) -> (Tensor<4>, Tensor<4>) {
-        let key = self.split(self.k.forward(states.clone()));
-        (key, self.split(self.v.forward(states)))
+        self.keys_and_values([states.clone(), states])
+    }
+
+    /// The same, of states that are given once for each.
+    pub(crate) fn keys_and_values(&self, [keys, values]: [Tensor<3>; 2]) -> (Tensor<4>, Tensor<4>) {
+        let key = self.split(self.k.forward(keys));
+        (key, self.split(self.v.forward(values)))
     }
 
     /// What the output projection takes, `[batch, length, heads * d_kv]`.

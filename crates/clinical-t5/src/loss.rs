@@ -70,7 +70,7 @@ impl T5 {
             let (states, targets) = self.target_states(&labels, |shifted| {
                 let states = encoded.clone().expand([shifted.rows, length, d_model]);
                 let x = self.shared.forward(shifted.tensor(&self.device()));
-                Ok(decoder.forward(x, states, None, self.dropout))
+                Ok(decoder.forward(x, states, None, self.training))
             })?;
             found.extend(self.log_probs_by_row(states, targets, labels.dims())?);
         }

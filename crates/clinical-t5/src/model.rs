@@ -9,7 +9,7 @@ use clinical_nn::{
 
 use crate::batch::Grid;
 use crate::encoded::Encoded;
-use crate::stack::{Decoder, DecoderBlock, Encoder};
+use crate::stack::{Decoder, DecoderBlock, Encoder, Training};
 use crate::{Error, T5Config};
 
 /// T5 (Raffel et al. 2020), v1.0 and v1.1.
@@ -30,7 +30,7 @@ pub struct T5 {
     #[module(skip)]
     config: T5Config,
     #[module(skip)]
-    pub(crate) dropout: Dropout,
+    pub(crate) training: Training,
 }
 
 impl T5Config {
@@ -52,7 +52,7 @@ impl T5Config {
             decoder: (!self.encoder_only).then(|| Decoder::new(self, device)),
             lm_head: has_head.then(head),
             config: self.clone(),
-            dropout: Dropout::NONE,
+            training: Training::default(),
         })
     }
 }
@@ -72,13 +72,19 @@ impl T5 {
     /// values: give each step of a training a new one ([`Self::set_dropout`], [`Dropout::seed_of`]).
     #[must_use]
     pub fn with_dropout(mut self, dropout: Dropout) -> Self {
-        self.dropout = dropout;
+        self.training.dropout = dropout;
         self
     }
 
     /// [`Self::with_dropout`] in place.
     pub fn set_dropout(&mut self, dropout: Dropout) {
-        self.dropout = dropout;
+        self.training.dropout = dropout;
+    }
+
+    /// Whether a block keeps its input alone for the backward pass, which computes the block again: less memory for
+    /// more time, with the same gradients. It acts on CPU devices with autodiff; a model starts without.
+    pub fn set_recompute(&mut self, recompute: bool) {
+        self.training.recompute = recompute;
     }
 
     /// Where the weights are.
@@ -168,9 +174,9 @@ impl T5 {
         let device = self.device();
         let hidden = hidden(input_mask, &device);
         let x = self.shared.forward(inputs.tensor(&device));
-        let states = self.encoder.forward(x, hidden.clone(), self.dropout);
+        let states = self.encoder.forward(x, hidden.clone(), self.training);
         let x = self.shared.forward(decoder.tensor(&device));
-        Ok(stack.forward(x, states, hidden, self.dropout))
+        Ok(stack.forward(x, states, hidden, self.training))
     }
 
     pub(crate) fn encode_checked(&self, prompts: &[&[u32]]) -> Encoded {
@@ -179,7 +185,7 @@ impl T5 {
         let ids = rows_to_tensor(prompts, self.pad(), &device);
         let hidden = key_mask(&lengths, ids.dims()[1], &device);
         let x = self.shared.forward(ids);
-        let states = self.encoder.forward(x, hidden, self.dropout);
+        let states = self.encoder.forward(x, hidden, self.training);
         Encoded { states, lengths }
     }
 
@@ -233,7 +239,7 @@ impl T5 {
     pub(crate) fn non_finite_part(&self, prompt: &[u32], answer: &[u32]) -> Option<String> {
         ModelError::check_prompts(&[prompt, answer], self.shared.vocabulary()).ok()?;
         let device = self.device();
-        let none = Dropout::NONE;
+        let none = Training::default();
         let mut first = FirstNonFinite::default();
         let x = self.shared.forward(rows_to_tensor(&[prompt], 0, &device));
         first.look("token embedding", None, &x);

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Bool, DType, Device, Tensor};
-use clinical_nn::{Dropout, RmsNorm};
+use clinical_nn::{Dropout, LayerInputs, RmsNorm, recompute};
 
 use crate::T5Config;
 use crate::attention::{Attention, View};
@@ -28,6 +28,93 @@ pub struct DecoderBlock {
     pub cross_attention: Attention,
     /// Feed-forward.
     pub feed_forward: FeedForward,
+}
+
+/// What a stack does while its model trains.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Training {
+    pub dropout: Dropout,
+    /// Whether a block keeps its input alone for the backward pass.
+    pub recompute: bool,
+}
+
+impl EncoderBlock {
+    fn forward(&self, x: Tensor<3>, view: &View, dropout: Dropout, number: usize) -> Tensor<3> {
+        let at = |part| DropAt::of(dropout, Stack::Encoder, number, part);
+        let x = self
+            .self_attention
+            .to_itself(x, view, at(Part::SelfAttention));
+        self.feed_forward.forward(x, at(Part::FeedForward))
+    }
+
+    fn recomputed(&self, x: Tensor<3>, view: &View, dropout: Dropout, number: usize) -> Tensor<3> {
+        let inputs = LayerInputs {
+            x,
+            states: None,
+            bias: view.bias.clone(),
+        };
+        let view = View {
+            bias: None,
+            ..view.clone()
+        };
+        recompute(self, inputs, move |block, inputs| {
+            let view = View {
+                bias: inputs.bias,
+                ..view.clone()
+            };
+            block.forward(inputs.x, &view, dropout, number)
+        })
+    }
+}
+
+impl DecoderBlock {
+    fn forward(
+        &self,
+        x: Tensor<3>,
+        states: [Tensor<3>; 2],
+        [own, other]: [&View; 2],
+        dropout: Dropout,
+        number: usize,
+    ) -> Tensor<3> {
+        let at = |part| DropAt::of(dropout, Stack::Decoder, number, part);
+        let x = self
+            .self_attention
+            .to_itself(x, own, at(Part::SelfAttention));
+        let states = self.cross_attention.keys_and_values(states);
+        let cross = at(Part::CrossAttention);
+        let x = self.cross_attention.to_other(x, states, other, cross);
+        self.feed_forward.forward(x, at(Part::FeedForward))
+    }
+
+    fn recomputed(
+        &self,
+        x: Tensor<3>,
+        states: Tensor<3>,
+        [own, other]: [&View; 2],
+        dropout: Dropout,
+        number: usize,
+    ) -> Tensor<3> {
+        let inputs = LayerInputs {
+            x,
+            states: Some([states.clone(), states]),
+            bias: own.bias.clone(),
+        };
+        let own = View {
+            bias: None,
+            ..own.clone()
+        };
+        let other = other.clone();
+        recompute(self, inputs, move |block, inputs| {
+            let own = View {
+                bias: inputs.bias,
+                ..own.clone()
+            };
+            let Some(states) = inputs.states else {
+                unreachable!("the states are given above");
+            };
+            block.forward(inputs.x, states, [&own, &other], dropout, number)
+        })
+    }
 }
 
 /// The encoder.
@@ -69,18 +156,18 @@ impl Encoder {
         &self,
         x: Tensor<3>,
         hidden: Option<Tensor<4, Bool>>,
-        dropout: Dropout,
+        training: Training,
     ) -> Tensor<3> {
-        self.forward_watched(x, hidden, dropout, |_, _, _| ())
+        self.forward_watched(x, hidden, training, |_, _, _| ())
     }
 
     /// [`forward`](Self::forward) with a look at what comes out of each part, which has a kind and the number of its
-    /// block.
+    /// block. What is computed again is not looked at.
     pub(crate) fn forward_watched(
         &self,
         x: Tensor<3>,
         hidden: Option<Tensor<4, Bool>>,
-        dropout: Dropout,
+        training: Training,
         mut watch: impl FnMut(&'static str, usize, &Tensor<3>),
     ) -> Tensor<3> {
         let view = View {
@@ -93,10 +180,15 @@ impl Encoder {
             ),
             causal: false,
         };
+        let Training { dropout, recompute } = training;
         let at = |block, part| DropAt::of(dropout, Stack::Encoder, block, part);
         let ends = at(0, Part::Ends);
         let mut x = ends.inside(x.cast(DType::F32));
         for (i, block) in self.block.iter().enumerate() {
+            if recompute {
+                x = block.recomputed(x, &view, dropout, i);
+                continue;
+            }
             x = block
                 .self_attention
                 .to_itself(x, &view, at(i, Part::SelfAttention));
@@ -129,19 +221,19 @@ impl Decoder {
         x: Tensor<3>,
         states: Tensor<3>,
         hidden: Option<Tensor<4, Bool>>,
-        dropout: Dropout,
+        training: Training,
     ) -> Tensor<3> {
-        self.forward_watched(x, states, hidden, dropout, |_, _, _| ())
+        self.forward_watched(x, states, hidden, training, |_, _, _| ())
     }
 
     /// [`forward`](Self::forward) with a look at what comes out of each part, which has a kind and the number of its
-    /// block.
+    /// block. What is computed again is not looked at.
     pub(crate) fn forward_watched(
         &self,
         x: Tensor<3>,
         states: Tensor<3>,
         hidden: Option<Tensor<4, Bool>>,
-        dropout: Dropout,
+        training: Training,
         mut watch: impl FnMut(&'static str, usize, &Tensor<3>),
     ) -> Tensor<3> {
         let own = View {
@@ -158,10 +250,15 @@ impl Decoder {
             hidden,
             ..View::default()
         };
+        let Training { dropout, recompute } = training;
         let at = |block, part| DropAt::of(dropout, Stack::Decoder, block, part);
         let ends = at(0, Part::Ends);
         let mut x = ends.inside(x.cast(DType::F32));
         for (i, block) in self.block.iter().enumerate() {
+            if recompute {
+                x = block.recomputed(x, states.clone(), [&own, &other], dropout, i);
+                continue;
+            }
             x = block
                 .self_attention
                 .to_itself(x, &own, at(i, Part::SelfAttention));

@@ -60,6 +60,10 @@ pub struct Recipe {
     /// The rate of dropout. Default: that of the model's configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
+    /// Whether each layer keeps its input alone between the forward and the backward pass, which computes it again: less
+    /// memory for more time, with the same weights, bit for bit. On the CPU; elsewhere it changes nothing. Default: no.
+    #[serde(default)]
+    pub recompute: bool,
     /// When the development examples are looked at, and a checkpoint is written. Default: after each epoch.
     #[serde(default)]
     pub evaluate: Every,
@@ -222,6 +226,7 @@ impl Recipe {
             accumulate: default::accumulate(),
             clip: None,
             dropout: None,
+            recompute: false,
             evaluate: Every::default(),
             patience: None,
             keep: default::keep(),

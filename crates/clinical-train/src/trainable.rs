@@ -37,6 +37,9 @@ pub trait Trainable: Sized {
         seed: Option<u64>,
     );
 
+    /// Whether each layer of the model keeps its input alone for the backward pass, and is computed twice.
+    fn set_recompute(model: &mut Self::Model, recompute: bool);
+
     /// Saves the facade's model, or its adapter alone.
     ///
     /// # Errors
@@ -45,8 +48,12 @@ pub trait Trainable: Sized {
     fn save_trained(&self, dir: &Path, only_adapter: bool) -> Result<()>;
 }
 
-macro_rules! save_trained {
+macro_rules! as_models_do {
     () => {
+        fn set_recompute(model: &mut Self::Model, recompute: bool) {
+            model.set_recompute(recompute);
+        }
+
         fn save_trained(&self, dir: &Path, only_adapter: bool) -> Result<()> {
             match only_adapter {
                 true => self.save_adapter(dir),
@@ -74,7 +81,7 @@ impl Trainable for ClinicalT5 {
         model.set_dropout(seed.map_or(Dropout::NONE, |seed| Dropout::new(rate, seed)));
     }
 
-    save_trained!();
+    as_models_do!();
 }
 
 impl Trainable for asclepius::Asclepius {
@@ -92,7 +99,7 @@ impl Trainable for asclepius::Asclepius {
     /// LLaMA has no dropout but that of its adapters.
     fn set_dropout(_: &mut Llama, _: &LlamaConfig, _: Option<f64>, _: Option<u64>) {}
 
-    save_trained!();
+    as_models_do!();
 }
 
 impl Trainable for ClinicalBert {
@@ -122,5 +129,5 @@ impl Trainable for ClinicalBert {
         model.set_dropout(dropout);
     }
 
-    save_trained!();
+    as_models_do!();
 }

@@ -13,8 +13,11 @@
 //! gradient is made of: a frozen weight costs no copy of the input. Burn's gradient checkpointing
 //! (`Device::gradient_checkpointing`) leaves these operations as they are: they keep little beside their inputs.
 
+pub(crate) mod attention;
 pub(crate) mod linear;
 pub(crate) mod loss;
+pub(crate) mod recompute;
+pub(crate) mod rows;
 #[cfg(test)]
 mod tests;
 mod weight;
@@ -28,7 +31,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Autodiff, AutodiffBackend, BackendTypes, Flex};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{Bool, DType, Tensor};
 
 /// The CPU backend with gradients; `Strategy` says which one a tensor is of.
 type Plain = Autodiff<Flex, NoCheckpointing>;
@@ -90,6 +93,14 @@ impl Input {
             strategy,
         }
     }
+}
+
+/// The values of a mask on a device with gradients; `None` for one of another backend.
+pub(crate) fn bool_values<const D: usize>(tensor: &Tensor<D, Bool>) -> Option<FlexTensor> {
+    if let Ok(values) = tensor.clone().try_into_primitive::<Plain>() {
+        return Some(values);
+    }
+    tensor.clone().try_into_primitive::<Balanced>().ok()
 }
 
 /// What the backward pass of a recorded operation with `N` inputs needs, and what it does with it.

@@ -63,15 +63,15 @@ impl Activation {
                         S::splat(2.0 * 0.797_884_6),
                         S::splat(2.0 * 0.797_884_6 * 0.044_715),
                     );
-                    let open = sigmoid::<S>(S::mul(x, S::fma(square, b, a)));
+                    let (open, closed) = gate::<S>(S::mul(x, S::fma(square, b, a)));
                     let inner = S::fma(square, S::mul(b, S::splat(3.0)), a);
-                    let rest = S::mul(S::mul(x, inner), S::sub(one, open));
+                    let rest = S::mul(S::mul(x, inner), closed);
                     S::fma(open, rest, open)
                 }
                 Self::Silu => {
                     // s + x s (1 - s).
-                    let open = sigmoid::<S>(x);
-                    S::fma(S::mul(open, x), S::sub(one, open), open)
+                    let (open, closed) = gate::<S>(x);
+                    S::fma(S::mul(open, x), closed, open)
                 }
             }
         }
@@ -110,6 +110,16 @@ unsafe fn sigmoid<S: Simd>(x: S::V) -> S::V {
     unsafe {
         let e = exp::<S>(S::sub(S::splat(0.0), x));
         S::div(S::splat(1.0), S::add(S::splat(1.0), e))
+    }
+}
+
+/// `sigmoid(x)` and `sigmoid(-x)`, which for a large `x` is far smaller than the rounding of `1 - sigmoid(x)`.
+#[inline(always)]
+unsafe fn gate<S: Simd>(x: S::V) -> (S::V, S::V) {
+    unsafe {
+        let e = exp::<S>(S::sub(S::splat(0.0), x));
+        let open = S::div(S::splat(1.0), S::add(S::splat(1.0), e));
+        (open, S::mul(e, open))
     }
 }
 

@@ -13,6 +13,8 @@ pub(crate) mod product;
 pub(crate) mod rows;
 mod scratch;
 pub(crate) mod simd;
+pub(crate) mod slopes;
+pub(crate) mod transpose;
 
 pub use math::Activation;
 pub(crate) use scratch::scratch;

@@ -3,10 +3,19 @@
 use super::math::{Activation, exp};
 use super::simd::{Simd, dispatch};
 
+/// What a row was normalised by: `(x - mean) * scale`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moments {
+    /// 0 in an RMS norm.
+    pub mean: f32,
+    pub scale: f32,
+}
+
 dispatch! {
-    /// `y = x / sqrt(mean(x^2) + epsilon) * weight` for `rows` rows of `n` values, one after another.
+    /// `y = x / sqrt(mean(x^2) + epsilon) * weight` for `rows` rows of `n` values, one after another. What each row is
+    /// multiplied by is left in `kept`, if it is not null.
     pub(crate) unsafe fn rms_norm = rms_norm_kernel(
-        rows: usize, n: usize, x: *const f32, weight: *const f32, epsilon: f32, y: *mut f32
+        rows: usize, n: usize, x: *const f32, weight: *const f32, epsilon: f32, y: *mut f32, kept: *mut Moments
     )
 }
 
@@ -18,6 +27,7 @@ unsafe fn rms_norm_kernel<S: Simd>(
     weight: *const f32,
     epsilon: f32,
     y: *mut f32,
+    kept: *mut Moments,
 ) {
     unsafe {
         for row in 0..rows {
@@ -27,7 +37,11 @@ unsafe fn rms_norm_kernel<S: Simd>(
                 let v = S::load_some(x.add(j), n - j);
                 squares = S::fma(v, v, squares);
             }
-            let scale = S::splat(1.0 / (S::sum(squares) / n as f32 + epsilon).sqrt());
+            let scale = 1.0 / (S::sum(squares) / n as f32 + epsilon).sqrt();
+            if !kept.is_null() {
+                *kept.add(row) = Moments { mean: 0.0, scale };
+            }
+            let scale = S::splat(scale);
             for j in (0..n).step_by(S::LANES) {
                 let v = S::mul(S::load_some(x.add(j), n - j), scale);
                 let v = S::mul(v, S::load_some(weight.add(j), n - j));
@@ -38,9 +52,11 @@ unsafe fn rms_norm_kernel<S: Simd>(
 }
 
 dispatch! {
-    /// `y = (x - mean) / sqrt(var + epsilon) * weight + bias` for `rows` rows of `n` values, one after another.
+    /// `y = (x - mean) / sqrt(var + epsilon) * weight + bias` for `rows` rows of `n` values, one after another. What
+    /// each row is normalised by is left in `kept`, if it is not null.
     pub(crate) unsafe fn layer_norm = layer_norm_kernel(
-        rows: usize, n: usize, x: *const f32, weight: *const f32, bias: *const f32, epsilon: f32, y: *mut f32
+        rows: usize, n: usize, x: *const f32, weight: *const f32, bias: *const f32, epsilon: f32, y: *mut f32,
+        kept: *mut Moments
     )
 }
 
@@ -54,6 +70,7 @@ unsafe fn layer_norm_kernel<S: Simd>(
     bias: *const f32,
     epsilon: f32,
     y: *mut f32,
+    kept: *mut Moments,
 ) {
     unsafe {
         for row in 0..rows {
@@ -75,7 +92,11 @@ unsafe fn layer_norm_kernel<S: Simd>(
                 squares += v * v;
             }
             squares += S::sum(sum);
-            let scale = S::splat(1.0 / (squares / n as f32 + epsilon).sqrt());
+            let scale = 1.0 / (squares / n as f32 + epsilon).sqrt();
+            if !kept.is_null() {
+                *kept.add(row) = Moments { mean, scale };
+            }
+            let scale = S::splat(scale);
             for j in (0..n).step_by(S::LANES) {
                 let v = S::sub(S::load_some(x.add(j), n - j), S::splat(mean));
                 let v = S::mul(S::mul(v, scale), S::load_some(weight.add(j), n - j));

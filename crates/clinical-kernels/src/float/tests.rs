@@ -145,7 +145,7 @@ fn products_equal_plain_loops() {
                     if kind == Activation::None && k > 0 {
                         found.fill(f32::NAN);
                         // SAFETY: sizes as allocated above.
-                        unsafe { product_alone(level, [m, n, k], left, right, out) };
+                        unsafe { product_alone(level, [m, n, k], left, right, out, false) };
                         close(&found, &expected, 2e-5, &what);
                     }
                 }

@@ -1,13 +1,15 @@
 //! The way through the memory of Burn's Flex backend.
 
+pub(crate) mod attention;
+pub(crate) mod rows;
+
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Tensor, TensorData};
 
-use super::{Activation, Attend, Then};
-use crate::float::attention::{Heads, Inputs, Sizes, attention as attend_heads};
-use crate::float::product::{Finish, Matrix, Target, product, ranges};
-use crate::float::rows;
+use super::{Activation, Then};
+use crate::float::attention::Heads;
+use crate::float::product::{Finish, Matrix, Target, product};
 use crate::float::simd::Level;
 
 /// Values that are worth handing to another thread.
@@ -184,133 +186,6 @@ impl Ending<'_> {
     }
 }
 
-pub(super) fn norm<const D: usize>(
-    x: &Tensor<D>,
-    weight: &Tensor<1>,
-    bias: Option<&Tensor<1>>,
-    epsilon: f64,
-) -> Option<Tensor<D>> {
-    let shape = x.dims();
-    let n = shape[D - 1];
-    count(shape);
-    assert_eq!(weight.dims(), [n], "one weight for each value of a row");
-    let (x, weight) = (packed(x)?, packed(weight)?);
-    let bias = match bias {
-        Some(bias) => {
-            assert_eq!(bias.dims(), [n], "one bias for each value of a row");
-            Some(packed(bias)?)
-        }
-        None => None,
-    };
-    let from = Shared((
-        pointer(&x),
-        pointer(&weight),
-        bias.as_ref().map_or(std::ptr::null(), pointer),
-    ));
-    Some(filled(shape, |out| {
-        let out = Shared(out);
-        let rows = shape[..D - 1].iter().product();
-        let least = WORTH_SHARING.div_ceil(n);
-        ranges(rows, least, 1, 2, |range| {
-            let (x, weight, bias) = from.get();
-            let (level, start, rows) = (Level::best(), range.start * n, range.len());
-            let epsilon = epsilon as f32;
-            // SAFETY: the sizes are those of the tensors; ranges are different rows.
-            unsafe {
-                let (x, y) = (x.add(start), out.get().add(start));
-                if bias.is_null() {
-                    rows::rms_norm(level, rows, n, x, weight, epsilon, y);
-                } else {
-                    rows::layer_norm(level, rows, n, x, weight, bias, epsilon, y);
-                }
-            }
-        });
-    }))
-}
-
-pub(super) fn gated<const D: usize>(
-    gate: &Tensor<D>,
-    x: &Tensor<D>,
-    activation: Activation,
-) -> Option<Tensor<D>> {
-    let shape = x.dims();
-    count(shape);
-    assert_eq!(gate.dims(), shape, "gate and gated values have one shape");
-    let (gate, x) = (packed(gate)?, packed(x)?);
-    let from = Shared((pointer(&gate), pointer(&x)));
-    Some(filled(shape, |out| {
-        let out = Shared(out);
-        ranges(count(shape), WORTH_SHARING, 16, 2, |range| {
-            let (gate, x) = from.get();
-            let start = range.start;
-            // SAFETY: the sizes are those of the tensors; ranges do not overlap.
-            unsafe {
-                let (gate, x, y) = (gate.add(start), x.add(start), out.get().add(start));
-                rows::gate(Level::best(), range.len(), activation, gate, x, y);
-            }
-        });
-    }))
-}
-
-pub(super) fn activate<const D: usize>(x: &Tensor<D>, activation: Activation) -> Option<Tensor<D>> {
-    let shape = x.dims();
-    count(shape);
-    let x = packed(x)?;
-    let from = Shared(pointer(&x));
-    Some(filled(shape, |out| {
-        let out = Shared(out);
-        ranges(count(shape), WORTH_SHARING, 16, 2, |range| {
-            let start = range.start;
-            // SAFETY: the sizes are those of the tensors; ranges do not overlap.
-            unsafe {
-                let (x, y) = (from.get().add(start), out.get().add(start));
-                rows::activate(Level::best(), range.len(), activation, x, y);
-            }
-        });
-    }))
-}
-
-pub(super) fn rotate(x: &Tensor<4>, cos: &Tensor<4>, sin: &Tensor<4>) -> Option<Tensor<4>> {
-    let shape @ [batch, heads, length, d] = x.dims();
-    let [tables, one, positions, half] = cos.dims();
-    assert_eq!(
-        [tables, one, positions, half],
-        sin.dims(),
-        "cosines and sines"
-    );
-    assert!(
-        (tables == 1 || tables == batch)
-            && one == 1
-            && positions == length
-            && half.checked_mul(2) == Some(d),
-        "tables are [batch or 1, 1, length, d / 2]"
-    );
-    count(shape);
-    let x = with_rows(primitive(x)?);
-    let (cos, sin) = (packed(cos)?, packed(sin)?);
-    let from = Shared((heads_of(&x, shape), pointer(&cos), pointer(&sin)));
-    Some(filled(shape, |out| {
-        let out = Shared(out);
-        let least = WORTH_SHARING.div_ceil(length * d);
-        ranges(batch * heads, least, 1, 2, |range| {
-            let (x, cos, sin) = from.get();
-            for head in range {
-                let row = head / heads;
-                let table = if tables == 1 { 0 } else { row * length * half };
-                for position in 0..length {
-                    let angle = table + position * half;
-                    // SAFETY: the sizes are those of the tensors; ranges are different heads.
-                    unsafe {
-                        let y = out.get().add((head * length + position) * d);
-                        let x = x.at(row, head % heads, position);
-                        rows::rotate(Level::best(), half, x, cos.add(angle), sin.add(angle), y);
-                    }
-                }
-            }
-        });
-    }))
-}
-
 /// A tensor whose rows lie one value after another.
 pub(crate) fn with_rows(tensor: FlexTensor) -> FlexTensor {
     match tensor.layout().strides().last() {
@@ -330,80 +205,7 @@ pub(crate) fn heads_of(tensor: &FlexTensor, shape: [usize; 4]) -> Heads<f32> {
 }
 
 /// Strides of the first three dimensions; a dimension of one repeats.
-fn strides(tensor: &FlexTensor, shape: [usize; 4]) -> [isize; 3] {
+pub(crate) fn strides(tensor: &FlexTensor, shape: [usize; 4]) -> [isize; 3] {
     let strides = tensor.layout().strides();
     std::array::from_fn(|i| if shape[i] == 1 { 0 } else { strides[i] })
-}
-
-pub(super) fn attention(attend: Attend<'_>) -> Option<Tensor<4>> {
-    let [batch, heads, queries, d] = attend.query.dims();
-    let [key_batch, key_heads, keys, key_d] = attend.key.dims();
-    let [value_batch, value_heads, values, d_value] = attend.value.dims();
-    assert!(
-        [key_batch, value_batch] == [batch; 2]
-            && value_heads == key_heads
-            && key_heads > 0
-            && heads % key_heads == 0
-            && key_d == d
-            && values == keys,
-        "queries, keys and values of an attention"
-    );
-    let fits = |shape: [usize; 4]| {
-        let full = [batch, heads, queries, keys];
-        (0..3).all(|i| shape[i] == 1 || shape[i] == full[i]) && shape[3] == keys
-    };
-    if attend.bias.is_some_and(|bias| !fits(bias.dims()))
-        || attend.hidden.is_some_and(|hidden| !fits(hidden.dims()))
-        || [batch, heads, queries, keys, d, d_value].contains(&0)
-    {
-        return None;
-    }
-    // The scores and what they are made of, none of which need lie in memory as such.
-    count([batch, heads, queries, keys]);
-    count(attend.query.dims());
-    count(attend.key.dims());
-    count(attend.value.dims());
-    let query = with_rows(primitive(attend.query)?);
-    let key = with_rows(primitive(attend.key)?);
-    let value = with_rows(primitive(attend.value)?);
-    let bias = match attend.bias {
-        Some(bias) => Some((with_rows(primitive(bias)?), bias.dims())),
-        None => None,
-    };
-    let hidden = match attend.hidden {
-        Some(hidden) => {
-            let shape = hidden.dims();
-            let hidden = hidden.clone().try_into_primitive::<Flex>().ok()?;
-            Some((with_rows(hidden), shape))
-        }
-        None => None,
-    };
-    let inputs = Inputs {
-        query: heads_of(&query, attend.query.dims()),
-        key: heads_of(&key, attend.key.dims()),
-        value: heads_of(&value, attend.value.dims()),
-        bias: bias.as_ref().map(|(bias, shape)| heads_of(bias, *shape)),
-        hidden: hidden.as_ref().map(|(hidden, shape)| Heads {
-            data: hidden.storage::<u8>()[hidden.layout().start_offset()..].as_ptr(),
-            strides: strides(hidden, *shape),
-        }),
-        causal: attend.causal,
-        scale: attend.scale as f32,
-        bf16: attend.bf16,
-    };
-    let sizes = Sizes {
-        batch,
-        heads,
-        key_heads,
-        queries,
-        keys,
-        d,
-        d_value,
-    };
-    let y = filled([batch, queries, heads, d_value], |out| {
-        let out = Target { data: out, row: 0 };
-        // SAFETY: the sizes are those of the tensors, which live until here.
-        unsafe { attend_heads(Level::best(), sizes, inputs, out) };
-    });
-    Some(y.swap_dims(1, 2))
 }

@@ -2,15 +2,18 @@
 //!
 //! [`few_rows`] and [`one_query`] are for GPUs instead, where kernels of this crate are turned on ([`gpu_kernels`]).
 //!
-//! Each function gives `None` where it does not apply: on another device or type, and but for [`linear`] and
-//! [`cross_entropy`] where gradients flow. The caller then composes the same of Burn's operations, which work everywhere.
-//! Shapes that do not fit each other panic, as they do in Burn.
+//! Gradients flow through them, with kernels of their own that keep little between the two passes: no scores of an
+//! attention, no mask of dropout.
+//!
+//! Each function gives `None` where it does not apply: on another device or type. The caller then composes the same of
+//! Burn's operations, which work everywhere. Shapes that do not fit each other panic, as they do in Burn.
 
 #[cfg(feature = "flex")]
 pub(crate) mod flex;
 
 use burn::tensor::{Bool, Device, Tensor};
 
+use crate::DropMask;
 pub use crate::float::Activation;
 
 /// Whether f32 tensors of this device go through these kernels: on the CPU backend, where no gradients flow. Weights
@@ -74,7 +77,7 @@ pub fn rms_norm<const D: usize>(
     epsilon: f64,
 ) -> Option<Tensor<D>> {
     #[cfg(feature = "flex")]
-    return flex::norm(x, weight, None, epsilon);
+    return flex::rows::norm(x, weight, None, epsilon);
     #[cfg(not(feature = "flex"))]
     return nothing((x, weight, epsilon));
 }
@@ -88,7 +91,7 @@ pub fn layer_norm<const D: usize>(
     epsilon: f64,
 ) -> Option<Tensor<D>> {
     #[cfg(feature = "flex")]
-    return flex::norm(x, weight, Some(bias), epsilon);
+    return flex::rows::norm(x, weight, Some(bias), epsilon);
     #[cfg(not(feature = "flex"))]
     return nothing((x, weight, bias, epsilon));
 }
@@ -101,7 +104,7 @@ pub fn gated<const D: usize>(
     activation: Activation,
 ) -> Option<Tensor<D>> {
     #[cfg(feature = "flex")]
-    return flex::gated(gate, x, activation);
+    return flex::rows::gated(gate, x, activation);
     #[cfg(not(feature = "flex"))]
     return nothing((gate, x, activation));
 }
@@ -110,9 +113,18 @@ pub fn gated<const D: usize>(
 #[must_use]
 pub fn activate<const D: usize>(x: &Tensor<D>, activation: Activation) -> Option<Tensor<D>> {
     #[cfg(feature = "flex")]
-    return flex::activate(x, activation);
+    return flex::rows::activate(x, activation);
     #[cfg(not(feature = "flex"))]
     return nothing((x, activation));
+}
+
+/// `x` times the factors of a mask, value by value, on devices with gradients.
+#[must_use]
+pub fn dropout<const D: usize>(x: &Tensor<D>, mask: DropMask) -> Option<Tensor<D>> {
+    #[cfg(feature = "flex")]
+    return crate::autodiff::rows::dropout(x, mask);
+    #[cfg(not(feature = "flex"))]
+    return nothing((x, mask));
 }
 
 /// Rotates `[batch, heads, length, d]` by `cos` and `sin` of `[batch or 1, 1, length, d / 2]`: the first half of a row
@@ -120,7 +132,7 @@ pub fn activate<const D: usize>(x: &Tensor<D>, activation: Activation) -> Option
 #[must_use]
 pub fn rotate(x: &Tensor<4>, cos: &Tensor<4>, sin: &Tensor<4>) -> Option<Tensor<4>> {
     #[cfg(feature = "flex")]
-    return flex::rotate(x, cos, sin);
+    return flex::rows::rotate(x, cos, sin);
     #[cfg(not(feature = "flex"))]
     return nothing((x, cos, sin));
 }
@@ -143,8 +155,11 @@ pub struct Attend<'a> {
     /// Factor of the scores.
     pub scale: f64,
     /// Whether queries, keys, values and the softmax may be rounded to bf16 (sums stay f32), where the processor is
-    /// faster at that: for models whose weights are rounded to less.
+    /// faster at that: for models whose weights are rounded to less. Where gradients flow they are not.
     pub bf16: bool,
+    /// Of the weights, `[batch, heads, query, key]`, where gradients flow; it does not apply elsewhere. With it a query
+    /// that may look nowhere looks everywhere alike, as in `transformers`.
+    pub dropout: Option<DropMask>,
 }
 
 /// `softmax(q k^T * scale + bias) v`, `[batch, heads, query, d]`; zeros where a query may look nowhere. The result lies
@@ -152,7 +167,7 @@ pub struct Attend<'a> {
 #[must_use]
 pub fn attention(attend: Attend<'_>) -> Option<Tensor<4>> {
     #[cfg(feature = "flex")]
-    return flex::attention(attend);
+    return flex::attention::attention(attend);
     #[cfg(not(feature = "flex"))]
     return nothing(attend);
 }

@@ -22,6 +22,7 @@ pub(super) struct Learner<M> {
     steps: u64,
     clip: Option<f64>,
     dropout: Option<f64>,
+    recompute: bool,
     seed: u64,
 }
 
@@ -36,6 +37,7 @@ impl<M: Module + Linears> Learner<M> {
             steps,
             clip: recipe.clip,
             dropout: recipe.dropout,
+            recompute: recipe.recompute,
             seed: recipe.seed,
         })
     }
@@ -51,6 +53,7 @@ impl<M: Module + Linears> Learner<M> {
     /// The model, which drops nothing any more.
     pub(super) fn into_model<F: Trainable<Model = M>>(mut self, config: &F::Config) -> M {
         F::set_dropout(&mut self.model, config, None, None);
+        F::set_recompute(&mut self.model, false);
         set_adapter_dropout_seed(&mut self.model, None);
         self.model
     }
@@ -65,6 +68,7 @@ impl<M: Module + Linears> Learner<M> {
     ) -> Result<(Self, StepReport)> {
         let began = Instant::now();
         let step = state.step + 1;
+        F::set_recompute(&mut self.model, self.recompute);
         let mut sum = GradientsAccumulator::new();
         let (mut loss, mut targets, mut tokens) = (0.0, 0usize, 0usize);
         for (number, batch) in batches.iter().enumerate() {

@@ -3,6 +3,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod bf16;
+mod learn;
 mod rows;
 mod task;
 
@@ -10,8 +11,9 @@ use super::product::{Matrix, THIN, Target, part};
 use super::simd::Level;
 use crate::pool;
 
+pub(crate) use learn::{Slopes, attention_backward, attention_forward};
 pub(crate) use rows::{Part, RowOf, Shared, attention_of_rows};
-pub(crate) use task::Vectors;
+pub(crate) use task::{Kept, Vectors};
 use task::{Run, Sight, Task};
 
 /// Queries whose scores are held at once.

@@ -143,7 +143,8 @@ impl Task {
                 };
                 let row = all[sight.keys].as_mut_ptr_range();
                 let len = row.end.offset_from(row.start) as usize;
-                soften(level, row.start, len, self.scale, bias, hidden);
+                let kept = std::ptr::null_mut();
+                soften(level, row.start, len, self.scale, bias, hidden, kept);
             }
             let mut written = false;
             for (start, run) in seen {
@@ -194,7 +195,7 @@ impl Task {
                 }
                 vectors => widened(level, vectors, column, [len, d], |data, column| {
                     let key = Matrix { data, row, column };
-                    product_alone(level, [rows, len, d], query, key, out);
+                    product_alone(level, [rows, len, d], query, key, out, false);
                 }),
             }
         }
@@ -216,16 +217,37 @@ impl Task {
                 }
                 vectors => widened(level, vectors, row, [len, d], |data, row| {
                     let value = Matrix { data, row, column };
-                    product_alone(level, [rows, d, len], weights, value, out);
+                    product_alone(level, [rows, d, len], weights, value, out, false);
                 }),
             }
         }
     }
 }
 
+/// What is kept of a row of scores: its logarithm of the sum of exponentials as two numbers, so that the same weights
+/// come out again, bit for bit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Kept {
+    /// The largest score.
+    pub top: f32,
+    /// One divided by the sum of `e^(score - top)`; 0 for a row that sees nothing.
+    pub inverse: f32,
+}
+
+impl Kept {
+    /// Of a row that sees nothing.
+    pub(crate) const NOTHING: Self = Self {
+        top: f32::MIN,
+        inverse: 0.0,
+    };
+}
+
 dispatch! {
-    /// `softmax(row * scale + bias)` of `len` values, zeros where `hidden`; all zeros if nothing is left.
-    unsafe fn soften = soften_kernel(row: *mut f32, len: usize, scale: f32, bias: *const f32, hidden: *const u8)
+    /// `softmax(row * scale + bias)` of `len` values, zeros where `hidden`; all zeros if nothing is left. What makes
+    /// the same of the same scores again is left in `kept`, if it is not null.
+    pub(super) unsafe fn soften = soften_kernel(
+        row: *mut f32, len: usize, scale: f32, bias: *const f32, hidden: *const u8, kept: *mut Kept
+    )
 }
 
 #[inline(always)]
@@ -235,6 +257,7 @@ unsafe fn soften_kernel<S: Simd>(
     scale: f32,
     bias: *const f32,
     hidden: *const u8,
+    kept: *mut Kept,
 ) {
     unsafe {
         let whole = seen - seen % S::LANES;
@@ -272,6 +295,9 @@ unsafe fn soften_kernel<S: Simd>(
             top = top.max(*row.add(j));
         }
         if top == f32::MIN {
+            if !kept.is_null() {
+                *kept = Kept::NOTHING;
+            }
             std::slice::from_raw_parts_mut(row, seen).fill(0.0);
             return;
         }
@@ -287,7 +313,11 @@ unsafe fn soften_kernel<S: Simd>(
             // Zeros after the last.
             sums = S::add(sums, S::load_some(row.add(whole), rest));
         }
-        let factor = S::splat(1.0 / S::sum(sums));
+        let inverse = 1.0 / S::sum(sums);
+        if !kept.is_null() {
+            *kept = Kept { top, inverse };
+        }
+        let factor = S::splat(inverse);
         for j in (0..whole).step_by(S::LANES) {
             S::store(row.add(j), S::mul(S::load(row.add(j)), factor));
         }

@@ -71,7 +71,7 @@ pub(super) unsafe fn many_rows(
     });
 }
 
-/// `out = a b` on the calling thread; `k` is not zero.
+/// `out = a b` on the calling thread, or with `onto` `out += a b`; `k` is not zero.
 ///
 /// # Safety
 ///
@@ -82,6 +82,7 @@ pub(crate) unsafe fn product_alone(
     a: Matrix,
     b: Matrix,
     out: Target,
+    onto: bool,
 ) {
     scratch(left_size(m, k), |packed| unsafe {
         pack_left(level, a, 0, m, m, k, packed);
@@ -90,7 +91,7 @@ pub(crate) unsafe fn product_alone(
             let (b, out) = (b.from(0, start), out.from(0, start));
             scratch(DEPTH * n.next_multiple_of(32), |right| {
                 let finish = Finish::NONE;
-                strip(level, m, n, k, packed, right, b, out, finish, false);
+                strip(level, m, n, k, packed, right, b, out, finish, onto);
             });
         }
     });
