@@ -61,6 +61,8 @@ pub struct Report {
     /// Rank of the adapters of `train`, where they alone are trained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lora_rank: Option<usize>,
+    /// Whether `train` computed each layer again in the backward pass.
+    pub recompute: bool,
     /// The parts of `train`.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub step: Option<StepTimes>,

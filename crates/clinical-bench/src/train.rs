@@ -24,11 +24,12 @@ const ALPHA: f64 = 16.0;
 pub(crate) fn t5(
     plan: &Plan,
     shape: &Shape,
-    model: T5,
+    mut model: T5,
     rows: &[&[u32]],
     report: &mut Report,
 ) -> Result<(), Error> {
     report.new_tokens = plan.new_tokens.max(1);
+    model.set_recompute(plan.recompute);
     let targets = random_rows(plan.batch, report.new_tokens, shape.vocabulary());
     let targets: Vec<&[u32]> = targets.iter().map(Vec::as_slice).collect();
     let batch = Seq2SeqBatch::from_rows(rows, &targets, 0, &model.device());
@@ -44,10 +45,11 @@ pub(crate) fn t5(
 pub(crate) fn llama(
     plan: &Plan,
     shape: &Shape,
-    model: Llama,
+    mut model: Llama,
     rows: &[&[u32]],
     report: &mut Report,
 ) -> Result<(), Error> {
+    model.set_recompute(plan.recompute);
     let labels: Vec<Vec<i64>> = rows
         .iter()
         .map(|row| row.iter().map(|&id| id.into()).collect())
@@ -65,10 +67,11 @@ pub(crate) fn llama(
 pub(crate) fn bert(
     plan: &Plan,
     shape: &Shape,
-    model: BertForPretraining,
+    mut model: BertForPretraining,
     rows: &[&[u32]],
     report: &mut Report,
 ) -> Result<(), Error> {
+    model.bert.recompute = plan.recompute;
     let label = |(at, &id): (usize, &u32)| match at % MASKED {
         0 => i64::from(id),
         _ => IGNORED,

@@ -93,6 +93,8 @@ pub struct Plan {
     pub beams: usize,
     /// `train` trains adapters of this rank beside all dense layers but the output, which stay as they are.
     pub lora_rank: Option<usize>,
+    /// `train` keeps the inputs of layers alone, and computes each layer again in the backward pass.
+    pub recompute: bool,
     /// Timed runs.
     pub runs: usize,
     /// Where to run.
@@ -151,6 +153,7 @@ pub fn run(plan: &Plan) -> Result<Report, Error> {
         gflops_per_s: 0.0,
         peak_rss_mb: 0.0,
         lora_rank: plan.lora_rank.filter(|_| plan.workload == Workload::Train),
+        recompute: plan.recompute && plan.workload == Workload::Train,
         step: None,
     };
     match &shape {

@@ -90,15 +90,15 @@ unsafe fn fill_kernel<S: Simd>(mask: DropMask, first: u64, len: usize, to: *mut 
 
 /// The factors of the pairs from `first` on.
 #[inline(always)]
-pub(crate) fn pairs(mask: DropMask, first: u64, factors: &mut [f32; CHUNK]) {
+fn pairs(mask: DropMask, first: u64, factors: &mut [f32; CHUNK]) {
     let mut words = [0u64; CHUNK / 2];
-    for i in 0..CHUNK / 2 {
+    for (i, word) in words.iter_mut().enumerate() {
         let number = first.wrapping_add(i as u64 + 1);
-        words[i] = mix(mask.key.wrapping_add(number.wrapping_mul(GOLDEN)));
+        *word = mix(mask.key.wrapping_add(number.wrapping_mul(GOLDEN)));
     }
-    for i in 0..CHUNK {
+    for (i, factor) in factors.iter_mut().enumerate() {
         let bits = (words[i / 2] >> (32 * (i % 2))) as u32;
-        factors[i] = if bits < mask.below { 0.0 } else { mask.kept };
+        *factor = if bits < mask.below { 0.0 } else { mask.kept };
     }
 }
 

@@ -40,6 +40,9 @@ struct Arguments {
     /// train: adapters of this rank alone, beside weights that stay as they are (f32, int8, int4)
     #[arg(long)]
     lora_rank: Option<usize>,
+    /// train: keep the inputs of layers alone, and compute each layer again in the backward pass
+    #[arg(long)]
+    recompute: bool,
     /// The matrices of f32 layers as checkpoints have them (output-major) or as Burn does (input-major)
     #[arg(long, default_value = "automatic", value_parser = layout)]
     layout: LinearLayout,
@@ -90,6 +93,7 @@ fn measure(arguments: Arguments) -> Result<()> {
         new_tokens: arguments.new_tokens,
         beams: arguments.beams,
         lora_rank: arguments.lora_rank,
+        recompute: arguments.recompute,
         runs: arguments.runs,
         device: clinical_kernels::parse(&arguments.device)?,
     })?;

@@ -56,6 +56,7 @@ fn run(arguments: Arguments) -> Result<()> {
         new_tokens: arguments.new_tokens,
         beams: arguments.beams,
         lora_rank: None,
+        recompute: false,
         runs: arguments.runs,
         device: clinical_kernels::parse(&arguments.device)?,
     };
