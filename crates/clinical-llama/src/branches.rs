@@ -132,6 +132,8 @@ impl Llama {
                 // How much a row has read matters to `dynamic` scaling alone.
                 rope: self.rope.tables(&positions, &starts, device),
                 hidden: self.hidden_before(&starts, prefix, longest, device),
+                // Layers share the prefix with other groups, and keep everything.
+                recompute: false,
             },
             rows: Tensor::from_data(TensorData::new(rows, [branches.len()]), device),
             predicting,

@@ -59,7 +59,8 @@ impl Llama {
     }
 
     /// Whether a layer keeps its input alone for the backward pass, which computes the layer again: less memory for
-    /// more time, with the same gradients. It acts on CPU devices with autodiff; a model starts without.
+    /// more time, with the same gradients. It acts on CPU devices with autodiff, in [`Self::loss`] but not in
+    /// [`Self::branched_loss`]; a model starts without.
     pub fn set_recompute(&mut self, recompute: bool) {
         self.recompute = recompute;
     }

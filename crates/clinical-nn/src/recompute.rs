@@ -11,8 +11,7 @@ use clinical_kernels::recompute::{Value, recompute as recompute_values};
 pub struct LayerInputs {
     /// What it changes, `[batch, length, d]`.
     pub x: Tensor<3>,
-    /// The states of another sequence, of which it makes keys and values: once for each, so that gradients are added in
-    /// the order of a model that keeps everything.
+    /// The states of another sequence, of which it makes keys and values: once for each.
     pub states: Option<[Tensor<3>; 2]>,
     /// A bias of its scores that other layers share.
     pub bias: Option<Tensor<4>>,
@@ -20,7 +19,8 @@ pub struct LayerInputs {
 
 /// `run(layer, inputs)`, `[batch, length, d]`, of which only the inputs are kept for the backward pass, which runs the
 /// layer again. Results and gradients are the same, bit for bit, if what `run` drops is a function of a seed
-/// ([`Dropout`](crate::Dropout)).
+/// ([`Dropout`](crate::Dropout)); but what several layers share gets the sum of their gradients from the last layer to
+/// the first, where Burn may take another order.
 ///
 /// It applies on CPU devices with gradients, to layers and inputs in f32 with up to 64 tensors that want a gradient;
 /// elsewhere everything is kept.

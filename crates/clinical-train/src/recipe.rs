@@ -60,8 +60,9 @@ pub struct Recipe {
     /// The rate of dropout. Default: that of the model's configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
-    /// Whether each layer keeps its input alone between the forward and the backward pass, which computes it again: less
-    /// memory for more time, with the same weights, bit for bit. On the CPU; elsewhere it changes nothing. Default: no.
+    /// Whether each layer keeps its input alone between the forward and the backward pass, which computes it again:
+    /// less memory for more time, with the same gradients (T5's encoder: but for rounding). On the CPU; elsewhere it
+    /// changes nothing. Default: no.
     #[serde(default)]
     pub recompute: bool,
     /// When the development examples are looked at, and a checkpoint is written. Default: after each epoch.

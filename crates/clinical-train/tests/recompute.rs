@@ -1,4 +1,4 @@
-//! Layers that are computed twice: the same loss and gradients, bit for bit, and less memory.
+//! Layers that are computed twice: the same loss and gradients, and less memory.
 
 #[path = "../../../tests/files/memory.rs"]
 #[allow(dead_code)] // its bounds are those for hostile files
@@ -21,23 +21,42 @@ fn folder(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// The loss, and the gradients of all parameters in order.
-fn found<M: Module>(model: &M, loss: &Loss) -> Vec<Vec<f32>> {
-    struct Reader(Gradients, Vec<Vec<f32>>);
+/// The loss, and the gradients of all parameters in order, with the first name of their paths.
+fn found<M: Module>(model: &M, loss: &Loss) -> Vec<(String, Vec<f32>)> {
+    struct Reader {
+        gradients: Gradients,
+        names: Vec<String>,
+        found: Vec<(String, Vec<f32>)>,
+    }
 
     impl ModuleVisitor for Reader {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.names.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.names.pop();
+        }
+
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let gradient = param.val().grad(&self.0);
+            let gradient = param.val().grad(&self.gradients);
             assert_eq!(gradient.is_some(), param.is_require_grad());
-            self.1
-                .extend(gradient.map(|gradient| gradient.into_data().iter::<f32>().collect()));
+            if let Some(gradient) = gradient {
+                let values = gradient.into_data().iter::<f32>().collect();
+                self.found.push((self.names[0].clone(), values));
+            }
         }
     }
 
-    let mut reader = Reader(loss.mean.backward(), Vec::new());
+    let mut reader = Reader {
+        gradients: loss.mean.backward(),
+        names: Vec::new(),
+        found: Vec::new(),
+    };
     model.visit(&mut reader);
-    reader.1.push(vec![loss.mean.clone().into_scalar::<f32>()]);
-    reader.1
+    let loss = vec![loss.mean.clone().into_scalar::<f32>()];
+    reader.found.push(("loss".to_owned(), loss));
+    reader.found
 }
 
 /// Adapters on all dense layers of a model, which alone are trained; they drop inputs.
@@ -71,6 +90,9 @@ fn t5_loss(model: &T5) -> Loss {
     model.loss(&batch).unwrap()
 }
 
+/// The decoder's gradients are the same, bit for bit. That of the encoder's states is a sum over the layers of the
+/// decoder, which Burn takes in the order in which it walks through a graph, from the first layer on, and here is taken
+/// from the last layer on: what comes of it agrees but for rounding.
 #[test]
 fn t5_has_the_same_gradients() {
     for case in ["v1_0", "v1_1", "uneven"] {
@@ -81,7 +103,22 @@ fn t5_has_the_same_gradients() {
             }
             let kept = found(&model, &t5_loss(&model));
             model.set_recompute(true);
-            assert!(found(&model, &t5_loss(&model)) == kept, "{case} {adapters}");
+            let again = found(&model, &t5_loss(&model));
+            assert_eq!(again.len(), kept.len());
+            for ((part, again), (other, kept)) in again.iter().zip(&kept) {
+                assert_eq!(part, other);
+                if part == "decoder" || part == "loss" {
+                    assert!(again == kept, "{case} {adapters}: {part}");
+                    continue;
+                }
+                let apart = again.iter().zip(kept).map(|(a, b)| (a - b).abs());
+                let apart = apart.fold(0.0, f32::max);
+                let largest = kept.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+                assert!(
+                    apart <= 1e-5 * largest,
+                    "{case} {adapters}: {part}, {apart} of {largest}"
+                );
+            }
         }
     }
 }
@@ -119,19 +156,18 @@ fn llama_has_the_same_gradients() {
 fn bert_loss(model: &BertModel) -> Loss {
     let ids: [&[u32]; 2] = [&[2, 7, 9, 20, 21, 22, 3], &[2, 8, 3]];
     let rows = ids.map(|ids| Row { ids, types: &[] });
-    let labels = [vec![-100, 7, -100, 5, -100, 6, -100], vec![-100, 9, -100]];
+    let labels = [vec![-100, 2, -100, 0, -100, 3, -100], vec![-100, 1, -100]];
     model.loss(&rows, Targets::Tokens(&labels)).unwrap()
 }
 
 #[test]
 fn bert_has_the_same_gradients() {
     for case in ["bert_token", "roberta_token", "megatron_token"] {
-        let labels = if case == "roberta_token" { 1 } else { 0 };
         for adapters in [false, true] {
             let dir = folder("clinical-bert/tests/data").join(case);
             let config = BertConfig::from_file(dir.join("config.json")).unwrap();
             let mut dropout = BertDropout::of(&config);
-            dropout.seed = Some(4 + labels);
+            dropout.seed = Some(4);
             let mut model = config.init(&clinical_kernels::cpu()).unwrap();
             load(&mut model, &dir, &LoadOptions::new()).unwrap();
             let mut model = model.train();

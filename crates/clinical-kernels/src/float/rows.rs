@@ -3,6 +3,14 @@
 use super::math::{Activation, exp};
 use super::simd::{Simd, dispatch};
 
+/// `1 / sqrt(squares / n + epsilon)`, rounded once: what is wrong with it is wrong with the whole row, and scores of
+/// queries and keys that were normalised alike have it twice.
+#[inline(always)]
+fn inverse_root(squares: f32, n: usize, epsilon: f32) -> f32 {
+    let mean = f64::from(squares) / n as f64 + f64::from(epsilon);
+    (1.0 / mean.sqrt()) as f32
+}
+
 /// What a row was normalised by: `(x - mean) * scale`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moments {
@@ -37,7 +45,7 @@ unsafe fn rms_norm_kernel<S: Simd>(
                 let v = S::load_some(x.add(j), n - j);
                 squares = S::fma(v, v, squares);
             }
-            let scale = 1.0 / (S::sum(squares) / n as f32 + epsilon).sqrt();
+            let scale = inverse_root(S::sum(squares), n, epsilon);
             if !kept.is_null() {
                 *kept.add(row) = Moments { mean: 0.0, scale };
             }
@@ -92,7 +100,7 @@ unsafe fn layer_norm_kernel<S: Simd>(
                 squares += v * v;
             }
             squares += S::sum(sum);
-            let scale = 1.0 / (squares / n as f32 + epsilon).sqrt();
+            let scale = inverse_root(squares, n, epsilon);
             if !kept.is_null() {
                 *kept.add(row) = Moments { mean, scale };
             }

@@ -1,5 +1,5 @@
-//! Gradients of the kernels against Burn's operations in f64, which are exact for these purposes, and against themselves
-//! with other numbers of threads.
+//! Gradients of the kernels against Burn's operations in f64, which are exact for these purposes, and against
+//! themselves with other numbers of threads.
 #![cfg(feature = "flex")]
 
 mod attention;
