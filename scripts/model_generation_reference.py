@@ -1,10 +1,10 @@
 """What transformers' `generate` returns for trained models: tests/generation.rs compares.
 
     cargo build --release -p clinical-synth --example synth
-    python scripts/model_generation_reference.py llama t5    # the two demonstration models, 200 prompts each
+    python scripts/model_generation_reference.py llama t5    # the demonstration LLaMA, the T5 of tests/data/trained_t5
     python scripts/model_generation_reference.py smollm2     # SmolLM2-135M-Instruct (scripts/get_assets), 34 prompts
 
-Prompts come from clinical-synth (held out, seed 31), so the fixtures of the demonstration models store their lengths and a
+Prompts come from clinical-synth (held out, seed 31), so the fixtures of these two models store their lengths and a
 hash instead of their tokens. Prompts of different lengths share a batch: left padding for a decoder, right padding for an
 encoder. Each answer is computed twice with different rounding (SDPA and eager attention for a decoder, float64 and float32
 for T5). Where transformers itself gives two answers, two candidates are nearly equal and no answer is the right one: the
@@ -15,20 +15,42 @@ Versions: scripts/requirements.txt.
 
 import argparse
 import json
+import os
 import pathlib
-import sys
+import subprocess
 
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from train_demo_llama import prompt, synth  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 OUT = ROOT / "tests/data"
 SEED = 31
 PROMPTS = 200
 MAX_NEW_TOKENS = 24
+
+
+# Asclepius, inference: the space before the last line feed is in the published code.
+PROMPT = (
+    "You are an intelligent clinical languge model.\n"
+    "Below is a snippet of patient's discharge summary and a following instruction from healthcare professional.\n"
+    "Write a response that appropriately completes the instruction.\n"
+    "The response should provide the accurate answer to the instruction, while being concise.\n"
+    "\n[Discharge Summary Begin]\n{note}\n[Discharge Summary End]\n\n"
+    "[Instruction Begin]\n{question}\n[Instruction End] \n"
+)
+
+
+def prompt(note, question):
+    return PROMPT.format(note=note, question=question)
+
+
+def synth(kind, split, seed, count, pairs=8):
+    """Runs the generator; needs `cargo build --release -p clinical-synth --example synth` before."""
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    command = [str(target / "release/examples/synth"), "--kind", kind, "--split", split,
+               "--seed", str(seed), "--count", str(count), "--pairs", str(pairs)]
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return [json.loads(line) for line in out.splitlines()]
 
 
 def full_sets(every):
@@ -142,7 +164,7 @@ def llama():
 
 
 def t5():
-    directory = ROOT / "crates/clinical-t5/demo"
+    directory = ROOT / "tests/data/trained_t5"
     tokenizer = AutoTokenizer.from_pretrained(directory)
     rows = [tokenizer(case["input"]).input_ids for case in synth("t5", "held-out", SEED, PROMPTS)]
     models = [AutoModelForSeq2SeqLM.from_pretrained(directory, dtype=dtype) for dtype in (torch.float64, torch.float32)]

@@ -31,6 +31,6 @@ fn mednli_labels() {
         assert!((0.0..=1.0).contains(&probability));
         right += usize::from(label.name() == target);
     }
-    // The toy is right in 69 % of its own task (`docs/demo-models.md`); a random guess is right in a third.
+    // The toy is right in 70 % of its own task (`docs/demo-models.md`); a random guess is right in a third.
     assert!(right > 20, "{right} of 40");
 }

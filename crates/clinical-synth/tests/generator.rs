@@ -231,3 +231,16 @@ fn variety_changes_questions_alone() {
         unanswered.len()
     );
 }
+
+/// The questions in own words, by which models are measured, are none of the generator's, however it words them.
+#[test]
+fn own_words_are_nobody_elses() {
+    let text = include_str!("../../../tests/data/own_words.json");
+    let varied = Generator::new(1).with_pairs(60).with_variety(30);
+    for case in varied.take(300) {
+        for pair in case.pairs {
+            let ask = serde_json::to_string(&pair.question).expect("a text");
+            assert!(!text.contains(&ask), "{ask}");
+        }
+    }
+}

@@ -1,9 +1,12 @@
-//! Measures the exact match of a model on generated questions about notes that the demonstration model has not seen.
+//! Measures the exact match of a model on generated questions about notes that the demonstration model has not seen, and
+//! on questions that no template has (`tests/data/own_words.json`).
 //!
 //! `cargo run --release -p clinical-bench --bin accuracy`
 
 #[path = "../../../../examples/common/mod.rs"]
 mod common;
+#[path = "../../../../tests/files/own_words.rs"]
+mod own_words;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,12 +24,15 @@ struct Arguments {
     /// A model directory; without it the demonstration model
     #[arg(long)]
     model: Option<PathBuf>,
-    /// How many questions, five about each note
+    /// How many questions, one about each note
     #[arg(long, default_value_t = 500)]
     questions: usize,
     /// Seed of the held-out notes
-    #[arg(long, default_value_t = 2026)]
+    #[arg(long, default_value_t = 7)]
     seed: u64,
+    /// Print what was answered wrongly
+    #[arg(long)]
+    wrong: bool,
     /// Exit with 1 below this share
     #[arg(long, default_value_t = 0.0)]
     at_least: f64,
@@ -43,7 +49,7 @@ fn run(arguments: Arguments) -> Result<()> {
         None => Asclepius::embedded()?,
     };
     let questions: Vec<(String, Pair)> = Generator::held_out(arguments.seed)
-        .with_pairs(5)
+        .with_pairs(1)
         .flat_map(|case| {
             case.pairs
                 .into_iter()
@@ -64,6 +70,12 @@ fn run(arguments: Arguments) -> Result<()> {
             let (right, asked) = tasks.entry(pair.task.name()).or_default();
             *right += usize::from(answer.text == pair.answer);
             *asked += 1;
+            if arguments.wrong && answer.text != pair.answer {
+                let (kind, ask, wanted) = (&pair.kind, &pair.question, &pair.answer);
+                progress.suspend(|| {
+                    common::print(format_args!("{kind}: {ask} {wanted} -> {}", answer.text))
+                })?;
+            }
         }
         progress.inc(chunk.len() as u64);
     }
@@ -80,6 +92,17 @@ fn run(arguments: Arguments) -> Result<()> {
         "all",
         100.0 * share
     ))?;
+    let counts = own_words::ask(&model, |ask, answer| {
+        if arguments.wrong {
+            let _ = common::print(format_args!("{ask} -> {answer}"));
+        }
+    })?;
+    for (what, (right, asked)) in [
+        ("own words, not answered by note", counts.unanswered),
+        ("own words, answered by the note", counts.answered),
+    ] {
+        common::print(format_args!("{what:32} {right:4} of {asked:4}"))?;
+    }
     anyhow::ensure!(
         share >= arguments.at_least,
         "exact match {share:.3} is below {}",

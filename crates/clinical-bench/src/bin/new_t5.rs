@@ -80,6 +80,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         "d_ff": arguments.inner,
         "num_layers": arguments.layers,
         "num_decoder_layers": arguments.layers,
+        "decoder_start_token_id": 0,
         "dropout_rate": 0.0,
         "n_positions": 512,
     }))?;
