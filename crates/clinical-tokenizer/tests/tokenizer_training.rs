@@ -116,7 +116,7 @@ fn the_layout_is_the_published_one() {
     let published: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let notes = notes(150);
     let tokenizer = unigram(true)
-        .with_deid_tokens()
+        .with_added_tokens(clinical_deid::SPECIAL_TOKENS)
         .train(notes.iter())
         .unwrap();
     let file = saved_json(&tokenizer);
@@ -215,7 +215,9 @@ fn what_is_trained_is_saved_and_opened_again() {
             &training.train(notes.iter()).unwrap(),
             lower_case,
         );
-        let training = training.with_deid_tokens().with_word_seeds();
+        let training = training
+            .with_added_tokens(clinical_deid::SPECIAL_TOKENS)
+            .with_word_seeds();
         saved(
             &format!("t5_{case}_tags"),
             &training.train(notes.iter()).unwrap(),

@@ -25,26 +25,6 @@ use crate::limits::DEFAULT_MAX_TEXT_BYTES;
 pub use unigram::UnigramTraining;
 pub use wordpiece::WordPieceTraining;
 
-/// The tokens that Clinical-T5 adds for the tags of MIMIC, in the order in which they get their ids here: that of
-/// `clinical_deid::SPECIAL_TOKENS`.
-pub(crate) const DEID_TOKENS: [&str; 15] = [
-    "[Name]",
-    "[Reg#]",
-    "[Company]",
-    "[LOC]",
-    "[Age]",
-    "[#]",
-    "[DR]",
-    "[State]",
-    "[CI]",
-    "[Country]",
-    "[URL]",
-    "[YR]",
-    "[MO]",
-    "[DAY]",
-    "[MISC]",
-];
-
 /// Words with how often they occur, sorted.
 pub(crate) type Counts = Vec<(String, u64)>;
 

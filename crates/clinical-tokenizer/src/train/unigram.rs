@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::em::{self, Settings};
 use super::seeds::Limits;
-use super::{DEID_TOKENS, Words, check_size, processors};
+use super::{Words, check_size, processors};
 use crate::added::AddedToken;
 use crate::error::{Error, Result};
 use crate::limits::MAX_EXTRA_IDS;
@@ -20,14 +20,15 @@ const SPECIAL: [&str; 3] = ["<pad>", "</s>", "<unk>"];
 /// single tokens and punctuation is cut off; `</s>` ends a text; `<pad>` is 0, `</s>` 1, `<unk>` 2.
 ///
 /// The ids are, in order: the three special tokens, the pieces with the most likely first, `<extra_id_0>` to
-/// `<extra_id_99>` (in increasing order, as `T5TokenizerFast` appends them to such a file), then the DEID tokens.
+/// `<extra_id_99>` (in increasing order, as `T5TokenizerFast` appends them to such a file), then the tokens of the caller.
 ///
 /// ```
 /// use clinical_tokenizer::UnigramTraining;
 ///
 /// let notes = ["Seen by Dr. [Name] for chest pain.", "No chest pain today, seen by Dr. [Name]."];
 /// let notes = notes.repeat(50); // far too few, but for the example
-/// let training = UnigramTraining::clinical_t5(true).with_vocab_size(30).with_deid_tokens().with_word_seeds();
+/// let training = UnigramTraining::clinical_t5(true).with_vocab_size(30).with_word_seeds();
+/// let training = training.with_added_tokens(clinical_deid::SPECIAL_TOKENS);
 /// let tokenizer = training.train(notes.iter())?;
 /// assert_eq!(tokenizer.vocab_size(), 30 + 100 + 15);
 /// assert_eq!(tokenizer.token_to_id("<extra_id_0>"), Some(30));
@@ -42,7 +43,7 @@ pub struct UnigramTraining {
     vocab_size: usize,
     lower_case: bool,
     extra_ids: usize,
-    deid: bool,
+    added: Vec<String>,
     word_seeds: bool,
     threads: usize,
 }
@@ -55,13 +56,13 @@ impl UnigramTraining {
             vocab_size: 32_000,
             lower_case,
             extra_ids: 100,
-            deid: false,
+            added: Vec::new(),
             word_seeds: false,
             threads: processors(),
         }
     }
 
-    /// The number of tokens (default 32,000), the three special ones counted; extra ids and DEID tokens come on top.
+    /// The number of tokens (default 32,000), the three special ones counted; extra ids and added tokens come on top.
     pub fn with_vocab_size(mut self, vocab_size: usize) -> Self {
         self.vocab_size = vocab_size;
         self
@@ -73,10 +74,13 @@ impl UnigramTraining {
         self
     }
 
-    /// Adds the 15 tokens of de-identification tags (`[Name]`, `[Reg#]`, ..., in the order of
-    /// `clinical_deid::SPECIAL_TOKENS`; default: not). They are plain added tokens: found anywhere, kept when decoding.
-    pub fn with_deid_tokens(mut self) -> Self {
-        self.deid = true;
+    /// Tokens that are added behind the extra ids, in this order (default: none): for Clinical-T5 the 15 of
+    /// de-identification, `clinical_deid::SPECIAL_TOKENS`. They are found anywhere in a text, and kept when decoding.
+    pub fn with_added_tokens<T: Into<String>>(
+        mut self,
+        tokens: impl IntoIterator<Item = T>,
+    ) -> Self {
+        self.added = tokens.into_iter().map(Into::into).collect();
         self
     }
 
@@ -132,9 +136,8 @@ impl UnigramTraining {
         let file = self.file(pieces).to_string();
         let config = self.config().to_string();
         let mut tokenizer = Tokenizer::from_bytes(file.as_bytes(), Some(config.as_bytes()))?;
-        if self.deid {
-            tokenizer.add_tokens(&DEID_TOKENS.map(AddedToken::new))?;
-        }
+        let added: Vec<AddedToken> = self.added.iter().map(AddedToken::new).collect();
+        tokenizer.add_tokens(&added)?;
         Ok(tokenizer)
     }
 

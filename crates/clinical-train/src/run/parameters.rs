@@ -35,58 +35,71 @@ impl Position {
     }
 }
 
+/// What is read of every trained parameter.
+trait Read {
+    type Found;
+    fn read<const D: usize>(param: &Param<Tensor<D>>) -> Self::Found;
+}
+
+struct Collect<R: Read> {
+    position: Position,
+    found: BTreeMap<String, R::Found>,
+}
+
+impl<R: Read> ModuleVisitor for Collect<R> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, container: &str) {
+        self.position.exit(container);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if param.is_require_grad() {
+            self.found.insert(self.position.path(), R::read(param));
+        }
+    }
+}
+
+fn collect<R: Read, M: Module>(model: &M) -> BTreeMap<String, R::Found> {
+    let mut collect = Collect::<R> {
+        position: Position::default(),
+        found: BTreeMap::new(),
+    };
+    model.visit(&mut collect);
+    collect.found
+}
+
 /// The shapes of all parameters that are trained.
 pub(crate) fn shapes<M: Module>(model: &M) -> BTreeMap<String, Vec<usize>> {
-    struct Shapes(Position, BTreeMap<String, Vec<usize>>);
+    struct Shapes;
 
-    impl ModuleVisitor for Shapes {
-        fn enter_module(&mut self, name: &str, container: &str) {
-            self.0.enter(name, container);
-        }
-
-        fn exit_module(&mut self, _: &str, container: &str) {
-            self.0.exit(container);
-        }
-
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if param.is_require_grad() {
-                self.1.insert(self.0.path(), param.lazy_shape().to_vec());
-            }
+    impl Read for Shapes {
+        type Found = Vec<usize>;
+        fn read<const D: usize>(param: &Param<Tensor<D>>) -> Vec<usize> {
+            param.lazy_shape().to_vec()
         }
     }
 
-    let mut found = Shapes(Position::default(), BTreeMap::new());
-    model.visit(&mut found);
-    found.1
+    collect::<Shapes, M>(model)
 }
 
 /// The values of all parameters that are trained.
 pub(crate) fn values<M: Module>(model: &M) -> BTreeMap<String, Trained> {
-    struct Values(Position, BTreeMap<String, Trained>);
+    struct Values;
 
-    impl ModuleVisitor for Values {
-        fn enter_module(&mut self, name: &str, container: &str) {
-            self.0.enter(name, container);
-        }
-
-        fn exit_module(&mut self, _: &str, container: &str) {
-            self.0.exit(container);
-        }
-
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if param.is_require_grad() {
-                let trained = Trained {
-                    id: param.id.val(),
-                    data: param.val().into_data(),
-                };
-                self.1.insert(self.0.path(), trained);
+    impl Read for Values {
+        type Found = Trained;
+        fn read<const D: usize>(param: &Param<Tensor<D>>) -> Trained {
+            Trained {
+                id: param.id.val(),
+                data: param.val().into_data(),
             }
         }
     }
 
-    let mut found = Values(Position::default(), BTreeMap::new());
-    model.visit(&mut found);
-    found.1
+    collect::<Values, M>(model)
 }
 
 /// The model with saved values, and with the identities that the state of the optimizer knows them by. All of `saved`

@@ -1,4 +1,5 @@
-//! A model on a device of a server, over loopback: `cargo test --release --features remote --test remote`.
+//! A model on a device of a server, over loopback: `cargo test --release -p clinical-train --features remote --test
+//! remote`.
 
 use std::net::TcpListener;
 

@@ -1,10 +1,11 @@
 //! Trains a model by a recipe, and saves it.
 //!
-//! `cargo run --release --example train -- --recipe t5-pairs --model DIR --train pairs.jsonl --development dev.jsonl --run
-//! RUN --out OUT` begins a run in the folder RUN, or goes on with the one that is there, and writes the trained model to
+//! `cargo run --release -p clinical-train --example train -- --recipe t5-pairs --model DIR --train pairs.jsonl
+//! --development dev.jsonl --run RUN --out OUT` begins a run in the folder RUN, or goes on with the one that is there, and writes the trained model to
 //! OUT. `--preview 3` prints three examples as the model reads them, with what carries loss, and trains nothing.
 //! `--print-recipe` prints the recipe, to be changed and given as a file.
 
+#[path = "../../../examples/common/mod.rs"]
 mod common;
 
 use std::ops::ControlFlow;
