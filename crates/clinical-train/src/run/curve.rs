@@ -1,10 +1,13 @@
-//! `loss.svg`: the losses of a run over its steps.
+//! `loss.svg` and `loss.png`: the losses of a run over its steps.
 
 use std::error::Error as StdError;
 use std::path::Path;
+use std::sync::Once;
 
 use clinical_files::write_file;
+use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::{FontStyle, register_font};
 
 use super::metrics;
 use crate::{Error, Result};
@@ -15,16 +18,57 @@ const DEVELOPMENT: RGBColor = RGBColor(0xc0, 0x56, 0x21);
 /// Most points of a line: more cannot be told apart.
 const POINTS: usize = 480;
 
-/// Draws what `metrics.jsonl` has. A run without steps gets no picture.
+/// A step and its loss, in the order of the steps.
+type Line = [(u64, f64)];
+
+/// Draws what `metrics.jsonl` has. A run without steps gets no pictures.
 pub(super) fn write(run: &Path) -> Result<()> {
     let [training, development] = metrics::losses(run)?;
     if training.is_empty() {
         return Ok(());
     }
-    let path = run.join("loss.svg");
-    let svg = drawn(&thinned(&training), &development)
-        .map_err(|error| Error::written(&path)(std::io::Error::other(error.to_string())))?;
-    Ok(write_file(&path, svg.as_bytes())?)
+    let training = thinned(&training);
+    for (name, draw) in [("loss.svg", svg as Draw), ("loss.png", png)] {
+        let path = run.join(name);
+        let picture = draw(&training, &development)
+            .map_err(|error| Error::written(&path)(std::io::Error::other(error.to_string())))?;
+        write_file(&path, &picture)?;
+    }
+    Ok(())
+}
+
+type Draw = fn(&Line, &Line) -> Result<Vec<u8>, Box<dyn StdError>>;
+
+fn svg(training: &Line, development: &Line) -> Result<Vec<u8>, Box<dyn StdError>> {
+    let mut svg = String::new();
+    let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+    draw(&area, training, development)?;
+    drop(area);
+    Ok(svg.into_bytes())
+}
+
+fn png(training: &Line, development: &Line) -> Result<Vec<u8>, Box<dyn StdError>> {
+    let (width, height) = SIZE;
+    let mut pixels = vec![0; width as usize * height as usize * 3];
+    let area = BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area();
+    draw(&area, training, development)?;
+    drop(area);
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(&pixels)?;
+    writer.finish()?;
+    Ok(file)
+}
+
+/// The font that texts are drawn with: one of our own, since a hospital's server may have none.
+fn font() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let known = register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular());
+        debug_assert!(known.is_ok(), "the font is part of the program");
+    });
 }
 
 /// Means of as many steps at a time as leave [`POINTS`] points.
@@ -37,49 +81,51 @@ fn thinned(line: &[(u64, f64)]) -> Vec<(u64, f64)> {
         .collect()
 }
 
-fn drawn(training: &[(u64, f64)], development: &[(u64, f64)]) -> Result<String, Box<dyn StdError>> {
+fn draw<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    training: &Line,
+    development: &Line,
+) -> Result<(), Box<dyn StdError>>
+where
+    B::ErrorType: 'static,
+{
+    font();
     let points = || training.iter().chain(development);
     let last = points().map(|(step, _)| *step).max().unwrap_or(1);
     let most = points().map(|(_, loss)| *loss).fold(0.0, f64::max);
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        area.fill(&WHITE)?;
-        let mut chart = ChartBuilder::on(&area)
-            .margin(16)
-            .x_label_area_size(48)
-            .y_label_area_size(64)
-            .build_cartesian_2d(0..last.max(1), 0.0..(most * 1.05).max(1e-6))?;
-        chart
-            .configure_mesh()
-            .light_line_style(RGBColor(0xee, 0xee, 0xee))
-            .x_desc("step")
-            .y_desc("loss in nats")
-            .draw()?;
-        for (line, name, color) in [
-            (training, "training", TRAINING),
-            (development, "development", DEVELOPMENT),
-        ] {
-            if line.is_empty() {
-                continue;
-            }
-            let series = LineSeries::new(line.iter().copied(), color.stroke_width(2));
-            chart
-                .draw_series(series)?
-                .label(name)
-                .legend(move |(x, y)| {
-                    PathElement::new([(x, y), (x + 24, y)], color.stroke_width(2))
-                });
+    area.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(area)
+        .margin(16)
+        .x_label_area_size(48)
+        .y_label_area_size(64)
+        .build_cartesian_2d(0..last.max(1), 0.0..(most * 1.05).max(1e-6))?;
+    chart
+        .configure_mesh()
+        .light_line_style(RGBColor(0xee, 0xee, 0xee))
+        .x_desc("step")
+        .y_desc("loss in nats")
+        .draw()?;
+    for (line, name, color) in [
+        (training, "training", TRAINING),
+        (development, "development", DEVELOPMENT),
+    ] {
+        if line.is_empty() {
+            continue;
         }
+        let series = LineSeries::new(line.iter().copied(), color.stroke_width(2));
         chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .background_style(WHITE)
-            .border_style(RGBColor(0xcc, 0xcc, 0xcc))
-            .draw()?;
-        area.present()?;
+            .draw_series(series)?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], color.stroke_width(2)));
     }
-    Ok(svg)
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE)
+        .border_style(RGBColor(0xcc, 0xcc, 0xcc))
+        .draw()?;
+    area.present()?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -94,5 +140,30 @@ mod tests {
         assert_eq!(thin[0], (3, 2.0));
         assert_eq!(thin.last().map(|(step, _)| *step), Some(1000));
         assert_eq!(thinned(&line[..5]), line[..5]);
+    }
+
+    /// The same losses, the same picture, with the axes' texts in it.
+    #[test]
+    fn a_png_has_lines_and_texts() {
+        let line: Vec<(u64, f64)> = (1..=50).map(|step| (step, 5.0 / step as f64)).collect();
+        let file = png(&line, &line[10..20]).unwrap();
+        assert_eq!(file, png(&line, &line[10..20]).unwrap());
+        let mut reader = png::Decoder::new(std::io::Cursor::new(&file))
+            .read_info()
+            .unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut pixels).unwrap();
+        assert_eq!((info.width, info.height), SIZE);
+        let of = |color: RGBColor| {
+            let is = |pixel: &&[u8]| **pixel == [color.0, color.1, color.2];
+            pixels.chunks(3).filter(is).count()
+        };
+        assert!(of(TRAINING) > 500 && of(DEVELOPMENT) > 20);
+        // Left of the axis stand its texts alone.
+        let left = pixels
+            .chunks(3 * SIZE.0 as usize)
+            .flat_map(|row| row[..3 * 72].chunks(3));
+        let dark = left.filter(|pixel| pixel.iter().all(|&value| value < 128));
+        assert!(dark.count() > 200);
     }
 }

@@ -94,7 +94,7 @@ fn locked(dir: &Path) -> Result<File> {
 /// |---|---|
 /// | `recipe.toml` | the recipe with all settings |
 /// | `metrics.jsonl` | a line for each step ([`StepReport`]) and each evaluation ([`EvaluationReport`]) |
-/// | `loss.svg` | the losses over the steps |
+/// | `loss.svg`, `loss.png` | the losses over the steps |
 /// | `checkpoints/step-*` | trained weights, the state of the optimizer, and where the run is |
 ///
 /// A checkpoint appears when it is complete. Everything that is drawn follows from the seed and the number of the step,
