@@ -121,6 +121,22 @@ def llama():
         write("clinical-llama", case, loss, gradients(model, weights / "model.safetensors"), batch)
 
 
+def hidden_start():
+    """Asclepius' training hides the start token from attention. The batch that is written lacks it."""
+    model = load(tf.AutoModelForCausalLM, LLAMA / "gqa")
+    rows, labels, _ = llama_batch("gqa")
+    rows, labels = [[1, *row] for row in rows], [[IGNORED, IGNORED, *row[1:]] for row in labels]
+    lengths = [len(row) for row in rows]
+    ids, padded, mask = pad(rows, 0), pad(labels, IGNORED), mask_of(lengths)
+    seen = model(ids, attention_mask=mask, labels=padded).loss
+    mask[:, 0] = 0
+    loss = model(ids, attention_mask=mask, labels=padded).loss
+    assert abs(loss - seen) > 1e-3, "the start token matters too little"
+    loss.backward()
+    batch = {"ids": ids[:, 1:], "lengths": [length - 1 for length in lengths], "labels": padded[:, 1:]}
+    write("clinical-llama", "hidden_start", loss, gradients(model, LLAMA / "gqa/model.safetensors"), batch)
+
+
 def lora():
     model = load(tf.AutoModelForCausalLM, LLAMA / "gqa")
     config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
@@ -219,6 +235,7 @@ def main():
         shutil.rmtree(CRATES / crate / "tests/data/gradients", ignore_errors=True)
     t5()
     llama()
+    hidden_start()
     lora()
     bert()
 

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use asclepius::Asclepius;
 use clinical_bert::{BertOptions, ClinicalBert, LoadOptions, PieceLabels, SpanOptions, TaskHead};
+use clinical_llama::Llama;
+use clinical_nn::Loss;
 use clinical_train::objective::causal::Masking;
 use clinical_train::{
     AdamW, AnswerSet, Batching, ClassSet, Development, Error, FineTune, InstructionExample,
@@ -234,6 +236,21 @@ fn instructions_about_notes() {
     let targets = |set: &InstructionSet| set.preview(0, 0).unwrap().targets();
     assert_eq!(targets(&other), targets(&set) + 1);
     assert_ne!(set.checksum(), other.checksum());
+    // The loss of the row without its start token, which the published masking hides.
+    let tokenizer = asclepius.tokenizer();
+    let [note, question] = [&examples[1].note, &examples[1].question];
+    let prompt = clinical_prompts::asclepius::training(note, question).unwrap();
+    let text = format!("{prompt}{}", examples[1].answer);
+    let mut ids = tokenizer.encode(&text, true).unwrap().into_ids();
+    ids.push(tokenizer.special().eos[0]);
+    let prompt = tokenizer.encode(&prompt, true).unwrap().into_ids().len();
+    let labels = Llama::labels_after(&ids, prompt - 1);
+    let model = asclepius.model();
+    let expected = model.loss(&[&ids[1..]], &[&labels[1..]]).unwrap();
+    let found = other.loss(model, &[1], 0).unwrap();
+    assert_eq!(found.targets, expected.targets);
+    let value = |loss: Loss| loss.mean.into_scalar::<f32>();
+    assert_eq!(value(found), value(expected));
     let (trained, [first, last]) = learned(asclepius, &set, (30, 2e-3));
     assert!(last < 0.1 * first, "{first} to {last}");
     drop(trained);

@@ -31,6 +31,17 @@ impl CausalExample {
             .filter(|&&label| label >= 0)
             .count()
     }
+
+    /// Ids and labels from the first token on that later tokens see, which is what a model is to read: rotary positions
+    /// are relative, so the rest gives the same without what is hidden before it. A start token inside a text stays.
+    ///
+    /// The first of these labels has nothing before it that is seen, and is not used.
+    #[must_use]
+    pub fn seen(&self) -> (&[u32], &[i64]) {
+        let hidden = self.attention_mask.iter().take_while(|seen| !**seen);
+        let first = hidden.count();
+        (&self.ids[first..], &self.labels[first..])
+    }
 }
 
 /// Rows of one length from a stream of notes ([`packed`]).
