@@ -3,7 +3,8 @@
 //! `cargo run --release -p clinical-train --example train -- --recipe t5-pairs --model DIR --train pairs.jsonl
 //! --development dev.jsonl --run RUN --out OUT` begins a run in the folder RUN, or goes on with the one that is there, and writes the trained model to
 //! OUT. `--preview 3` prints three examples as the model reads them, with what carries loss, and trains nothing.
-//! `--print-recipe` prints the recipe, to be changed and given as a file.
+//! `--print-recipe` prints the recipe, to be changed and given as a file. `--recipe t5-tokenizer --train notes.jsonl --out
+//! OUT` trains a tokenizer.
 
 #[path = "../../../examples/common/mod.rs"]
 mod common;
@@ -20,8 +21,8 @@ use clinical_t5::{ClinicalT5, T5Options};
 use clinical_train::{
     AnswerSet, Better, ClassSet, Development, EvaluationReport, FineTune, InstructionExample,
     InstructionSet, LabelledText, LabelledWords, MaskedSet, NoteSet, NoteText, PairSet, Progress,
-    QuestionExample, Recipe, SpanSet, StepReport, TagSet, Task, TextPair, Trainable, TrainingSet,
-    metric, read_examples,
+    QuestionExample, Recipe, SpanSet, StepReport, TagSet, Task, TextPair, TokenizerRecipe,
+    Trainable, TrainingSet, metric, read_examples,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::de::DeserializeOwned;
@@ -30,14 +31,14 @@ use serde::de::DeserializeOwned;
 #[derive(Parser)]
 struct Args {
     /// The recipe: a TOML file, or t5-spans, t5-spans-nanot5, t5-pairs, llama-notes, llama-instructions, bert-masked,
-    /// bert-classes, bert-tags, bert-answers
+    /// bert-classes, bert-tags, bert-answers; for a tokenizer (--train and --out) t5-tokenizer, bert-tokenizer
     #[arg(long)]
     recipe: String,
     /// Print the recipe and end
     #[arg(long)]
     print_recipe: bool,
-    /// The model's directory
-    #[arg(long, required_unless_present = "print_recipe")]
+    /// The model's directory; not for a tokenizer
+    #[arg(long)]
     model: Option<PathBuf>,
     /// The training examples: one JSON object a line
     #[arg(long, required_unless_present = "print_recipe")]
@@ -49,7 +50,7 @@ struct Args {
     #[arg(long)]
     preview: Option<usize>,
     /// The folder of the run
-    #[arg(long, required_unless_present_any = ["print_recipe", "preview"])]
+    #[arg(long)]
     run: Option<PathBuf>,
     /// Where the trained model goes; with [lora] in the recipe only the adapter
     #[arg(long, required_unless_present_any = ["print_recipe", "preview"])]
@@ -67,10 +68,25 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &Args) -> Result<()> {
-    let recipe = match Recipe::published(&args.recipe) {
-        Some(text) if args.print_recipe => return Ok(common::print(text.trim_end())?),
+    let name = args.recipe.as_str();
+    let published = Recipe::published(name).or_else(|| TokenizerRecipe::published(name));
+    if let (Some(text), true) = (published, args.print_recipe) {
+        return Ok(common::print(text.trim_end())?);
+    }
+    let is_tokenizer = match published {
+        Some(text) => TokenizerRecipe::is_one(text),
+        None => std::fs::read_to_string(name).is_ok_and(|text| TokenizerRecipe::is_one(&text)),
+    };
+    if is_tokenizer {
+        let recipe = match published {
+            Some(text) => TokenizerRecipe::from_toml(text)?,
+            None => TokenizerRecipe::open(name)?,
+        };
+        return tokenizer(args, &recipe);
+    }
+    let recipe = match published {
         Some(text) => Recipe::from_toml(text)?,
-        None => Recipe::open(&args.recipe)?,
+        None => Recipe::open(name)?,
     };
     if args.print_recipe {
         return Ok(common::print(recipe.to_toml()?.trim_end())?);
@@ -81,6 +97,9 @@ fn start(args: &Args) -> Result<()> {
     let (Some(model), Some(train)) = (&args.model, &args.train) else {
         bail!("--model and --train are missing");
     };
+    if args.preview.is_none() && args.run.is_none() {
+        bail!("--run is missing: give the folder of the run");
+    }
     let job = Job {
         args,
         recipe,
@@ -143,6 +162,26 @@ fn start(args: &Args) -> Result<()> {
         }
         other => bail!("this program has no task `{other}`"),
     }
+}
+
+/// A tokenizer from the texts of `--train`, saved with its recipe in `--out`.
+fn tokenizer(args: &Args, recipe: &TokenizerRecipe) -> Result<()> {
+    let written = recipe.to_toml()?;
+    if args.print_recipe {
+        return Ok(common::print(written.trim_end())?);
+    }
+    let (Some(train), Some(out)) = (&args.train, &args.out) else {
+        bail!("--train and --out are missing");
+    };
+    let tokenizer = recipe.train(texts(train)?.iter())?;
+    tokenizer.save(out)?;
+    let path = out.join("recipe.toml");
+    clinical_files::write_file(&path, written.as_bytes())?;
+    let size = tokenizer.vocab_size();
+    Ok(common::print(format_args!(
+        "saved {size} tokens in {}",
+        out.display()
+    ))?)
 }
 
 fn t5(job: &Job<'_>) -> Result<ClinicalT5> {

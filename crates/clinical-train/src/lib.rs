@@ -18,6 +18,7 @@ mod run;
 mod schedule;
 mod set;
 mod task;
+mod tokenizer_recipe;
 mod trainable;
 
 pub use buckets::{BatchPosition, BatchSettings, Batches, Batching, EpochBatches};
@@ -42,4 +43,5 @@ pub use set::{
     QuestionExample, SpanSet, TagSet, TextPair, TrainingSet,
 };
 pub use task::{AnswerSettings, ClassSettings, LabelledPieces, MaskedSettings, TagSettings, Task};
+pub use tokenizer_recipe::{TokenizerRecipe, UnigramSettings, WordPieceSettings};
 pub use trainable::Trainable;

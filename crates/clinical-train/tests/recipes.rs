@@ -1,6 +1,7 @@
 //! Recipes as files: those of this crate, and every rule about settings.
 
-use clinical_train::{Error, Recipe, RecipeError, Task};
+use clinical_tokenizer::{Tokenizer, UnigramTraining};
+use clinical_train::{Error, Recipe, RecipeError, Task, TokenizerRecipe};
 
 const NAMES: [(&str, &str); 9] = [
     ("t5-spans", "spans"),
@@ -113,4 +114,56 @@ fn unknown_keys_are_named() {
         assert!(matches!(found, Error::RecipeFile { .. }), "{more}: {found}");
         assert!(found.to_string().contains(key), "{more}: {found}");
     }
+}
+
+#[test]
+fn recipes_for_tokenizers() {
+    for name in ["t5-tokenizer", "bert-tokenizer"] {
+        let text = TokenizerRecipe::published(name).unwrap();
+        assert!(TokenizerRecipe::is_one(text));
+        let recipe = TokenizerRecipe::from_toml(text).unwrap();
+        let written = recipe.to_toml().unwrap();
+        assert_eq!(TokenizerRecipe::from_toml(&written).unwrap(), recipe);
+    }
+    assert!(!TokenizerRecipe::is_one(
+        Recipe::published("t5-pairs").unwrap()
+    ));
+    assert_eq!(TokenizerRecipe::published("t5-pairs"), None);
+    for wrong in [
+        "[tokenizer]\nkind = \"bpe\"",
+        "[tokenizer]\nkind = \"unigram\"\nvocabulary = 5",
+        "[tokenizer]\nkind = \"unigram\"\n[model]",
+        "[tokenizer",
+    ] {
+        let error = TokenizerRecipe::from_toml(wrong).unwrap_err();
+        assert!(matches!(error, Error::RecipeFile { .. }), "{wrong}");
+    }
+    // The settings are those of the trainings themselves.
+    let texts = ["Seen by Dr. [Name] for chest pain.", "No chest pain today."].repeat(60);
+    let recipe = "[tokenizer]\nkind = \"unigram\"\nvocab_size = 32\nlower_case = false\n\
+                  extra_ids = 10\ndeid_tokens = true\nword_seeds = true";
+    let trained = TokenizerRecipe::from_toml(recipe).unwrap();
+    let trained = trained.train(texts.iter()).unwrap();
+    let expected = UnigramTraining::clinical_t5(false)
+        .with_vocab_size(32)
+        .with_extra_ids(10)
+        .with_added_tokens(clinical_deid::SPECIAL_TOKENS)
+        .with_word_seeds();
+    let expected = expected.train(texts.iter()).unwrap();
+    let ids = |tokenizer: &Tokenizer| {
+        tokenizer
+            .encode("No chest pain, Dr. [Name]", true)
+            .unwrap()
+            .into_ids()
+    };
+    assert_eq!(trained.vocab_size(), 32 + 10 + 15);
+    assert_eq!(ids(&trained), ids(&expected));
+    assert_eq!(trained.token_to_id("[Name]"), Some(42));
+    // Too few texts for so many tokens.
+    let published = TokenizerRecipe::published("t5-tokenizer").unwrap();
+    let published = TokenizerRecipe::from_toml(published).unwrap();
+    assert!(matches!(
+        published.train(texts.iter()),
+        Err(Error::Model { .. })
+    ));
 }
