@@ -1,7 +1,6 @@
 //! Data for pretraining: spans of a text replaced by sentinels.
 
 use rand::Rng;
-use rand::seq::index;
 
 use crate::Error;
 
@@ -240,12 +239,27 @@ fn round(value: f64) -> usize {
 
 /// A uniform random composition: `items` in `parts` positive parts, in order. `parts` is at most `items`.
 fn composition<R: Rng + ?Sized>(items: usize, parts: usize, rng: &mut R) -> Vec<usize> {
-    let mut cuts = index::sample(rng, items - 1, parts - 1).into_vec();
-    cuts.sort_unstable();
-    let ends = cuts.into_iter().map(|cut| cut + 1).chain([items]);
+    let ends = chosen(items - 1, parts - 1, rng).into_iter();
     let mut start = 0;
-    ends.map(|end| end - std::mem::replace(&mut start, end))
+    ends.map(|cut| cut + 1)
+        .chain([items])
+        .map(|end| end - std::mem::replace(&mut start, end))
         .collect()
+}
+
+/// `count` different numbers below `all`, in order, each set equally likely (Knuth's algorithm S). Only raw words of the
+/// generator are used, so that no release of `rand` changes what a seed gives.
+fn chosen<R: Rng + ?Sized>(all: usize, count: usize, rng: &mut R) -> Vec<usize> {
+    let mut chosen = Vec::with_capacity(count);
+    for number in 0..all {
+        let (left, wanted) = (all - number, count - chosen.len());
+        // The high word of a product: uniform but for 2^-40 or less.
+        let drawn = (u128::from(rng.next_u64()) * left as u128) >> 64;
+        if drawn < wanted as u128 {
+            chosen.push(number);
+        }
+    }
+    chosen
 }
 
 #[cfg(test)]
@@ -278,6 +292,24 @@ mod tests {
 
     fn spans(tokens: u32) -> SpanCorruption {
         SpanCorruption::new(Sentinels::TopOfVocabulary { tokens }, 1)
+    }
+
+    /// Every pair out of five is as likely as another.
+    #[test]
+    fn chosen_sets_are_equally_likely() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let mut found = std::collections::BTreeMap::<Vec<usize>, usize>::new();
+        for _ in 0..20_000 {
+            *found.entry(chosen(5, 2, &mut rng)).or_default() += 1;
+        }
+        assert_eq!(found.len(), 10);
+        // Three standard deviations of 2,000 are 127.
+        assert!(found.values().all(|count| count.abs_diff(2000) < 170));
+        assert_eq!(chosen(3, 3, &mut rng), [0, 1, 2]);
+        assert!(chosen(3, 0, &mut rng).is_empty() && chosen(0, 0, &mut rng).is_empty());
+        // What a seed gives stays what it is.
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        assert_eq!(chosen(12, 4, &mut rng), [3, 9, 10, 11]);
     }
 
     #[test]
