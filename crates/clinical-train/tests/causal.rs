@@ -50,8 +50,9 @@ fn published_masks() {
             .collect();
         assert_eq!(seen, row.attention_mask);
         let hidden = row.attention_mask.iter().filter(|&&seen| seen == 0).count();
-        let read = (&row.full_ids[hidden..], &row.labels[hidden..]);
-        assert_eq!(example.seen(), read);
+        let read = example.clone().without_hidden_start();
+        assert_eq!(read.ids, row.full_ids[hidden..]);
+        assert_eq!(read.labels, row.labels[hidden..]);
         let masked = example.labels.iter().take_while(|&&label| label == -100);
         assert_eq!(masked.count(), row.source_len_counted);
 
@@ -72,7 +73,7 @@ fn published_masks() {
         let answer: Vec<i64> = row.full_ids[prompt..].iter().map(|&id| id.into()).collect();
         assert_eq!(corrected.labels[prompt..], answer);
         assert_eq!(corrected.attention_mask, vec![true; row.full_ids.len()]);
-        assert_eq!(corrected.seen(), (&row.full_ids[..], &corrected.labels[..]));
+        assert_eq!(corrected.clone().without_hidden_start(), corrected);
     }
 }
 

@@ -32,15 +32,18 @@ impl CausalExample {
             .count()
     }
 
-    /// Ids and labels from the first token on that later tokens see, which is what a model is to read: rotary positions
-    /// are relative, so the rest gives the same without what is hidden before it. A start token inside a text stays.
+    /// The row from the first token on that later tokens see, which is what a model is to read: rotary positions are
+    /// relative, so the rest gives the same without what is hidden before it. A start token inside a text stays.
     ///
-    /// The first of these labels has nothing before it that is seen, and is not used.
+    /// The first label of the new row has nothing before it that is seen, and is not used.
     #[must_use]
-    pub fn seen(&self) -> (&[u32], &[i64]) {
+    pub fn without_hidden_start(mut self) -> Self {
         let hidden = self.attention_mask.iter().take_while(|seen| !**seen);
-        let first = hidden.count();
-        (&self.ids[first..], &self.labels[first..])
+        let hidden = hidden.count();
+        self.ids.drain(..hidden);
+        self.labels.drain(..hidden);
+        self.attention_mask.drain(..hidden);
+        self
     }
 }
 

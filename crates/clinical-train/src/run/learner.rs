@@ -7,6 +7,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use clinical_nn::{Dropout, Linears, set_adapter_dropout_seed};
 
 use super::checkpoint::{State, Store};
+use super::parameters;
 use super::progress::StepReport;
 use crate::clip::scaled;
 use crate::{
@@ -30,7 +31,7 @@ impl<M: Module + Linears> Learner<M> {
     /// `model` stands on a device without autodiff, and is trained where it requires gradients.
     pub(super) fn new(model: M, recipe: &Recipe, steps: u64) -> Result<Self> {
         Ok(Self {
-            model: model.train(),
+            model: parameters::settled(model.train()),
             optimizer: recipe.optimizer.build()?,
             schedule: recipe.schedule,
             rate: recipe.rate,

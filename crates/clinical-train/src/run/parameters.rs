@@ -129,3 +129,24 @@ pub(crate) fn restore<M: Module>(model: M, saved: BTreeMap<String, Trained>) -> 
 
     model.map(&mut Restore(Position::default(), saved))
 }
+
+/// The model with every trained parameter's values one after another in memory, as [`restore`] puts them. Loaded weights
+/// may be transposed views of a file; kernels sum those in another order, so a run that goes on from a checkpoint would
+/// differ in the last bits.
+pub(crate) fn settled<M: Module>(model: M) -> M {
+    struct Settle;
+
+    impl ModuleMapper for Settle {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            if !param.is_require_grad() {
+                return param;
+            }
+            let (id, value, mapper) = param.consume();
+            let place = (value.device(), value.dtype());
+            let value = Tensor::from_data(value.into_data(), (&place.0, place.1));
+            Param::from_mapped_value(id, value, mapper).set_require_grad(true)
+        }
+    }
+
+    model.map(&mut Settle)
+}

@@ -165,7 +165,8 @@ fn encoded(
     let source = ids(&prompt)?;
     let mut full = ids(&format!("{prompt}{answer}"))?;
     full.push(eos);
-    Ok(instruction(&source, &full, pad, limit, settings.masking)?)
+    let row = instruction(&source, &full, pad, limit, settings.masking)?;
+    Ok(row.without_hidden_start())
 }
 
 impl Row {

@@ -89,7 +89,9 @@ impl TrainingSet for NoteSet {
 
     fn loss(&self, model: &Llama, batch: &[usize], _: u64) -> Result<Loss> {
         let rows = batch.iter().map(|&row| &self.rows[row]);
-        let (ids, labels): (Vec<&[u32]>, Vec<&[i64]>) = rows.map(CausalExample::seen).unzip();
+        let (ids, labels): (Vec<&[u32]>, Vec<&[i64]>) = rows
+            .map(|row| (row.ids.as_slice(), row.labels.as_slice()))
+            .unzip();
         model.loss(&ids, &labels).map_err(Error::model)
     }
 
