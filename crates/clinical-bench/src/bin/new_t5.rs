@@ -68,7 +68,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let training = UnigramTraining::clinical_t5(false)
         .with_vocab_size(arguments.vocabulary)
         .with_word_seeds()
-        .with_deid_tokens();
+        .with_added_tokens(clinical_deid::SPECIAL_TOKENS);
     let tokenizer = training.train(texts)?;
     let config = T5Config::from_value(json!({
         "model_type": "t5",
