@@ -679,7 +679,17 @@ fn every_batch_tells_how_far_it_is_and_can_be_ended() {
         .with_batch(2)
         .with_progress(move |progress| told.lock().unwrap().push(progress));
     let found = good(bert.tag_with(&texts, &options));
-    assert_eq!(found, good(bert.tag(&texts)));
+    // Other batches have rows of other lengths, so sums may differ in the last bits.
+    for (found, expected) in found.iter().zip(good(bert.tag(&texts))) {
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(expected) {
+            assert_eq!(
+                (&found.label, &found.range),
+                (&expected.label, &expected.range)
+            );
+            assert!((found.score - expected.score).abs() < 1e-6);
+        }
+    }
     let seen = seen.lock().unwrap();
     assert!(seen.iter().all(|progress| progress.total == 4));
     assert!(seen.is_sorted_by_key(|progress| progress.done));

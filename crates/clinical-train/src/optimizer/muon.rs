@@ -16,7 +16,7 @@ const COEFFICIENTS: [f64; 3] = [3.4445, -4.775, 2.0315];
 /// gradient`, made nearly orthogonal by Newton-Schulz iterations, and the matrix, after it was multiplied by `1 - rate *
 /// weight_decay`, loses `rate * sqrt(max(1, outputs / inputs))` times that. PyTorch iterates in bf16; here it is f32.
 ///
-/// A rate for matrices is about 0.02, one for the others a few thousandths: [`others_rate`](Self::with_others_rate) is
+/// A rate for matrices is about 0.02, one for the others a few thousandths: `others_rate` is
 /// the part of the recipe's rate that the others take. As TOML:
 ///
 /// ```
