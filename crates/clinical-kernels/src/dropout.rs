@@ -104,6 +104,7 @@ fn pairs(mask: DropMask, first: u64, factors: &mut [f32; CHUNK]) {
 
 dispatch! {
     /// `y = x * factor` over `len` values, of which the first is element `first`, an even one.
+    #[cfg_attr(not(feature = "flex"), allow(dead_code))]
     pub(crate) unsafe fn multiply = multiply_kernel(
         mask: DropMask, first: u64, len: usize, x: *const f32, y: *mut f32
     )
