@@ -28,7 +28,8 @@ const PUBLISHED: [(&str, &str); 2] = [
 ///     lower_case = true
 ///     word_seeds = true
 /// "#)?;
-/// let notes = ["Seen for chest pain.", "No chest pain today."].repeat(50); // far too few, but for the example
+/// // Far too few, but for the example.
+/// let notes = ["Seen by Dr. Reed for chest pain.", "No chest pain today, seen by Dr. Reed."].repeat(50);
 /// let tokenizer = recipe.train(notes.iter())?;
 /// assert_eq!(tokenizer.vocab_size(), 30 + 100);
 /// # Ok::<(), clinical_train::Error>(())
