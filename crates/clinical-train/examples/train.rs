@@ -1,10 +1,10 @@
 //! Trains a model by a recipe, and saves it.
 //!
 //! `cargo run --release -p clinical-train --example train -- --recipe t5-pairs --model DIR --train pairs.jsonl
-//! --development dev.jsonl --run RUN --out OUT` begins a run in the folder RUN, or goes on with the one that is there, and writes the trained model to
-//! OUT. `--preview 3` prints three examples as the model reads them, with what carries loss, and trains nothing.
-//! `--print-recipe` prints the recipe, to be changed and given as a file. `--recipe t5-tokenizer --train notes.jsonl --out
-//! OUT` trains a tokenizer.
+//! --development dev.jsonl --run RUN --out OUT` begins a run in the folder RUN, or goes on with the one that is there,
+//! and writes the trained model to OUT. `--preview 3` prints three examples as the model reads them, with what carries
+//! loss, and trains nothing. `--print-recipe` prints the recipe, to be changed and given as a file. `--recipe
+//! t5-tokenizer --train notes.jsonl --out OUT` trains a tokenizer.
 
 #[path = "../../../examples/common/mod.rs"]
 mod common;
@@ -73,18 +73,10 @@ fn start(args: &Args) -> Result<()> {
     if let (Some(text), true) = (published, args.print_recipe) {
         return Ok(common::print(text.trim_end())?);
     }
-    let is_tokenizer = match published {
-        Some(text) => TokenizerRecipe::is_one(text),
-        None => std::fs::read_to_string(name).is_ok_and(|text| TokenizerRecipe::is_one(&text)),
-    };
-    if is_tokenizer {
-        let recipe = match published {
-            Some(text) => TokenizerRecipe::from_toml(text)?,
-            None => TokenizerRecipe::open(name)?,
-        };
+    if let Some(recipe) = tokenizer_recipe(name)? {
         return tokenizer(args, &recipe);
     }
-    let recipe = match published {
+    let recipe = match Recipe::published(name) {
         Some(text) => Recipe::from_toml(text)?,
         None => Recipe::open(name)?,
     };
@@ -162,6 +154,16 @@ fn start(args: &Args) -> Result<()> {
         }
         other => bail!("this program has no task `{other}`"),
     }
+}
+
+/// The recipe of this name or path, if it is for a tokenizer.
+fn tokenizer_recipe(name: &str) -> Result<Option<TokenizerRecipe>> {
+    if let Some(text) = TokenizerRecipe::published(name) {
+        return Ok(Some(TokenizerRecipe::from_toml(text)?));
+    }
+    let is_one = Recipe::published(name).is_none()
+        && std::fs::read_to_string(name).is_ok_and(|text| TokenizerRecipe::is_one(&text));
+    Ok(is_one.then(|| TokenizerRecipe::open(name)).transpose()?)
 }
 
 /// A tokenizer from the texts of `--train`, saved with its recipe in `--out`.

@@ -19,6 +19,7 @@ mod schedule;
 mod set;
 mod task;
 mod tokenizer_recipe;
+mod toml_file;
 mod trainable;
 
 pub use buckets::{BatchPosition, BatchSettings, Batches, Batching, EpochBatches};

@@ -1,12 +1,13 @@
 //! How a model is trained, as a file.
 
-use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::recipe_error::{average, positive};
-use crate::{BatchSettings, Batching, Error, OptimizerConfig, RecipeError, Result, Schedule, Task};
+use crate::{
+    BatchSettings, Batching, OptimizerConfig, RecipeError, Result, Schedule, Task, toml_file,
+};
 
 /// How a model is trained: everything that decides the weights beside the model and the examples.
 ///
@@ -251,51 +252,41 @@ impl Recipe {
     ///
     /// # Errors
     ///
-    /// [`Error::RecipeFile`] with the line for what is not TOML or no setting of a recipe; [`Error::Recipe`] for a setting
-    /// without meaning.
+    /// [`Error::RecipeFile`](crate::Error::RecipeFile) with the line for what is not TOML or no setting of a recipe;
+    /// [`Error::Recipe`](crate::Error::Recipe) for a setting without meaning.
     pub fn from_toml(text: &str) -> Result<Self> {
-        Self::named(Path::new("recipe"), text)
+        Self::checked(toml_file::parse(Path::new(toml_file::UNNAMED), text)?)
     }
 
     /// Reads the file of a recipe.
     ///
     /// # Errors
     ///
-    /// Those of [`from_toml`](Self::from_toml), and [`Error::File`].
+    /// Those of [`from_toml`](Self::from_toml), and [`Error::File`](crate::Error::File).
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let text = fs::read_to_string(path).map_err(Error::read(path))?;
-        Self::named(path, &text)
+        Self::checked(toml_file::open(path.as_ref())?)
     }
 
-    fn named(path: &Path, text: &str) -> Result<Self> {
-        let recipe: Self = toml::from_str(text).map_err(|cause| Error::RecipeFile {
-            path: path.to_owned(),
-            cause: Box::new(cause),
-        })?;
-        recipe.validate()?;
-        Ok(recipe)
+    fn checked(self) -> Result<Self> {
+        self.validate()?;
+        Ok(self)
     }
 
     /// The recipe as TOML, with every setting that is not left out by default.
     ///
     /// # Errors
     ///
-    /// [`Error::Recipe`] for a setting that TOML cannot hold.
+    /// [`Error::Recipe`](crate::Error::Recipe) for a setting that TOML cannot hold.
     pub fn to_toml(&self) -> Result<String> {
         self.validate()?;
-        toml::to_string_pretty(self).map_err(|cause| {
-            Error::Recipe(RecipeError::NotToml {
-                detail: cause.to_string(),
-            })
-        })
+        toml_file::write(self)
     }
 
     /// Whether every setting has a meaning.
     ///
     /// # Errors
     ///
-    /// [`Error::Recipe`], one variant for each rule.
+    /// [`Error::Recipe`](crate::Error::Recipe), one variant for each rule.
     pub fn validate(&self) -> Result<()> {
         if self.epochs.is_some() == self.steps.is_some() {
             return Err(RecipeError::Length.into());

@@ -1,12 +1,11 @@
 //! Recipes for tokenizers, which are trained before there is a model.
 
-use std::fs;
 use std::path::Path;
 
 use clinical_tokenizer::{Tokenizer, UnigramTraining, WordPieceTraining};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, RecipeError, Result};
+use crate::{Error, Result, toml_file};
 
 const PUBLISHED: [(&str, &str); 2] = [
     ("t5-tokenizer", include_str!("../recipes/t5-tokenizer.toml")),
@@ -123,7 +122,8 @@ impl TokenizerRecipe {
     ///
     /// [`Error::RecipeFile`] with the line for what is not TOML or no setting of a tokenizer.
     pub fn from_toml(text: &str) -> Result<Self> {
-        Self::named(Path::new("recipe"), text)
+        let file: File<Self> = toml_file::parse(Path::new(toml_file::UNNAMED), text)?;
+        Ok(file.tokenizer)
     }
 
     /// Reads the file of a recipe.
@@ -132,16 +132,7 @@ impl TokenizerRecipe {
     ///
     /// Those of [`from_toml`](Self::from_toml), and [`Error::File`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let text = fs::read_to_string(path).map_err(Error::read(path))?;
-        Self::named(path, &text)
-    }
-
-    fn named(path: &Path, text: &str) -> Result<Self> {
-        let file: File<Self> = toml::from_str(text).map_err(|cause| Error::RecipeFile {
-            path: path.to_owned(),
-            cause: Box::new(cause),
-        })?;
+        let file: File<Self> = toml_file::open(path.as_ref())?;
         Ok(file.tokenizer)
     }
 
@@ -151,11 +142,7 @@ impl TokenizerRecipe {
     ///
     /// [`Error::Recipe`] for a number that TOML cannot hold.
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string_pretty(&File { tokenizer: self }).map_err(|cause| {
-            Error::Recipe(RecipeError::NotToml {
-                detail: cause.to_string(),
-            })
-        })
+        toml_file::write(&File { tokenizer: self })
     }
 
     /// Trains on texts of any length; they are read once and not kept. The same texts, in any order, give the same

@@ -126,12 +126,15 @@ pub struct AdamWState<const D: usize> {
     square: Tensor<D>,
 }
 
+/// `1 - beta^step`: the share that a mean which began at zero has of its gradients.
+fn correction(beta: f64, step: usize) -> f64 {
+    1.0 - beta.powf(step as f64)
+}
+
 impl<const D: usize> AdamWState<D> {
     /// The state after one more gradient.
     fn after(state: Option<Self>, grad: &Tensor<D>, beta1: f64, beta2: f64) -> Self {
-        let dims = grad.dims();
-        let state = state.filter(|state| state.mean.dims() == dims && state.square.dims() == dims);
-        let (step, mean, square) = match state {
+        let (step, mean, square) = match Self::fitting(state, grad.dims()) {
             Some(state) => (state.step, Some(state.mean), Some(state.square)),
             None => (0, None, None),
         };
@@ -142,9 +145,13 @@ impl<const D: usize> AdamWState<D> {
         }
     }
 
-    /// `1 - beta^step`.
+    /// The state, if it is one of a parameter of this shape.
+    fn fitting(state: Option<Self>, dims: [usize; D]) -> Option<Self> {
+        state.filter(|state| state.mean.dims() == dims && state.square.dims() == dims)
+    }
+
     fn correction(&self, beta: f64) -> f64 {
-        1.0 - beta.powf(self.step as f64)
+        correction(beta, self.step)
     }
 
     fn moved_to(self, device: &Device) -> Self {
@@ -190,16 +197,14 @@ impl AdamW {
         grad: &Tensor<D>,
         state: Option<AdamWState<D>>,
     ) -> Result<(Tensor<D>, AdamWState<D>), (Tensor<D>, Option<AdamWState<D>>)> {
-        let dims = tensor.dims();
-        let state = state.filter(|state| state.mean.dims() == dims && state.square.dims() == dims);
+        let state = AdamWState::fitting(state, tensor.dims());
         let step = 1 + state.as_ref().map_or(0, |state| state.step);
-        let correction = |beta: f64| 1.0 - beta.powf(step as f64);
         let kernel = optimizer::AdamW {
             beta1: self.beta1,
             beta2: self.beta2,
             epsilon: self.epsilon,
-            root: correction(self.beta2).sqrt(),
-            rate: lr / correction(self.beta1),
+            root: correction(self.beta2, step).sqrt(),
+            rate: lr / correction(self.beta1, step),
             keep: 1.0 - lr * self.weight_decay,
         };
         let averages = state.map(|state| [state.mean, state.square]);

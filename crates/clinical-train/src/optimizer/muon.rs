@@ -16,8 +16,8 @@ const COEFFICIENTS: [f64; 3] = [3.4445, -4.775, 2.0315];
 /// gradient`, made nearly orthogonal by Newton-Schulz iterations, and the matrix, after it was multiplied by `1 - rate *
 /// weight_decay`, loses `rate * sqrt(max(1, outputs / inputs))` times that. PyTorch iterates in bf16; here it is f32.
 ///
-/// A rate for matrices is about 0.02, one for the others a few thousandths: `others_rate` is
-/// the part of the recipe's rate that the others take. As TOML:
+/// A rate for matrices is about 0.02, one for the others a few thousandths: `others_rate` is the part of the recipe's
+/// rate that the others take. As TOML:
 ///
 /// ```
 /// use clinical_train::Recipe;
@@ -252,7 +252,8 @@ impl Optimizer for Muon {
     ) -> (Tensor<D>, Option<Self::State<D>>) {
         let (mean, other) = state.map_or((None, None), |state| (state.mean, state.other));
         if D != 2 {
-            let (tensor, other) = self.others(true).step(lr, tensor, grad, other);
+            let lr = lr * self.others_rate;
+            let (tensor, other) = self.others.step(lr, tensor, grad, other);
             return (tensor, Some(MuonState { mean: None, other }));
         }
         let dtype = tensor.dtype();

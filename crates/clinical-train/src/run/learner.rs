@@ -31,7 +31,7 @@ impl<M: Module + Linears> Learner<M> {
     /// `model` stands on a device without autodiff, and is trained where it requires gradients.
     pub(super) fn new(model: M, recipe: &Recipe, steps: u64) -> Result<Self> {
         Ok(Self {
-            model: parameters::settled(model.train()),
+            model: model.train(),
             optimizer: recipe.optimizer.build()?,
             schedule: recipe.schedule,
             rate: recipe.rate,
@@ -41,6 +41,14 @@ impl<M: Module + Linears> Learner<M> {
             recompute: recipe.recompute,
             seed: recipe.seed,
         })
+    }
+
+    /// As a run begins; [`restored`](Self::restored) is how it goes on.
+    pub(super) fn begun(self) -> Self {
+        Self {
+            model: parameters::settled(self.model),
+            ..self
+        }
     }
 
     pub(super) fn restored(self, store: &Store, state: &State) -> Result<Self> {

@@ -142,20 +142,22 @@ impl Run {
         let data = training.checksum();
         let (model, mut rest) = facade.into_parts().take_model();
         let model = lora::prepare(model, self.recipe.lora.as_ref(), self.recipe.seed)?;
-        let mut learner = Learner::new(model, &self.recipe, plan.steps())?;
-        let mut state = State::new(data);
-        if let Some(found) = store.last()? {
-            state = found;
-            store.check_data(&state, data)?;
-            let kernels = checkpoint::kernels();
-            if state.kernels != kernels {
-                progress.remark(&format!(
-                    "the run began with {} kernels and goes on with {kernels}: its weights will differ in the last bits",
-                    state.kernels
-                ));
+        let learner = Learner::new(model, &self.recipe, plan.steps())?;
+        let (mut learner, mut state) = match store.last()? {
+            None => (learner.begun(), State::new(data)),
+            Some(state) => {
+                store.check_data(&state, data)?;
+                let kernels = checkpoint::kernels();
+                if state.kernels != kernels {
+                    progress.remark(&format!(
+                        "the run began with {} kernels and goes on with {kernels}: its weights will differ in the last \
+                         bits",
+                        state.kernels
+                    ));
+                }
+                (learner.restored(&store, &state)?, state)
             }
-            learner = learner.restored(&store, &state)?;
-        }
+        };
         let mut metrics = Metrics::open(&self.dir, state.step)?;
         progress.begin(state.step, plan.steps());
         while !state.finished {
