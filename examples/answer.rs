@@ -11,7 +11,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use asclepius::{
-    AnswerOptions, Asclepius, LoadOptions, LongText, MarkerPolicy, Precision, PromptStyle, device,
+    Answer, AnswerOptions, Asclepius, EvidenceKind, FindEvidence, LoadOptions, LongText,
+    MarkerPolicy, Precision, PromptStyle, device,
 };
 use clap::{Parser, ValueEnum};
 
@@ -39,6 +40,9 @@ struct Arguments {
     /// The largest number of new tokens
     #[arg(long, default_value_t = 400)]
     max_new_tokens: usize,
+    /// Tell where in the note the answer comes from, and what of it nothing supports
+    #[arg(long)]
+    evidence: bool,
     /// Print one line of JSON instead of the text
     #[arg(long)]
     json: bool,
@@ -79,7 +83,12 @@ fn run(arguments: Arguments) -> Result<()> {
         Some(dir) => Asclepius::load(dir, &load)?,
         None => Asclepius::embedded_with(&load)?,
     };
+    let evidence = match arguments.evidence {
+        true => FindEvidence::QuotesAndUse,
+        false => FindEvidence::Nothing,
+    };
     let options = AnswerOptions::new()
+        .with_evidence(evidence)
         .with_max_new_tokens(arguments.max_new_tokens)
         .with_prompt(arguments.prompt)
         .with_markers(match arguments.markers {
@@ -107,5 +116,25 @@ fn run(arguments: Arguments) -> Result<()> {
         serde_json::to_writer(&mut out, &answer)?;
     }
     writeln!(out)?;
+    if !arguments.json {
+        write_evidence(&mut out, &note, &answer)?;
+    }
+    Ok(())
+}
+
+/// One line for each piece of evidence, with its line of the note.
+fn write_evidence(out: &mut impl Write, note: &str, answer: &Answer) -> std::io::Result<()> {
+    for evidence in &answer.evidence {
+        let line = note[..evidence.note.start].matches('\n').count() + 1;
+        let kind = match evidence.kind {
+            EvidenceKind::Quote => "quoted",
+            _ => "used",
+        };
+        let part = note[evidence.note.clone()].replace('\n', " ");
+        writeln!(out, "  {kind}, line {line}: {part}")?;
+    }
+    for range in &answer.unsupported {
+        writeln!(out, "  no support found: {}", &answer.text[range.clone()])?;
+    }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::ops::{AddAssign, Range};
 use clinical_generate::StopReason;
 use serde::Serialize;
 
-use crate::Style;
+use crate::{Evidence, Style};
 
 /// An answer to a question about a note. [`Display`](fmt::Display) prints its text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -30,6 +30,14 @@ pub struct Answer {
     pub windows: Vec<Window>,
     /// The window whose answer this is; `None` where the answers of several were asked again.
     pub window: Option<usize>,
+    /// Where in the note the answer comes from, by statement of the answer, quotes before passages that were used. Empty
+    /// unless [`AnswerOptions::with_evidence`](crate::AnswerOptions::with_evidence) asks for it, and for an answer that
+    /// says that the note has none.
+    pub evidence: Vec<Evidence>,
+    /// Statements of the answer, as bytes of [`text`](Self::text), that nothing in the note supports: one of their
+    /// figures or dates is nowhere in it, or most of their words are not quoted and no passage makes them likelier. Known
+    /// only where evidence was asked for.
+    pub unsupported: Vec<Range<usize>>,
 }
 
 /// A token of an answer.
@@ -140,6 +148,8 @@ pub struct Usage {
     pub reused_tokens: usize,
     /// Tokens written.
     pub new_tokens: usize,
+    /// Tokens read to find [`Answer::evidence`].
+    pub evidence_tokens: usize,
 }
 
 impl AddAssign for Usage {
@@ -147,6 +157,7 @@ impl AddAssign for Usage {
         self.prompt_tokens += other.prompt_tokens;
         self.reused_tokens += other.reused_tokens;
         self.new_tokens += other.new_tokens;
+        self.evidence_tokens += other.evidence_tokens;
     }
 }
 
@@ -187,6 +198,8 @@ mod tests {
             style: Style::Text,
             windows: Vec::new(),
             window: None,
+            evidence: Vec::new(),
+            unsupported: Vec::new(),
         };
         let words: Vec<(&str, f64)> = answer
             .words()

@@ -14,7 +14,7 @@ use crate::plan::{Part, plan};
 use crate::prompt::Prompter;
 use crate::run::{Call, Read, Reader};
 use crate::text::{Trim, tokens};
-use crate::{Asclepius, Error, Result, Style};
+use crate::{Asclepius, Error, FindEvidence, Result, Style};
 
 impl Asclepius {
     /// Answers a question about a note with the default [`AnswerOptions`].
@@ -154,7 +154,8 @@ impl Asclepius {
 /// A question about a note with all that its answer needs.
 pub(crate) struct Asked<'a> {
     pub(crate) prompter: Prompter<'a>,
-    question: &'a str,
+    pub(crate) note: &'a str,
+    pub(crate) question: &'a str,
     pub(crate) parts: Vec<Part>,
 }
 
@@ -162,20 +163,21 @@ impl<'a> Asked<'a> {
     /// Builds the prompts.
     pub(crate) fn new(
         model: &'a Asclepius,
-        note: &str,
+        note: &'a str,
         question: &'a str,
         options: &'a AnswerOptions,
     ) -> Result<Self> {
         Self::with(Prompter::new(model, options)?, note, question)
     }
 
-    fn with(prompter: Prompter<'a>, note: &str, question: &'a str) -> Result<Self> {
+    fn with(prompter: Prompter<'a>, note: &'a str, question: &'a str) -> Result<Self> {
         if prompter.options.call.is_cancelled() {
             return Err(Error::Cancelled);
         }
         let parts = plan(&prompter, note, question)?;
         Ok(Self {
             prompter,
+            note,
             question,
             parts,
         })
@@ -190,7 +192,7 @@ impl<'a> Asked<'a> {
         let [part] = &self.parts[..] else {
             let answer = self.combined(reader)?;
             let _ = on_piece(&answer.text);
-            return Ok(answer);
+            return self.with_evidence(answer);
         };
         let mut trim = self.trim();
         let read = reader.read(&self.prompter, part, &mut |step| {
@@ -209,7 +211,7 @@ impl<'a> Asked<'a> {
         {
             let _ = on_piece(rest);
         }
-        Ok(answer)
+        self.with_evidence(answer)
     }
 
     /// An answer has no white space at either end; a text that goes on keeps it.
@@ -237,6 +239,7 @@ impl<'a> Asked<'a> {
                 prompt_tokens: part.ids.len(),
                 reused_tokens: reused,
                 new_tokens: result.ids.len(),
+                evidence_tokens: 0,
             },
             log_prob: result.log_prob().unwrap_or(0.0),
             tokens,
@@ -246,6 +249,8 @@ impl<'a> Asked<'a> {
                 answer: None,
             }],
             window: Some(0),
+            evidence: Vec::new(),
+            unsupported: Vec::new(),
         }
     }
 
@@ -318,7 +323,8 @@ impl<'a> Asked<'a> {
             .prompter
             .options
             .clone()
-            .with_long_text(LongText::Error);
+            .with_long_text(LongText::Error)
+            .with_evidence(FindEvidence::Nothing);
         let found: Vec<&str> = windows
             .iter()
             .filter_map(|window| window.answer.as_deref())

@@ -62,7 +62,8 @@ impl<'a> Batch<'a> {
             self.options.call.done(done, total);
         });
         for ((at, asked, part), result) in rows.iter().zip(results) {
-            answers[*at] = Some(result.map(|read| asked.whole(part, read)));
+            let answer = result.map(|read| asked.whole(part, read));
+            answers[*at] = Some(answer.and_then(|answer| asked.with_evidence(answer)));
         }
         self.done = done;
     }

@@ -38,12 +38,15 @@ mod tests {
                 prompt_tokens: 1,
                 reused_tokens: 0,
                 new_tokens,
+                evidence_tokens: 0,
             },
             log_prob,
             tokens: Vec::new(),
             style: crate::Style::Text,
             windows: Vec::new(),
             window: None,
+            evidence: Vec::new(),
+            unsupported: Vec::new(),
         }
     }
 

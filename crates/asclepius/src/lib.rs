@@ -1,6 +1,6 @@
 // Reading order: `model` (load, from and into parts); `options`, `style` (which prompt); then the way of a question:
 // `ask`, `prompt` (ids), `plan` (what fits), `prefix` (what is read once), `run` (the engine), `text`, `answer`,
-// `combine` (windows); `batch` and `session` ask several; `save`, `adapter`.
+// `combine` (windows), `evidence`; `batch` and `session` ask several; `save`, `adapter`.
 #![doc = include_str!("../README.md")]
 
 mod adapter;
@@ -10,6 +10,7 @@ mod batch;
 mod combine;
 mod demo;
 mod error;
+mod evidence;
 mod model;
 mod options;
 mod plan;
@@ -35,6 +36,7 @@ pub use clinical_prompts::asclepius::Template;
 pub use clinical_tokenizer::{AddedToken, Tokenizer, TokenizerRemark};
 pub use clinical_weights::{LoadOptions, LoadReport, Precision, SaveOptions};
 pub use error::{Error, Result};
+pub use evidence::{Evidence, EvidenceKind, FindEvidence, quotes};
 pub use model::Asclepius;
 pub use options::{AnswerOptions, Combine};
 pub use process::{answer, model_dir};

@@ -4,7 +4,7 @@ use clinical_facade::{CallOptions, LongText, call_options};
 use clinical_generate::Generation;
 use clinical_prompts::MarkerPolicy;
 
-use crate::PromptStyle;
+use crate::{FindEvidence, PromptStyle};
 
 /// How the answers from the windows of a long note become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,6 +42,7 @@ pub struct AnswerOptions {
     pub(crate) prompt: PromptStyle,
     pub(crate) markers: MarkerPolicy,
     pub(crate) reserve: usize,
+    pub(crate) evidence: FindEvidence,
     no_answer: Vec<String>,
 }
 
@@ -57,6 +58,7 @@ impl Default for AnswerOptions {
             prompt: PromptStyle::default(),
             markers: MarkerPolicy::Error,
             reserve: 64,
+            evidence: FindEvidence::default(),
             no_answer: [
                 "not mentioned",
                 "not stated",
@@ -123,6 +125,14 @@ impl AnswerOptions {
     #[must_use]
     pub fn with_reserve(mut self, positions: usize) -> Self {
         self.reserve = positions;
+        self
+    }
+
+    /// Where in the note the answer comes from: [`Answer::evidence`](crate::Answer::evidence) and
+    /// [`Answer::unsupported`](crate::Answer::unsupported). Default: nothing is looked for.
+    #[must_use]
+    pub fn with_evidence(mut self, evidence: FindEvidence) -> Self {
+        self.evidence = evidence;
         self
     }
 

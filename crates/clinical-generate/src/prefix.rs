@@ -192,7 +192,21 @@ impl<C: Clone> Prefix<C> {
             .iter()
             .map(|&candidate| (continuation, candidate))
             .collect();
-        score_after(model, &self.ids, &pairs, |prompts, reserve| {
+        self.score_batch(model, &pairs)
+    }
+
+    /// [`score_batch`](crate::score_batch) for prompts that begin with [`ids`](Self::ids) and go on with the first of
+    /// each pair; the second is what is scored.
+    ///
+    /// # Errors
+    ///
+    /// As [`score_candidates`](Self::score_candidates).
+    pub fn score_batch<M: StepModel<Cache = C>>(
+        &self,
+        model: &M,
+        pairs: &[(&[u32], &[u32])],
+    ) -> Result<Vec<Score>, Error> {
+        score_after(model, &self.ids, pairs, |prompts, reserve| {
             self.go_on(model, prompts, reserve)
         })
     }
