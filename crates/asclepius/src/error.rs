@@ -71,6 +71,15 @@ pub enum Error {
     /// A chat prompt was asked for, but the files have no template.
     #[error("this model has no chat template: choose PromptStyle::Published")]
     NoChatTemplate,
+    /// There is no answer to score.
+    #[error("the answer is empty: give the text of the answer that is to be scored")]
+    NoAnswer,
+    /// A threshold cannot be chosen, or a file with one cannot be used.
+    #[error("calibration: {problem}")]
+    Calibration {
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// No prompt style has this name.
     #[error(
         "unknown prompt style `{name}`: use auto, chat, asclepius, asclepius-training, not-fine-tuned, alpaca, \

@@ -1,6 +1,6 @@
 // Reading order: `model` (load, from and into parts); `options`, `style` (which prompt); then the way of a question:
 // `ask`, `prompt` (ids), `plan` (what fits), `prefix` (what is read once), `run` (the engine), `text`, `answer`,
-// `combine` (windows), `evidence`; `batch` and `session` ask several; `save`, `adapter`.
+// `combine` (windows), `evidence`, `silence` (whether to show it); `batch` and `session` ask several; `save`, `adapter`.
 #![doc = include_str!("../README.md")]
 
 mod adapter;
@@ -20,6 +20,7 @@ mod prompt;
 mod run;
 mod save;
 mod session;
+mod silence;
 mod style;
 mod text;
 
@@ -41,6 +42,7 @@ pub use model::Asclepius;
 pub use options::{AnswerOptions, Combine};
 pub use process::{answer, model_dir};
 pub use session::Session;
+pub use silence::{Calibration, CalibrationOptions, CoveragePoint, LabelledAnswer, Support};
 pub use style::{PromptStyle, Style};
 
 /// The examples of the repository's README are tests.

@@ -137,7 +137,7 @@ impl AnswerOptions {
     }
 
     /// Phrases by which an answer says that the note has no answer, compared without case; used when the answers of
-    /// windows are combined. Default: `not mentioned` and five more.
+    /// windows are combined, and by [`is_no_answer`](Self::is_no_answer). Default: `not mentioned` and five more.
     #[must_use]
     pub fn with_no_answer<S: Into<String>>(mut self, phrases: impl IntoIterator<Item = S>) -> Self {
         self.no_answer = phrases.into_iter().map(Into::into).collect();
@@ -170,8 +170,10 @@ impl AnswerOptions {
         self.call.batch.unwrap_or(BATCH).max(1).saturating_mul(each)
     }
 
-    /// Whether an answer says that the note has no answer.
-    pub(crate) fn is_no_answer(&self, answer: &str) -> bool {
+    /// Whether an answer says that the note has no answer, by the phrases of [`with_no_answer`](Self::with_no_answer);
+    /// one without text does.
+    #[must_use]
+    pub fn is_no_answer(&self, answer: &str) -> bool {
         let answer = answer.to_lowercase();
         answer.trim().is_empty()
             || self
