@@ -11,8 +11,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use asclepius::{
-    Answer, AnswerOptions, Asclepius, EvidenceKind, FindEvidence, LoadOptions, LongText,
-    MarkerPolicy, Precision, PromptStyle, device,
+    Answer, AnswerOptions, Asclepius, Calibration, EvidenceKind, FindEvidence, LoadOptions,
+    LongText, MarkerPolicy, Precision, PromptStyle, device, embedded_checksum, model_checksum,
 };
 use clap::{Parser, ValueEnum};
 
@@ -43,6 +43,9 @@ struct Arguments {
     /// Tell where in the note the answer comes from, and what of it nothing supports
     #[arg(long)]
     evidence: bool,
+    /// Show an answer only if its score is at least the threshold that `calibrate` wrote into this file
+    #[arg(long)]
+    calibration: Option<PathBuf>,
     /// Print one line of JSON instead of the text
     #[arg(long)]
     json: bool,
@@ -79,7 +82,16 @@ fn run(arguments: Arguments) -> Result<()> {
     let load = LoadOptions::new()
         .with_device(device::parse(&arguments.device)?)
         .with_precision(arguments.precision);
-    let model = match arguments.model.or_else(asclepius::model_dir) {
+    let dir = arguments.model.or_else(asclepius::model_dir);
+    let calibration = match &arguments.calibration {
+        Some(file) => Some(Calibration::load(
+            file,
+            &dir.as_ref()
+                .map_or_else(|| Ok(embedded_checksum()), model_checksum)?,
+        )?),
+        None => None,
+    };
+    let model = match dir {
         Some(dir) => Asclepius::load(dir, &load)?,
         None => Asclepius::embedded_with(&load)?,
     };
@@ -105,13 +117,31 @@ fn run(arguments: Arguments) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let answer = model.answer_streaming(&note, &arguments.question, &options, |piece| {
         // Nobody reads any more: stop writing the answer.
-        let written = arguments.json || write!(out, "{piece}").and_then(|()| out.flush()).is_ok();
+        let quiet = arguments.json || calibration.is_some();
+        let written = quiet || write!(out, "{piece}").and_then(|()| out.flush()).is_ok();
         if written {
             ControlFlow::Continue(())
         } else {
             ControlFlow::Break(())
         }
     })?;
+    if let Some(calibration) = calibration {
+        let question = &arguments.question;
+        let sure = options.is_no_answer(&answer.text) || {
+            let support = model.support(&note, question, &answer.text, &options)?;
+            calibration.shows(support.score())
+        };
+        if !sure {
+            writeln!(
+                out,
+                "No answer: the model is not sure enough that the note says it."
+            )?;
+            return Ok(());
+        }
+        if !arguments.json {
+            write!(out, "{answer}")?;
+        }
+    }
     if arguments.json {
         serde_json::to_writer(&mut out, &answer)?;
     }

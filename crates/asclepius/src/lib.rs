@@ -42,7 +42,10 @@ pub use model::Asclepius;
 pub use options::{AnswerOptions, Combine};
 pub use process::{answer, model_dir};
 pub use session::Session;
-pub use silence::{Calibration, CalibrationOptions, CoveragePoint, LabelledAnswer, Support};
+pub use silence::{
+    Calibration, CalibrationOptions, CoveragePoint, LabelledAnswer, Support, embedded_checksum,
+    model_checksum,
+};
 pub use style::{PromptStyle, Style};
 
 /// The examples of the repository's README are tests.

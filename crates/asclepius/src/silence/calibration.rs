@@ -99,7 +99,7 @@ pub struct CoveragePoint {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Calibration {
-    /// Which model the answers are from: whatever names its files for certain, for example a checksum.
+    /// Which model the answers are from: [`model_checksum`](crate::model_checksum) of its files.
     pub model: String,
     /// What was promised.
     pub options: CalibrationOptions,
