@@ -170,7 +170,18 @@ impl<'a> Asked<'a> {
         Self::with(Prompter::new(model, options)?, note, question)
     }
 
-    fn with(prompter: Prompter<'a>, note: &'a str, question: &'a str) -> Result<Self> {
+    /// Prompts that are ready, of no note.
+    pub(crate) fn of_parts(prompter: Prompter<'a>, parts: Vec<Part>) -> Self {
+        Self {
+            prompter,
+            note: "",
+            question: "",
+            parts,
+        }
+    }
+
+    /// As [`new`](Self::new), with a style that is chosen already.
+    pub(crate) fn with(prompter: Prompter<'a>, note: &'a str, question: &'a str) -> Result<Self> {
         if prompter.options.call.is_cancelled() {
             return Err(Error::Cancelled);
         }

@@ -58,7 +58,7 @@ pub enum Error {
         "the {field} contains the special token `{token}` at byte {offset}; remove it, or choose MarkerPolicy::Escape"
     )]
     SpecialToken {
-        /// `note`, `question`, `answer` or `text`.
+        /// `note`, `question`, `answer`, `message` or `text`.
         field: &'static str,
         /// The token.
         token: String,

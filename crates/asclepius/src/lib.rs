@@ -1,16 +1,19 @@
 // Reading order: `model` (load, from and into parts); `options`, `style` (which prompt); then the way of a question:
 // `ask`, `prompt` (ids), `plan` (what fits), `prefix` (what is read once), `run` (the engine), `text`, `answer`,
-// `combine` (windows), `evidence`, `silence` (whether to show it); `batch` and `session` ask several; `save`, `adapter`.
+// `combine` (windows), `evidence`, `silence` (whether to show it); `batch`, `session` and `served` (with `kept`) ask
+// several, `chat` goes on with a conversation; `save`, `adapter`.
 #![doc = include_str!("../README.md")]
 
 mod adapter;
 mod answer;
 mod ask;
 mod batch;
+mod chat;
 mod combine;
 mod demo;
 mod error;
 mod evidence;
+mod kept;
 mod model;
 mod options;
 mod plan;
@@ -19,6 +22,7 @@ mod process;
 mod prompt;
 mod run;
 mod save;
+mod served;
 mod session;
 mod silence;
 mod style;
@@ -30,7 +34,7 @@ pub use answer::{Answer, Token, Usage, Window, Word};
 pub use burn;
 pub use burn::tensor::Device;
 pub use clinical_facade::{BatchProgress, LongText, Parts, Remark, TextTooLong};
-pub use clinical_generate::{CancelFlag, Generation, Score, StopReason};
+pub use clinical_generate::{CancelFlag, EngineLoad, EngineOptions, Generation, Score, StopReason};
 pub use clinical_llama::{Llama, LlamaConfig};
 pub use clinical_prompts::MarkerPolicy;
 pub use clinical_prompts::asclepius::Template;
@@ -41,6 +45,7 @@ pub use evidence::{Evidence, EvidenceKind, FindEvidence, quotes};
 pub use model::Asclepius;
 pub use options::{AnswerOptions, Combine};
 pub use process::{answer, model_dir};
+pub use served::AnswerEngine;
 pub use session::Session;
 pub use silence::{
     Calibration, CalibrationOptions, CoveragePoint, LabelledAnswer, Support, embedded_checksum,

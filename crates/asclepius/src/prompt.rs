@@ -7,6 +7,7 @@ use clinical_prompts::asclepius::Template;
 use clinical_prompts::{MarkerPolicy, Options};
 
 use crate::options::AnswerOptions;
+use crate::prefix::{PROBES, alike};
 use crate::style::{PromptStyle, Style};
 use crate::{Asclepius, Error, Result};
 
@@ -83,6 +84,25 @@ impl<'m> Prompter<'m> {
             }
         }
         self.encode(note, question, "", limit)
+    }
+
+    /// What all prompts about a note start with, however they go on.
+    pub(crate) fn note_ids(&self, note: &str) -> Result<Vec<u32>> {
+        let mut first = self.ids(note, PROBES[0])?;
+        let second = self.ids(note, PROBES[1])?;
+        first.truncate(alike(&first, &second).max(1));
+        Ok(first)
+    }
+
+    /// The ids of a conversation, given as roles and contents.
+    pub(crate) fn chat_ids(&self, messages: &[(&str, &str)]) -> Result<Vec<u32>> {
+        let mut conversation = Conversation::new();
+        for (role, content) in messages {
+            conversation = conversation.message(role, &self.guard("message", content)?);
+        }
+        let text = self.model.styles.chat()?.render(&conversation)?;
+        // The template writes the special tokens itself.
+        Ok(self.model.tokenizer().encode(&text, false)?.into_ids())
     }
 
     /// The tokens of a text alone.

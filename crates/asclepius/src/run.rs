@@ -14,8 +14,14 @@ use crate::prompt::Prompter;
 use crate::text::Text;
 use crate::{Asclepius, Error, Result, Style};
 
+/// The text of a new token.
+pub(crate) struct Piece<'a> {
+    pub(crate) sequence: usize,
+    pub(crate) text: &'a str,
+}
+
 /// Gets each token as it is chosen.
-pub(crate) type OnToken<'f> = dyn FnMut(Step<'_>) -> ControlFlow<Cancel> + 'f;
+pub(crate) type OnToken<'f> = dyn FnMut(Piece<'_>) -> ControlFlow<Cancel> + 'f;
 
 /// The best sequence of a prompt, and how many of the prompt's tokens were not read again.
 pub(crate) type Read = (Generated, usize);
@@ -94,11 +100,17 @@ impl<'a> Call<'a> {
         let (model, end) = (self.model.model(), self.end(&text));
         let generation = &self.generation;
         let prefix = prefix.filter(|prefix| goes_on(prompt, prefix.ids()));
+        let on_step = |step: Step<'_>| {
+            on_token(Piece {
+                sequence: step.sequence,
+                text: step.text,
+            })
+        };
         let found = match prefix {
-            None => generate(model, &prompts, &end, generation, on_token)?,
+            None => generate(model, &prompts, &end, generation, on_step)?,
             Some(prefix) => {
                 let rest = &prompt[prefix.ids().len()..];
-                prefix.generate(model, rest, &end, generation, on_token)?
+                prefix.generate(model, rest, &end, generation, on_step)?
             }
         };
         let reused = prefix.map_or(0, |prefix| prefix.ids().len());
@@ -168,7 +180,7 @@ impl<'a> Call<'a> {
 }
 
 /// The best sequence. There is none that counts where the call was cancelled before the first token.
-fn best(found: Vec<Generated>, reused: usize) -> Result<Read> {
+pub(crate) fn best(found: Vec<Generated>, reused: usize) -> Result<Read> {
     found
         .into_iter()
         .find(|result| result.sequence == 0)

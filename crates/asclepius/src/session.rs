@@ -216,9 +216,8 @@ impl KeptNote<'_> {
 
 /// Reads what all prompts about a note start with.
 fn read(prompter: &Prompter<'_>, note: &str) -> Result<Prefix<LlamaCache>> {
-    let first = prompter.ids(note, PROBES[0])?;
-    let second = prompter.ids(note, PROBES[1])?;
-    let shared = &first[..alike(&first, &second).max(1)];
+    let shared = prompter.note_ids(note)?;
+    let shared = shared.as_slice();
     let model = prompter.model;
     let prefix = model.prompt_prefix(prompter, &[shared])?;
     Ok(
