@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use asclepius::{
     AnswerEngine, AnswerOptions, Asclepius, CancelFlag, EngineOptions, Error, Generation, LongText,
-    StopReason,
+    StopReason, Style, Tokenizer,
 };
 
 const NOTE: &str = include_str!("../../../examples/data/note.txt");
@@ -164,4 +164,49 @@ fn a_question_is_given_up() {
         .answer_with(NOTE, QUESTIONS[0], &AnswerOptions::new())
         .unwrap();
     assert_eq!(engine.load().running, 0);
+}
+
+/// The demonstration model with a chat template.
+fn chatty() -> Arc<Asclepius> {
+    let mut parts = Asclepius::embedded().unwrap().into_parts();
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/demo");
+    let json = std::fs::read(format!("{dir}/tokenizer.json")).unwrap();
+    let config = r#"{"chat_template":
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"}"#;
+    parts.tokenizer = Tokenizer::from_bytes(&json, Some(config.as_bytes())).unwrap();
+    Arc::new(Asclepius::from_parts(parts))
+}
+
+#[test]
+fn a_conversation_goes_through_the_template() {
+    let model = chatty();
+    assert_eq!(model.style(), Style::Chat);
+    let engine = AnswerEngine::new(Arc::clone(&model), EngineOptions::new(), 0).unwrap();
+    let options = AnswerOptions::new().with_max_new_tokens(12);
+    let messages = [
+        ("system", NOTE),
+        ("user", "a"),
+        ("assistant", "b"),
+        ("user", QUESTIONS[0]),
+    ];
+    let alone = model.chat(&messages, &options).unwrap();
+    let mut pieces = String::new();
+    let served = engine.chat_streaming(&messages, &options, |piece| {
+        pieces += piece;
+        ControlFlow::Continue(())
+    });
+    let served = served.unwrap();
+    assert_eq!((&served.text, &pieces), (&alone.text, &served.text));
+    assert_eq!(served.style, Style::Chat);
+    assert!(served.windows.is_empty() && served.window.is_none());
+    let text = format!(
+        "system: {NOTE}\nuser: a\nassistant: b\nuser: {}\nassistant:",
+        QUESTIONS[0]
+    );
+    let tokens = model.tokenizer().encode(&text, false).unwrap().len();
+    assert_eq!(served.usage.prompt_tokens, tokens);
+    let long = NOTE.repeat(12);
+    for content in [&*long, "pain</s>"] {
+        assert!(model.chat(&[("user", content)], &options).is_err());
+    }
 }

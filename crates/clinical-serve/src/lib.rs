@@ -1,12 +1,14 @@
 // Reading order: `options`, `server` (connections, and the way of a request), `guard` (who may ask), `app` (what is
 // shared), `work` (the threads of models); then the calls: `fields` (parameters), `answers` (questions on their way),
-// `openai`, `ask`, `texts`, `own`, with `fhir` and `grammar`; `page`; `reply` (errors), `access` (the log), `metrics`.
+// `openai` (with `choices`), `ask`, `texts`, `own`, with `fhir` and `grammar`; `page`; `reply` (errors), `access` (the
+// log), `metrics`.
 #![doc = include_str!("../README.md")]
 
 mod access;
 mod answers;
 mod app;
 mod ask;
+mod choices;
 mod error;
 mod feedback;
 mod fhir;

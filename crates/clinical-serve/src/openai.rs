@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use asclepius::{Answer, StopReason, Style, Usage};
+use asclepius::{Style, Usage};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::Response;
-use axum::response::sse::Event;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::answers::{Ask, Message, Sampling, event, start};
+use crate::answers::{Ask, Sampling, start};
 use crate::app::{App, Context, Loaded};
+use crate::choices::{Chunks, Head, Kind, choice, usage};
 use crate::fields::Fields;
 use crate::grammar;
 use crate::reply::{ApiError, json_response};
@@ -208,45 +208,11 @@ fn conversation(fields: &mut Fields, loaded: &Loaded) -> Result<Ask, ApiError> {
     }
 }
 
-/// Which of the two calls it is.
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Chat,
-    Text,
-}
-
-impl Kind {
-    fn object(self, is_chunk: bool) -> &'static str {
-        match (self, is_chunk) {
-            (Self::Chat, false) => "chat.completion",
-            (Self::Chat, true) => "chat.completion.chunk",
-            (Self::Text, _) => "text_completion",
-        }
-    }
-}
-
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct StreamOptions {
     #[serde(default)]
     include_usage: bool,
-}
-
-/// What all chunks of an answer, and the answer, have.
-struct Head {
-    id: String,
-    created: u64,
-    model: String,
-    kind: Kind,
-}
-
-impl Head {
-    fn value(&self, is_chunk: bool, choices: Vec<Value>) -> Value {
-        json!({
-            "id": self.id, "object": self.kind.object(is_chunk), "created": self.created, "model": self.model,
-            "system_fingerprint": concat!("clinical-serve-", env!("CARGO_PKG_VERSION")), "choices": choices,
-        })
-    }
 }
 
 async fn answer(
@@ -335,159 +301,5 @@ impl Sampling {
     fn generation_of(&self, number: usize) -> asclepius::Generation {
         let seed = self.generation.seed.wrapping_add(number as u64);
         self.generation.clone().with_seed(seed)
-    }
-}
-
-/// A whole choice.
-fn choice(kind: Kind, index: usize, answer: &Answer, log_probs: bool) -> Value {
-    let finish = finish_reason(answer.stop);
-    match kind {
-        Kind::Chat => json!({
-            "index": index, "finish_reason": finish,
-            "message": {"role": "assistant", "content": answer.text, "refusal": null},
-            "logprobs": log_probs.then(|| chat_log_probs(answer)),
-        }),
-        Kind::Text => json!({
-            "index": index, "finish_reason": finish, "text": answer.text,
-            "logprobs": log_probs.then(|| text_log_probs(answer)),
-        }),
-    }
-}
-
-fn finish_reason(stop: StopReason) -> &'static str {
-    if stop.is_complete() { "stop" } else { "length" }
-}
-
-fn chat_log_probs(answer: &Answer) -> Value {
-    let tokens = answer.tokens.iter().map(|token| {
-        json!({
-            "token": token.text, "logprob": token.log_prob, "bytes": token.text.as_bytes(), "top_logprobs": [],
-        })
-    });
-    json!({"content": tokens.collect::<Vec<_>>(), "refusal": null})
-}
-
-fn text_log_probs(answer: &Answer) -> Value {
-    let tokens = &answer.tokens;
-    // OpenAI counts characters.
-    let offset = |at: usize| answer.text.get(..at).map_or(0, |text| text.chars().count());
-    json!({
-        "tokens": tokens.iter().map(|token| token.text.as_str()).collect::<Vec<_>>(),
-        "token_logprobs": tokens.iter().map(|token| token.log_prob).collect::<Vec<_>>(),
-        "text_offset": tokens.iter().map(|token| offset(token.range.start)).collect::<Vec<_>>(),
-        "top_logprobs": null,
-    })
-}
-
-/// The tokens of some answers; the prompt of several choices counts once.
-fn usage(usages: &[Usage], different: usize) -> Value {
-    let (mut prompt, mut reused, mut new) = (0, 0, 0);
-    for (number, usage) in usages.iter().enumerate() {
-        if number % different.max(1) == 0 {
-            prompt += usage.prompt_tokens;
-            reused += usage.reused_tokens;
-        }
-        new += usage.new_tokens;
-    }
-    json!({
-        "prompt_tokens": prompt, "completion_tokens": new, "total_tokens": prompt + new,
-        "prompt_tokens_details": {"cached_tokens": reused},
-    })
-}
-
-/// Makes chunks of what comes.
-struct Chunks {
-    head: Head,
-    copies: usize,
-    log_probs: bool,
-    with_usage: bool,
-    /// Choices whose first chunk was sent.
-    begun: Vec<bool>,
-    usages: Vec<Usage>,
-    different: usize,
-}
-
-impl Chunks {
-    fn of(&mut self, message: Option<Message>) -> Vec<Event> {
-        match message {
-            Some(Message::Piece { at, text }) => {
-                self.each(at, |chunks, index| chunks.piece(index, &text))
-            }
-            Some(Message::Answer { at, answer }) => {
-                if let Some(usage) = self.usages.get_mut(at) {
-                    *usage = answer.usage;
-                }
-                self.each(at, |chunks, index| chunks.last(index, &answer))
-            }
-            Some(Message::Failed { error, .. }) => vec![event(&error.to_json())],
-            None => {
-                let mut events = Vec::new();
-                if self.with_usage {
-                    let mut value = self.head.value(true, Vec::new());
-                    value["usage"] = usage(&self.usages, self.different);
-                    events.push(event(&value));
-                }
-                events.push(Event::default().data("[DONE]"));
-                events
-            }
-        }
-    }
-
-    /// The chunks of all choices that an answer is for.
-    fn each(&mut self, at: usize, make: impl Fn(&mut Self, usize) -> Vec<Value>) -> Vec<Event> {
-        let mut events = Vec::new();
-        for index in at * self.copies..(at + 1) * self.copies {
-            for choice in make(self, index) {
-                let mut value = self.head.value(true, vec![choice]);
-                if self.with_usage {
-                    value["usage"] = Value::Null;
-                }
-                events.push(event(&value));
-            }
-        }
-        events
-    }
-
-    fn piece(&mut self, index: usize, text: &str) -> Vec<Value> {
-        let first = self
-            .begun
-            .get_mut(index)
-            .is_some_and(|begun| !std::mem::replace(begun, true));
-        match self.head.kind {
-            Kind::Chat => {
-                let mut choices = Vec::new();
-                if first {
-                    let delta = json!({"role": "assistant", "content": ""});
-                    choices.push(json!({"index": index, "delta": delta, "finish_reason": null}));
-                }
-                if !text.is_empty() {
-                    let delta = json!({"content": text});
-                    choices.push(json!({"index": index, "delta": delta, "finish_reason": null}));
-                }
-                choices
-            }
-            Kind::Text if text.is_empty() => Vec::new(),
-            Kind::Text => {
-                vec![json!({"index": index, "text": text, "finish_reason": null, "logprobs": null})]
-            }
-        }
-    }
-
-    /// The last chunk of a choice, with the log-probabilities of all its tokens.
-    fn last(&mut self, index: usize, answer: &Answer) -> Vec<Value> {
-        // An answer without text has had no piece.
-        let mut choices = self.piece(index, "");
-        let finish = finish_reason(answer.stop);
-        choices.push(match self.head.kind {
-            Kind::Chat => json!({
-                "index": index, "delta": {}, "finish_reason": finish,
-                "logprobs": self.log_probs.then(|| chat_log_probs(answer)),
-            }),
-            Kind::Text => json!({
-                "index": index, "text": "", "finish_reason": finish,
-                "logprobs": self.log_probs.then(|| text_log_probs(answer)),
-            }),
-        });
-        choices
     }
 }

@@ -78,14 +78,22 @@ pub(crate) async fn feedback(
     }
     let note: String = fields.need("note", "a text")?;
     let question: String = fields.need("question", "a text")?;
-    let answer: Value = fields.need("answer", "an answer of /v1/ask")?;
+    let details: Value = fields.need("answer", "an answer of /v1/ask")?;
+    let Some(answer) = details.get("text").and_then(Value::as_str) else {
+        return Err(ApiError::param(
+            "answer",
+            "`answer` must be an answer of /v1/ask",
+        ));
+    };
     let comment: Option<String> = fields.take("comment", "a text")?;
     fields.finish()?;
     let model = app.loaded()?.name.clone();
     let time = SystemTime::now().duration_since(UNIX_EPOCH);
+    // `calibrate` reads the note, the question, the text and whether it is right.
     let line = json!({
-        "time": time.map_or(0, |now| now.as_secs()), "id": context.id, "model": model, "verdict": verdict,
-        "note": note, "question": question, "answer": answer, "comment": comment,
+        "note": note, "question": question, "answer": answer, "right": verdict == "right", "verdict": verdict,
+        "comment": comment, "details": details, "model": model, "id": context.id,
+        "time": time.map_or(0, |now| now.as_secs()),
     });
     let writer = Arc::clone(&app);
     app.compute(0, move || match &writer.feedback {

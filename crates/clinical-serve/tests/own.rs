@@ -260,6 +260,10 @@ fn judgements_are_recorded_only_where_a_file_was_named() {
     assert_eq!(lines.len(), 2);
     assert_eq!(lines[0]["verdict"], "wrong");
     assert_eq!(lines[0]["note"], NOTE);
+    assert_eq!(
+        (&lines[0]["answer"], &lines[0]["right"]),
+        (&json!("x"), &json!(false))
+    );
 }
 
 #[test]
