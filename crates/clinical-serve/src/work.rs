@@ -110,7 +110,10 @@ impl Drop for Work {
         drop(left);
         self.shared.come.notify_all();
         for thread in self.threads.drain(..) {
-            let _ = thread.join();
+            // The last owner may be a task, on one of them.
+            if thread.thread().id() != thread::current().id() {
+                let _ = thread.join();
+            }
         }
     }
 }
