@@ -61,8 +61,9 @@ impl Browser {
             "--disable-dev-shm-usage",
             "--window-size=1280,900",
         ];
-        let wanted =
-            json!({"capabilities": {"alwaysMatch": {"goog:chromeOptions": {"args": arguments}}}});
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            // A machine with much to do takes its time over a long note.
+            "timeouts": {"script": 300_000}, "goog:chromeOptions": {"args": arguments}}}});
         let (status, value) = browser.send("POST", "/session", &wanted);
         if status != 200 {
             eprintln!("skipped: the browser does not start: {value}");
