@@ -10,6 +10,7 @@ pub mod metric;
 pub mod objective;
 mod optimizer;
 mod order;
+pub mod picture;
 mod preview;
 mod random;
 mod recipe;

@@ -1,18 +1,14 @@
 //! `loss.svg` and `loss.png`: the losses of a run over its steps.
 
 use std::error::Error as StdError;
-use std::io::Write;
 use std::path::Path;
-use std::sync::Once;
 
 use clinical_files::write_file;
-use flate2::write::ZlibEncoder;
-use flate2::{Compression, Crc};
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::{FontStyle, register_font};
 
 use super::metrics;
+use crate::picture::{self, Drawing};
 use crate::{Error, Result};
 
 const SIZE: (u32, u32) = (960, 540);
@@ -31,73 +27,19 @@ pub(super) fn write(run: &Path) -> Result<()> {
         return Ok(());
     }
     let training = thinned(&training);
-    for (name, draw) in [("loss.svg", svg as Draw), ("loss.png", png)] {
+    let losses = Losses {
+        training: &training,
+        development: &development,
+    };
+    for (name, picture) in [
+        ("loss.svg", picture::svg(&losses, SIZE)),
+        ("loss.png", picture::png(&losses, SIZE)),
+    ] {
         let path = run.join(name);
-        let picture = draw(&training, &development)
-            .map_err(|error| Error::written(&path)(std::io::Error::other(error.to_string())))?;
+        let picture = picture.map_err(Error::written(&path))?;
         write_file(&path, &picture)?;
     }
     Ok(())
-}
-
-type Draw = fn(&Line, &Line) -> Result<Vec<u8>, Box<dyn StdError>>;
-
-fn svg(training: &Line, development: &Line) -> Result<Vec<u8>, Box<dyn StdError>> {
-    let mut svg = String::new();
-    let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-    draw(&area, training, development)?;
-    drop(area);
-    Ok(svg.into_bytes())
-}
-
-fn png(training: &Line, development: &Line) -> Result<Vec<u8>, Box<dyn StdError>> {
-    let (width, height) = SIZE;
-    let mut pixels = vec![0; width as usize * height as usize * 3];
-    let area = BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area();
-    draw(&area, training, development)?;
-    drop(area);
-    Ok(encoded(&pixels, SIZE)?)
-}
-
-/// A PNG file of pixels with 8 bits for each of red, green and blue, no row filtered. (Crates that write PNG turn on
-/// features of crates below Burn, which would then be compiled once for the tests and once for the examples.)
-fn encoded(pixels: &[u8], (width, height): (u32, u32)) -> std::io::Result<Vec<u8>> {
-    let mut packed = ZlibEncoder::new(Vec::new(), Compression::default());
-    for row in pixels.chunks(3 * width as usize) {
-        packed.write_all(&[0])?;
-        packed.write_all(row)?;
-    }
-    let packed = packed.finish()?;
-    let header = [
-        &width.to_be_bytes()[..],
-        &height.to_be_bytes(),
-        &[8, 2, 0, 0, 0],
-    ]
-    .concat();
-    let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
-    for (kind, data) in [
-        (b"IHDR", &header),
-        (b"IDAT", &packed),
-        (b"IEND", &Vec::new()),
-    ] {
-        file.extend((data.len() as u32).to_be_bytes());
-        file.extend(kind);
-        file.extend(data);
-        let mut sum = Crc::new();
-        sum.update(kind);
-        sum.update(data);
-        file.extend(sum.sum().to_be_bytes());
-    }
-    Ok(file)
-}
-
-/// The font that texts are drawn with: one of our own, since a hospital's server may have none.
-fn font() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let known = register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular());
-        debug_assert!(known.is_ok(), "the font is part of the program");
-    });
 }
 
 /// Means of as many steps at a time as leave [`POINTS`] points.
@@ -110,51 +52,56 @@ fn thinned(line: &[(u64, f64)]) -> Vec<(u64, f64)> {
         .collect()
 }
 
-fn draw<B: DrawingBackend>(
-    area: &DrawingArea<B, Shift>,
-    training: &Line,
-    development: &Line,
-) -> Result<(), Box<dyn StdError>>
-where
-    B::ErrorType: 'static,
-{
-    font();
-    let points = || training.iter().chain(development);
-    let last = points().map(|(step, _)| *step).max().unwrap_or(1);
-    let most = points().map(|(_, loss)| *loss).fold(0.0, f64::max);
-    area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(area)
-        .margin(16)
-        .x_label_area_size(48)
-        .y_label_area_size(64)
-        .build_cartesian_2d(0..last.max(1), 0.0..(most * 1.05).max(1e-6))?;
-    chart
-        .configure_mesh()
-        .light_line_style(RGBColor(0xee, 0xee, 0xee))
-        .x_desc("step")
-        .y_desc("loss in nats")
-        .draw()?;
-    for (line, name, color) in [
-        (training, "training", TRAINING),
-        (development, "development", DEVELOPMENT),
-    ] {
-        if line.is_empty() {
-            continue;
-        }
-        let series = LineSeries::new(line.iter().copied(), color.stroke_width(2));
+struct Losses<'a> {
+    training: &'a Line,
+    development: &'a Line,
+}
+
+impl Drawing for Losses<'_> {
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Result<(), Box<dyn StdError>>
+    where
+        B::ErrorType: 'static,
+    {
+        let (training, development) = (self.training, self.development);
+        let points = || training.iter().chain(development);
+        let last = points().map(|(step, _)| *step).max().unwrap_or(1);
+        let most = points().map(|(_, loss)| *loss).fold(0.0, f64::max);
+        area.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(area)
+            .margin(16)
+            .x_label_area_size(48)
+            .y_label_area_size(64)
+            .build_cartesian_2d(0..last.max(1), 0.0..(most * 1.05).max(1e-6))?;
         chart
-            .draw_series(series)?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], color.stroke_width(2)));
+            .configure_mesh()
+            .light_line_style(RGBColor(0xee, 0xee, 0xee))
+            .x_desc("step")
+            .y_desc("loss in nats")
+            .draw()?;
+        for (line, name, color) in [
+            (training, "training", TRAINING),
+            (development, "development", DEVELOPMENT),
+        ] {
+            if line.is_empty() {
+                continue;
+            }
+            let series = LineSeries::new(line.iter().copied(), color.stroke_width(2));
+            chart
+                .draw_series(series)?
+                .label(name)
+                .legend(move |(x, y)| {
+                    PathElement::new([(x, y), (x + 24, y)], color.stroke_width(2))
+                });
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .background_style(WHITE)
+            .border_style(RGBColor(0xcc, 0xcc, 0xcc))
+            .draw()?;
+        area.present()?;
+        Ok(())
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE)
-        .border_style(RGBColor(0xcc, 0xcc, 0xcc))
-        .draw()?;
-    area.present()?;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -176,8 +123,12 @@ mod tests {
     #[test]
     fn a_png_has_lines_and_texts() {
         let line: Vec<(u64, f64)> = (1..=50).map(|step| (step, 5.0 / step as f64)).collect();
-        let file = png(&line, &line[10..20]).unwrap();
-        assert_eq!(file, png(&line, &line[10..20]).unwrap());
+        let losses = Losses {
+            training: &line,
+            development: &line[10..20],
+        };
+        let file = picture::png(&losses, SIZE).unwrap();
+        assert_eq!(file, picture::png(&losses, SIZE).unwrap());
         // One chunk each: header, pixels, end.
         assert_eq!(&file[12..29], b"IHDR\0\0\x03\xc0\0\0\x02\x1c\x08\x02\0\0\0");
         assert!(file.ends_with(b"\0\0\0\0IEND\xae\x42\x60\x82"));

@@ -1,0 +1,6 @@
+//! One program, since each one links three kinds of models.
+
+mod bad;
+mod common;
+mod killed;
+mod tasks;
