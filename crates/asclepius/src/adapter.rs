@@ -62,7 +62,7 @@ mod tests {
         model.model.linears("", &mut |path, layer| {
             let mut adapter = Adapter::new(layer, path, 4, 2.0, 1);
             let shape = adapter.b.dims();
-            let b = Tensor::random(shape, Distribution::Normal(0.0, 0.2), &device);
+            let b = Tensor::random(shape, Distribution::Normal(0.0, 0.6), &device);
             adapter.b = adapter.b.map(|_| b);
             layer.attach(path, adapter).unwrap();
         });
