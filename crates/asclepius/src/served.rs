@@ -61,7 +61,7 @@ impl AnswerEngine {
     ///
     /// # Errors
     ///
-    /// [`Error::Generate`] if the system gives no thread.
+    /// [`Error::Generate`](crate::Error::Generate) if the system gives no thread.
     pub fn new(model: Arc<Asclepius>, options: EngineOptions, kept_bytes: u64) -> Result<Self> {
         let engine = Engine::new(Arc::new(Shared(Arc::clone(&model))), options)?;
         let kept = KeptNotes::new(kept_bytes);
@@ -140,7 +140,7 @@ impl AnswerEngine {
     ///
     /// # Errors
     ///
-    /// As [`answer_with`](Self::answer_with), and [`Error::NoChatTemplate`].
+    /// As [`answer_with`](Self::answer_with), and [`Error::NoChatTemplate`](crate::Error::NoChatTemplate).
     pub fn chat_streaming(
         &self,
         messages: &[(&str, &str)],
