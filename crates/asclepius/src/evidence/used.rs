@@ -197,7 +197,7 @@ impl Scorer<'_> {
         })
     }
 
-    /// Leaves each sentence of a section out, those first that share words with question and answer.
+    /// Leaves each sentence of a section out, from its first one on, as far as may be read.
     fn sentences(&mut self, note: &str, section: &Range<usize>) -> Result<Sentences> {
         let text = &note[section.clone()];
         let mut found = sentences(text);
@@ -209,10 +209,9 @@ impl Scorer<'_> {
                 only: only.map(|range| range.start + section.start..range.end + section.start),
             });
         }
-        // The answer's own words are in the quotes already; here the order only says what is left for last.
         let texts: Vec<String> = found
             .iter()
-            .map(|range| [&text[..range.start], &text[range.end..]].concat())
+            .map(|range| joined(&text[..range.start], &text[range.end..]))
             .collect();
         let allowed = self.allowed.saturating_sub(self.read);
         let scores = self.score(&texts, allowed, 0)?;
@@ -230,6 +229,13 @@ impl Scorer<'_> {
             only: None,
         })
     }
+}
+
+/// Two texts with white space between them: what they make together must be no word, and no token, of neither.
+fn joined(before: &str, after: &str) -> String {
+    let apart = before.ends_with(char::is_whitespace) || after.starts_with(char::is_whitespace);
+    let between = if apart { "" } else { "\n" };
+    [before, between, after].concat()
 }
 
 /// A range without white space at its ends.
@@ -314,6 +320,13 @@ mod tests {
             assert!(note[end..].trim().is_empty());
             assert!(note.len() < 2000 || pieces.len() > 1 || !note.contains(' '));
         }
+    }
+
+    #[test]
+    fn what_is_left_makes_no_new_token() {
+        assert_eq!(joined("a</", "s> b"), "a</\ns> b");
+        assert_eq!(joined("One. ", "Three."), "One. Three.");
+        assert_eq!(joined("One.", "\nThree."), "One.\nThree.");
     }
 
     #[test]
