@@ -55,6 +55,12 @@ pub(crate) fn of_schema(
 ) -> Result<Arc<dyn Constraint>, ApiError> {
     use clinical_generate::{Grammar, TokenBytes};
 
+    // Without blanks between its signs: a model that prefers blanks would write nothing else.
+    let mut schema = schema.clone();
+    if let Some(fields) = schema.as_object_mut() {
+        let compact = serde_json::json!({"whitespace_flexible": false});
+        fields.entry("x-guidance").or_insert(compact);
+    }
     let text = schema.to_string();
     if text.len() > LONGEST {
         let message = format!("the schema has more than {LONGEST} bytes");
