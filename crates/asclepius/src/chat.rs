@@ -62,9 +62,7 @@ pub(crate) fn answer(
         return Err(Error::Cancelled);
     }
     let ids = prompter.chat_ids(messages)?;
-    let reserve = options.reserve.max(1);
-    let room = model.max_tokens().saturating_sub(reserve);
-    let room = room.min(options.call.max_tokens.unwrap_or(usize::MAX));
+    let (reserve, room) = prompter.reserve_and_room();
     if ids.len() > room {
         let too_long = TextTooLong::new("conversation", ids.len(), room);
         return Err(too_long.with_reserved(reserve).into());

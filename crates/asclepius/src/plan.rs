@@ -48,11 +48,7 @@ impl<'a> Plan<'a> {
         }
         // What is refused is refused in the part that a cut would leave out, too.
         prompter.check(note, question)?;
-        let options = prompter.options;
-        // One position at least must be left for a new token.
-        let reserve = options.reserve.max(1);
-        let room = prompter.model.max_tokens().saturating_sub(reserve);
-        let room = room.min(options.call.max_tokens.unwrap_or(usize::MAX));
+        let (reserve, room) = prompter.reserve_and_room();
         Ok(Self {
             prompter,
             note,

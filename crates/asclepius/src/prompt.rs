@@ -45,6 +45,15 @@ impl<'m> Prompter<'m> {
         })
     }
 
+    /// The positions that are kept for the answer, and the tokens that a prompt may have.
+    pub(crate) fn reserve_and_room(&self) -> (usize, usize) {
+        // One position at least must be left for a new token.
+        let reserve = self.options.reserve.max(1);
+        let room = self.model.max_tokens().saturating_sub(reserve);
+        let most = self.options.call.max_tokens.unwrap_or(usize::MAX);
+        (reserve, room.min(most))
+    }
+
     /// The system message of a chat prompt.
     pub(crate) fn system(&self) -> Option<&'m str> {
         match (&self.options.prompt, self.style) {

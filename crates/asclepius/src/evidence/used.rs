@@ -5,6 +5,7 @@
 //! each section out of the whole note instead would read what follows it each time, several notes for one answer.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 use clinical_generate::{Score, score_batch};
@@ -79,10 +80,8 @@ pub(super) fn used(
             continue;
         };
         let found = match inside.entry(best) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(scorer.sentences(note, &sections[best])?)
-            }
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(scorer.sentences(note, &sections[best])?),
         };
         for (place, score) in found.passages(&scores[best], &tokens, worth(&scores[best])) {
             evidence.push(Evidence {
@@ -123,8 +122,6 @@ struct Sentences {
     section: Range<usize>,
     /// Each sentence that was left out, and the score without it.
     without: Vec<(Range<usize>, Score)>,
-    /// The section has this sentence alone.
-    only: Option<Range<usize>>,
 }
 
 impl Sentences {
@@ -135,9 +132,6 @@ impl Sentences {
         tokens: &Range<usize>,
         worth: f32,
     ) -> Vec<(Range<usize>, f32)> {
-        if let Some(only) = &self.only {
-            return vec![(only.clone(), worth)];
-        }
         let drop = |score: &Score| sum(whole, tokens) - sum(score, tokens);
         let mut drops: Vec<(Range<usize>, f32)> = self
             .without
@@ -201,20 +195,19 @@ impl Scorer<'_> {
     fn sentences(&mut self, note: &str, section: &Range<usize>) -> Result<Sentences> {
         let text = &note[section.clone()];
         let mut found = sentences(text);
-        if found.len() < 2 {
-            let only = found.pop();
-            return Ok(Sentences {
-                section: trimmed(note, section),
-                without: Vec::new(),
-                only: only.map(|range| range.start + section.start..range.end + section.start),
-            });
+        // Without its only sentence a section is no note, which is known already.
+        if found.len() == 1 {
+            found.clear();
         }
         let texts: Vec<String> = found
             .iter()
             .map(|range| joined(&text[..range.start], &text[range.end..]))
             .collect();
         let allowed = self.allowed.saturating_sub(self.read);
-        let scores = self.score(&texts, allowed, 0)?;
+        let scores = match texts.is_empty() {
+            true => Vec::new(),
+            false => self.score(&texts, allowed, 0)?,
+        };
         let without = found.into_iter().zip(scores);
         Ok(Sentences {
             section: trimmed(note, section),
@@ -226,7 +219,6 @@ impl Scorer<'_> {
                     )
                 })
                 .collect(),
-            only: None,
         })
     }
 }
