@@ -191,7 +191,9 @@ impl Reader {
             let factor = factor.to_uppercase();
             return (format!("{layer}lora_{factor}.weight"), true);
         }
-        let turned = container == "Struct:Linear" && path.ends_with(".weight");
+        let turned = container == "Struct:Linear"
+            && path.ends_with(".weight")
+            && !self.keys.is_input_major(&path);
         (self.keys.checkpoint_name(&path), turned)
     }
 }

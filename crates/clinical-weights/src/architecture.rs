@@ -17,6 +17,8 @@ pub enum Facade {
     ClinicalT5,
     /// `clinical_bert::ClinicalBert`: encoders.
     ClinicalBert,
+    /// `clinical_gpt2::ClinicalGpt2`: decoders that continue, classify or mark a span.
+    ClinicalGpt2,
 }
 
 /// An architecture, by its names. Errors, `inspect`, `save`, `open` and the facades all read [`ARCHITECTURES`].
@@ -60,7 +62,7 @@ const fn row(
 
 /// Every architecture. Where several have the same settings, or one name in GGUF, the first counts.
 #[rustfmt::skip] // a table
-pub const ARCHITECTURES: [Architecture; 7] = [
+pub const ARCHITECTURES: [Architecture; 8] = [
     row("llama", "Llama", Some("llama"), &["rms_norm_eps", "intermediate_size"], Facade::Asclepius),
     row("mistral", "Mistral", None, &[], Facade::Asclepius),
     row("t5", "T5", None, &["d_model", "d_kv"], Facade::ClinicalT5),
@@ -68,6 +70,7 @@ pub const ARCHITECTURES: [Architecture; 7] = [
     row("bert", "Bert", Some("bert"), &["type_vocab_size", "hidden_size"], Facade::ClinicalBert),
     row("roberta", "Roberta", None, &[], Facade::ClinicalBert),
     row("megatron-bert", "MegatronBert", None, &[], Facade::ClinicalBert),
+    row("gpt2", "GPT2", Some("gpt2"), &["n_embd", "n_layer"], Facade::ClinicalGpt2),
 ];
 
 /// What stands after [`Architecture::class`] in the name of a class.
@@ -113,7 +116,10 @@ impl Architecture {
     /// The names of those that are read from GGUF files, for a message.
     pub(crate) fn all_gguf() -> String {
         let names: Vec<&str> = ARCHITECTURES.iter().filter_map(|one| one.gguf).collect();
-        names.join(" and ")
+        match names.split_last() {
+            Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+            _ => names.concat(),
+        }
     }
 }
 
@@ -184,6 +190,7 @@ impl fmt::Display for Facade {
             Self::Asclepius => "Asclepius",
             Self::ClinicalT5 => "ClinicalT5",
             Self::ClinicalBert => "ClinicalBert",
+            Self::ClinicalGpt2 => "ClinicalGpt2",
         })
     }
 }
@@ -214,6 +221,9 @@ mod tests {
             ("MT5ForConditionalGeneration", Some("mt5")),
             ("BertModel", Some("bert")),
             ("MegatronBertForMaskedLM", Some("megatron-bert")),
+            ("GPT2LMHeadModel", Some("gpt2")),
+            ("GPT2ForSequenceClassification", Some("gpt2")),
+            ("GPT2ModelForQuestionAnswering", Some("gpt2")),
             ("BertGenerationEncoder", None),
             ("LongT5ForConditionalGeneration", None),
             ("Bert", None),
@@ -237,7 +247,12 @@ mod tests {
     #[test]
     fn a_wrong_facade_is_told_the_right_one() {
         for one in &ARCHITECTURES {
-            for facade in [Facade::Asclepius, Facade::ClinicalT5, Facade::ClinicalBert] {
+            for facade in [
+                Facade::Asclepius,
+                Facade::ClinicalT5,
+                Facade::ClinicalBert,
+                Facade::ClinicalGpt2,
+            ] {
                 let config = json!({"model_type": one.model_type});
                 match facade.expect(&config) {
                     Ok(found) => assert_eq!(found, Some(one)),
@@ -255,7 +270,7 @@ mod tests {
             error.to_string().ends_with("open it with ClinicalBert"),
             "{error}"
         );
-        let foreign = json!({"model_type": "gpt2"});
+        let foreign = json!({"model_type": "gpt_neox"});
         let error = Facade::ClinicalT5.expect(&foreign).unwrap_err();
         assert!(
             error.to_string().contains("no model of that kind"),

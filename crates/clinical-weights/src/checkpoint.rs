@@ -423,7 +423,7 @@ impl Checkpoint {
     /// # Errors
     ///
     /// [`Error::TensorNotInShards`] for a name that is not there, [`Error::ReadTensor`]. A matrix that the file holds
-    /// transposed (Flax) is [`Error::WrongDtype`]: its values are only to be had through a load.
+    /// transposed (Flax, GPT-2 in GGUF) is [`Error::WrongDtype`]: its values are only to be had through a load.
     pub fn bytes(&self, name: &str) -> Result<Bytes, Error> {
         let entry = self
             .tensors

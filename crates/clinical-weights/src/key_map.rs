@@ -42,6 +42,7 @@ pub struct KeyMap {
 pub(crate) enum Mark {
     Ignored,
     Optional,
+    InputMajor,
 }
 
 #[derive(Debug, Clone)]
@@ -82,6 +83,25 @@ impl KeyMap {
     #[must_use]
     pub fn optional(self, pattern: &str) -> Self {
         self.mark(Mark::Optional, pattern)
+    }
+
+    /// Matrices of dense layers that checkpoints hold as `[d_input, d_output]`, in the module's spelling: those of GPT-2's
+    /// `Conv1D`. All others are `[d_output, d_input]` there.
+    ///
+    /// ```
+    /// # use clinical_weights::KeyMap;
+    /// let keys = KeyMap::new().input_major("**.c_proj.weight");
+    /// assert!(keys.is_input_major("h.0.mlp.c_proj.weight"));
+    /// ```
+    #[must_use]
+    pub fn input_major(self, pattern: &str) -> Self {
+        self.mark(Mark::InputMajor, pattern)
+    }
+
+    /// Whether checkpoints hold the matrix of the dense layer that `module` names as `[d_input, d_output]`.
+    #[must_use]
+    pub fn is_input_major(&self, module: &str) -> bool {
+        self.is(Mark::InputMajor, module)
     }
 
     /// How the model's parameters are packed. Default: all matrices alike.

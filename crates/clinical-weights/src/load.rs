@@ -200,10 +200,14 @@ impl<'c> Loader<'c> {
         format: Packing,
     ) -> std::io::Result<Arc<PackedMatrix>> {
         let info = &step.entry.info;
-        let &[outputs, inputs] = info.shape.as_slice() else {
+        let &[first, second] = info.shape.as_slice() else {
             return Err(std::io::ErrorKind::InvalidInput.into());
         };
-        let pack = match step.entry.turned {
+        let (outputs, inputs) = match step.input_major {
+            true => (second, first),
+            false => (first, second),
+        };
+        let pack = match step.is_turned() {
             true => convert::packed_turned,
             false => convert::packed,
         };
@@ -227,7 +231,7 @@ impl<'c> Loader<'c> {
         };
         let from = step.entry.info.dtype;
         // A file that holds the module's own order needs neither a transposition nor a view.
-        let turned = step.entry.turned;
+        let turned = step.is_turned();
         let transposed = step.transposed != turned;
         let layout = self.options.linear_layout;
         let view = transposed && !turned && layout.is_output_major(device, dtype);

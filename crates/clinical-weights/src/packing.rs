@@ -85,7 +85,7 @@ impl PackingPolicy {
     /// How a parameter is packed at this precision, `None` where it is not.
     pub(crate) fn format(&self, slot: &Slot, precision: Precision) -> Option<Packing> {
         let format = precision.packing()?;
-        let [outputs, _] = slot.file_shape().try_into().ok()?;
+        let [outputs, _] = slot.rows_first().try_into().ok()?;
         let least = match (slot.transposed, slot.table) {
             (true, _) => MIN_OUTPUTS,
             (_, true) => MIN_ENTRIES,

@@ -55,10 +55,20 @@ impl Share {
 pub(crate) struct Step<'c> {
     pub(crate) entry: &'c Entry,
     pub(crate) transposed: bool,
+    /// Whether checkpoints hold its matrix as the module does.
+    pub(crate) input_major: bool,
     /// The type of a floating point parameter.
     pub(crate) float: Option<DType>,
     /// How it is packed, if it is.
     pub(crate) packing: Option<Packing>,
+}
+
+impl Step<'_> {
+    /// Whether the values lie as `[inputs, outputs]`: this file holds the transpose of what its format has, or the format
+    /// has them so.
+    pub(crate) fn is_turned(&self) -> bool {
+        self.entry.turned != self.input_major
+    }
 }
 
 /// Matches the parameters of a module with the tensors of a checkpoint.
@@ -71,7 +81,7 @@ pub(crate) fn plan<'c, M: Module>(
     options: &LoadOptions,
 ) -> Result<Plan<'c>, Error> {
     keys.check()?;
-    let slots = slots(module);
+    let slots = slots(module, keys);
     if let Some(slot) = slots.iter().find(|slot| slot.packed) {
         return Err(Error::AlreadyPacked {
             parameter: slot.path.clone(),
@@ -155,6 +165,7 @@ pub(crate) fn plan<'c, M: Module>(
             Step {
                 entry,
                 transposed: slot.transposed,
+                input_major: slot.input_major,
                 float,
                 packing,
             },
@@ -230,9 +241,9 @@ fn needed_bytes(slots: &[Slot], keys: &KeyMap, options: &LoadOptions) -> Result<
 }
 
 fn packed_bytes(slot: &Slot, format: Packing) -> Result<u64, Error> {
-    let file = slot.file_shape();
+    let rows = slot.rows_first();
     format
-        .bytes(file[0], file[1])
+        .bytes(rows[0], rows[1])
         .filter(|bytes| isize::try_from(*bytes).is_ok())
         .map(|bytes| bytes as u64)
         .ok_or_else(|| too_many_bytes(slot))

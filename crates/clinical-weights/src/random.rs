@@ -22,13 +22,16 @@ pub fn with_random_weights<M: FromCheckpoint>(
     layout: LinearLayout,
 ) -> M {
     let keys = model.key_map();
-    let steps = slots(&model)
+    let steps = slots(&model, &keys)
         .into_iter()
         .filter(|slot| !slot.packed)
         .filter_map(|slot| {
             let step = match keys.packing().format(&slot, precision) {
                 Some(format) => Step::Pack(format, slot.transposed),
-                None if slot.transposed && layout.is_output_major(&slot.device, DType::F32) => {
+                None if slot.transposed
+                    && !slot.input_major
+                    && layout.is_output_major(&slot.device, DType::F32) =>
+                {
                     Step::Turn
                 }
                 None => return None,

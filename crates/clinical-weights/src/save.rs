@@ -224,7 +224,9 @@ impl ModuleVisitor for Collector<'_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let tensor = param.val();
-        let tensor = if self.position.is_linear_weight(D) {
+        let path = self.position.path().unwrap_or_default();
+        let turned = self.position.is_linear_weight(D) && !self.keys.is_input_major(&path);
+        let tensor = if turned {
             tensor.swap_dims(0, 1)
         } else {
             tensor

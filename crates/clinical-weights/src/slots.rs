@@ -5,6 +5,8 @@ use burn::tensor::{Bool, Device, Int, Tensor};
 use clinical_kernels::Packed;
 use clinical_nn::ADAPTER_CONTAINER;
 
+use crate::KeyMap;
+
 /// What a parameter takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -21,8 +23,10 @@ pub(crate) struct Slot {
     /// Its shape in the module.
     pub(crate) shape: Vec<usize>,
     pub(crate) kind: Kind,
-    /// Whether checkpoints hold it the other way round.
+    /// Whether it is the matrix of a `Linear`, the transpose of `[outputs, inputs]`.
     pub(crate) transposed: bool,
+    /// Whether checkpoints hold such a matrix as the module does.
+    pub(crate) input_major: bool,
     /// Whether it is the table of an `Embedding`.
     pub(crate) table: bool,
     /// Whether packed weights stand in for its values.
@@ -33,6 +37,14 @@ pub(crate) struct Slot {
 impl Slot {
     /// The shape that it has in a checkpoint.
     pub(crate) fn file_shape(&self) -> Vec<usize> {
+        match self.input_major {
+            true => self.shape.clone(),
+            false => self.rows_first(),
+        }
+    }
+
+    /// Its shape with the outputs of a dense layer, or the entries of a table, first.
+    pub(crate) fn rows_first(&self) -> Vec<usize> {
         let mut shape = self.shape.clone();
         if self.transposed {
             shape.reverse();
@@ -101,26 +113,30 @@ impl Position {
 }
 
 /// All parameters of a module, in its own order.
-pub(crate) fn slots<M: Module>(module: &M) -> Vec<Slot> {
+pub(crate) fn slots<M: Module>(module: &M, keys: &KeyMap) -> Vec<Slot> {
     let mut lister = Lister {
         position: Position::default(),
+        keys,
         slots: Vec::new(),
     };
     module.visit(&mut lister);
     lister.slots
 }
 
-struct Lister {
+struct Lister<'k> {
     position: Position,
+    keys: &'k KeyMap,
     slots: Vec<Slot>,
 }
 
-impl Lister {
+impl Lister<'_> {
     fn add(&mut self, shape: &[usize], kind: Kind, device: Device) {
         if let Some(path) = self.position.path() {
+            let transposed = kind == Kind::Float && self.position.is_linear_weight(shape.len());
             self.slots.push(Slot {
+                input_major: transposed && self.keys.is_input_major(&path),
                 path,
-                transposed: kind == Kind::Float && self.position.is_linear_weight(shape.len()),
+                transposed,
                 table: kind == Kind::Float && self.position.is_table(shape.len()),
                 packed: false,
                 shape: shape.to_vec(),
@@ -131,7 +147,7 @@ impl Lister {
     }
 }
 
-impl ModuleVisitor for Lister {
+impl ModuleVisitor for Lister<'_> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
         self.position.enter(name, container_type);
         // What is attached to a parameter comes right after it.

@@ -85,7 +85,7 @@ pub struct WeightFile {
 pub(crate) struct Entry {
     pub(crate) info: TensorInfo,
     pub(crate) place: Place,
-    /// Whether the file holds the transpose of what [`TensorInfo::shape`] says (a matrix of a Flax `Dense`).
+    /// Whether the file holds the transpose of what [`TensorInfo::shape`] says (a matrix of a Flax `Dense`; one of a GPT-2 in GGUF).
     pub(crate) turned: bool,
 }
 

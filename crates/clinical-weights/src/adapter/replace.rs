@@ -22,6 +22,7 @@ pub(super) fn replace<M: Module>(
     let values = whole.iter();
     let mut mapper = Replace {
         position: Position::default(),
+        keys,
         values: values
             .map(|(name, data)| (keys.module_name(name), (name.as_str(), data)))
             .collect(),
@@ -46,6 +47,7 @@ pub(super) fn replace<M: Module>(
 
 struct Replace<'a> {
     position: Position,
+    keys: &'a KeyMap,
     values: BTreeMap<String, (&'a str, &'a TensorData)>,
     /// The tensor that replaced the parameter before this index.
     last: Option<&'a str>,
@@ -76,12 +78,14 @@ impl ModuleMapper for Replace<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let path = self.position.path();
-        let Some((name, data)) = path.and_then(|path| self.values.remove(&path)) else {
+        let Some(path) = self.position.path() else {
+            return param;
+        };
+        let Some((name, data)) = self.values.remove(&path) else {
             return param;
         };
         self.last = Some(name);
-        let turned = self.position.is_linear_weight(D);
+        let turned = self.position.is_linear_weight(D) && !self.keys.is_input_major(&path);
         let mut shape = param.lazy_shape().to_vec();
         if turned {
             shape.reverse();

@@ -51,7 +51,7 @@ impl Gguf {
         &self.path
     }
 
-    /// The architecture, in llama.cpp's names: `llama`, `bert`, ...
+    /// The architecture, in llama.cpp's names: `llama`, `bert`, `gpt2`, ...
     ///
     /// # Errors
     ///
@@ -126,7 +126,7 @@ impl Gguf {
     /// # Errors
     ///
     /// [`Error::Adapter`] and [`Error::GgufNoModel`] for a file that holds no model, [`Error::GgufArchitecture`] for
-    /// anything but LLaMA and BERT, [`Error::GgufMetadata`] for a number that is missing or has the wrong type,
+    /// anything but LLaMA, BERT and GPT-2, [`Error::GgufMetadata`] for a number that is missing or has the wrong type,
     /// [`Error::GgufSetting`] for one that changes how the model computes and is not read.
     pub fn config(&self) -> Result<serde_json::Value, Error> {
         Architecture::of(self)?.config(self)
@@ -173,16 +173,20 @@ impl Gguf {
                 },
                 Some(heads) => self.turn_back(name, tensor, heads)?,
             };
+            let (turned, mut shape) = (architecture.is_turned(&published), tensor.shape.clone());
+            if turned {
+                shape.reverse();
+            }
             entries.push(Entry {
                 info: TensorInfo {
                     name: published,
                     dtype: tensor.dtype,
-                    shape: tensor.shape.clone(),
+                    shape,
                     bytes: (tensor.end - tensor.start) as u64,
                     file: tensor.part,
                 },
                 place,
-                turned: false,
+                turned,
             });
         }
         Ok(entries)

@@ -11,6 +11,7 @@ use clinical_files::shown;
 pub(super) enum Architecture {
     Llama,
     Bert,
+    Gpt2,
 }
 
 /// Tensors of a layer: the middle of the name in the file, and what stands there in the checkpoint.
@@ -47,6 +48,21 @@ const BERT: [(&str, &str); 4] = [
     ("token_embd_norm", "embeddings.LayerNorm"),
 ];
 
+const GPT2_LAYER: [(&str, &str); 6] = [
+    ("attn_norm", "ln_1"),
+    ("attn_qkv", "attn.c_attn"),
+    ("attn_output", "attn.c_proj"),
+    ("ffn_norm", "ln_2"),
+    ("ffn_up", "mlp.c_fc"),
+    ("ffn_down", "mlp.c_proj"),
+];
+const GPT2: [(&str, &str); 4] = [
+    ("token_embd", "transformer.wte"),
+    ("position_embd", "transformer.wpe"),
+    ("output_norm", "transformer.ln_f"),
+    ("output", "lm_head"),
+];
+
 impl Architecture {
     /// # Errors
     ///
@@ -64,6 +80,7 @@ impl Architecture {
                 Some(_) => Err(refuse("llama with experts".to_owned())),
             },
             "bert" => Ok(Self::Bert),
+            "gpt2" => Ok(Self::Gpt2),
             other => Err(refuse(shown(other))),
         }
     }
@@ -72,6 +89,7 @@ impl Architecture {
         match self {
             Self::Llama => "llama",
             Self::Bert => "bert",
+            Self::Gpt2 => "gpt2",
         }
     }
 
@@ -84,6 +102,7 @@ impl Architecture {
         let (layers, tensors, before) = match self {
             Self::Llama => (&LLAMA_LAYER[..], &LLAMA[..], "model.layers"),
             Self::Bert => (&BERT_LAYER[..], &BERT[..], "encoder.layer"),
+            Self::Gpt2 => (&GPT2_LAYER[..], &GPT2[..], "transformer.h"),
         };
         let (stem, end) = name.rsplit_once('.').unwrap_or((name, ""));
         let find = |list: &[(&str, &'static str)], stem: &str| {
@@ -102,6 +121,12 @@ impl Architecture {
         };
         // An unknown tensor keeps its name, so that the report shows it.
         Some(found.unwrap_or_else(|| name.to_owned()))
+    }
+
+    /// Whether the published checkpoint holds the transpose of this matrix: those of GPT-2's `Conv1D`.
+    pub(super) fn is_turned(self, published: &str) -> bool {
+        let dense = [".c_attn.weight", ".c_proj.weight", ".c_fc.weight"];
+        self == Self::Gpt2 && dense.iter().any(|end| published.ends_with(end))
     }
 
     /// How many heads have their rows in llama.cpp's order, if this tensor has any.
@@ -136,10 +161,11 @@ impl Architecture {
 
     pub(super) fn config(self, file: &Gguf) -> Result<Value, Error> {
         kind::check_weights(file)?;
-        settings::check(file, self.prefix(), self == Self::Llama)?;
+        settings::check(file, self.prefix(), self != Self::Bert)?;
         let mut config = match self {
             Self::Llama => self.llama(file)?,
             Self::Bert => self.bert(file)?,
+            Self::Gpt2 => self.gpt2(file)?,
         };
         for (role, key) in [
             ("bos_token_id", "tokenizer.ggml.bos_token_id"),
@@ -215,6 +241,26 @@ impl Architecture {
             config.insert("pooling_type".to_owned(), kind.into());
         }
         Ok(config)
+    }
+
+    /// The format cannot say `scale_attn_by_inverse_layer_idx`, and llama.cpp does not compute it.
+    fn gpt2(self, file: &Gguf) -> Result<Map<String, Value>, Error> {
+        let heads = self.need(file, "attention.head_count")?;
+        let width = self.need(file, "embedding_length")?;
+        settings::check_plain_heads(file, self.prefix(), heads, width)?;
+        Ok(object(json!({
+            "model_type": "gpt2",
+            "architectures": ["GPT2LMHeadModel"],
+            "vocab_size": file.rows("token_embd.weight")?,
+            "n_positions": file.rows("position_embd.weight")?,
+            "n_embd": width,
+            "n_layer": self.need(file, "block_count")?,
+            "n_head": heads,
+            "n_inner": self.need(file, "feed_forward_length")?,
+            "activation_function": "gelu_new",
+            "layer_norm_epsilon": file.need("gpt2.attention.layer_norm_epsilon", "a float", Gguf::float)?,
+            "tie_word_embeddings": !file.has_tensor("output.weight"),
+        })))
     }
 }
 

@@ -119,6 +119,37 @@ pub(super) fn check_heads(file: &Gguf, head_dim: u64) -> Result<(), Error> {
     }
 }
 
+/// Attention without rotary positions, in which all heads are alike and see everything before them: keys that would say
+/// another thing.
+pub(super) fn check_plain_heads(
+    file: &Gguf,
+    prefix: &str,
+    heads: u64,
+    width: u64,
+) -> Result<(), Error> {
+    let head_dim = width.checked_div(heads).unwrap_or(0);
+    for (key, usual) in [
+        ("attention.head_count_kv", heads),
+        ("attention.key_length", head_dim),
+        ("attention.value_length", head_dim),
+        ("attention.sliding_window", 0),
+    ] {
+        let key = format!("{prefix}.{key}");
+        if file.values.contains_key(&key) && file.number(&key) != Some(usual) {
+            return Err(unread(&key, file.number(&key).map(|number| number as f64)));
+        }
+    }
+    let key = format!("{prefix}.attention.scale");
+    let usual = 1.0 / (head_dim as f64).sqrt();
+    match number(file, &key)? {
+        // The file has it in f32.
+        Some(scale) if scale != 0.0 && (scale - usual).abs() > 1e-6 * usual => {
+            Err(unread(&key, Some(scale)))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A float that need not be there.
 fn number(file: &Gguf, key: &str) -> Result<Option<f64>, Error> {
     match file.values.contains_key(key) {
