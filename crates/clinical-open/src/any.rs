@@ -1,60 +1,177 @@
 //! A model of whatever kind.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use asclepius::Asclepius;
-use clinical_bert::ClinicalBert;
 use clinical_facade::{ARCHITECTURES, Facade, LoadReport, ModelDir, Remark};
-use clinical_t5::ClinicalT5;
 use clinical_tokenizer::{AddedToken, Tokenizer};
 use clinical_weights::{LoadOptions, SaveOptions};
 use serde_json::Value;
 
-use crate::{Error, Result};
+use crate::fit::{self, Fit};
 
-/// A model of one of the kinds that this library has, with what all kinds can do. What only one can do is done by a
-/// `match`.
-///
-/// ```
-/// use clinical_open::{AnyModel, LoadOptions, open};
-///
-/// # let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../asclepius/demo");
-/// let model = open(dir, &LoadOptions::default())?;
-/// println!("{}: at most {:?} tokens", model.facade(), model.max_tokens());
-/// match model {
-///     AnyModel::Asclepius(model) => println!("{}", model.answer("He has fever.", "Has he fever?").unwrap().text),
-///     AnyModel::T5(model) => println!("{:?}", model.config()),
-///     AnyModel::Bert(model) => println!("{:?}", model.config()),
-///     _ => {}
-/// }
-/// # Ok::<(), clinical_open::Error>(())
-/// ```
-#[derive(Debug)]
-#[non_exhaustive]
-#[allow(clippy::large_enum_variant)] // a model is made once
-pub enum AnyModel {
-    /// A decoder that answers: LLaMA, Mistral.
-    Asclepius(Asclepius),
-    /// An encoder with a decoder: T5.
-    T5(ClinicalT5),
-    /// An encoder: BERT, RoBERTa, Megatron-BERT.
-    Bert(ClinicalBert),
+/// What this crate returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What all facades do in the same way, whatever their types are called.
+trait Model {
+    fn facade(&self) -> Facade;
+    fn config(&self) -> Value;
+    fn tokenizer(&self) -> &Tokenizer;
+    fn report(&self) -> &LoadReport;
+    fn remarks(&self) -> &[Remark];
+    fn max_tokens(&self) -> usize;
+    fn device(&self) -> burn::tensor::Device;
+    fn resize_embeddings(&mut self, rows: usize) -> Result<()>;
+    fn add_tokens(&mut self, tokens: &[AddedToken]) -> Result<usize>;
+    fn save(&self, dir: &Path, options: &SaveOptions) -> Result<()>;
 }
 
-/// Opens a Hugging Face directory as it was published, or a GGUF file, by what it says that it holds.
-///
-/// # Errors
-///
-/// [`Error::Weights`] for a directory that no facade could open, [`Error::UnknownKind`] for a kind of model that this
-/// library does not have, and the errors of the facade that opens it.
-pub fn open(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<AnyModel> {
-    let dir = ModelDir::open(dir, options)?;
-    match dir.architecture().map(|one| one.facade) {
-        Some(Facade::Asclepius) => Ok(AnyModel::Asclepius(Asclepius::load_dir(dir, options)?)),
-        Some(Facade::ClinicalT5) => Ok(AnyModel::T5(ClinicalT5::load_dir(dir, options)?)),
-        Some(Facade::ClinicalBert) => Ok(AnyModel::Bert(ClinicalBert::load_dir(dir, options)?)),
-        _ => Err(unknown(&dir)),
-    }
+/// All that depends on which facades there are, from a row for each: its variant, its type (named as in [`Facade`]) and
+/// the crate of that, and how a directory is compared with its model.
+macro_rules! facades {
+    ($($(#[$doc:meta])+ $variant:ident($type:ident of $crate_name:ident), $fit:path;)+) => {
+        $(pub use $crate_name::$type;)+
+
+        /// A model of one of the kinds that this library has, with what all kinds can do. What only one can do is done by
+        /// a `match`.
+        ///
+        /// ```
+        /// use clinical_open::{AnyModel, LoadOptions, open};
+        ///
+        /// # let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../asclepius/demo");
+        /// let model = open(dir, &LoadOptions::default())?;
+        /// println!("{}: at most {:?} tokens", model.facade(), model.max_tokens());
+        /// match model {
+        ///     AnyModel::Asclepius(model) => println!("{}", model.answer("He has fever.", "Has he fever?").unwrap().text),
+        ///     AnyModel::T5(model) => println!("{:?}", model.config()),
+        ///     AnyModel::Bert(model) => println!("{:?}", model.config()),
+        ///     _ => {}
+        /// }
+        /// # Ok::<(), clinical_open::Error>(())
+        /// ```
+        #[derive(Debug)]
+        #[non_exhaustive]
+        #[allow(clippy::large_enum_variant)] // a model is made once
+        pub enum AnyModel {
+            $($(#[$doc])+ $variant($type),)+
+        }
+
+        impl AnyModel {
+            fn inner(&self) -> &dyn Model {
+                match self {
+                    $(Self::$variant(model) => model,)+
+                }
+            }
+
+            fn inner_mut(&mut self) -> &mut dyn Model {
+                match self {
+                    $(Self::$variant(model) => model,)+
+                }
+            }
+        }
+
+        $(impl Model for $type {
+            fn facade(&self) -> Facade {
+                Facade::$type
+            }
+
+            fn config(&self) -> Value {
+                self.config().to_value()
+            }
+
+            fn tokenizer(&self) -> &Tokenizer {
+                self.tokenizer()
+            }
+
+            fn report(&self) -> &LoadReport {
+                self.report()
+            }
+
+            fn remarks(&self) -> &[Remark] {
+                self.remarks()
+            }
+
+            fn max_tokens(&self) -> usize {
+                self.max_tokens()
+            }
+
+            fn device(&self) -> burn::tensor::Device {
+                self.device()
+            }
+
+            fn resize_embeddings(&mut self, rows: usize) -> Result<()> {
+                Ok(self.resize_embeddings(rows)?)
+            }
+
+            fn add_tokens(&mut self, tokens: &[AddedToken]) -> Result<usize> {
+                Ok(self.add_tokens(tokens)?)
+            }
+
+            fn save(&self, dir: &Path, options: &SaveOptions) -> Result<()> {
+                Ok(self.save(dir, options)?)
+            }
+        })+
+
+        /// Why a directory could not be opened, looked at or written.
+        #[derive(Debug, thiserror::Error)]
+        #[non_exhaustive]
+        pub enum Error {
+            /// The directory, its configuration or its weights.
+            #[error(transparent)]
+            Weights(#[from] clinical_weights::Error),
+            $(
+                #[doc = concat!("What [`", stringify!($type), "`](crate::", stringify!($type), ") says.")]
+                #[error(transparent)]
+                $variant(#[from] $crate_name::Error),
+            )+
+            /// No facade opens a model of this kind.
+            #[error(
+                "{} holds {found}, and this library opens {known}: check that it is the directory of such a model",
+                path.display()
+            )]
+            UnknownKind {
+                /// The directory.
+                path: PathBuf,
+                /// What its configuration says.
+                found: String,
+                /// The architectures that are opened.
+                known: String,
+            },
+        }
+
+        /// Opens a Hugging Face directory as it was published, or a GGUF file, by what it says that it holds.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Weights`] for a directory that no facade could open, [`Error::UnknownKind`] for a kind of model that
+        /// this library does not have, and the errors of the facade that opens it.
+        pub fn open(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<AnyModel> {
+            let dir = ModelDir::open(dir, options)?;
+            match dir.architecture().map(|one| one.facade) {
+                $(Some(Facade::$type) => Ok(AnyModel::$variant($type::load_dir(dir, options)?)),)+
+                _ => Err(unknown(&dir)),
+            }
+        }
+
+        /// How a directory fits the model that it describes. `path` is what was asked for, `dir` what was opened. `None`
+        /// for a kind of model that this library does not have.
+        pub(crate) fn fit_of(path: &Path, dir: &ModelDir, options: &LoadOptions) -> Result<Option<Fit>> {
+            let options = options.clone().with_strict(false);
+            match dir.architecture().map(|one| one.facade) {
+                $(Some(Facade::$type) => $fit(path, dir, &options).map(Some),)+
+                _ => Ok(None),
+            }
+        }
+    };
+}
+
+facades! {
+    /// A decoder that answers: LLaMA, Mistral.
+    Asclepius(Asclepius of asclepius), fit::llama;
+    /// An encoder with a decoder: T5.
+    T5(ClinicalT5 of clinical_t5), fit::t5;
+    /// An encoder: BERT, RoBERTa, Megatron-BERT.
+    Bert(ClinicalBert of clinical_bert), fit::bert;
 }
 
 fn unknown(dir: &ModelDir) -> Error {
@@ -72,62 +189,47 @@ fn unknown(dir: &ModelDir) -> Error {
     }
 }
 
-/// The same expression for each kind.
-macro_rules! each {
-    ($model:expr, $inner:ident => $do:expr) => {
-        match $model {
-            AnyModel::Asclepius($inner) => $do,
-            AnyModel::T5($inner) => $do,
-            AnyModel::Bert($inner) => $do,
-        }
-    };
-}
-
 impl AnyModel {
     /// Which kind it is.
     #[must_use]
     pub fn facade(&self) -> Facade {
-        match self {
-            Self::Asclepius(_) => Facade::Asclepius,
-            Self::T5(_) => Facade::ClinicalT5,
-            Self::Bert(_) => Facade::ClinicalBert,
-        }
+        self.inner().facade()
     }
 
     /// Its configuration in the published form.
     #[must_use]
     pub fn config(&self) -> Value {
-        each!(self, model => model.config().to_value())
+        self.inner().config()
     }
 
     /// Its tokenizer.
     #[must_use]
     pub fn tokenizer(&self) -> &Tokenizer {
-        each!(self, model => model.tokenizer())
+        self.inner().tokenizer()
     }
 
     /// What was loaded, and how.
     #[must_use]
     pub fn report(&self) -> &LoadReport {
-        each!(self, model => model.report())
+        self.inner().report()
     }
 
     /// What the files say wrongly or leave open, and what is used instead.
     #[must_use]
     pub fn remarks(&self) -> &[Remark] {
-        each!(self, model => model.remarks())
+        self.inner().remarks()
     }
 
     /// The most tokens of a text; with its answer together where the model writes one.
     #[must_use]
     pub fn max_tokens(&self) -> usize {
-        each!(self, model => model.max_tokens())
+        self.inner().max_tokens()
     }
 
     /// Where it runs.
     #[must_use]
     pub fn device(&self) -> burn::tensor::Device {
-        each!(self, model => model.device())
+        self.inner().device()
     }
 
     /// Gives the embeddings another number of rows; new ones are the mean of the old ones.
@@ -136,7 +238,7 @@ impl AnyModel {
     ///
     /// Those of the facade, for a number that no vocabulary has; the model is unchanged.
     pub fn resize_embeddings(&mut self, rows: usize) -> Result<()> {
-        each!(self, model => Ok(model.resize_embeddings(rows)?))
+        self.inner_mut().resize_embeddings(rows)
     }
 
     /// Adds tokens to the tokenizer, and rows for them; the number of those that were new.
@@ -145,7 +247,7 @@ impl AnyModel {
     ///
     /// Those of the facade.
     pub fn add_tokens(&mut self, tokens: &[AddedToken]) -> Result<usize> {
-        each!(self, model => Ok(model.add_tokens(tokens)?))
+        self.inner_mut().add_tokens(tokens)
     }
 
     /// Writes it as a Hugging Face directory that `open` and Python's `transformers` open.
@@ -154,6 +256,6 @@ impl AnyModel {
     ///
     /// Those of the facade; what was there before is untouched.
     pub fn save(&self, dir: impl AsRef<Path>, options: &SaveOptions) -> Result<()> {
-        each!(self, model => Ok(model.save(dir, options)?))
+        self.inner().save(dir.as_ref(), options)
     }
 }

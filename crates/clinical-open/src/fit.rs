@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clinical_bert::{BertConfig, ClinicalBert};
-use clinical_facade::{Facade, ModelDir};
+use clinical_facade::ModelDir;
 use clinical_llama::LlamaConfig;
 use clinical_t5::T5Config;
 use clinical_weights::{FromCheckpoint, LoadOptions, LoadReport, plan};
@@ -27,21 +27,7 @@ pub struct Fit {
     pub report: LoadReport,
 }
 
-/// `path` is what was asked for, `dir` what was opened. `None` for a kind of model that this library does not have.
-pub(crate) fn of(path: &Path, dir: &ModelDir, options: &LoadOptions) -> Result<Option<Fit>, Error> {
-    let options = options.clone().with_strict(false);
-    let Some(architecture) = dir.architecture() else {
-        return Ok(None);
-    };
-    match architecture.facade {
-        Facade::Asclepius => llama(dir, &options).map(Some),
-        Facade::ClinicalT5 => t5(dir, &options).map(Some),
-        Facade::ClinicalBert => bert(path, dir, &options).map(Some),
-        _ => Ok(None),
-    }
-}
-
-fn llama(dir: &ModelDir, options: &LoadOptions) -> Result<Fit, Error> {
+pub(crate) fn llama(_: &Path, dir: &ModelDir, options: &LoadOptions) -> Result<Fit, Error> {
     let config = LlamaConfig::from_value(dir.config().clone()).map_err(asclepius::Error::from)?;
     let parameters = config.parameters().map_err(asclepius::Error::from)?;
     dir.weights().check_size(parameters, options)?;
@@ -57,7 +43,7 @@ fn llama(dir: &ModelDir, options: &LoadOptions) -> Result<Fit, Error> {
     })
 }
 
-fn t5(dir: &ModelDir, options: &LoadOptions) -> Result<Fit, Error> {
+pub(crate) fn t5(_: &Path, dir: &ModelDir, options: &LoadOptions) -> Result<Fit, Error> {
     let mut config = T5Config::from_value(dir.config().clone())?;
     config.fit(dir.weights());
     let parameters = config.parameters()?;
@@ -72,7 +58,7 @@ fn t5(dir: &ModelDir, options: &LoadOptions) -> Result<Fit, Error> {
     })
 }
 
-fn bert(path: &Path, dir: &ModelDir, options: &LoadOptions) -> Result<Fit, Error> {
+pub(crate) fn bert(path: &Path, dir: &ModelDir, options: &LoadOptions) -> Result<Fit, Error> {
     let config = BertConfig::from_value(dir.config().clone())?;
     let preview = ClinicalBert::preview(path, options)?;
     let mut details = vec![preview.head.to_string()];

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::fit::Fit;
 use crate::tokenizer::TokenizerFacts;
-use crate::{Error, fit, sentence, tokenizer};
+use crate::{Error, any, sentence, tokenizer};
 
 /// Files that say how text becomes ids.
 const TOKENIZER_FILES: [&str; 7] = [
@@ -265,7 +265,7 @@ impl Inspection {
         self.generation_config = dir.generation_config().cloned();
         self.remarks
             .extend(dir.remarks().iter().map(ToString::to_string));
-        let fit = match fit::of(&self.path, dir, options) {
+        let fit = match any::fit_of(&self.path, dir, options) {
             Ok(fit) => fit,
             Err(error) => {
                 self.refused = Some(error.to_string());

@@ -180,7 +180,7 @@ fn what_does_not_fit_is_listed() {
 #[test]
 fn another_kind_of_model_and_no_directory() {
     let dir = copy("asclepius/demo");
-    edit(&dir, "config.json", "model_type", json!("gpt2"));
+    edit(&dir, "config.json", "model_type", json!("gpt_neox"));
     let found = look(dir.path());
     assert_eq!(
         found.refused.as_deref(),

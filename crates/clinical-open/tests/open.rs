@@ -62,12 +62,12 @@ fn every_kind_opens_and_has_what_all_have() {
 fn another_kind_is_refused_with_all_that_are_known() {
     let dir = copy("asclepius/demo");
     let mut config = read(dir.path(), "config.json");
-    config["model_type"] = json!("gpt2");
+    config["model_type"] = json!("gpt_neox");
     std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
     let error = open(dir.path(), &LoadOptions::default()).unwrap_err();
     assert!(matches!(error, Error::UnknownKind { .. }), "{error}");
     for part in [
-        "`gpt2`",
+        "`gpt_neox`",
         "llama, mistral, t5, mt5, bert, roberta, megatron-bert",
     ] {
         assert!(error.to_string().contains(part), "{error}");
