@@ -91,6 +91,7 @@ pub fn config(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         let _ = clinical_llama::LlamaConfig::from_json(text).map(|config| config.parameters());
         let _ = clinical_bert::BertConfig::from_json(text).map(|config| config.parameters());
+        let _ = clinical_gpt2::Gpt2Config::from_json(text).map(|config| config.parameters());
     }
     let dir = directory(&[("config.json", data)]);
     let _ = CheckpointDir::open(dir).and_then(|dir| dir.config());

@@ -172,6 +172,8 @@ facades! {
     T5(ClinicalT5 of clinical_t5), fit::t5;
     /// An encoder: BERT, RoBERTa, Megatron-BERT.
     Bert(ClinicalBert of clinical_bert), fit::bert;
+    /// A decoder that continues, classifies or marks a span: GPT-2 (PubMedGPT).
+    Gpt2(ClinicalGpt2 of clinical_gpt2), fit::gpt2;
 }
 
 fn unknown(dir: &ModelDir) -> Error {

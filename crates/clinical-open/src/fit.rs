@@ -4,6 +4,7 @@ use std::path::Path;
 
 use clinical_bert::{BertConfig, ClinicalBert};
 use clinical_facade::ModelDir;
+use clinical_gpt2::Gpt2Config;
 use clinical_llama::LlamaConfig;
 use clinical_t5::T5Config;
 use clinical_weights::{FromCheckpoint, LoadOptions, LoadReport, plan};
@@ -54,6 +55,21 @@ pub(crate) fn t5(_: &Path, dir: &ModelDir, options: &LoadOptions) -> Result<Fit,
         rows: config.vocab_size,
         max_tokens: config.n_positions,
         details: Vec::new(),
+        report: plan(&model, &model.key_map(), dir.weights(), options)?,
+    })
+}
+
+pub(crate) fn gpt2(_: &Path, dir: &ModelDir, options: &LoadOptions) -> Result<Fit, Error> {
+    let mut config = Gpt2Config::from_value(dir.config().clone())?;
+    config.fit(dir.weights());
+    let parameters = config.parameters()?;
+    dir.weights().check_size(parameters, options)?;
+    let model = config.init(&options.device)?;
+    Ok(Fit {
+        parameters,
+        rows: config.vocab_size,
+        max_tokens: Some(config.n_positions),
+        details: vec![config.head.to_string()],
         report: plan(&model, &model.key_map(), dir.weights(), options)?,
     })
 }

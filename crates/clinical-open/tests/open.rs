@@ -46,6 +46,14 @@ fn every_kind_opens_and_has_what_all_have() {
             "clinical-bert/tests/data/gguf/bert.gguf",
             Facade::ClinicalBert,
         ),
+        (
+            "clinical-gpt2/tests/data/published",
+            Facade::ClinicalGpt2,
+        ),
+        (
+            "clinical-gpt2/tests/data/gguf/published.gguf",
+            Facade::ClinicalGpt2,
+        ),
     ] {
         let model = opened(crates(path));
         assert_eq!(model.facade(), facade, "{path}");
@@ -81,6 +89,7 @@ fn a_save_keeps_what_it_does_not_know() {
         "asclepius/demo",
         "clinical-t5/demo",
         "clinical-bert/tests/data/bert_old",
+        "clinical-gpt2/tests/data/published",
     ] {
         let dir = copy(from);
         let mut config = read(dir.path(), "config.json");
