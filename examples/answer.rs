@@ -8,6 +8,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Result;
 use asclepius::{
@@ -83,14 +84,14 @@ fn run(arguments: Arguments) -> Result<()> {
         .with_device(device::parse(&arguments.device)?)
         .with_precision(arguments.precision);
     let dir = arguments.model.or_else(asclepius::model_dir);
-    let calibration = match &arguments.calibration {
-        Some(file) => Some(Calibration::load(
-            file,
-            &dir.as_ref()
-                .map_or_else(|| Ok(embedded_checksum()), model_checksum)?,
-        )?),
-        None => None,
-    };
+    let mut options = AnswerOptions::new();
+    if let Some(file) = &arguments.calibration {
+        let model = match &dir {
+            Some(dir) => model_checksum(dir)?,
+            None => embedded_checksum(),
+        };
+        options = options.with_calibration(Arc::new(Calibration::load(file, &model)?));
+    }
     let model = match dir {
         Some(dir) => Asclepius::load(dir, &load)?,
         None => Asclepius::embedded_with(&load)?,
@@ -99,7 +100,7 @@ fn run(arguments: Arguments) -> Result<()> {
         true => FindEvidence::QuotesAndUse,
         false => FindEvidence::Nothing,
     };
-    let options = AnswerOptions::new()
+    let options = options
         .with_evidence(evidence)
         .with_max_new_tokens(arguments.max_new_tokens)
         .with_prompt(arguments.prompt)
@@ -117,33 +118,22 @@ fn run(arguments: Arguments) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let answer = model.answer_streaming(&note, &arguments.question, &options, |piece| {
         // Nobody reads any more: stop writing the answer.
-        let quiet = arguments.json || calibration.is_some();
-        let written = quiet || write!(out, "{piece}").and_then(|()| out.flush()).is_ok();
+        let written = arguments.json || write!(out, "{piece}").and_then(|()| out.flush()).is_ok();
         if written {
             ControlFlow::Continue(())
         } else {
             ControlFlow::Break(())
         }
     })?;
-    if let Some(calibration) = calibration {
-        let question = &arguments.question;
-        let sure = options.is_no_answer(&answer.text) || {
-            let support = model.support(&note, question, &answer.text, &options)?;
-            calibration.shows(support.score())
-        };
-        if !sure {
-            writeln!(
-                out,
-                "No answer: the model is not sure enough that the note says it."
-            )?;
-            return Ok(());
-        }
-        if !arguments.json {
-            write!(out, "{answer}")?;
-        }
-    }
     if arguments.json {
         serde_json::to_writer(&mut out, &answer)?;
+    }
+    if answer.shown == Some(false) && !arguments.json {
+        writeln!(
+            out,
+            "No answer: the model is not sure enough that the note says it."
+        )?;
+        return Ok(());
     }
     writeln!(out)?;
     if !arguments.json {

@@ -8,19 +8,20 @@ use std::io::BufRead;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use asclepius::{
     AnswerOptions, Asclepius, Calibration, CalibrationOptions, LabelledAnswer, LoadOptions,
     Precision, embedded_checksum, model_checksum,
 };
 use clap::Parser;
+use clinical_open::{AnyModel, open};
 use indicatif::ProgressBar;
 use serde::Deserialize;
 
 /// Choose the score below which answers are not shown
 #[derive(Parser)]
 struct Arguments {
-    /// A model directory; without it the demonstration model
+    /// A model that answers, or a BERT with a span head; without it the demonstration model
     #[arg(long)]
     model: Option<PathBuf>,
     /// At least 100 judged answers: one {"note": "..", "question": "..", "answer": "..", "right": true} a line
@@ -54,9 +55,12 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let load = LoadOptions::new().with_precision(arguments.precision);
-    let (model, name) = match &arguments.model {
-        Some(dir) => (Asclepius::load(dir, &load)?, model_checksum(dir)?),
-        None => (Asclepius::embedded_with(&load)?, embedded_checksum()),
+    let (model, checksum) = match &arguments.model {
+        Some(dir) => (open(dir, &load)?, model_checksum(dir)?),
+        None => {
+            let model = Asclepius::embedded_with(&load)?;
+            (AnyModel::Asclepius(model), embedded_checksum())
+        }
     };
     let beside = arguments
         .model
@@ -68,19 +72,12 @@ fn run(arguments: &Arguments) -> Result<()> {
         .or(beside)
         .context("name the file with --out")?;
     let judged = read(&arguments.answers)?;
-    let options = AnswerOptions::new();
     let progress = ProgressBar::new(judged.len() as u64);
     let mut labelled = Vec::with_capacity(judged.len());
     for (row, one) in judged.iter().enumerate() {
-        let score = match options.is_no_answer(&one.answer) {
-            true => f64::NEG_INFINITY,
-            false => model
-                .support(&one.note, &one.question, &one.answer, &options)
-                .with_context(|| format!("line {} of {}", row + 1, arguments.answers.display()))?
-                .score(),
-        };
+        let at = || format!("line {} of {}", row + 1, arguments.answers.display());
         labelled.push(LabelledAnswer {
-            score,
+            score: score(&model, one).with_context(at)?,
             right: one.right,
         });
         progress.inc(1);
@@ -89,7 +86,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let promise = CalibrationOptions::new()
         .with_target_risk(arguments.risk)
         .with_confidence(arguments.confidence);
-    let found = Calibration::choose(&labelled, &promise, name)?;
+    let found = Calibration::choose(&labelled, &promise, checksum)?;
     found.save(&out)?;
     common::print("coverage  risk    score")?;
     for point in &found.curve {
@@ -109,6 +106,23 @@ fn run(arguments: &Arguments) -> Result<()> {
     })?;
     common::print(format_args!("wrote {}", out.display()))?;
     Ok(())
+}
+
+/// How sure a model is of an answer; minus infinity for one that says that the note does not tell.
+fn score(model: &AnyModel, one: &Judged) -> Result<f64> {
+    let options = AnswerOptions::new();
+    if options.is_no_answer(&one.answer) {
+        return Ok(f64::NEG_INFINITY);
+    }
+    match model {
+        AnyModel::Asclepius(model) => {
+            let support = model.support(&one.note, &one.question, &one.answer, &options)?;
+            Ok(support.score())
+        }
+        // Its best span, whatever was judged: the answer is that span.
+        AnyModel::Bert(model) => Ok(model.answer_span(&one.question, &one.note)?.score()),
+        other => bail!("a model of the kind {} has no such score", other.facade()),
+    }
 }
 
 /// One judged answer a line; blank lines are left out. No message quotes a line.

@@ -11,7 +11,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
-use asclepius::{Asclepius, LoadOptions, Precision, device};
+use asclepius::{
+    Asclepius, Calibration, LoadOptions, Precision, device, embedded_checksum, model_checksum,
+};
 use clap::Parser;
 use clinical_bert::ClinicalBert;
 use clinical_serve::{EngineOptions, Limits, Models, ServeOptions, Server};
@@ -40,6 +42,9 @@ struct Arguments {
     /// A file that gets a line of JSON, with note, question and answer, for each judgement of a reader
     #[arg(long)]
     feedback: Option<PathBuf>,
+    /// A file that `calibrate` wrote for this model: answers that are not sure enough are not shown
+    #[arg(long)]
+    calibration: Option<PathBuf>,
     /// How many answers are written at a time
     #[arg(long, default_value_t = 16)]
     slots: usize,
@@ -114,6 +119,13 @@ fn models(arguments: &Arguments) -> Result<Models> {
                 .with_embedder("demonstration-bert", bert)
         }
     };
+    if let Some(file) = &arguments.calibration {
+        let checksum = match &model {
+            Some(path) => model_checksum(path)?,
+            None => embedded_checksum(),
+        };
+        models = models.with_calibration(Calibration::load(file, &checksum)?);
+    }
     if let Some(path) = &arguments.tagger {
         models = models.with_tagger(bert(path)?);
     }

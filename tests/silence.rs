@@ -1,6 +1,12 @@
 //! Whether to show an answer: the demonstration model's scores on questions that notes answer and do not answer.
 
-use asclepius::{AnswerOptions, Asclepius, Calibration, CalibrationOptions, LabelledAnswer};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use asclepius::{
+    AnswerEngine, AnswerOptions, Asclepius, Calibration, CalibrationOptions, EngineOptions,
+    LabelledAnswer, LongText, StopReason,
+};
 use clinical_synth::Generator;
 
 /// A question, as the model answered it.
@@ -88,4 +94,90 @@ fn the_score_tells_what_the_note_does_not_say() {
     }
     assert!(area >= 0.9, "{area}");
     assert!(found.coverage > 0.3);
+}
+
+/// A calibration that shows every answer with a score above `score`.
+fn calibration(score: f64) -> Arc<Calibration> {
+    let labelled = [LabelledAnswer { score, right: true }; 200];
+    let options = CalibrationOptions::new();
+    Arc::new(Calibration::choose(&labelled, &options, "the demonstration model").unwrap())
+}
+
+const NOTE: &str = "Service: MEDICINE\nAllergies: latex\nDischarge Diagnosis: pneumonia";
+const QUESTION: &str = "What is the discharge diagnosis?";
+
+#[test]
+fn every_way_of_asking_says_whether_an_answer_is_shown() {
+    let model = Arc::new(Asclepius::embedded().unwrap());
+    let plain = model.answer(NOTE, QUESTION).unwrap();
+    assert_eq!((plain.support, plain.shown), (None, None));
+    let expected = model
+        .support(NOTE, QUESTION, &plain.text, &AnswerOptions::new())
+        .unwrap();
+    for (score, shown) in [(-1e6, true), (1e6, false)] {
+        let options = AnswerOptions::new().with_calibration(calibration(score));
+        let mut pieces = String::new();
+        let streamed = model.answer_streaming(NOTE, QUESTION, &options, |piece| {
+            pieces.push_str(piece);
+            ControlFlow::Continue(())
+        });
+        assert_eq!(pieces, if shown { plain.text.as_str() } else { "" });
+        let mut session = model.session(NOTE, &options).unwrap();
+        let engine =
+            AnswerEngine::new(Arc::clone(&model), EngineOptions::new(), 16 << 20).unwrap();
+        let batch = model.answer_batch(&[(NOTE, QUESTION), (NOTE, QUESTION)], &options);
+        let answers = batch.into_iter().chain([
+            streamed,
+            session.ask(QUESTION),
+            engine.answer_with(NOTE, QUESTION, &options),
+        ]);
+        for answer in answers {
+            let answer = answer.unwrap();
+            assert_eq!(answer.text, plain.text);
+            assert_eq!(answer.shown, Some(shown));
+            let support = answer.support.unwrap();
+            assert!((support.score() - expected.score()).abs() < 1e-3);
+            assert!((support.gain() - expected.gain()).abs() < 1e-3);
+        }
+    }
+}
+
+#[test]
+fn what_a_calibration_knows_nothing_of() {
+    let model = Asclepius::embedded().unwrap();
+    let all = AnswerOptions::new().with_calibration(calibration(-1e6));
+    // Put together from windows.
+    let note = format!("{}\n{NOTE}", "Pertinent Results: Na 140; K 4.1\n".repeat(60));
+    let windows = all
+        .clone()
+        .with_long_text(LongText::Windows { overlap: 16 })
+        .with_max_tokens(400);
+    let answer = model.answer_with(&note, QUESTION, &windows).unwrap();
+    assert!(answer.windows.len() > 1);
+    assert_eq!((answer.shown, answer.support), (Some(false), None));
+    // A cut note is read at once.
+    let cut = windows.with_long_text(LongText::CutStart);
+    let answer = model.answer_with(&note, QUESTION, &cut).unwrap();
+    assert_eq!(answer.shown, Some(true));
+    assert!(answer.support.is_some());
+    // An answer that says that the note does not tell is shown, whatever the threshold.
+    let none = AnswerOptions::new().with_calibration(calibration(1e6));
+    let answer = model.answer_with("Service: MEDICINE", "What was the potassium?", &none);
+    let answer = answer.unwrap();
+    assert!(none.is_no_answer(&answer.text), "{answer}");
+    assert_eq!((answer.shown, answer.support), (Some(true), None));
+    // A text without a question.
+    let short = none.clone().with_max_new_tokens(4);
+    let more = model.complete("Discharge Diagnosis:", &short).unwrap();
+    assert_eq!((more.shown, more.support), (None, None));
+    // Whoever stops at the first piece, which is empty, ends the answer.
+    let mut pieces = 0;
+    let stopped = model.answer_streaming(NOTE, QUESTION, &all, |piece| {
+        pieces += 1;
+        assert_eq!(piece, "");
+        ControlFlow::Break(())
+    });
+    let stopped = stopped.unwrap();
+    assert_eq!((pieces, stopped.stop), (1, StopReason::Cancelled));
+    assert_eq!((stopped.shown, stopped.support), (Some(false), None));
 }

@@ -6,7 +6,7 @@ use std::ops::{AddAssign, Range};
 use clinical_generate::StopReason;
 use serde::Serialize;
 
-use crate::{Evidence, Style};
+use crate::{Evidence, Style, Support};
 
 /// An answer to a question about a note. [`Display`](fmt::Display) prints its text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -38,6 +38,13 @@ pub struct Answer {
     /// figures or dates is nowhere in it, or most of their words are not quoted and no passage makes them likelier. Known
     /// only where evidence was asked for.
     pub unsupported: Vec<Range<usize>>,
+    /// How sure the model is that the note says this; only with a
+    /// [calibration](crate::AnswerOptions::with_calibration), for a whole answer from a note that was read at once.
+    pub support: Option<Support>,
+    /// Whether the calibration shows this answer: its score is at least the threshold, or it says that the note has no
+    /// answer. Whoever shows an answer with `Some(false)` breaks the calibration's promise. `None` without a
+    /// calibration.
+    pub shown: Option<bool>,
 }
 
 /// A token of an answer.
@@ -200,6 +207,8 @@ mod tests {
             window: None,
             evidence: Vec::new(),
             unsupported: Vec::new(),
+            support: None,
+            shown: None,
         };
         let words: Vec<(&str, f64)> = answer
             .words()

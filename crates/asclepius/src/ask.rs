@@ -46,7 +46,8 @@ impl Asclepius {
     ///
     /// `on_piece` gets whole characters; the pieces make up [`Answer::text`]. It stops the answer by returning
     /// [`ControlFlow::Break`]. Where a long note is read in windows the answer is known only at the end, and comes in
-    /// one piece.
+    /// one piece. With a [calibration](AnswerOptions::with_calibration) the text comes in one piece at the end, if it is
+    /// shown; until then the pieces are empty, and only ask whether to go on.
     ///
     /// # Errors
     ///
@@ -202,27 +203,50 @@ impl<'a> Asked<'a> {
     ) -> Result<Answer> {
         let [part] = &self.parts[..] else {
             let answer = self.combined(reader)?;
-            let _ = on_piece(&answer.text);
-            return self.with_evidence(answer);
+            let answer = self.checked(answer, reader)?;
+            if answer.shown != Some(false) {
+                let _ = on_piece(&answer.text);
+            }
+            return Ok(answer);
         };
+        let held = self.holds_back();
         let mut trim = self.trim();
         let read = reader.read(&self.prompter, part, &mut |step| {
             if step.sequence > 0 {
                 return ControlFlow::Continue(());
             }
             match trim.push(step.text) {
-                Some(piece) if on_piece(&piece).is_break() => ControlFlow::Break(Cancel::All),
+                Some(_) if held && on_piece("").is_break() => ControlFlow::Break(Cancel::All),
+                Some(piece) if !held && on_piece(&piece).is_break() => ControlFlow::Break(Cancel::All),
                 _ => ControlFlow::Continue(()),
             }
         })?;
         let answer = self.whole(part, read);
         // What the decoder held back comes with the last token of all.
-        if let Some(rest) = answer.text.strip_prefix(trim.written.as_str())
+        if !held
+            && let Some(rest) = answer.text.strip_prefix(trim.written.as_str())
             && !rest.is_empty()
         {
             let _ = on_piece(rest);
         }
-        self.with_evidence(answer)
+        let answer = self.checked(answer, reader)?;
+        if held && answer.shown != Some(false) {
+            let _ = on_piece(&answer.text);
+        }
+        Ok(answer)
+    }
+
+    /// Adds what the options ask for beside the text: its evidence, and whether it is shown.
+    pub(crate) fn checked(&self, answer: Answer, reader: &mut impl Reader) -> Result<Answer> {
+        self.with_support(self.with_evidence(answer)?, reader)
+    }
+
+    /// Whether an answer is given only when it is known to be shown. A conversation, and a text to go on with, have no
+    /// note that could say it.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.prompter.options.calibration.is_some()
+            && self.prompter.style != Style::Text
+            && !self.note.is_empty()
     }
 
     /// An answer has no white space at either end; a text that goes on keeps it.
@@ -262,6 +286,8 @@ impl<'a> Asked<'a> {
             window: Some(0),
             evidence: Vec::new(),
             unsupported: Vec::new(),
+            support: None,
+            shown: None,
         }
     }
 
@@ -335,7 +361,8 @@ impl<'a> Asked<'a> {
             .options
             .clone()
             .with_long_text(LongText::Error)
-            .with_evidence(FindEvidence::Nothing);
+            .with_evidence(FindEvidence::Nothing)
+            .with_calibration(None);
         let found: Vec<&str> = windows
             .iter()
             .filter_map(|window| window.answer.as_deref())

@@ -63,7 +63,7 @@ impl<'a> Batch<'a> {
         });
         for ((at, asked, part), result) in rows.iter().zip(results) {
             let answer = result.map(|read| asked.whole(part, read));
-            answers[*at] = Some(answer.and_then(|answer| asked.with_evidence(answer)));
+            answers[*at] = Some(answer.and_then(|answer| asked.checked(answer, reader)));
         }
         self.done = done;
     }

@@ -47,6 +47,8 @@ mod tests {
             window: None,
             evidence: Vec::new(),
             unsupported: Vec::new(),
+            support: None,
+            shown: None,
         }
     }
 

@@ -4,6 +4,12 @@ use clinical_tokenizer::Tokenizer;
 
 use crate::Result;
 
+/// [`model_checksum`](crate::model_checksum) of the demonstration model, which has no directory.
+#[must_use]
+pub fn embedded_checksum() -> String {
+    clinical_facade::embedded_checksum(CONFIG, WEIGHTS)
+}
+
 /// `config.json`.
 pub(crate) const CONFIG: &str = include_str!("../demo/config.json");
 /// `generation_config.json`.

@@ -1,6 +1,6 @@
 //! What can go wrong.
 
-use clinical_facade::TextTooLong;
+use clinical_facade::{CalibrationError, TextTooLong};
 
 /// Result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -75,11 +75,8 @@ pub enum Error {
     #[error("the answer is empty: give the text of the answer that is to be scored")]
     NoAnswer,
     /// A threshold cannot be chosen, or a file with one cannot be used.
-    #[error("calibration: {problem}")]
-    Calibration {
-        /// What is wrong, and what to do.
-        problem: String,
-    },
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
     /// No prompt style has this name.
     #[error(
         "unknown prompt style `{name}`: use auto, chat, asclepius, asclepius-training, not-fine-tuned, alpaca, \

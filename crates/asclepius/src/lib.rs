@@ -1,6 +1,6 @@
 // Reading order: `model` (load, from and into parts); `options`, `style` (which prompt); then the way of a question:
 // `ask`, `prompt` (ids), `plan` (what fits), `prefix` (what is read once), `run` (the engine), `text`, `answer`,
-// `combine` (windows), `evidence`, `silence` (whether to show it); `batch`, `session` and `served` (with `kept`) ask
+// `combine` (windows), `evidence`, `support` (whether to show it); `batch`, `session` and `served` (with `kept`) ask
 // several, `chat` goes on with a conversation; `save`, `adapter`.
 #![doc = include_str!("../README.md")]
 
@@ -24,8 +24,8 @@ mod run;
 mod save;
 mod served;
 mod session;
-mod silence;
 mod style;
+mod support;
 mod text;
 
 pub mod device;
@@ -33,13 +33,17 @@ pub mod device;
 pub use answer::{Answer, Token, Usage, Window, Word};
 pub use burn;
 pub use burn::tensor::Device;
-pub use clinical_facade::{BatchProgress, LongText, Parts, Remark, TextTooLong};
+pub use clinical_facade::{
+    BatchProgress, Calibration, CalibrationError, CalibrationOptions, CoveragePoint,
+    LabelledAnswer, LongText, Parts, Remark, TextTooLong, model_checksum,
+};
 pub use clinical_generate::{CancelFlag, EngineLoad, EngineOptions, Generation, Score, StopReason};
 pub use clinical_llama::{Llama, LlamaConfig};
 pub use clinical_prompts::MarkerPolicy;
 pub use clinical_prompts::asclepius::Template;
 pub use clinical_tokenizer::{AddedToken, Tokenizer, TokenizerRemark};
 pub use clinical_weights::{LoadOptions, LoadReport, Precision, SaveOptions};
+pub use demo::embedded_checksum;
 pub use error::{Error, Result};
 pub use evidence::{Evidence, EvidenceKind, FindEvidence, quotes};
 pub use model::Asclepius;
@@ -47,11 +51,8 @@ pub use options::{AnswerOptions, Combine};
 pub use process::{answer, model_dir};
 pub use served::AnswerEngine;
 pub use session::Session;
-pub use silence::{
-    Calibration, CalibrationOptions, CoveragePoint, LabelledAnswer, Support, embedded_checksum,
-    model_checksum,
-};
 pub use style::{PromptStyle, Style};
+pub use support::Support;
 
 /// The examples of the repository's README are tests.
 #[cfg(doctest)]

@@ -1,6 +1,8 @@
 //! What a caller may choose.
 
-use clinical_facade::{CallOptions, LongText, call_options};
+use std::sync::Arc;
+
+use clinical_facade::{Calibration, CallOptions, LongText, call_options};
 use clinical_generate::Generation;
 use clinical_prompts::MarkerPolicy;
 
@@ -43,6 +45,7 @@ pub struct AnswerOptions {
     pub(crate) markers: MarkerPolicy,
     pub(crate) reserve: usize,
     pub(crate) evidence: FindEvidence,
+    pub(crate) calibration: Option<Arc<Calibration>>,
     no_answer: Vec<String>,
 }
 
@@ -59,6 +62,7 @@ impl Default for AnswerOptions {
             markers: MarkerPolicy::Error,
             reserve: 64,
             evidence: FindEvidence::default(),
+            calibration: None,
             no_answer: [
                 "not mentioned",
                 "not stated",
@@ -133,6 +137,18 @@ impl AnswerOptions {
     #[must_use]
     pub fn with_evidence(mut self, evidence: FindEvidence) -> Self {
         self.evidence = evidence;
+        self
+    }
+
+    /// Says of each answer to a question about a note whether it is sure enough to be shown:
+    /// [`Answer::shown`](crate::Answer::shown), with its score in [`Answer::support`](crate::Answer::support). It reads
+    /// the answer and three sentences once more after the note, and the question without the note. Default: none.
+    ///
+    /// An answer that was put together from windows of a long note, or that was cancelled, is never shown: the promise
+    /// is about whole answers. Load the file with [`Calibration::load`], which refuses one of another model.
+    #[must_use]
+    pub fn with_calibration(mut self, calibration: impl Into<Option<Arc<Calibration>>>) -> Self {
+        self.calibration = calibration.into();
         self
     }
 

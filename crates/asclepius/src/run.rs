@@ -43,6 +43,14 @@ pub(crate) trait Reader {
         parts: &[&Part],
         on_done: &mut dyn FnMut(),
     ) -> Vec<Result<Read>>;
+
+    /// Does something with what of a prompt is read already, if anything is.
+    fn after_prefix<T>(
+        &mut self,
+        prompter: &Prompter<'_>,
+        part: &Part,
+        run: impl FnOnce(Option<&Prefix<LlamaCache>>) -> Result<T>,
+    ) -> Result<T>;
 }
 
 impl Reader for &Asclepius {
@@ -66,6 +74,15 @@ impl Reader for &Asclepius {
         // What is wrong with a prefix is wrong with each prompt, which tells of it.
         let prefix = self.prompt_prefix(prompter, &prompts).unwrap_or_default();
         Call::new(prompter).all(prefix.as_deref(), &prompts, on_done)
+    }
+
+    fn after_prefix<T>(
+        &mut self,
+        prompter: &Prompter<'_>,
+        part: &Part,
+        run: impl FnOnce(Option<&Prefix<LlamaCache>>) -> Result<T>,
+    ) -> Result<T> {
+        run(self.prompt_prefix(prompter, &[&part.ids])?.as_deref())
     }
 }
 

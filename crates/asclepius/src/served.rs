@@ -285,6 +285,16 @@ impl Reader for ServedReader<'_> {
         };
         admitted.into_iter().map(wait).collect()
     }
+
+    fn after_prefix<T>(
+        &mut self,
+        prompter: &Prompter<'_>,
+        part: &Part,
+        run: impl FnOnce(Option<&Prefix<LlamaCache>>) -> Result<T>,
+    ) -> Result<T> {
+        let keep = self.keeps(&[part]);
+        run(self.prefix(prompter, part, keep)?.as_deref())
+    }
 }
 
 /// The text of new tokens; one that goes on with the prompt has no seam.

@@ -3,8 +3,7 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use clinical_facade::LongText;
-use clinical_generate::{Prefix, Score, score_candidates};
+use clinical_generate::{Prefix, Score};
 use clinical_llama::LlamaCache;
 
 use crate::answer::Answer;
@@ -12,9 +11,10 @@ use crate::ask::Asked;
 use crate::batch::Batch;
 use crate::options::AnswerOptions;
 use crate::plan::{Part, plan};
-use crate::prefix::{PROBES, alike, goes_on};
+use crate::prefix::{PROBES, goes_on};
 use crate::prompt::Prompter;
 use crate::run::{Call, OnToken, Read, Reader};
+use crate::support::{scores, whole_notes};
 use crate::{Asclepius, Error, Result};
 
 /// Questions about one note, which the model reads once; made by [`Asclepius::session`].
@@ -136,32 +136,12 @@ impl Session {
     ///
     /// As [`Asclepius::answer_with`]; a note that fits only in windows is [`Error::TooLong`] here.
     pub fn score(&mut self, question: &str, answers: &[&str]) -> Result<Vec<Score>> {
-        let mut options = self.options.clone();
-        if let LongText::Windows { .. } = options.long_text() {
-            options = options.with_long_text(LongText::Error);
-        }
-        let model: &Asclepius = &self.model;
-        let prompter = Prompter::new(model, &options)?;
+        let options = whole_notes(&self.options);
+        let prompter = Prompter::new(&self.model, &options)?;
         let part = plan(&prompter, &self.note, question)?.swap_remove(0);
         let text = &self.note[part.range.clone()];
-        let texts = answers
-            .iter()
-            .map(|answer| {
-                let mut ids = prompter.ids_with_answer(text, question, answer)?;
-                ids.extend(model.end_ids().first());
-                Ok(ids)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        // A tokenizer may join the end of the prompt and the start of an answer.
-        let shared = texts.iter().map(|ids| alike(&part.ids, ids)).min();
-        let (prompt, _) = part.ids.split_at(shared.unwrap_or(0));
-        let candidates: Vec<&[u32]> = texts.iter().map(|ids| &ids[prompt.len()..]).collect();
         let mut reader = self.kept.of(&self.note);
-        let kept = reader.keep(&prompter, &part.range)?;
-        Ok(match prompt.strip_prefix(kept.ids()) {
-            Some(rest) => kept.score_candidates(model.model(), rest, &candidates)?,
-            None => score_candidates(model.model(), prompt, &candidates)?,
-        })
+        scores(&prompter, &mut reader, (&part, text), question, answers)
     }
 
     fn open(&mut self) -> Result<(Prompter<'_>, KeptNote<'_>)> {
@@ -264,5 +244,14 @@ impl Reader for KeptNote<'_> {
             }
         }
         results.into_iter().flatten().collect()
+    }
+
+    fn after_prefix<T>(
+        &mut self,
+        prompter: &Prompter<'_>,
+        part: &Part,
+        run: impl FnOnce(Option<&Prefix<LlamaCache>>) -> Result<T>,
+    ) -> Result<T> {
+        run(Some(self.keep(prompter, &part.range)?))
     }
 }

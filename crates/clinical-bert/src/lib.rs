@@ -32,7 +32,8 @@ pub use align::{PieceLabels, align_labels};
 pub use burn;
 pub use burn::tensor::Device;
 pub use clinical_facade::{
-    BatchProgress, CancelFlag, LongText, Parts, Pooling, Remark, TextTooLong,
+    BatchProgress, Calibration, CalibrationError, CalibrationOptions, CancelFlag, CoveragePoint,
+    LabelledAnswer, LongText, Parts, Pooling, Remark, TextTooLong, model_checksum,
 };
 pub use clinical_nn::{Dropout, IGNORED, Loss};
 pub use clinical_tokenizer::{AddedToken, LowerCase, Tokenizer, TokenizerRemark};

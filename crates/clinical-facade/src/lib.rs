@@ -2,7 +2,9 @@
 
 mod adapter;
 mod batch;
+mod calibration;
 mod call;
+mod checksum;
 mod end;
 mod long_text;
 mod model_dir;
@@ -15,7 +17,11 @@ mod token_text;
 
 pub use adapter::{add_adapter, merge_adapter, save_adapter};
 pub use batch::{BatchLimits, batches, in_batches, in_batches_of_one};
+pub use calibration::{
+    Calibration, CalibrationError, CalibrationOptions, CoveragePoint, LabelledAnswer,
+};
 pub use call::{BatchProgress, CallOptions};
+pub use checksum::{embedded_checksum, model_checksum};
 pub use clinical_nn::CancelFlag;
 pub use clinical_weights::{
     ARCHITECTURES, Architecture, Facade, LoadOptions, LoadReport, SaveOptions,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use asclepius::{AnswerEngine, Asclepius, CancelFlag};
+use asclepius::{AnswerEngine, Asclepius, Calibration, CancelFlag};
 use clinical_bert::ClinicalBert;
 use tokio::sync::oneshot;
 
@@ -26,6 +26,7 @@ pub struct Models {
     asclepius: Arc<Asclepius>,
     tagger: Option<Arc<ClinicalBert>>,
     embedder: Option<(String, Arc<ClinicalBert>)>,
+    calibration: Option<Arc<Calibration>>,
 }
 
 impl Models {
@@ -37,6 +38,7 @@ impl Models {
             asclepius,
             tagger: None,
             embedder: None,
+            calibration: None,
         }
     }
 
@@ -53,6 +55,13 @@ impl Models {
         self.embedder = Some((name.into(), embedder));
         self
     }
+
+    /// The score below which answers of `/v1/ask` are not shown. [`Calibration::load`] refuses one of another model.
+    #[must_use]
+    pub fn with_calibration(mut self, calibration: Calibration) -> Self {
+        self.calibration = Some(Arc::new(calibration));
+        self
+    }
 }
 
 /// The models, ready.
@@ -61,6 +70,7 @@ pub(crate) struct Loaded {
     pub(crate) engine: AnswerEngine,
     pub(crate) tagger: Option<Arc<ClinicalBert>>,
     pub(crate) embedder: Option<(String, Arc<ClinicalBert>)>,
+    pub(crate) calibration: Option<Arc<Calibration>>,
     #[cfg(feature = "grammar")]
     pub(crate) tokens: OnceLock<Result<clinical_generate::TokenBytes, String>>,
 }
@@ -74,6 +84,7 @@ impl Loaded {
             engine: AnswerEngine::new(models.asclepius, engine, kept)?,
             tagger: models.tagger,
             embedder: models.embedder,
+            calibration: models.calibration,
             #[cfg(feature = "grammar")]
             tokens: OnceLock::new(),
         })

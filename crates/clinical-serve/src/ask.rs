@@ -82,7 +82,9 @@ pub(crate) async fn ask(
         return Err(ApiError::param("n", "ask the question several times"));
     }
     let options = note_options(&mut fields, sampling.options(0))?;
-    let options = options.with_evidence(evidence(&mut fields)?);
+    let options = options
+        .with_evidence(evidence(&mut fields)?)
+        .with_calibration(loaded.calibration.clone());
     let streams = fields
         .take::<bool>("stream", "true or false")?
         .unwrap_or_default();

@@ -44,10 +44,17 @@ pub(crate) async fn openapi() -> Response<Body> {
 pub(crate) async fn info(State(app): State<Arc<App>>) -> Result<Response<Body>, ApiError> {
     let loaded = app.loaded()?;
     let limits = &app.options.limits;
+    let calibration = loaded.calibration.as_ref().map(|found| {
+        json!({
+            "options": found.options, "answers": found.answers, "threshold": found.threshold,
+            "coverage": found.coverage,
+        })
+    });
     Ok(json_response(&json!({
         "model": loaded.name, "max_tokens": loaded.model().max_tokens(), "prompt": loaded.model().style(),
         "tag": loaded.tagger.is_some(), "embeddings": loaded.embedder.as_ref().map(|(name, _)| name),
         "feedback": app.feedback.is_some(), "schemas": cfg!(feature = "grammar"),
+        "calibration": calibration,
         "version": env!("CARGO_PKG_VERSION"),
         "limits": {
             "body": limits.body, "items": limits.items, "new_tokens": limits.new_tokens, "queue": limits.queue,

@@ -3,10 +3,13 @@
 mod common;
 
 use std::thread;
+use std::time::Duration;
 
-use asclepius::{AnswerOptions, FindEvidence};
+use asclepius::{
+    AnswerOptions, Calibration, CalibrationOptions, FindEvidence, LabelledAnswer,
+};
 use clinical_serve::{EngineOptions, ServeOptions};
-use common::{NOTE, QUESTION, Running, bert, model};
+use common::{NOTE, QUESTION, Running, bert, model, models};
 use serde_json::{Value, json};
 
 const QUESTIONS: [&str; 3] = [
@@ -98,6 +101,50 @@ fn evidence_is_the_librarys() {
         server.post("/v1/ask", &body).fails(400),
         "invalid_parameter"
     );
+}
+
+#[test]
+fn an_answer_that_is_not_sure_is_not_shown() {
+    // Two calibrations of judged answers: one that shows nearly all, and one that shows next to none.
+    let of = |score: f64| {
+        let labelled: Vec<LabelledAnswer> = (0..200)
+            .map(|_| LabelledAnswer { score, right: true })
+            .collect();
+        Calibration::choose(&labelled, &CalibrationOptions::new(), "test").unwrap()
+    };
+    for (calibration, shown) in [(of(-1e6), true), (of(1e6), false)] {
+        let models = || models().with_calibration(calibration);
+        let server = Running::loading(ServeOptions::new(), models);
+        while server.get("/health").status == 503 {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let info = server.get("/v1/info").ok();
+        assert_eq!(info["calibration"]["options"]["target_risk"], 0.05);
+        let body = json!({"note": NOTE, "question": QUESTION});
+        let answer = server.post("/v1/ask", &body).ok()["answers"][0]["answer"].take();
+        assert_eq!(answer["shown"], shown);
+        let text = answer["text"].as_str().unwrap();
+        let support = model().support(NOTE, QUESTION, text, &AnswerOptions::new());
+        let (found, expected) = (&answer["support"], support.unwrap());
+        for (key, value) in [
+            ("answer", expected.answer),
+            ("without_note", expected.without_note),
+            ("refusal", expected.refusal),
+        ] {
+            assert!((found[key].as_f64().unwrap() - value).abs() < 1e-3, "{key}");
+        }
+        // What is not shown is in no piece of a stream either.
+        let body = json!({"note": NOTE, "question": QUESTION, "stream": true});
+        let events = server.post("/v1/ask", &body).events();
+        let pieces = events.iter().filter(|event| event["type"] == "piece");
+        let pieces: String = pieces.filter_map(|event| event["text"].as_str()).collect();
+        assert_eq!(pieces, if shown { text } else { "" });
+        // A note that does not say it: the answer says so, and is shown.
+        let body = json!({"note": "Service: MEDICINE", "question": "What was the potassium?"});
+        let answer = server.post("/v1/ask", &body).ok()["answers"][0]["answer"].take();
+        assert!(AnswerOptions::new().is_no_answer(answer["text"].as_str().unwrap()));
+        assert_eq!((&answer["shown"], &answer["support"]), (&json!(true), &json!(null)));
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::cell::{self, CellAt, CellResult, Plan};
 use crate::data::TaskData;
 use crate::error::about;
 use crate::report::Report;
-use crate::{Error, Result, SpecError, StudySpec, checksum, prediction, texts};
+use crate::{Error, Result, SpecError, StudySpec, prediction, texts};
 
 const SPEC: &str = "study.toml";
 const FACTS: &str = "facts.json";
@@ -281,7 +281,7 @@ impl Study {
                 _ => "a decoder",
             }
             .to_owned(),
-            model_checksum: checksum::of_model(model)?,
+            model_checksum: clinical_facade::model_checksum(model)?,
             data_checksum: self.data.checksum(),
             training: self.data.len(Portion::Train),
             development: self

@@ -124,6 +124,16 @@ impl SpanAnswer {
         let best = self.candidates.first()?;
         (self.no_answer.score - best.score <= threshold).then_some(best)
     }
+
+    /// By how much the best answer's logits lie above those of "no answer": what
+    /// [`Calibration`](crate::Calibration) takes as the score of an answer. Minus infinity if no span is possible.
+    #[must_use]
+    pub fn score(&self) -> f64 {
+        let best = self.candidates.first();
+        best.map_or(f64::NEG_INFINITY, |best| {
+            f64::from(best.score) - f64::from(self.no_answer.score)
+        })
+    }
 }
 
 /// A span of tokens with the score of its row.

@@ -4,8 +4,6 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
-
 /// Fewer labelled answers are refused.
 const LEAST: usize = 100;
 
@@ -15,11 +13,26 @@ const CURVE: usize = 20;
 /// A file of a calibration is a few kilobytes.
 const MAX_FILE: u64 = 1 << 20;
 
+/// A threshold that cannot be chosen, or a file with one that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CalibrationError {
+    /// What is wrong, and what to do.
+    #[error("calibration: {0}")]
+    Refused(String),
+    /// The file cannot be read or written.
+    #[error(transparent)]
+    Files(#[from] clinical_files::Error),
+}
+
+type Result<T> = std::result::Result<T, CalibrationError>;
+
 /// An answer that a person has judged.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LabelledAnswer {
-    /// The higher, the surer: [`Support::score`](crate::Support::score). Minus infinity for an answer that says itself
-    /// that the note does not tell: it shows nothing that could be wrong.
+    /// The higher, the surer: `asclepius::Support::score`, `clinical_bert::SpanAnswer::score`, or any other number of
+    /// the kind. Minus infinity for an answer that says itself that the note does not tell: it shows nothing that could
+    /// be wrong.
     pub score: f64,
     /// Whether it was right.
     pub right: bool,
@@ -85,7 +98,7 @@ pub struct CoveragePoint {
 /// ward's notes says nothing about another's.
 ///
 /// ```
-/// use asclepius::{Calibration, CalibrationOptions, LabelledAnswer};
+/// use clinical_facade::{Calibration, CalibrationOptions, LabelledAnswer};
 ///
 /// // Two hundred judged answers; those with a low score are often wrong.
 /// let answers: Vec<LabelledAnswer> = (0..200)
@@ -93,7 +106,7 @@ pub struct CoveragePoint {
 ///     .collect();
 /// let calibration = Calibration::choose(&answers, &CalibrationOptions::new(), "my model")?;
 /// assert!(calibration.shows(199.0) && !calibration.shows(0.0));
-/// # Ok::<(), asclepius::Error>(())
+/// # Ok::<(), clinical_facade::CalibrationError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -120,7 +133,7 @@ impl Calibration {
     ///
     /// # Errors
     ///
-    /// [`Error::Calibration`]: fewer than 100 answers, or too few for the promise; a target or a confidence outside
+    /// [`CalibrationError::Refused`]: fewer than 100 answers, or too few for the promise; a target or a confidence outside
     /// (0, 1); a score that is not a number.
     pub fn choose(
         answers: &[LabelledAnswer],
@@ -203,7 +216,7 @@ impl Calibration {
     ///
     /// # Errors
     ///
-    /// [`Error::Files`].
+    /// [`CalibrationError::Files`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let mut text =
             serde_json::to_string_pretty(self).map_err(|error| refused(error.to_string()))?;
@@ -215,7 +228,7 @@ impl Calibration {
     ///
     /// # Errors
     ///
-    /// [`Error::Files`]; [`Error::Calibration`] for a file that is none, or one of another model.
+    /// [`CalibrationError::Files`]; [`CalibrationError::Refused`] for a file that is none, or one of another model.
     pub fn load(path: impl AsRef<Path>, model: &str) -> Result<Self> {
         let bytes = clinical_files::read_file(path, MAX_FILE)?;
         let found: Self = serde_json::from_slice(&bytes)
@@ -229,8 +242,8 @@ impl Calibration {
     }
 }
 
-fn refused(problem: String) -> Error {
-    Error::Calibration { problem }
+fn refused(problem: String) -> CalibrationError {
+    CalibrationError::Refused(problem)
 }
 
 /// How many of `count` labelled answers may be shown and wrong; `None` where not even none would be enough.
@@ -370,7 +383,7 @@ mod tests {
             std::fs::write(&path, &text[..cut]).unwrap();
             assert!(matches!(
                 Calibration::load(&path, "one"),
-                Err(Error::Calibration { .. })
+                Err(CalibrationError::Refused(_))
             ));
         }
         std::fs::write(&path, text.replace("\"answers\"", "\"answer\"")).unwrap();

@@ -1,13 +1,16 @@
-//! Which model a calibration belongs to.
+//! Whether a model is the one that something was made with.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Result, demo};
+use clinical_files::{Error, Result};
 
 /// What of a directory makes a model, by the end of the name.
 const ENDS: [&str; 6] = ["safetensors", "bin", "gguf", "json", "model", "jinja"];
+
+/// And by the whole name: vocabularies. A text of another name may be anything.
+const NAMES: [&str; 2] = ["vocab.txt", "merges.txt"];
 
 /// The calibration itself is not part of it.
 const CALIBRATION: &str = "calibration.json";
@@ -20,14 +23,13 @@ const CHUNK: usize = 1 << 20;
 ///
 /// # Errors
 ///
-/// [`Error::Calibration`] for a path without a file of a model, or one that cannot be read.
+/// [`clinical_files::Error::Read`] for a path without a file of a model, or one that cannot be read.
 pub fn model_checksum(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
-    let files = files(path).map_err(|error| unreadable(path, &error))?;
+    let files = files(path).map_err(unreadable(path))?;
     if files.is_empty() {
-        return Err(Error::Calibration {
-            problem: format!("{} holds no file of a model", path.display()),
-        });
+        let none = io::Error::new(ErrorKind::NotFound, "it holds no file of a model");
+        return Err(unreadable(path)(none));
     }
     let mut sum = crc32fast::Hasher::new();
     let mut length = 0;
@@ -36,12 +38,10 @@ pub fn model_checksum(path: impl AsRef<Path>) -> Result<String> {
         let name = file.file_name().unwrap_or_default();
         sum.update(name.as_encoded_bytes());
         sum.update(&[0]);
-        let mut open = File::open(&file).map_err(|error| unreadable(&file, &error))?;
+        let mut open = File::open(&file).map_err(unreadable(&file))?;
         let mut of_file: u64 = 0;
         loop {
-            let read = open
-                .read(&mut chunk)
-                .map_err(|error| unreadable(&file, &error))?;
+            let read = open.read(&mut chunk).map_err(unreadable(&file))?;
             if read == 0 {
                 break;
             }
@@ -51,35 +51,35 @@ pub fn model_checksum(path: impl AsRef<Path>) -> Result<String> {
         sum.update(&of_file.to_le_bytes());
         length += of_file;
     }
-    Ok(format!("crc32:{:08x} of {length} bytes", sum.finalize()))
+    Ok(shown(sum, length))
 }
 
-/// The same for the demonstration model, which has no directory.
+/// [`model_checksum`] of a model that is part of the program: its configuration and its weights.
 #[must_use]
-pub fn embedded_checksum() -> String {
-    let weights = demo::WEIGHTS;
+pub fn embedded_checksum(config: &str, weights: &[u8]) -> String {
     let mut sum = crc32fast::Hasher::new();
-    sum.update(demo::CONFIG.as_bytes());
+    sum.update(config.as_bytes());
     sum.update(weights);
-    format!(
-        "crc32:{:08x} of {} bytes",
-        sum.finalize(),
-        demo::CONFIG.len() + weights.len()
-    )
+    shown(sum, (config.len() + weights.len()) as u64)
+}
+
+fn shown(sum: crc32fast::Hasher, bytes: u64) -> String {
+    format!("crc32:{:08x} of {bytes} bytes", sum.finalize())
 }
 
 /// Sorted by name.
-fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     if fs::metadata(path)?.is_file() {
         return Ok(vec![path.to_owned()]);
     }
     let mut found = Vec::new();
     for entry in fs::read_dir(path)? {
         let file = entry?.path();
-        let ends = file.extension().and_then(|end| end.to_str());
-        let of_model = ends.is_some_and(|end| ENDS.contains(&end));
-        let calibration = file.file_name().is_some_and(|name| name == CALIBRATION);
-        if of_model && !calibration && fs::metadata(&file)?.is_file() {
+        let end = file.extension().and_then(|end| end.to_str());
+        let name = file.file_name().and_then(|name| name.to_str());
+        let of_model = end.is_some_and(|end| ENDS.contains(&end))
+            || name.is_some_and(|name| NAMES.contains(&name));
+        if of_model && name != Some(CALIBRATION) && fs::metadata(&file)?.is_file() {
             found.push(file);
         }
     }
@@ -87,9 +87,10 @@ fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Error {
-    Error::Calibration {
-        problem: format!("cannot read {}: {error}", path.display()),
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    |cause| Error::Read {
+        path: path.to_owned(),
+        cause,
     }
 }
 
@@ -108,6 +109,7 @@ mod tests {
         let first = model_checksum(dir.path()).unwrap();
         write("calibration.json", "{}");
         write("README.md", "what it is");
+        write("notes.txt", "what it is for");
         assert_eq!(model_checksum(dir.path()).unwrap(), first);
         write("model.safetensors", "weighty");
         assert_ne!(model_checksum(dir.path()).unwrap(), first);
@@ -117,6 +119,14 @@ mod tests {
             dir.path().join("other.json"),
         )
         .unwrap();
+        assert_ne!(model_checksum(dir.path()).unwrap(), first);
+        fs::rename(
+            dir.path().join("other.json"),
+            dir.path().join("config.json"),
+        )
+        .unwrap();
+        assert_eq!(model_checksum(dir.path()).unwrap(), first);
+        write("vocab.txt", "[PAD]");
         assert_ne!(model_checksum(dir.path()).unwrap(), first);
         let file = dir.path().join("model.safetensors");
         assert_ne!(model_checksum(file).unwrap(), first);
