@@ -123,8 +123,7 @@ fn every_way_of_asking_says_whether_an_answer_is_shown() {
         });
         assert_eq!(pieces, if shown { plain.text.as_str() } else { "" });
         let mut session = model.session(NOTE, &options).unwrap();
-        let engine =
-            AnswerEngine::new(Arc::clone(&model), EngineOptions::new(), 16 << 20).unwrap();
+        let engine = AnswerEngine::new(Arc::clone(&model), EngineOptions::new(), 16 << 20).unwrap();
         let batch = model.answer_batch(&[(NOTE, QUESTION), (NOTE, QUESTION)], &options);
         let answers = batch.into_iter().chain([
             streamed,
@@ -147,7 +146,10 @@ fn what_a_calibration_knows_nothing_of() {
     let model = Asclepius::embedded().unwrap();
     let all = AnswerOptions::new().with_calibration(calibration(-1e6));
     // Put together from windows.
-    let note = format!("{}\n{NOTE}", "Pertinent Results: Na 140; K 4.1\n".repeat(60));
+    let note = format!(
+        "{}\n{NOTE}",
+        "Pertinent Results: Na 140; K 4.1\n".repeat(60)
+    );
     let windows = all
         .clone()
         .with_long_text(LongText::Windows { overlap: 16 })

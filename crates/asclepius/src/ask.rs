@@ -217,7 +217,9 @@ impl<'a> Asked<'a> {
             }
             match trim.push(step.text) {
                 Some(_) if held && on_piece("").is_break() => ControlFlow::Break(Cancel::All),
-                Some(piece) if !held && on_piece(&piece).is_break() => ControlFlow::Break(Cancel::All),
+                Some(piece) if !held && on_piece(&piece).is_break() => {
+                    ControlFlow::Break(Cancel::All)
+                }
                 _ => ControlFlow::Continue(()),
             }
         })?;

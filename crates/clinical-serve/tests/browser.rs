@@ -245,6 +245,28 @@ fn a_reader_asks_and_checks() {
 }
 
 #[test]
+fn an_answer_that_is_not_sure_is_shown_only_on_asking() {
+    let Some(browser) = Browser::start() else {
+        return;
+    };
+    let server = Running::calibrated(1e6);
+    browser.open(&server);
+    assert!(browser.texts("#model")[0].contains("at most 5 %"));
+    browser.ask(NOTE, QUESTION);
+    assert!(browser.texts(".card .says-not")[0].contains("not sure enough"));
+    let visible = "return document.querySelector('.card .answer').checkVisibility()";
+    assert_eq!(browser.run(visible, json!([])), false);
+    let page = browser.run("return document.body.innerText", json!([]));
+    assert!(!page.as_str().unwrap().contains("The diagnosis was"));
+    browser.run(
+        "document.querySelector('.card .says-not + button').click()",
+        json!([]),
+    );
+    assert_eq!(browser.run(visible, json!([])), true);
+    assert!(browser.texts(".card .answer")[0].contains("ischemic stroke"));
+}
+
+#[test]
 fn a_note_full_of_script_is_text() {
     let Some(browser) = Browser::start() else {
         return;

@@ -3,13 +3,10 @@
 mod common;
 
 use std::thread;
-use std::time::Duration;
 
-use asclepius::{
-    AnswerOptions, Calibration, CalibrationOptions, FindEvidence, LabelledAnswer,
-};
+use asclepius::{AnswerOptions, FindEvidence};
 use clinical_serve::{EngineOptions, ServeOptions};
-use common::{NOTE, QUESTION, Running, bert, model, models};
+use common::{NOTE, QUESTION, Running, bert, model};
 use serde_json::{Value, json};
 
 const QUESTIONS: [&str; 3] = [
@@ -105,19 +102,8 @@ fn evidence_is_the_librarys() {
 
 #[test]
 fn an_answer_that_is_not_sure_is_not_shown() {
-    // Two calibrations of judged answers: one that shows nearly all, and one that shows next to none.
-    let of = |score: f64| {
-        let labelled: Vec<LabelledAnswer> = (0..200)
-            .map(|_| LabelledAnswer { score, right: true })
-            .collect();
-        Calibration::choose(&labelled, &CalibrationOptions::new(), "test").unwrap()
-    };
-    for (calibration, shown) in [(of(-1e6), true), (of(1e6), false)] {
-        let models = || models().with_calibration(calibration);
-        let server = Running::loading(ServeOptions::new(), models);
-        while server.get("/health").status == 503 {
-            thread::sleep(Duration::from_millis(5));
-        }
+    for (score, shown) in [(-1e6, true), (1e6, false)] {
+        let server = Running::calibrated(score);
         let info = server.get("/v1/info").ok();
         assert_eq!(info["calibration"]["options"]["target_risk"], 0.05);
         let body = json!({"note": NOTE, "question": QUESTION});
@@ -143,7 +129,10 @@ fn an_answer_that_is_not_sure_is_not_shown() {
         let body = json!({"note": "Service: MEDICINE", "question": "What was the potassium?"});
         let answer = server.post("/v1/ask", &body).ok()["answers"][0]["answer"].take();
         assert!(AnswerOptions::new().is_no_answer(answer["text"].as_str().unwrap()));
-        assert_eq!((&answer["shown"], &answer["support"]), (&json!(true), &json!(null)));
+        assert_eq!(
+            (&answer["shown"], &answer["support"]),
+            (&json!(true), &json!(null))
+        );
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use asclepius::Asclepius;
+use asclepius::{Asclepius, Calibration, CalibrationOptions, LabelledAnswer};
 use clinical_bert::ClinicalBert;
 use clinical_serve::{Access, Models, ServeOptions, Server, Stop};
 use serde_json::Value;
@@ -63,6 +63,19 @@ impl Running {
             stop,
             thread: Some(thread::spawn(run)),
         }
+    }
+
+    /// A server whose calibration shows answers with a score of at least `score`.
+    pub fn calibrated(score: f64) -> Self {
+        let labelled = [LabelledAnswer { score, right: true }; 200];
+        let options = CalibrationOptions::new();
+        let calibration = Calibration::choose(&labelled, &options, "test").unwrap();
+        let load = || models().with_calibration(calibration);
+        let server = Self::loading(ServeOptions::new(), load);
+        while server.get("/health").status == 503 {
+            thread::sleep(Duration::from_millis(5));
+        }
+        server
     }
 
     pub fn stop(&self) {

@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release --example answer -- --note examples/data/note.txt --question "How old is the patient?"`
 
+#[path = "../../../examples/common/mod.rs"]
 mod common;
 
 use std::io::Write;
