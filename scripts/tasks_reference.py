@@ -1,4 +1,4 @@
-"""Reference values for clinical-tasks, made with scikit-learn, the script of SQuAD 2.0, seqeval, SciPy and statsmodels.
+"""Reference values for clinical-tasks: scikit-learn, krippendorff, the script of SQuAD 2.0, seqeval, SciPy, statsmodels.
 
     python scripts/tasks_reference.py --squad evaluate-v2.0.py --clinical-lms DIR
 
@@ -23,10 +23,11 @@ import sys
 import types
 import warnings
 
+import krippendorff
 import numpy as np
 import scipy.stats
 from seqeval.metrics.sequence_labeling import precision_recall_fscore_support as entity_scores
-from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, precision_recall_fscore_support, roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar
 
 warnings.filterwarnings("ignore")
@@ -205,6 +206,26 @@ def paired(case):
     return [test.statistic, test.pvalue, float(only_first), float(only_second), mcnemar(table, exact=True).pvalue]
 
 
+def agreement(case):
+    """Cohen's kappa with each weight, and Krippendorff's alpha on each scale with missing ratings."""
+    draw = Stream(7, case)
+    units, kinds = 2 + draw.below(30), 1 + draw.below(4)
+    first = [draw.below(kinds) for _ in range(units)]
+    second = [one if draw.below(2) else draw.below(kinds) for one in first]
+    labels = list(range(4))
+    values = [cohen_kappa_score(first, second, labels=labels, weights=weights)
+              for weights in [None, "linear", "quadratic"]]  # fmt: skip
+    raters = 2 + draw.below(3)
+    ratings = np.array([[math.nan if draw.below(4) == 0 else float(draw.below(kinds)) for _ in range(units)]
+                        for _ in range(raters)])  # fmt: skip
+    for scale in ["nominal", "ordinal", "interval"]:
+        try:
+            values.append(krippendorff.alpha(reliability_data=ratings, level_of_measurement=scale))
+        except ValueError:  # nothing that can be compared, or one value alone
+            values.append(math.nan)
+    return values
+
+
 def randomized(case):
     """p-values of larger samples, which the sampled test must come near."""
     rng = np.random.default_rng(case)
@@ -359,6 +380,7 @@ def main():
         "squad": [short(squad(case, official, published_f1)) for case in range(CASES)],
         "bootstrap": [short(bootstrap(case)) for case in range(40)],
         "paired": [short(paired(case)) for case in range(200)],
+        "agreement": [short(agreement(case)) for case in range(CASES)],
         "randomized": [randomized(case) for case in range(6)],
         "stream": [str(Stream(7, 3).at(position)) for position in range(2)],
         "tables": {"classes": CLASSES, "tags": TAGS, "pieces": PIECES, "between": BETWEEN},

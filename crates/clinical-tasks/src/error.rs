@@ -275,6 +275,15 @@ pub enum Error {
         expected: usize,
     },
 
+    /// A rater gave a category that there is not.
+    #[error("category {category} is not among 0 to {}", categories.saturating_sub(1))]
+    Category {
+        /// The category.
+        category: usize,
+        /// How many there are.
+        categories: usize,
+    },
+
     /// An option of a test that makes no sense.
     #[error("{what}")]
     Option {

@@ -3,9 +3,11 @@
 //! `data/metrics.json` is made by `scripts/tasks_reference.py`. It holds results alone: the cases are drawn here from the
 //! same numbers as there.
 
+use clinical_tasks::Error;
 use clinical_tasks::metrics::{
-    Bootstrap, F1Score, Overlap, PairedTest, SquadAnswer, answer_f1, class_scores, entity_scores,
-    mcnemar, multi_label_scores, roc_aucs, squad_items, squad_scores,
+    Bootstrap, F1Score, KappaWeights, Overlap, PairedTest, Scale, SquadAnswer, answer_f1,
+    class_scores, cohen_kappa, entity_scores, krippendorff_alpha, mcnemar, multi_label_scores,
+    roc_aucs, squad_items, squad_scores,
 };
 use serde_json::Value;
 
@@ -313,4 +315,78 @@ fn paired_tests_as_in_scipy_and_statsmodels() {
             "{test:?} {expected}"
         );
     }
+}
+
+#[test]
+fn agreement_as_in_scikit_learn_and_krippendorff() {
+    let reference = reference();
+    for (case, expected) in rows(&reference, "agreement").iter().enumerate() {
+        let mut draw = Draw::new(7, case);
+        let (units, kinds) = (2 + draw.below(30), 1 + draw.below(4));
+        let first: Vec<usize> = (0..units).map(|_| draw.below(kinds)).collect();
+        let second = first.iter().map(|&one| match draw.below(2) {
+            0 => draw.below(kinds),
+            _ => one,
+        });
+        let second: Vec<usize> = second.collect();
+        let kappa = |weights| cohen_kappa(&first, &second, 4, weights).unwrap();
+        let mut ours: Vec<Option<f64>> = [
+            KappaWeights::None,
+            KappaWeights::Linear,
+            KappaWeights::Quadratic,
+        ]
+        .map(kappa)
+        .to_vec();
+        let raters = 2 + draw.below(3);
+        let ratings: Vec<Vec<Option<f64>>> = (0..raters)
+            .map(|_| {
+                let one = |_| match draw.below(4) {
+                    0 => None,
+                    _ => Some(draw.below(kinds) as f64),
+                };
+                (0..units).map(one).collect()
+            })
+            .collect();
+        let ratings: Vec<&[Option<f64>]> = ratings.iter().map(Vec::as_slice).collect();
+        let alpha = |scale| krippendorff_alpha(&ratings, scale).unwrap();
+        ours.extend([Scale::Nominal, Scale::Ordinal, Scale::Interval].map(alpha));
+        compare("agreement", case, &ours, expected);
+    }
+}
+
+#[test]
+fn agreement_of_nothing_is_an_error() {
+    let weights = KappaWeights::default();
+    assert!(matches!(
+        cohen_kappa(&[], &[], 4, weights),
+        Err(Error::Nothing)
+    ));
+    assert!(matches!(
+        cohen_kappa(&[1], &[1, 2], 4, weights),
+        Err(Error::Lengths { .. })
+    ));
+    assert!(matches!(
+        cohen_kappa(&[1, 4], &[1, 2], 4, weights),
+        Err(Error::Category { category: 4, .. })
+    ));
+    assert!(matches!(
+        krippendorff_alpha(&[], Scale::Nominal),
+        Err(Error::Nothing)
+    ));
+    let (one, two): ([_; 2], [_; 1]) = ([Some(1.0), None], [Some(1.0)]);
+    assert!(matches!(
+        krippendorff_alpha(&[&one, &two], Scale::Nominal),
+        Err(Error::Lengths { .. })
+    ));
+    let nan = [Some(1.0), Some(f64::NAN)];
+    assert!(matches!(
+        krippendorff_alpha(&[&one, &nan], Scale::Nominal),
+        Err(Error::NotANumber { .. })
+    ));
+    // A unit with one rating says nothing.
+    let other = [None, Some(2.0)];
+    assert_eq!(
+        krippendorff_alpha(&[&one, &other], Scale::Nominal).unwrap(),
+        None
+    );
 }

@@ -4,6 +4,7 @@
 //! precision without a prediction, a recall without a reference) these give 0; where it has no value (a ROC-AUC with
 //! one class) they give `None`. Nothing to measure is an error.
 
+mod agreement;
 mod bootstrap;
 mod classes;
 mod labels;
@@ -14,6 +15,7 @@ mod squad;
 
 use serde::Serialize;
 
+pub use agreement::{KappaWeights, Scale, cohen_kappa, krippendorff_alpha};
 pub use bootstrap::{Bootstrap, Interval};
 pub use classes::{ClassScores, class_scores};
 pub use labels::{Decision, MultiLabelScores, RocAucs, decide, multi_label_scores, roc_aucs};
