@@ -73,6 +73,16 @@ fn run(arguments: &Arguments) -> Result<()> {
         arguments.notes > 0 && !arguments.users.contains(&0),
         "give at least one user and one note"
     );
+    // A server that loads its model says so.
+    let (mut client, start) = (Client::new(arguments.address, PATIENCE), Instant::now());
+    while !client.get("/health").is_ok_and(|reply| reply.status == 200) {
+        ensure!(
+            start.elapsed() < PATIENCE,
+            "no server answers at {}",
+            arguments.address
+        );
+        thread::sleep(Duration::from_millis(100));
+    }
     let count = |users: usize| arguments.answers.max(2 * users);
     let total: usize = arguments.users.iter().map(|&users| 1 + count(users)).sum();
     // No note comes twice: a server that keeps what it has read of notes has nothing of these.

@@ -214,11 +214,11 @@ fn texts(shared: &Shared, seed: u64) -> Result<()> {
     Ok(())
 }
 
-/// Scores are rounded as the batch has it.
+/// Scores are rounded as the batch has it, and each request has an id.
 fn without_scores(mut value: Value) -> Value {
     match &mut value {
         Value::Object(map) => {
-            map.retain(|name, _| name != "score" && name != "scores");
+            map.retain(|name, _| !["id", "score", "scores"].contains(&name.as_str()));
             map.values_mut()
                 .for_each(|value| *value = without_scores(value.take()));
         }
