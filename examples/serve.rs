@@ -39,6 +39,12 @@ struct Arguments {
     /// A file with one key a line, of which every request must bring one
     #[arg(long)]
     key_file: Option<PathBuf>,
+    /// A PEM file with the server's certificate, for HTTPS alone; needs the feature `tls`
+    #[arg(long, requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// A PEM file with the certificate's private key, which no other user of the machine can read
+    #[arg(long, requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// A file that gets a line of JSON, with note, question and answer, for each judgement of a reader
     #[arg(long)]
     feedback: Option<PathBuf>,
@@ -86,6 +92,9 @@ fn run(arguments: Arguments) -> Result<()> {
     if let Some(path) = &arguments.key_file {
         options = options.with_key_file(path);
     }
+    if let (Some(certificates), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) {
+        options = options.with_tls(certificates, key);
+    }
     if let Some(path) = &arguments.feedback {
         options = options.with_feedback(path);
     }
@@ -96,7 +105,7 @@ fn run(arguments: Arguments) -> Result<()> {
         });
     }
     let server = Server::bind(options)?;
-    common::print(format_args!("http://{}/", server.address()))?;
+    common::print(server.url())?;
     Ok(server.run(move || models(&arguments))?)
 }
 

@@ -60,6 +60,24 @@ pub struct Token {
     pub range: Range<usize>,
     /// The model's natural log-probability of the token, before any option changed it.
     pub log_prob: f32,
+    /// The likeliest tokens at this place, the likeliest first, whichever was chosen. Empty unless
+    /// [`Generation::top_log_probs`](crate::Generation::top_log_probs) asks for them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub top: Vec<LikelyToken>,
+}
+
+/// A token that could have stood at a place of an answer; see [`Token::top`].
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct LikelyToken {
+    /// Its id.
+    pub id: u32,
+    /// What it writes after the tokens before it. Empty for an end token, and for a part of a character.
+    pub text: String,
+    /// Its name in the vocabulary; empty for an id that has none.
+    pub name: String,
+    /// The model's natural log-probability of it, before any option changed it.
+    pub log_prob: f32,
 }
 
 /// A word of an answer; see [`Answer::words`].
@@ -186,6 +204,7 @@ mod tests {
             text: text[range.clone()].to_owned(),
             range,
             log_prob,
+            top: Vec::new(),
         };
         let answer = Answer {
             text: text.to_owned(),

@@ -260,15 +260,16 @@ impl<'a> Asked<'a> {
     pub(crate) fn whole(&self, part: &Part, (result, reused): Read) -> Answer {
         let prompt = [part.ids.as_slice()];
         let worded = self.prompter.model.ends_in_a_word(&result);
-        let pieces = Call::new(&self.prompter)
-            .text(&prompt)
-            .pieces(&result, worded);
+        let call = Call::new(&self.prompter);
+        let texts = call.text(&prompt);
+        let pieces = texts.pieces(&result, worded);
+        let top = texts.top(&result, self.prompter.model.tokenizer());
         let text = match &result.text {
             Some(text) if !worded => text.clone(),
             _ => pieces.concat(),
         };
         let kept = self.trim().range(&text);
-        let tokens = tokens(&result, &pieces, kept.clone());
+        let tokens = tokens(&result, &pieces, top, kept.clone());
         Answer {
             text: text[kept].to_owned(),
             stop: result.stop,

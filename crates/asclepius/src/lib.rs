@@ -30,7 +30,7 @@ mod text;
 
 pub mod device;
 
-pub use answer::{Answer, Token, Usage, Window, Word};
+pub use answer::{Answer, LikelyToken, Token, Usage, Window, Word};
 pub use burn;
 pub use burn::tensor::Device;
 pub use clinical_facade::{

@@ -6,7 +6,7 @@ use clinical_facade::TokenText;
 use clinical_generate::{Generated, TextDecoder, TextStream};
 use clinical_tokenizer::Tokenizer;
 
-use crate::answer::Token;
+use crate::answer::{LikelyToken, Token};
 
 /// Holds white space back until text follows it: an answer has none at either end. Or lets all of it through.
 #[derive(Default)]
@@ -86,22 +86,68 @@ impl<'a> Text<'a> {
         pieces.resize(result.ids.len(), String::new());
         pieces
     }
+
+    /// The likeliest tokens at each place of the only row, as far as they were asked for, each with what it would have
+    /// written there.
+    pub(crate) fn top(&self, result: &Generated, tokenizer: &Tokenizer) -> Vec<Vec<LikelyToken>> {
+        let mut stream = self.stream(0);
+        let mut all = Vec::with_capacity(result.top_log_probs.len());
+        for (&id, top) in result.ids.iter().zip(&result.top_log_probs) {
+            // Some decoders hold all text back until the end; a blank that is held belongs to the next token.
+            let held = stream.fork().finish();
+            let held = if held.trim().is_empty() { "" } else { &held };
+            let of = top.iter().map(|token| {
+                let mut ahead = stream.fork();
+                let mut text = ahead.push(token.id);
+                text.push_str(&ahead.finish());
+                if let Some(rest) = text.strip_prefix(held) {
+                    text = rest.to_owned();
+                }
+                if text.contains(char::REPLACEMENT_CHARACTER) {
+                    text.clear();
+                }
+                LikelyToken {
+                    id: token.id,
+                    text,
+                    name: tokenizer.id_to_token(token.id).unwrap_or_default(),
+                    log_prob: token.log_prob,
+                }
+            });
+            all.push(of.collect());
+            stream.push(id);
+        }
+        all
+    }
 }
 
-/// Each new token with its piece of `kept`, a range of the text of all of them.
-pub(crate) fn tokens(result: &Generated, pieces: &[String], kept: Range<usize>) -> Vec<Token> {
+/// Each new token with its piece of `kept`, a range of the text of all of them, and the likeliest at its place.
+pub(crate) fn tokens(
+    result: &Generated,
+    pieces: &[String],
+    top: Vec<Vec<LikelyToken>>,
+    kept: Range<usize>,
+) -> Vec<Token> {
     let mut at = 0;
+    let mut top = top.into_iter();
     let tokens = result.ids.iter().zip(&result.log_probs).zip(pieces);
     let tokens = tokens.map(|((&id, &log_prob), piece)| {
         let end = at + piece.len();
         let range = at.clamp(kept.start, kept.end)..end.clamp(kept.start, kept.end);
         let inside = kept.start.clamp(at, end) - at..kept.end.clamp(at, end) - at;
+        let mut top = top.next().unwrap_or_default();
+        if at < kept.start {
+            // The white space that the chosen one loses.
+            for token in &mut top {
+                token.text = token.text.trim_start().to_owned();
+            }
+        }
         at = end;
         Token {
             id,
             text: piece.get(inside).unwrap_or_default().to_owned(),
             range: range.start - kept.start..range.end - kept.start,
             log_prob,
+            top,
         }
     });
     tokens.collect()

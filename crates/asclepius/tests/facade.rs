@@ -295,6 +295,42 @@ fn tokens_and_words_tell_how_sure_the_model_was() {
 }
 
 #[test]
+fn the_likeliest_tokens_stand_beside_the_chosen_ones() {
+    let generation = Generation::greedy().with_top_log_probs(4);
+    let with_top = options().with_generation(generation);
+    let answer = MODEL.answer_with(NOTE, QUESTION, &with_top).unwrap();
+    let plain = MODEL.answer_with(NOTE, QUESTION, &options()).unwrap();
+    assert_eq!(answer.text, plain.text);
+    assert!(plain.tokens.iter().all(|token| token.top.is_empty()));
+    for token in &answer.tokens {
+        assert_eq!(token.top.len(), 4);
+        assert!(
+            token
+                .top
+                .windows(2)
+                .all(|pair| pair[0].log_prob >= pair[1].log_prob)
+        );
+        // The likeliest was chosen, and writes what it has written.
+        assert_eq!(token.top[0].id, token.id);
+        assert_eq!(token.top[0].log_prob, token.log_prob);
+        assert!(token.text.is_empty() || token.top[0].text == token.text);
+        for likely in &token.top {
+            let name = MODEL.tokenizer().id_to_token(likely.id).unwrap();
+            assert_eq!(likely.name, name);
+        }
+    }
+    let end = answer.tokens.last().unwrap();
+    assert_eq!((end.top[0].text.as_str(), &*end.top[0].name), ("", "</s>"));
+    // Another token at the first place is the first of another answer.
+    let other = &answer.tokens[0].top[1];
+    let forced = Generation::greedy().with_forced_first(other.id);
+    let forced = options().with_generation(forced.with_max_new_tokens(3));
+    let forced = MODEL.answer_with(NOTE, QUESTION, &forced).unwrap();
+    assert!(forced.text.starts_with(other.text.trim()));
+    assert!((forced.tokens[0].log_prob - other.log_prob).abs() < 1e-4);
+}
+
+#[test]
 fn a_text_goes_on_without_a_seam() {
     let text = "Discharge Diagnosis: ischemic stroke\nThe diagnosis";
     let mut pieces = String::new();

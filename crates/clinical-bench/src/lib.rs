@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod error;
+pub mod http;
 mod overhead;
 pub mod quality;
 mod report;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::beam::Search;
 use crate::call::{Call, Strategy};
-use crate::chooser::Chooser;
+use crate::chooser::{Chooser, Chosen};
 use crate::row::{Row, Rules};
 use crate::shortlist::{Line, Part};
 use crate::text::Tail;
@@ -234,8 +234,11 @@ fn advance<M: StepModel>(
     logits: Part<'_>,
     told: &mut Told<'_, '_>,
 ) -> Result<(Row, Option<StopReason>), Error> {
-    let (id, log_prob) = chooser.choose(model, &mut row, logits)?;
+    let Chosen { id, log_prob, top } = chooser.choose(model, &mut row, logits)?;
     row.log_probs.extend(log_prob);
+    if !top.is_empty() {
+        row.top_log_probs.push(top);
+    }
     let mark = row.tail.as_ref().map_or(0, Tail::mark);
     let stop = row.push(id, told.rules);
     let step = Step {

@@ -1,11 +1,20 @@
 //! Choosing one token for each row: the likeliest, or a sampled one.
 
-use crate::logits::Token;
+use crate::logits::{Token, largest};
 use crate::processors::Processors;
 use crate::row::Row;
 use crate::sampler::Sampler;
 use crate::shortlist::{Best, Needs, Part, Wanted};
-use crate::{Error, Generation, StepModel, math};
+use crate::{Error, Generation, StepModel, TopToken, math};
+
+/// A token that was chosen.
+pub(crate) struct Chosen {
+    pub(crate) id: u32,
+    /// If it was asked for.
+    pub(crate) log_prob: Option<f32>,
+    /// The likeliest tokens, if any were asked for.
+    pub(crate) top: Vec<TopToken>,
+}
 
 /// Chooses one token from one row of logits.
 pub(crate) struct Chooser {
@@ -15,6 +24,8 @@ pub(crate) struct Chooser {
     sampler: Option<Sampler>,
     pub(crate) needs: Needs,
     log_probs: bool,
+    /// How many of the likeliest tokens are told.
+    top: usize,
     /// The model's own logits, kept where processors change them and their log-probabilities are asked for.
     raw: Vec<f32>,
 }
@@ -27,12 +38,21 @@ impl Chooser {
             None => Some(Wanted::First),
             Some(sampler) => sampler.looks_at().map(Wanted::Best),
         };
+        let wanted = match (options.top_log_probs, wanted) {
+            (0, wanted) => wanted,
+            // A list has not what is forbidden, and that may be likely.
+            _ if !processors.are_off() => None,
+            (top, Some(Wanted::First)) => Some(Wanted::Best(top)),
+            (top, Some(Wanted::Best(count))) => Some(Wanted::Best(count.max(top))),
+            (_, None) => None,
+        };
         Self {
             plain: processors.are_off(),
             needs: Needs::new(options, &processors, wanted, vocabulary),
             processors,
             sampler,
-            log_probs: options.log_probs,
+            log_probs: options.log_probs || options.top_log_probs > 0,
+            top: options.top_log_probs,
             raw: Vec::new(),
         }
     }
@@ -42,13 +62,13 @@ impl Chooser {
         row.process(&mut self.processors, scores);
     }
 
-    /// The token, and its log-probability if asked for, of one row.
+    /// The token of one row.
     pub(crate) fn choose<M: StepModel>(
         &mut self,
         model: &M,
         row: &mut Row,
         logits: Part<'_>,
-    ) -> Result<(u32, Option<f32>), Error> {
+    ) -> Result<Chosen, Error> {
         match logits {
             Part::All(scores) => {
                 let max = math::max_if_finite(scores).ok_or_else(|| row.non_finite(model))?;
@@ -65,8 +85,13 @@ impl Chooser {
         row: &mut Row,
         scores: &mut [f32],
         mut max: f32,
-    ) -> Result<(u32, Option<f32>), Error> {
+    ) -> Result<Chosen, Error> {
         let normaliser = self.log_probs.then(|| math::log_sum_exp(scores, max));
+        // The model's own, before anything changes them.
+        let top = match normaliser {
+            Some(normaliser) if self.top > 0 => told(&largest(scores, self.top), normaliser),
+            _ => Vec::new(),
+        };
         if !self.plain {
             if self.log_probs {
                 self.raw.clear();
@@ -86,10 +111,10 @@ impl Chooser {
         let id = chosen.ok_or_else(|| nothing_allowed(row))?;
         let raw = if self.plain { &*scores } else { &self.raw };
         let log_prob = normaliser.map(|normaliser| raw[id as usize] - normaliser);
-        Ok((id, log_prob))
+        Ok(Chosen { id, log_prob, top })
     }
 
-    fn choose_of_best(&mut self, row: &mut Row, best: &Best) -> Result<(u32, Option<f32>), Error> {
+    fn choose_of_best(&mut self, row: &mut Row, best: &Best) -> Result<Chosen, Error> {
         let first = best.tokens.first();
         let chosen: Option<&Token> = match &mut self.sampler {
             None => first.filter(|token| token.score > f32::NEG_INFINITY),
@@ -102,8 +127,22 @@ impl Chooser {
         let chosen = chosen.ok_or_else(|| nothing_allowed(row))?;
         // What is not forbidden has the model's own logit.
         let log_prob = self.log_probs.then_some(chosen.score - best.normaliser);
-        Ok((chosen.id, log_prob))
+        let top = best.tokens.get(..self.top).unwrap_or(&best.tokens);
+        Ok(Chosen {
+            id: chosen.id,
+            log_prob,
+            top: told(top, best.normaliser),
+        })
     }
+}
+
+/// Tokens with their log-probabilities instead of their logits.
+fn told(tokens: &[Token], normaliser: f32) -> Vec<TopToken> {
+    let top = tokens.iter().map(|token| TopToken {
+        id: token.id,
+        log_prob: token.score - normaliser,
+    });
+    top.collect()
 }
 
 fn nothing_allowed(row: &Row) -> Error {

@@ -85,6 +85,9 @@ pub struct Generation {
     pub cancel: Option<CancelFlag>,
     /// Whether to return the model's log-probability of each new token. Default false.
     pub log_probs: bool,
+    /// How many of the likeliest tokens at each step are returned with their log-probabilities, whichever was chosen; at
+    /// most 1,024. More than 0 also returns [`log_probs`](Self::log_probs). Not with beams. Default 0: none, at no cost.
+    pub top_log_probs: usize,
     /// Whether `max_new_tokens` was set.
     length_is_set: bool,
     /// Whether to find the best tokens where the logits are (`true`) or to read all logits (`false`); by the device if
@@ -136,6 +139,7 @@ impl Generation {
             deadline: None,
             cancel: None,
             log_probs: false,
+            top_log_probs: 0,
             length_is_set: false,
             shortlist: None,
         }
@@ -383,6 +387,13 @@ impl Generation {
     #[must_use]
     pub fn with_log_probs(mut self, log_probs: bool) -> Self {
         self.log_probs = log_probs;
+        self
+    }
+
+    /// Sets [`top_log_probs`](Self::top_log_probs).
+    #[must_use]
+    pub fn with_top_log_probs(mut self, tokens: usize) -> Self {
+        self.top_log_probs = tokens;
         self
     }
 

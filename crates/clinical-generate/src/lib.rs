@@ -46,7 +46,7 @@ pub use error::Error;
 #[cfg(feature = "grammar")]
 pub use grammar::{Grammar, TokenBytes};
 pub use model::StepModel;
-pub use output::{Cancel, Generated, Step, StopReason};
+pub use output::{Cancel, Generated, Step, StopReason, TopToken};
 pub use prefix::Prefix;
 pub use queue::{generate, generate_each, generate_many};
 pub use request::{Request, Ticket};

@@ -91,6 +91,16 @@ impl Serialize for StopReason {
     }
 }
 
+/// A token that could have been chosen, and how likely the model found it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct TopToken {
+    /// Its id.
+    pub id: u32,
+    /// The model's own log-probability of it (natural logarithm, before any processor).
+    pub log_prob: f32,
+}
+
 /// One finished sequence.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -108,6 +118,11 @@ pub struct Generated {
     /// The model's own log-probability of each of [`ids`](Self::ids) (natural logarithm, before any processor), if
     /// asked for with `log_probs`; else empty.
     pub log_probs: Vec<f32>,
+    /// For each of [`ids`](Self::ids) the likeliest tokens at its place, the likeliest first, of equal ones the lower id
+    /// first: as many as `top_log_probs` asked for, or the vocabulary has. The chosen token need not be among them. Empty
+    /// if none were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub top_log_probs: Vec<Vec<TopToken>>,
     /// The score that beam search ranked it by: the sum of the processed log-probabilities divided by
     /// `length^length_penalty`. `None` without beams.
     pub score: Option<f32>,

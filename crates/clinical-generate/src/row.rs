@@ -7,7 +7,7 @@ use crate::constraint::Matcher;
 use crate::processors::{Position, Processors};
 use crate::sampler::Draws;
 use crate::text::Tail;
-use crate::{CancelFlag, EndTokens, Error, Generated, Generation, StepModel, StopReason};
+use crate::{CancelFlag, EndTokens, Error, Generated, Generation, StepModel, StopReason, TopToken};
 
 /// How many new tokens a row may have, and what sets that limit.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +86,7 @@ pub(crate) struct Row {
     matcher: Option<Box<dyn Matcher>>,
     pub(crate) tail: Option<Tail>,
     pub(crate) log_probs: Vec<f32>,
+    pub(crate) top_log_probs: Vec<Vec<TopToken>>,
 }
 
 impl Row {
@@ -111,6 +112,7 @@ impl Row {
             matcher: options.constraint.as_ref().map(|c| c.start(row)),
             tail: decoder.map(|decoder| Tail::new(decoder.stream(row))),
             log_probs: Vec::new(),
+            top_log_probs: Vec::new(),
         })
     }
 
@@ -127,6 +129,7 @@ impl Row {
             matcher: self.matcher.as_ref().map(|matcher| matcher.fork()),
             tail: self.tail.as_ref().map(Tail::fork),
             log_probs: self.log_probs.clone(),
+            top_log_probs: self.top_log_probs.clone(),
         }
     }
 
@@ -205,6 +208,7 @@ impl Row {
             stop,
             text: self.tail.map(Tail::into_text),
             log_probs: self.log_probs,
+            top_log_probs: self.top_log_probs,
             score: None,
             ending,
         }

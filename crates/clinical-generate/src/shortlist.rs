@@ -19,7 +19,7 @@ use crate::{Error, Generation};
 const SPARE: usize = 16;
 
 /// The most tokens of a row that are looked for; for more, reading all is no slower.
-const MOST: usize = 1024;
+pub(crate) const MOST: usize = 1024;
 
 /// The largest vocabulary whose ids f32 holds exactly.
 const LARGEST_VOCABULARY: usize = 1 << 24;
@@ -106,7 +106,7 @@ impl Needs {
             wanted: wanted
                 .filter(is_served)
                 .filter(|_| processors.only_forbid(options.beams > 1)),
-            normaliser: options.log_probs || options.beams > 1,
+            normaliser: options.log_probs || options.top_log_probs > 0 || options.beams > 1,
             forced: options.shortlist,
             forbids: !processors.are_off(),
         }

@@ -1,5 +1,6 @@
 //! The rules that options must keep.
 
+use crate::shortlist::MOST;
 use crate::{EndTokens, Error, Generation};
 
 /// Beams or answers of one prompt. Each is a row of the model's cache; a few are usual.
@@ -31,6 +32,14 @@ impl Generation {
             return Err(Error::TooManySequences {
                 asked: self.num_return_sequences,
                 limit,
+            });
+        }
+        let most = if self.beams > 1 { 0 } else { MOST };
+        if self.top_log_probs > most {
+            return Err(Error::OutOfRange {
+                field: "top_log_probs",
+                value: self.top_log_probs as f64,
+                range: "at most 1024, and 0 with beams",
             });
         }
         self.validate_numbers()?;

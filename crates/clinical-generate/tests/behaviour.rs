@@ -152,6 +152,54 @@ fn log_probs_are_the_models_own() {
 }
 
 #[test]
+fn the_likeliest_tokens_are_the_models_own_whichever_is_chosen() {
+    let mut model = TableModel::decoder(40);
+    // Many equal ones: of those the lower id comes first.
+    model.grid = Some(0.5);
+    for options in strategies() {
+        if options.beams > 1 {
+            continue;
+        }
+        let plain = run(&model, &[&[7, 8, 9]], &options);
+        for count in [1, 5, 39, 40, 1000] {
+            let options = options
+                .clone()
+                .with_log_probs(false)
+                .with_top_log_probs(count);
+            let results = run(&model, &[&[7, 8, 9]], &options);
+            for (result, plain) in results.iter().zip(&plain) {
+                assert_eq!(result.ids, plain.ids, "what is told changes nothing");
+                assert_eq!(result.log_probs, plain.log_probs);
+                assert_eq!(result.top_log_probs.len(), result.ids.len());
+                let mut last = [7, 8, 9];
+                for (&id, top) in result.ids.iter().zip(&result.top_log_probs) {
+                    let row = model.row(last, 0);
+                    let total: f64 = row.iter().map(|&x| f64::from(x).exp()).sum();
+                    let mut sorted: Vec<(f32, u32)> = row.iter().copied().zip(0..).collect();
+                    // The two zeros are equal.
+                    sorted.sort_by(|a, b| (b.0 + 0.0).total_cmp(&(a.0 + 0.0)).then(a.1.cmp(&b.1)));
+                    assert_eq!(top.len(), count.min(40));
+                    for (got, (logit, id)) in top.iter().zip(sorted) {
+                        assert_eq!(got.id, id);
+                        let expected = f64::from(logit) - total.ln();
+                        assert!((f64::from(got.log_prob) - expected).abs() < 1e-5);
+                    }
+                    last = [last[1], last[2], id];
+                }
+            }
+        }
+        assert!(plain.iter().all(|result| result.top_log_probs.is_empty()));
+    }
+    for options in [
+        Generation::greedy().with_top_log_probs(1025),
+        Generation::beam(2).with_top_log_probs(1),
+    ] {
+        let error = options.validate().unwrap_err().to_string();
+        assert!(error.starts_with("top_log_probs is "), "{error}");
+    }
+}
+
+#[test]
 fn each_stop_reason() {
     let model = TableModel::decoder(40);
     let prompt: &[u32] = &[7, 8, 9];

@@ -32,8 +32,15 @@ fn assert_same(found: &Results, expected: &Results, options: &Generation) {
                 && near(found.score.unwrap_or(0.0), expected.score.unwrap_or(0.0)),
             "{found:?} {expected:?} {options:?}"
         );
+        let top = |result: &Generated| result.top_log_probs.concat();
+        assert_eq!(top(found).len(), top(expected).len(), "{options:?}");
+        for (found, expected) in top(found).iter().zip(top(expected)) {
+            assert_eq!(found.id, expected.id, "{options:?}");
+            assert!(near(found.log_prob, expected.log_prob), "{options:?}");
+        }
         let mut same = expected.clone();
         same.log_probs.clone_from(&found.log_probs);
+        same.top_log_probs.clone_from(&found.top_log_probs);
         same.score = found.score;
         assert_eq!(*found, same, "{options:?}");
     }
@@ -62,14 +69,19 @@ fn strategy() -> impl Strategy<Value = Generation> {
         prop_oneof![3 => Just(1.0f64), 1 => 0.3f64..1.0],
         prop_oneof![1 => Just(1.0f64), 1 => 0.5f64..2.0],
     );
-    (0usize..4, 1usize..5, filters, any::<bool>(), any::<u64>()).prop_map(
-        |(kind, beams, (k, p, min, typical, temperature), log_probs, seed)| {
+    let told = (
+        any::<bool>(),
+        prop_oneof![2 => Just(0usize), 1 => 1usize..6],
+    );
+    (0usize..4, 1usize..5, filters, told, any::<u64>()).prop_map(
+        |(kind, beams, (k, p, min, typical, temperature), (log_probs, top), seed)| {
             let beams = if kind < 2 { 1 } else { beams };
             let copies = if kind == 0 { 1 } else { beams };
             let options = Generation::beam(beams)
                 .with_num_return_sequences(copies)
                 .with_max_new_tokens(12)
-                .with_log_probs(log_probs);
+                .with_log_probs(log_probs)
+                .with_top_log_probs(if beams == 1 { top } else { 0 });
             match kind {
                 1 | 3 => options
                     .with_sampling(true)

@@ -1,8 +1,8 @@
 //! Choices, whole and in chunks, as OpenAI's clients expect them.
 
-use asclepius::{Answer, StopReason, Usage};
+use asclepius::{Answer, LikelyToken, StopReason, Token, Usage};
 use axum::response::sse::Event;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::answers::{Message, event};
 
@@ -62,22 +62,54 @@ fn finish_reason(stop: StopReason) -> &'static str {
 
 fn chat_log_probs(answer: &Answer) -> Value {
     let tokens = answer.tokens.iter().map(|token| {
+        let top = token.top.iter().map(|likely| {
+            let (text, is_text) = label(token, likely);
+            let bytes = is_text.then_some(text.as_bytes());
+            json!({"token": text, "logprob": likely.log_prob, "bytes": bytes})
+        });
         json!({
-            "token": token.text, "logprob": token.log_prob, "bytes": token.text.as_bytes(), "top_logprobs": [],
+            "token": token.text, "logprob": token.log_prob, "bytes": token.text.as_bytes(),
+            "top_logprobs": top.collect::<Vec<_>>(),
         })
     });
     json!({"content": tokens.collect::<Vec<_>>(), "refusal": null})
+}
+
+/// What stands for a likely token at the place of a chosen one, and whether that is the text it writes: one that writes
+/// nothing by itself has its name in the vocabulary instead. The chosen one is called as among the tokens.
+fn label<'a>(chosen: &'a Token, likely: &'a LikelyToken) -> (&'a str, bool) {
+    if likely.id == chosen.id {
+        (&chosen.text, true)
+    } else if likely.text.is_empty() {
+        (&likely.name, false)
+    } else {
+        (&likely.text, true)
+    }
 }
 
 fn text_log_probs(answer: &Answer) -> Value {
     let tokens = &answer.tokens;
     // OpenAI counts characters.
     let offset = |at: usize| answer.text.get(..at).map_or(0, |text| text.chars().count());
+    let top = tokens.iter().map(|token| {
+        let likely = token.top.iter();
+        let mut all: Map<String, Value> = Map::new();
+        for (text, log_prob) in likely
+            .map(|likely| (label(token, likely).0, likely.log_prob))
+            // The chosen one is always there.
+            .chain([(token.text.as_str(), token.log_prob)])
+        {
+            // Of two that write the same, the likelier.
+            all.entry(text).or_insert_with(|| json!(log_prob));
+        }
+        Value::Object(all)
+    });
+    let has_top = tokens.iter().any(|token| !token.top.is_empty());
     json!({
         "tokens": tokens.iter().map(|token| token.text.as_str()).collect::<Vec<_>>(),
         "token_logprobs": tokens.iter().map(|token| token.log_prob).collect::<Vec<_>>(),
         "text_offset": tokens.iter().map(|token| offset(token.range.start)).collect::<Vec<_>>(),
-        "top_logprobs": null,
+        "top_logprobs": has_top.then(|| top.collect::<Vec<_>>()),
     })
 }
 

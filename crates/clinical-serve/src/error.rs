@@ -36,6 +36,40 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// The certificate for encrypted connections cannot be used.
+    #[error("the certificate {} cannot be used: {reason}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The private key for encrypted connections cannot be used.
+    #[error("the private key {} cannot be used: {reason}", path.display())]
+    PrivateKey {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The private key is that of another certificate.
+    #[error(
+        "the private key {} does not belong to the certificate {}: the server's own certificate must come first in its \
+         file",
+        key.display(),
+        certificates.display()
+    )]
+    KeyMismatch {
+        /// The file with the certificate.
+        certificates: PathBuf,
+        /// The file with the key.
+        key: PathBuf,
+    },
+    /// A certificate was given to a program that was built without TLS.
+    #[error(
+        "this program was built without TLS: build it with the feature `tls` (which needs a C compiler)"
+    )]
+    NoTls,
     /// The file for feedback cannot be appended to.
     #[error("{} cannot be appended to: {source}", path.display())]
     Feedback {

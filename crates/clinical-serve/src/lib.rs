@@ -1,5 +1,5 @@
-// Reading order: `options`, `server` (connections, and the way of a request), `guard` (who may ask), `app` (what is
-// shared), `work` (the threads of models); then the calls: `fields` (parameters), `answers` (questions on their way),
+// Reading order: `options`, `server` (connections, and the way of a request) with `slow` and `tls`, `guard` (who may
+// ask), `app` (what is shared), `work` (the threads of models); then the calls: `fields` (parameters), `answers` (questions on their way),
 // `openai` (with `choices`), `ask`, `texts`, `own`, with `fhir` and `grammar`; `page`; `reply` (errors), `access` (the
 // log), `metrics`.
 #![doc = include_str!("../README.md")]
@@ -24,6 +24,7 @@ mod reply;
 mod server;
 mod slow;
 mod texts;
+mod tls;
 mod work;
 
 pub use access::Access;

@@ -24,6 +24,10 @@ const CHAT_TOKENS: usize = 400;
 /// The tokens of a completion unless the client says: OpenAI's default.
 const COMPLETION_TOKENS: usize = 16;
 
+/// The most likely tokens that are told at each place of a chat answer, and of a completion: OpenAI's limits.
+const TOP_CHAT: usize = 20;
+const TOP_COMPLETION: usize = 5;
+
 /// What says something about a request, and changes nothing about its answer.
 const SILENT: [&str; 7] = [
     "user",
@@ -63,12 +67,13 @@ pub(crate) async fn chat(
     check_model(&mut fields, &loaded.name)?;
     let ask = conversation(&mut fields, &loaded)?;
     let mut sampling = Sampling::take(&mut fields, &app.options.limits, CHAT_TOKENS)?;
-    sampling.log_probs = fields
-        .take("logprobs", "true or false")?
-        .unwrap_or_default();
-    let zero = |value: &Value| value.as_u64() == Some(0);
-    let reason = "of each token its own log-probability is told (`logprobs`), not those of others";
-    fields.only("top_logprobs", zero, reason)?;
+    let told = fields.take::<bool>("logprobs", "true or false")? == Some(true);
+    let top = fields.count("top_logprobs", 0, TOP_CHAT)?.unwrap_or(0);
+    if top > 0 && !told {
+        let message = "`top_logprobs` needs `logprobs`: true";
+        return Err(ApiError::param("top_logprobs", message));
+    }
+    sampling.tell(told.then_some(top));
     if let Some(format) = fields.take::<Value>("response_format", "an object")?
         && let Some(constraint) = grammar::of_format(&loaded, format)?
     {
@@ -114,9 +119,7 @@ pub(crate) async fn complete(
         return Err(ApiError::param("prompt", message));
     }
     let mut sampling = Sampling::take(&mut fields, limits, COMPLETION_TOKENS)?;
-    let reason = "give 0 for the log-probability of each token that was chosen";
-    sampling.log_probs = fields.has("logprobs");
-    fields.only("logprobs", |value| value.as_u64() == Some(0), reason)?;
+    sampling.tell(fields.count("logprobs", 0, TOP_COMPLETION)?);
     let is_false = |value: &Value| value == &Value::Bool(false);
     fields.only("echo", is_false, "join the prompt and the answer yourself")?;
     fields.only("suffix", |value| value == "", "a model only goes on")?;
@@ -298,6 +301,12 @@ async fn answer(
 }
 
 impl Sampling {
+    /// Log-probabilities are told, and so many of the likeliest tokens at each place; or nothing is.
+    fn tell(&mut self, top: Option<usize>) {
+        self.log_probs = top.is_some();
+        self.generation.top_log_probs = top.unwrap_or(0);
+    }
+
     fn generation_of(&self, number: usize) -> asclepius::Generation {
         let seed = self.generation.seed.wrapping_add(number as u64);
         self.generation.clone().with_seed(seed)

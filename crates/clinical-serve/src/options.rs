@@ -19,6 +19,7 @@ pub struct ServeOptions {
     pub(crate) address: SocketAddr,
     pub(crate) hosts: Vec<String>,
     pub(crate) key_file: Option<PathBuf>,
+    pub(crate) tls: Option<(PathBuf, PathBuf)>,
     pub(crate) feedback: Option<PathBuf>,
     pub(crate) limits: Limits,
     pub(crate) engine: EngineOptions,
@@ -38,7 +39,8 @@ pub struct Limits {
     pub body: usize,
     /// The most connections at a time; others wait in the system's queue. Default 512.
     pub connections: usize,
-    /// How long a connection may take to send the head of a request, or stay silent between two. Default 15 s.
+    /// How long a connection may take to send the head of a request, or stay silent between two, or to agree on its
+    /// encryption. Default 15 s.
     pub header_time: Duration,
     /// How long a connection may take to send a body. Default 30 s.
     pub body_time: Duration,
@@ -86,6 +88,7 @@ impl Default for ServeOptions {
             address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
             hosts: Vec::new(),
             key_file: None,
+            tls: None,
             feedback: None,
             limits: Limits::default(),
             engine: EngineOptions::default(),
@@ -122,6 +125,16 @@ impl ServeOptions {
     #[must_use]
     pub fn with_key_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.key_file = Some(path.into());
+        self
+    }
+
+    /// Encrypted connections alone (HTTPS; TLS 1.2 and 1.3), with a certificate and its private key as PEM files: the
+    /// server's own certificate first, then those between it and the authority that browsers know. The files are read
+    /// once; a key that every user of the machine can read is refused. Needs the feature `tls`, which needs a C compiler
+    /// while it is built. Another address than loopback needs keys all the same: encryption does not say who asks.
+    #[must_use]
+    pub fn with_tls(mut self, certificates: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.tls = Some((certificates.into(), key.into()));
         self
     }
 
@@ -187,6 +200,7 @@ impl std::fmt::Debug for ServeOptions {
             .field("address", &self.address)
             .field("hosts", &self.hosts)
             .field("key_file", &self.key_file)
+            .field("tls", &self.tls)
             .field("feedback", &self.feedback)
             .field("limits", &self.limits)
             .field("engine", &self.engine)

@@ -18,8 +18,9 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, watch};
@@ -30,6 +31,7 @@ use crate::guard::check_page;
 use crate::options::ServeOptions;
 use crate::reply::ApiError;
 use crate::slow::Timed;
+use crate::tls::Acceptor;
 use crate::{Error, Result, ask, openai, own, page, texts};
 
 /// Threads that serve connections; models have others.
@@ -71,6 +73,7 @@ pub struct Server {
     runtime: Runtime,
     listener: TcpListener,
     address: SocketAddr,
+    tls: Option<Acceptor>,
     stop: watch::Sender<bool>,
 }
 
@@ -93,6 +96,9 @@ impl Server {
     /// [`Error`] with one sentence that says what to do.
     pub fn bind(options: ServeOptions) -> Result<Self> {
         let address = options.address;
+        let tls = options.tls.as_ref();
+        let tls = tls.map(|(certificates, key)| Acceptor::new(certificates, key));
+        let tls = tls.transpose()?;
         let app = Arc::new(App::new(options)?);
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
@@ -110,6 +116,7 @@ impl Server {
             runtime,
             listener,
             address,
+            tls,
             stop: watch::Sender::new(false),
         })
     }
@@ -118,6 +125,13 @@ impl Server {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The page's address: `http://127.0.0.1:8080/`, or with `https`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}/", self.address)
     }
 
     /// What stops it.
@@ -140,6 +154,7 @@ impl Server {
             app,
             runtime,
             listener,
+            tls,
             stop,
             ..
         } = self;
@@ -159,7 +174,7 @@ impl Server {
             failed.reason = loaded.map(|loaded| loader.set_loaded(loaded)).err();
         };
         let thread = thread.spawn(load).map_err(Error::Start)?;
-        runtime.block_on(serve(Arc::clone(&app), listener, stop));
+        runtime.block_on(serve(Arc::clone(&app), listener, tls, stop));
         app.cancel();
         // What still runs sees that its client has gone, and ends.
         runtime.shutdown_timeout(LAST);
@@ -198,8 +213,14 @@ impl Drop for Failed {
 }
 
 /// Answers until the end, and some time longer.
-async fn serve(app: Arc<App>, listener: TcpListener, stop: watch::Sender<bool>) {
+async fn serve(
+    app: Arc<App>,
+    listener: TcpListener,
+    tls: Option<Acceptor>,
+    stop: watch::Sender<bool>,
+) {
     let router = router(&app);
+    let tls = tls.map(Arc::new);
     let limits = &app.options.limits;
     let permits = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
@@ -232,17 +253,23 @@ async fn serve(app: Arc<App>, listener: TcpListener, stop: watch::Sender<bool>) 
             continue;
         };
         let _ = stream.set_nodelay(true);
-        let io = TokioIo::new(Timed::new(stream, limits.write_time));
-        let service = TowerToHyperService::new(router.clone());
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.header_time)
-            .max_headers(HEADERS)
-            .serve_connection(io, service);
-        let connection = graceful.watch(connection);
-        let counted = app.connection();
+        let stream = Timed::new(stream, limits.write_time);
+        let (router, watcher, counted) = (router.clone(), graceful.watcher(), app.connection());
+        let (header_time, tls, mut stopped) = (limits.header_time, tls.clone(), stopped.clone());
         tokio::spawn(async move {
-            let _ = connection.await;
+            match tls {
+                None => converse(stream, router, header_time, watcher).await,
+                Some(tls) => {
+                    // One that connects and says nothing has no more time than one that sends no head.
+                    let agreed = tokio::select! {
+                        agreed = tokio::time::timeout(header_time, tls.accept(stream)) => agreed,
+                        _ = stopped.wait_for(|stopped| *stopped) => return,
+                    };
+                    if let Ok(Ok(stream)) = agreed {
+                        converse(stream, router, header_time, watcher).await;
+                    }
+                }
+            }
             drop((permit, counted));
         });
     }
@@ -253,6 +280,20 @@ async fn serve(app: Arc<App>, listener: TcpListener, stop: watch::Sender<bool>) 
         app.cancel();
         let _ = tokio::time::timeout(LAST, end).await;
     }
+}
+
+/// Answers the requests of one connection.
+async fn converse<S>(stream: S, router: Router, header_time: Duration, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = TowerToHyperService::new(router);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_time)
+        .max_headers(HEADERS)
+        .serve_connection(TokioIo::new(stream), service);
+    let _ = watcher.watch(connection).await;
 }
 
 /// Waits for the system to say that it is over.

@@ -380,3 +380,12 @@ fn numbers_are_bounded_and_the_log_has_no_text() {
         assert!(!serde_json::to_string(access).unwrap().contains(secret));
     }
 }
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn a_program_without_tls_says_so() {
+    let options = ServeOptions::new()
+        .with_address(([127, 0, 0, 1], 0).into())
+        .with_tls("certificate.pem", "key.pem");
+    assert!(matches!(Server::bind(options), Err(Error::NoTls)));
+}

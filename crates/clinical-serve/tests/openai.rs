@@ -154,6 +154,98 @@ fn completions_go_on_with_a_text() {
 }
 
 #[test]
+fn the_likeliest_tokens_are_told_as_openai_does() {
+    let server = Running::new(ServeOptions::new());
+    let generation = Generation::greedy().with_top_log_probs(3);
+    let options = AnswerOptions::new().with_generation(generation.clone());
+    let answer = model().answer_with(NOTE, QUESTION, &options).unwrap();
+    let told = with(chat(), "logprobs", json!(true));
+    let body = with(told.clone(), "top_logprobs", json!(3));
+    let whole = server.post("/v1/chat/completions", &body).ok();
+    let events = server
+        .post(
+            "/v1/chat/completions",
+            &with(body.clone(), "stream", json!(true)),
+        )
+        .events();
+    let of_stream = &events.last().unwrap()["choices"][0]["logprobs"];
+    let near = |value: &Value, expected: f32| {
+        let got = value.as_f64().unwrap();
+        assert!((got - f64::from(expected)).abs() < 1e-3, "{got} {expected}");
+    };
+    for log_probs in [&whole["choices"][0]["logprobs"], of_stream] {
+        let content = log_probs["content"].as_array().unwrap();
+        assert_eq!(content.len(), answer.tokens.len());
+        for (token, expected) in content.iter().zip(&answer.tokens) {
+            let top = token["top_logprobs"].as_array().unwrap();
+            assert_eq!(top.len(), 3);
+            // Greedy: the first is the chosen one.
+            assert_eq!(top[0]["token"], token["token"]);
+            assert_eq!(top[0]["bytes"], token["bytes"]);
+            for (likely, expected) in top.iter().zip(&expected.top) {
+                near(&likely["logprob"], expected.log_prob);
+                let text = likely["token"].as_str().unwrap();
+                match likely["bytes"].as_array() {
+                    Some(bytes) => {
+                        assert!(bytes.iter().eq(text.bytes().collect::<Vec<_>>().iter()));
+                    }
+                    None => assert_eq!(text, expected.name),
+                }
+            }
+        }
+    }
+    // None of them, and none without log-probabilities.
+    for body in [
+        with(told, "top_logprobs", json!(0)),
+        with(chat(), "top_logprobs", json!(0)),
+    ] {
+        let value = server.post("/v1/chat/completions", &body).ok();
+        let content = &value["choices"][0]["logprobs"]["content"];
+        assert!(content.is_null() || content[0]["top_logprobs"] == json!([]));
+    }
+    // A sampled token stands beside the likeliest.
+    let sampled = with(with(body, "temperature", json!(1.8)), "seed", json!(4));
+    let value = server.post("/v1/chat/completions", &sampled).ok();
+    let content = &value["choices"][0]["logprobs"]["content"];
+    for token in content.as_array().unwrap() {
+        let first = token["top_logprobs"][0]["logprob"].as_f64().unwrap();
+        assert!(first >= token["logprob"].as_f64().unwrap() - 1e-6);
+    }
+
+    let text = "Discharge Diagnosis:";
+    let options = AnswerOptions::new().with_generation(generation.with_max_new_tokens(8));
+    let more = model().complete(text, &options).unwrap();
+    let body = json!({"prompt": text, "max_tokens": 8, "logprobs": 3});
+    let whole = server.post("/v1/completions", &body).ok();
+    let streamed = with(body.clone(), "stream", json!(true));
+    let events = server.post("/v1/completions", &streamed).events();
+    for log_probs in [
+        &whole["choices"][0]["logprobs"],
+        &events.last().unwrap()["choices"][0]["logprobs"],
+    ] {
+        let top = log_probs["top_logprobs"].as_array().unwrap();
+        assert_eq!(top.len(), more.tokens.len());
+        for (top, token) in top.iter().zip(&more.tokens) {
+            let top = top.as_object().unwrap();
+            assert!((1..=4).contains(&top.len()));
+            near(&top[&token.text], token.log_prob);
+            let most = top.values().map(|value| value.as_f64().unwrap());
+            near(
+                &json!(most.fold(f64::NEG_INFINITY, f64::max)),
+                token.top[0].log_prob,
+            );
+        }
+        let offsets = log_probs["text_offset"].as_array().unwrap();
+        assert_eq!(offsets.len(), more.tokens.len());
+    }
+    for value in [json!(6), json!(-1), json!(true)] {
+        let reply = server.post("/v1/completions", &with(body.clone(), "logprobs", value));
+        assert_eq!(reply.json()["error"]["param"], "logprobs");
+        assert_eq!(reply.fails(400), "invalid_parameter");
+    }
+}
+
+#[test]
 fn vectors_are_the_librarys() {
     let server = Running::new(ServeOptions::new());
     let texts = ["chest pain", "no fever"];
@@ -206,6 +298,10 @@ fn what_would_change_an_answer_is_never_ignored() {
         ("max_tokens", json!(51)),
         ("max_tokens", json!(0)),
         ("top_logprobs", json!(3)),
+        ("top_logprobs", json!(21)),
+        ("top_logprobs", json!(-1)),
+        ("top_logprobs", json!("2")),
+        ("logprobs", json!(2)),
         ("frequency_penalty", json!(0.5)),
         ("tools", json!([{"type": "function"}])),
         ("logit_bias", json!({"x": 1})),
