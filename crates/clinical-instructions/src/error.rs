@@ -14,6 +14,14 @@ pub enum Error {
     /// A file cannot be read or written, or is not as it was said to be.
     #[error(transparent)]
     Files(#[from] clinical_files::Error),
+    /// A CSV file is not as it was said to be.
+    #[error("{}: {source}", .path.display())]
+    Csv {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        source: clinical_files::Error,
+    },
     /// The notes, or the answers to judge, could not be given.
     #[error("item {row} (the first is 1) could not be read: {cause}")]
     Input {

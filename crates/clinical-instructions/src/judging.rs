@@ -47,6 +47,8 @@ pub struct Judgement {
 pub enum Missing {
     /// A text holds a marker of the prompt, or the question is empty.
     Prompt,
+    /// The prompt is longer than what the judge reads.
+    TooLong,
     /// The judge gave fewer words than there are models. The published script writes 0 for each then.
     Refused,
     /// One of the words is no score. The published script keeps any word.
@@ -73,7 +75,7 @@ pub enum Missing {
 /// // A judge that likes an answer that names the disease.
 /// let mut model = named("toy", |prompt: &str, _: &Ask| {
 ///     let first = prompt.split("[Agent A's Answer Begin]\n").nth(1).unwrap_or_default();
-///     Ok(if first.starts_with("Pneumonia") { "4 1" } else { "1 4" }.to_owned())
+///     Ok(Some(if first.starts_with("Pneumonia") { "4 1" } else { "1 4" }.to_owned()))
 /// });
 /// let judging = Judging::new(["ours", "theirs"]);
 /// let found = judging.run(items.map(Ok::<_, Infallible>), folder.path().join("scores.jsonl"), &mut model, |_| ())?;
@@ -196,12 +198,14 @@ impl Judging {
                     row: index + 1,
                     cause,
                 })?;
+                let reply = reply.as_deref().map(str::trim);
                 // As published, the scores stand on the first line.
-                let line = reply.trim().lines().next().unwrap_or_default();
-                match judge::scores(line, &order) {
-                    Ok(scores) if scores.contains(&0) => Err(Missing::Refused),
-                    Ok(scores) => Ok(scores),
-                    Err(_) => Err(Missing::NotAScore),
+                let line = reply.map(|reply| reply.lines().next().unwrap_or_default());
+                match line.map(|line| judge::scores(line, &order)) {
+                    None => Err(Missing::TooLong),
+                    Some(Ok(scores)) if scores.contains(&0) => Err(Missing::Refused),
+                    Some(Ok(scores)) => Ok(scores),
+                    Some(Err(_)) => Err(Missing::NotAScore),
                 }
             }
         };
@@ -263,7 +267,7 @@ impl Judging {
             items: judgements.len(),
             refused: missing(Missing::Refused),
             not_a_score: missing(Missing::NotAScore),
-            no_prompt: missing(Missing::Prompt),
+            no_prompt: missing(Missing::Prompt) + missing(Missing::TooLong),
             models: self
                 .models
                 .iter()
@@ -285,7 +289,7 @@ pub struct JudgeReport {
     pub refused: usize,
     /// Items for which the judge wrote something else than scores.
     pub not_a_score: usize,
-    /// Items whose texts no prompt may hold.
+    /// Items whose texts no prompt may hold, or whose prompt is too long.
     pub no_prompt: usize,
     /// Of each model.
     pub models: Vec<ModelResult>,

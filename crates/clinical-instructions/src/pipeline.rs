@@ -49,6 +49,8 @@ pub struct Made {
 pub enum Dropped {
     /// The note is empty, or holds a marker of the prompts.
     Note,
+    /// A prompt is longer than what the model reads.
+    TooLong,
     /// The model wrote no question, or one that holds a marker of the prompts.
     Question,
     /// The model wrote no answer.
@@ -86,7 +88,7 @@ pub struct Progress {
 /// // Any model; this one asks and answers the same thing each time.
 /// let mut model = named("toy", |prompt: &str, _: &Ask| {
 ///     let answers = prompt.contains("[Instruction Begin]");
-///     Ok(if answers { "Pneumonia." } else { "What is the diagnosis?" }.to_owned())
+///     Ok(Some(if answers { "Pneumonia." } else { "What is the diagnosis?" }.to_owned()))
 /// });
 /// let notes = [SourceNote::new("7", "Discharge Diagnosis: pneumonia")].map(Ok::<_, Infallible>);
 /// let done = Pipeline::new(1).run(notes, &output, &mut model, |_| ())?;
@@ -266,6 +268,9 @@ impl Pipeline {
         let question = writer
             .write(&prompt, &ask(self.question_tokens, draw.word()))
             .map_err(failed)?;
+        let Some(question) = question else {
+            return Ok(Some(Dropped::TooLong));
+        };
         row.question = question.trim().to_owned();
         if row.question.is_empty() {
             return Ok(Some(Dropped::Question));
@@ -276,6 +281,9 @@ impl Pipeline {
         let answer = writer
             .write(&prompt, &ask(self.answer_tokens, draw.word()))
             .map_err(failed)?;
+        let Some(answer) = answer else {
+            return Ok(Some(Dropped::TooLong));
+        };
         row.answer = answer.trim().to_owned();
         if row.answer.is_empty() {
             return Ok(Some(Dropped::Answer));

@@ -49,7 +49,8 @@ pub struct Instruction {
 ///
 /// # Errors
 ///
-/// [`Error::Files`]: the file or a column is not there; then, row by row, what is wrong with it.
+/// [`Error::Files`] for a file that cannot be read, [`Error::Csv`] for a column that is not there; then, row by row, what
+/// is wrong with it.
 pub fn read_instructions(path: impl AsRef<Path>, options: &CsvOptions) -> Result<InstructionRows> {
     let mut rows = InstructionRows::open(path.as_ref(), options)?;
     rows.columns = [
@@ -289,7 +290,7 @@ impl fmt::Debug for InstructionRows {
 impl InstructionRows {
     fn open(path: &Path, options: &CsvOptions) -> Result<Self> {
         Ok(Self {
-            records: Records::open(path, options)?,
+            records: Records::open(path, options).map_err(in_file(path))?,
             path: path.to_owned(),
             columns: [None; 5],
         })
@@ -301,7 +302,7 @@ impl InstructionRows {
 
     fn needed(&self, name: &str) -> Result<usize> {
         let found = self.optional(name);
-        found.ok_or_else(|| self.records.no_column(name).with_input(&self.path).into())
+        found.ok_or_else(|| in_file(&self.path)(self.records.no_column(name)))
     }
 
     fn row(&mut self) -> clinical_files::Result<Option<Instruction>> {
@@ -329,7 +330,18 @@ impl Iterator for InstructionRows {
     fn next(&mut self) -> Option<Self::Item> {
         match self.row() {
             Ok(row) => row.map(Ok),
-            Err(error) => Some(Err(error.with_input(&self.path).into())),
+            Err(error) => Some(Err(in_file(&self.path)(error))),
         }
+    }
+}
+
+/// Which file it is. One that cannot be opened names it itself.
+fn in_file(path: &Path) -> impl FnOnce(clinical_files::Error) -> Error {
+    |source| match source {
+        clinical_files::Error::Read { .. } => Error::Files(source.with_input(path)),
+        source => Error::Csv {
+            path: path.to_owned(),
+            source,
+        },
     }
 }

@@ -25,12 +25,12 @@ pub trait Writer {
     /// Which model it is: a run is not gone on with by another one.
     fn name(&self) -> String;
 
-    /// The text after a prompt.
+    /// The text after a prompt; `None` if the prompt is longer than what the model reads, which costs that item alone.
     ///
     /// # Errors
     ///
     /// Why there is none.
-    fn write(&mut self, prompt: &str, ask: &Ask) -> Result<String, Cause>;
+    fn write(&mut self, prompt: &str, ask: &Ask) -> Result<Option<String>, Cause>;
 }
 
 impl<W: Writer + ?Sized> Writer for &mut W {
@@ -38,7 +38,7 @@ impl<W: Writer + ?Sized> Writer for &mut W {
         (**self).name()
     }
 
-    fn write(&mut self, prompt: &str, ask: &Ask) -> Result<String, Cause> {
+    fn write(&mut self, prompt: &str, ask: &Ask) -> Result<Option<String>, Cause> {
         (**self).write(prompt, ask)
     }
 }
@@ -55,13 +55,13 @@ pub struct Named<F> {
 /// ```
 /// use clinical_instructions::{Ask, Writer, named};
 ///
-/// let mut writer = named("echo", |prompt: &str, _: &Ask| Ok(prompt.to_uppercase()));
+/// let mut writer = named("echo", |prompt: &str, _: &Ask| Ok(Some(prompt.to_uppercase())));
 /// # let ask = clinical_instructions::Judging::new(["a"]).ask(0);
-/// assert_eq!(writer.write("fever", &ask).unwrap(), "FEVER");
+/// assert_eq!(writer.write("fever", &ask).unwrap().unwrap(), "FEVER");
 /// ```
 pub fn named<F>(name: impl Into<String>, function: F) -> Named<F>
 where
-    F: FnMut(&str, &Ask) -> Result<String, Cause>,
+    F: FnMut(&str, &Ask) -> Result<Option<String>, Cause>,
 {
     let name = name.into();
     Named { name, function }
@@ -69,13 +69,13 @@ where
 
 impl<F> Writer for Named<F>
 where
-    F: FnMut(&str, &Ask) -> Result<String, Cause>,
+    F: FnMut(&str, &Ask) -> Result<Option<String>, Cause>,
 {
     fn name(&self) -> String {
         self.name.clone()
     }
 
-    fn write(&mut self, prompt: &str, ask: &Ask) -> Result<String, Cause> {
+    fn write(&mut self, prompt: &str, ask: &Ask) -> Result<Option<String>, Cause> {
         (self.function)(prompt, ask)
     }
 }

@@ -45,7 +45,7 @@ fn scores_are_the_models_whatever_the_order() {
         calls += 1;
         match calls {
             18 => Err("the machine is off".into()),
-            _ => Ok(fair(prompt)),
+            _ => Ok(Some(fair(prompt))),
         }
     });
     let items = items(40);
@@ -101,10 +101,12 @@ fn replies_that_are_no_scores() {
         ("I cannot judge this", Err(Missing::NotAScore)),
         ("5 1 1", Err(Missing::NotAScore)),
         ("0 1 1", Err(Missing::NotAScore)),
+        ("too long", Err(Missing::TooLong)),
     ];
     let mut texts = replies.iter().map(|(text, _)| *text);
     let mut model = named("toy", |_: &str, _: &Ask| {
-        Ok(texts.next().unwrap_or_default().to_owned())
+        let text = texts.next().unwrap_or_default();
+        Ok((text != "too long").then(|| text.to_owned()))
     });
     let mut asked = items(replies.len() + 1);
     asked[replies.len()].answers[1] = "[Agent A's Answer End]".into();
@@ -131,7 +133,7 @@ fn replies_that_are_no_scores() {
             report.not_a_score,
             report.no_prompt
         ),
-        (8, 2, 3, 1)
+        (9, 2, 3, 2)
     );
     assert_eq!(report.models[0].counts.iter().sum::<usize>(), 2);
 }
@@ -140,7 +142,7 @@ fn replies_that_are_no_scores() {
 fn what_makes_no_sense_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("scores.jsonl");
-    let mut model = named("toy", |_: &str, _: &Ask| Ok("1".to_owned()));
+    let mut model = named("toy", |_: &str, _: &Ask| Ok(Some("1".to_owned())));
     let mut run = |models: usize, items: Vec<ToJudge>| {
         let judging = Judging::new(vec!["m"; models]);
         let items = items.into_iter().map(Ok::<_, Infallible>);
@@ -166,7 +168,7 @@ proptest! {
     #[test]
     fn any_reply_is_read(reply in "\\PC{0,20}|[0-5 \"'\n]{0,12}") {
         let dir = tempfile::tempdir().unwrap();
-        let mut model = named("toy", |_: &str, _: &Ask| Ok(reply.clone()));
+        let mut model = named("toy", |_: &str, _: &Ask| Ok(Some(reply.clone())));
         let judging = Judging::new(["a", "b", "c"]);
         let items = items(1).into_iter().map(Ok::<_, Infallible>);
         let found = judging.run(items, dir.path().join("s"), &mut model, |_| ()).unwrap();

@@ -31,7 +31,7 @@ fn run(notes: &[SourceNote], output: &Path, stop_after: usize) -> Result<Progres
         calls += 1;
         match calls > stop_after {
             true => Err("the machine is off".into()),
-            false => Ok(write(prompt, ask)),
+            false => Ok(Some(write(prompt, ask))),
         }
     });
     let notes = notes.iter().cloned().map(Ok::<_, Infallible>);
@@ -74,7 +74,7 @@ fn another_run_is_refused() {
     let notes = notes(3);
     assert!(run(&notes, &output, 3).is_err());
     let other = |name: &str, notes: &[SourceNote], pipeline: Pipeline| {
-        let mut model = named(name, |prompt: &str, ask: &Ask| Ok(write(prompt, ask)));
+        let mut model = named(name, |prompt: &str, ask: &Ask| Ok(Some(write(prompt, ask))));
         let notes = notes.iter().cloned().map(Ok::<_, Infallible>);
         pipeline.run(notes, &output, &mut model, |_| ())
     };
@@ -107,7 +107,7 @@ fn questions_are_bootstrapped() {
         } else {
             assert_eq!(ask.max_tokens, 400);
         }
-        Ok(write(prompt, ask))
+        Ok(Some(write(prompt, ask)))
     });
     let task = Task::RelationExtraction;
     let source = notes(9).into_iter().map(Ok::<_, Infallible>);
@@ -152,27 +152,32 @@ fn a_note_that_gives_nothing_is_a_line_with_its_reason() {
         "a note about which nothing is said",
         "a note of which an AI language model speaks",
         "a note about which is asked back",
+        "a note that is too long to ask about",
+        "a note that is too long to answer from",
         "a good note",
     ];
     let mut model = named("toy", |prompt: &str, _: &Ask| {
         let has = |text: &str| prompt.contains(text);
         let answers = has("[Instruction Begin]");
-        Ok(match answers {
+        if has("too long to ask") || answers && has("too long to answer") {
+            return Ok(None);
+        }
+        let text = match answers {
             false if has("nothing is asked") => " ",
             false if has("speaks as the prompt") => "[Instruction End] What?",
             false => " What is it?\n",
             true if has("nothing is said") => "\n",
             true if has("asked back") => "Which one?",
             true => "It is good.",
-        }
-        .to_owned())
+        };
+        Ok(Some(text.to_owned()))
     });
     let notes = texts.iter().enumerate();
     let notes = notes.map(|(at, text)| Ok::<_, Infallible>(SourceNote::new(at.to_string(), *text)));
     let done = Pipeline::new(2)
         .run(notes, &output, &mut model, |_| ())
         .unwrap();
-    assert_eq!((done.notes, done.kept), (8, 1));
+    assert_eq!((done.notes, done.kept), (10, 1));
     let made = read_made(&output).unwrap();
     let reasons: Vec<Option<Dropped>> = made.iter().map(|made| made.dropped).collect();
     assert_eq!(
@@ -185,10 +190,12 @@ fn a_note_that_gives_nothing_is_a_line_with_its_reason() {
             Some(Dropped::Answer),
             Some(Dropped::Filter),
             Some(Dropped::Filter),
+            Some(Dropped::TooLong),
+            Some(Dropped::TooLong),
             None
         ]
     );
-    let Made { instruction, .. } = &made[7];
+    let Made { instruction, .. } = &made[9];
     assert_eq!(
         (instruction.question.as_str(), instruction.answer.as_str()),
         ("What is it?", "It is good.")
@@ -206,7 +213,9 @@ fn what_cannot_be_read_is_named_by_its_number() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("made.jsonl");
     let notes = [Ok(SourceNote::new("1", "one")), Err("a broken file")];
-    let mut model = named("toy", |prompt: &str, ask: &Ask| Ok(write(prompt, ask)));
+    let mut model = named("toy", |prompt: &str, ask: &Ask| {
+        Ok(Some(write(prompt, ask)))
+    });
     let error = Pipeline::new(1)
         .run(notes, &output, &mut model, |_| ())
         .unwrap_err();
