@@ -46,10 +46,7 @@ fn every_kind_opens_and_has_what_all_have() {
             "clinical-bert/tests/data/gguf/bert.gguf",
             Facade::ClinicalBert,
         ),
-        (
-            "clinical-gpt2/tests/data/published",
-            Facade::ClinicalGpt2,
-        ),
+        ("clinical-gpt2/tests/data/published", Facade::ClinicalGpt2),
         (
             "clinical-gpt2/tests/data/gguf/published.gguf",
             Facade::ClinicalGpt2,
