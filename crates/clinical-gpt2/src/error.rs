@@ -181,6 +181,9 @@ pub enum Error {
         /// The call.
         call: &'static str,
     },
+    /// The windows that were asked for cannot be made.
+    #[error(transparent)]
+    Windows(#[from] clinical_notes::Error),
     /// The tokenizer has not the marks of the study's span head.
     #[error(
         "the tokenizer has no token `{token}`, which the study's span head needs: add it with add_tokens before the \

@@ -1,8 +1,9 @@
 //! Classes of texts.
 
-use clinical_facade::{BatchLimits, in_batches_of_one};
+use clinical_facade::{BatchLimits, in_batches};
 use serde::Serialize;
 
+use super::options::Part;
 use super::{ClinicalGpt2, Gpt2Options};
 use crate::{Error, Gpt2Head, Result};
 
@@ -56,7 +57,7 @@ impl ClassScores {
 impl ClinicalGpt2 {
     /// The classes of each text, by the head of [`GPT2ForSequenceClassification`](Gpt2Head::Classes):
     /// [`with_batch`](Gpt2Options::with_batch) texts at once (8, unless the options say otherwise). There is one result
-    /// for each, in their order.
+    /// for each, in their order. A text that is read in windows has the mean of their logits, weighted by their tokens.
     ///
     /// # Errors
     ///
@@ -67,32 +68,45 @@ impl ClinicalGpt2 {
         texts: &[S],
         options: &Gpt2Options,
     ) -> Vec<Result<ClassScores>> {
-        let rows = texts
+        let items = texts
             .iter()
-            .map(|text| self.row(text.as_ref(), options, 0, "classify"));
-        in_batches_of_one(
-            rows.collect(),
+            .map(|text| self.parts(text.as_ref(), options, 0));
+        let found = in_batches(
+            items.collect(),
             BatchLimits::rows(options.batch()),
             &options.call,
-            Vec::len,
+            |part: &Part| part.ids.len(),
             || Error::Cancelled,
-            |rows| self.class_scores(rows),
-        )
+            |parts| self.class_logits(parts),
+        );
+        let labels = self.labels();
+        let scores = |windows: Vec<(Vec<f32>, usize)>| {
+            let all: usize = windows.iter().map(|(_, tokens)| tokens).sum();
+            let mut logits = vec![0.0; labels.len()];
+            for (of_window, tokens) in windows {
+                let share = tokens as f32 / all.max(1) as f32;
+                for (sum, logit) in logits.iter_mut().zip(of_window) {
+                    *sum += share * logit;
+                }
+            }
+            ClassScores {
+                labels: labels.clone(),
+                logits,
+            }
+        };
+        found.into_iter().map(|item| item.map(&scores)).collect()
     }
 
-    fn class_scores(&self, rows: &[&Vec<u32>]) -> Result<Vec<ClassScores>> {
-        let ids: Vec<&[u32]> = rows.iter().map(|row| row.as_slice()).collect();
+    /// The logits of each part, with its tokens.
+    fn class_logits(&self, parts: &[&Part]) -> Result<Vec<(Vec<f32>, usize)>> {
+        let ids: Vec<&[u32]> = parts.iter().map(|part| part.ids.as_slice()).collect();
         let logits = self.model.classes(&ids)?;
-        let classes = logits.dims()[1];
+        let classes = logits.dims()[1].max(1);
         let logits: Vec<f32> = logits.into_data().iter::<f32>().collect();
-        let labels = self.labels();
-        let each = logits.chunks_exact(classes.max(1)).zip(&ids);
+        let each = logits.chunks_exact(classes).zip(&ids);
         each.map(
             |(logits, row): (&[f32], &&[u32])| match logits.iter().all(|x| x.is_finite()) {
-                true => Ok(ClassScores {
-                    labels: labels.clone(),
-                    logits: logits.to_vec(),
-                }),
+                true => Ok((logits.to_vec(), row.len())),
                 false => Err(self.not_finite(row)),
             },
         )

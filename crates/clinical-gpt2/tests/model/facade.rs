@@ -148,12 +148,19 @@ fn long_texts_are_refused_or_cut() {
         let options = options.clone().with_long_text(policy);
         assert_eq!(model.generate_with(&text, &options).unwrap().ids.len(), 10);
     }
+    // Of windows the text with the highest mean log-probability.
     let windows = options
         .clone()
         .with_long_text(LongText::Windows { overlap: 2 });
+    let output = model.generate_with(&text, &windows).unwrap();
+    assert!(output.range.start < output.range.end && output.range.end <= text.len());
+    let alone = model
+        .generate_with(&text[output.range.clone()], &options)
+        .unwrap();
+    assert_eq!(alone.ids, output.ids);
     assert!(matches!(
-        model.generate_with(&text, &windows),
-        Err(Error::NoWindows { call: "generate" })
+        model.score_with(&text, &["a"], &windows),
+        Err(Error::NoWindows { call: "score" })
     ));
     let all = Generation::greedy().with_max_new_tokens(96);
     let options = Gpt2Options::new()
@@ -175,6 +182,18 @@ fn classes_and_spans_of_texts() {
     assert!((first.probabilities().iter().sum::<f32>() - 1.0).abs() < 1e-6);
     assert!(first.best() < 2 && first.each().len() == 2);
     assert!(matches!(found[1], Err(Error::NoText)) && found[2].is_ok());
+    let windows = options
+        .clone()
+        .with_long_text(LongText::Windows { overlap: 0 });
+    let found = classifier.classify(&["Chest pain. ".repeat(30)], &windows);
+    assert!(
+        found[0]
+            .as_ref()
+            .unwrap()
+            .logits
+            .iter()
+            .all(|x| x.is_finite())
+    );
     assert!(matches!(
         classifier.generate("a", &Generation::greedy()),
         Err(Error::Head { .. })
