@@ -1,4 +1,5 @@
-//! The contract of the facades (CONTRIBUTING): one program against `Asclepius`, `ClinicalT5` and `ClinicalBert`.
+//! The contract of the facades (CONTRIBUTING): one program against `Asclepius`, `ClinicalT5`, `ClinicalBert` and
+//! `ClinicalGpt2`.
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use asclepius::{
     Remark, SaveOptions, TextTooLong, Tokenizer,
 };
 use clinical_bert::{ClinicalBert, EmbedOptions};
+use clinical_gpt2::{ClinicalGpt2, Generation, Gpt2Options};
 use clinical_t5::{ClinicalT5, T5Options};
 use serde::Serialize;
 use serde_json::Value;
@@ -195,6 +197,21 @@ contract!(
         model.embed_with(texts, &options)
     },
     |_: &ClinicalBert| 2
+);
+
+contract!(
+    ClinicalGpt2,
+    clinical_gpt2,
+    Gpt2Options,
+    clinical_gpt2::Output,
+    "crates/clinical-gpt2/tests/data/published",
+    None,
+    |model| model,
+    |model: &ClinicalGpt2, texts: &[&str], options: Gpt2Options| {
+        let generation = Generation::greedy().with_max_new_tokens(8);
+        model.generate_batch(texts, &options.with_generation(generation))
+    },
+    |_: &ClinicalGpt2| 0
 );
 
 const TEXTS: [&str; 3] = [
@@ -436,4 +453,9 @@ fn the_contract_holds_for_t5() {
 #[test]
 fn the_contract_holds_for_bert() {
     the_contract_holds_for::<ClinicalBert>();
+}
+
+#[test]
+fn the_contract_holds_for_gpt2() {
+    the_contract_holds_for::<ClinicalGpt2>();
 }

@@ -11,7 +11,7 @@ use clinical_tasks::{Portion, low_data};
 use clinical_train::{EvaluationReport, StepReport};
 use serde::{Deserialize, Serialize};
 
-use crate::approach::{BertApproach, LlamaApproach, T5Approach};
+use crate::approach::{BertApproach, Gpt2Approach, LlamaApproach, T5Approach};
 use crate::baseline::{Baseline, baselines};
 use crate::cell::{self, CellAt, CellResult, Plan};
 use crate::data::TaskData;
@@ -244,6 +244,10 @@ impl Study {
                 let approach = LlamaApproach::new(spec, recipe, data, options)?;
                 cell::run(&approach, &plan, at, folder, progress)
             }
+            (Facade::ClinicalGpt2, recipe) => {
+                let approach = Gpt2Approach::new(spec, recipe, data, options)?;
+                cell::run(&approach, &plan, at, folder, progress)
+            }
             _ => Err(SpecError::Untrained.into()),
         }
     }
@@ -252,8 +256,12 @@ impl Study {
     fn check_approach(&self) -> Result<()> {
         let (spec, data, options) = (&self.spec, &self.data, &self.options);
         let recipe = spec.recipe.as_ref();
-        if spec.prompt.is_some() && self.kind != Facade::Asclepius {
-            let (field, why) = ("prompt", "is for LLaMA: the others read the published rows");
+        let asks = matches!(self.kind, Facade::Asclepius | Facade::ClinicalGpt2);
+        if spec.prompt.is_some() && !asks {
+            let (field, why) = (
+                "prompt",
+                "is for decoders: the others read the published rows",
+            );
             return Err(SpecError::Setting { field, why }.into());
         }
         match (self.kind, recipe) {
@@ -263,6 +271,9 @@ impl Study {
             (Facade::ClinicalT5, recipe) => T5Approach::new(spec, recipe, data, options).map(drop),
             (Facade::Asclepius, recipe) => {
                 LlamaApproach::new(spec, recipe, data, options).map(drop)
+            }
+            (Facade::ClinicalGpt2, recipe) => {
+                Gpt2Approach::new(spec, recipe, data, options).map(drop)
             }
             _ => Err(SpecError::Untrained.into()),
         }

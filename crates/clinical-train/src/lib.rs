@@ -40,9 +40,9 @@ pub use recipe_error::RecipeError;
 pub use run::{Better, Development, EvaluationReport, FineTune, Progress, Run, StepReport};
 pub use schedule::{Schedule, Warmup};
 pub use set::{
-    AnswerSet, ClassSet, InstructionExample, InstructionPrompt, InstructionSet,
-    InstructionSettings, LabelledText, LabelledWords, MaskedSet, NoteSet, NoteSettings, PairSet,
-    QuestionExample, SpanSet, TagSet, TextPair, TrainingSet,
+    AnswerSet, ClassSet, ContinuationSet, Gpt2AnswerSet, Gpt2ClassSet, InstructionExample,
+    InstructionPrompt, InstructionSet, InstructionSettings, LabelledText, LabelledWords, MaskedSet,
+    NoteSet, NoteSettings, PairSet, QuestionExample, SpanSet, TagSet, TextPair, TrainingSet,
 };
 pub use task::{AnswerSettings, ClassSettings, LabelledPieces, MaskedSettings, TagSettings, Task};
 pub use tokenizer_recipe::{TokenizerRecipe, UnigramSettings, WordPieceSettings};

@@ -1,10 +1,11 @@
-//! The three facades, as a run takes them.
+//! The facades, as a run takes them.
 
 use std::path::Path;
 
 use burn::module::Module;
 use clinical_bert::{BertConfig, BertDropout, BertModel, ClinicalBert};
 use clinical_facade::Parts;
+use clinical_gpt2::{ClinicalGpt2, Gpt2, Gpt2Config, Gpt2Dropout};
 use clinical_llama::{Llama, LlamaConfig};
 use clinical_nn::{Dropout, Linears};
 use clinical_t5::{ClinicalT5, SaveOptions, T5, T5Config};
@@ -98,6 +99,31 @@ impl Trainable for asclepius::Asclepius {
 
     /// LLaMA has no dropout but that of its adapters.
     fn set_dropout(_: &mut Llama, _: &LlamaConfig, _: Option<f64>, _: Option<u64>) {}
+
+    as_models_do!();
+}
+
+impl Trainable for ClinicalGpt2 {
+    type Config = Gpt2Config;
+    type Model = Gpt2;
+
+    fn into_parts(self) -> Parts<Gpt2Config, Gpt2> {
+        self.into_parts()
+    }
+
+    fn from_parts(parts: Parts<Gpt2Config, Gpt2>) -> Result<Self> {
+        Ok(Self::from_parts(parts))
+    }
+
+    fn set_dropout(model: &mut Gpt2, config: &Gpt2Config, rate: Option<f64>, seed: Option<u64>) {
+        let mut dropout = Gpt2Dropout::of(config);
+        // A model that drops nothing has the rates of its configuration.
+        if let Some(rate) = rate.filter(|_| seed.is_some()) {
+            (dropout.embeddings, dropout.attention, dropout.residual) = (rate, rate, rate);
+        }
+        dropout.seed = seed;
+        model.set_dropout(dropout);
+    }
 
     as_models_do!();
 }

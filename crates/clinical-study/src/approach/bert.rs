@@ -14,7 +14,7 @@ use clinical_train::{
 };
 
 use super::clip::clip_inputs;
-use super::fresh::fresh_head;
+use super::fresh::fresh_layers;
 use super::numbers::{best, logits, sigmoid, softmax, values};
 use super::{Approach, Examples as Set, Predicted, no_method, other_recipe};
 use crate::data::{Examples, TaskData, Words, question};
@@ -323,6 +323,16 @@ impl<'a> BertApproach<'a> {
     }
 }
 
+/// The layers of a head.
+fn is_head(path: &[String]) -> bool {
+    path.first().is_some_and(|first| first != "bert")
+}
+
+/// The layers of a head, and a pooler that the directory lacks.
+fn is_head_or_pooler(path: &[String]) -> bool {
+    is_head(path) || path.get(1).is_some_and(|second| second == "pooler")
+}
+
 impl Approach for BertApproach<'_> {
     type Facade = ClinicalBert;
 
@@ -344,7 +354,11 @@ impl Approach for BertApproach<'_> {
         let (model, rest) = bert.into_parts().take_model();
         let rest: Parts<_, ()> = rest;
         let pooler = !rest.report.left_initial.is_empty();
-        let model = fresh_head(model, pooler, seed);
+        let model = fresh_layers(
+            model,
+            if pooler { is_head_or_pooler } else { is_head },
+            seed,
+        );
         about(ClinicalBert::from_parts(rest.with_model(model)), name)
     }
 

@@ -2,20 +2,18 @@
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};
-use clinical_bert::BertModel;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// BERT's `initializer_range`.
+/// `initializer_range` of BERT and GPT-2.
 const STD: f64 = 0.02;
 
-/// The model with the layers of its head, and a pooler that its directory lacks, drawn anew: matrices from
-/// N(0, 0.02^2), biases 0.
-pub(crate) fn fresh_head(model: BertModel, pooler: bool, seed: u64) -> BertModel {
+/// The model with the layers whose paths are `fresh` drawn anew: matrices from N(0, 0.02^2), biases 0.
+pub(crate) fn fresh_layers<M: Module>(model: M, is_fresh: fn(&[String]) -> bool, seed: u64) -> M {
     let mut fresh = Fresh {
         path: Vec::new(),
         random: ChaCha8Rng::seed_from_u64(seed),
-        pooler,
+        is_fresh,
     };
     model.map(&mut fresh)
 }
@@ -23,18 +21,10 @@ pub(crate) fn fresh_head(model: BertModel, pooler: bool, seed: u64) -> BertModel
 struct Fresh {
     path: Vec<String>,
     random: ChaCha8Rng,
-    pooler: bool,
+    is_fresh: fn(&[String]) -> bool,
 }
 
 impl Fresh {
-    fn is_fresh(&self) -> bool {
-        let at = |index: usize| self.path.get(index).map(String::as_str);
-        match at(0) {
-            Some("bert") => self.pooler && at(1) == Some("pooler"),
-            _ => true,
-        }
-    }
-
     /// Above 0, at most 1.
     fn unit(&mut self) -> f64 {
         ((self.random.next_u64() >> 11) + 1) as f64 / (1_u64 << 53) as f64
@@ -63,7 +53,7 @@ impl ModuleMapper for Fresh {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if !self.is_fresh() {
+        if !(self.is_fresh)(&self.path) {
             return param;
         }
         let (id, old, mapper) = param.consume();

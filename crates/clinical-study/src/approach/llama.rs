@@ -28,7 +28,7 @@ pub(crate) struct LlamaApproach<'a> {
 }
 
 /// The words of a published zero-shot prompt, in the order of [`Label::ALL`].
-fn words(number: u8) -> [&'static str; 3] {
+pub(super) fn words(number: u8) -> [&'static str; 3] {
     match number {
         0 => ["entailment", "neutral", "contradiction"],
         2 => ["true", "inconclusive", "false"],

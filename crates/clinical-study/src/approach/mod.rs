@@ -3,6 +3,7 @@
 mod bert;
 mod clip;
 mod fresh;
+mod gpt2;
 mod llama;
 mod locate;
 mod numbers;
@@ -13,6 +14,7 @@ use clinical_tasks::metrics::SquadItem;
 use clinical_train::{Recipe, Trainable, TrainingSet};
 
 pub(crate) use bert::BertApproach;
+pub(crate) use gpt2::Gpt2Approach;
 pub(crate) use llama::LlamaApproach;
 pub(crate) use t5::T5Approach;
 

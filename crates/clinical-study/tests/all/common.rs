@@ -2,12 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
+use clinical_gpt2::{ClinicalGpt2, Gpt2Config, Parts, SaveOptions};
 use clinical_study::{LoadOptions, Study, StudySpec};
 use clinical_synth::study::{Study as LookAlike, StudySizes};
 
 pub const BERT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../clinical-bert/demo");
 pub const T5: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../clinical-t5/demo");
 pub const LLAMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../asclepius/demo");
+
+/// A tiny GPT-2 of fresh weights in a folder, with the tokenizer of its crate's reference script.
+pub fn gpt2(folder: &Path) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../clinical-gpt2/tests/data/published");
+    let published = ClinicalGpt2::load(path, &LoadOptions::new()).unwrap();
+    let config = Gpt2Config {
+        n_positions: 1024,
+        ..published.config().clone()
+    };
+    let model = config.init(&LoadOptions::new().device).unwrap();
+    let parts = Parts::new(config, model, published.tokenizer().clone());
+    let saved = ClinicalGpt2::from_parts(parts);
+    saved.save(folder, &SaveOptions::new()).unwrap();
+}
 
 /// A look-alike data set in a folder.
 pub fn look_alike(kind: LookAlike, folder: &Path, train: usize, test: usize) {

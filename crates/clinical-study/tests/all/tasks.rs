@@ -4,7 +4,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use crate::common::{BERT, LLAMA, T5, look_alike, open, recipe, spec};
+use crate::common::{BERT, LLAMA, T5, gpt2, look_alike, open, recipe, spec};
 use clinical_study::{Comparison, Error, Found, Report, StudyProgress};
 use clinical_synth::study::Study as LookAlike;
 
@@ -257,4 +257,45 @@ fn llama_is_asked_as_it_is_and_with_an_adapter() {
     assert_eq!(cost.training_flops, flops);
     let other = Comparison::of(dir.path().join("untrained "), &out);
     assert!(matches!(other, Err(Error::NotComparable { .. })));
+}
+
+#[test]
+fn gpt2_has_heads_and_scores() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = dir.path().join("model");
+    gpt2(&model);
+    let model = model.to_str().unwrap();
+    let recipe = recipe(2, "adamw", "1e-3");
+    for (task, kind, more) in [
+        ("mednli", LookAlike::MedNli, ""),
+        ("mednli", LookAlike::MedNli, "prompt = 3"),
+        ("mednli", LookAlike::MedNli, recipe.as_str()),
+        ("clip", LookAlike::Clip, recipe.as_str()),
+        ("radqa", LookAlike::RadQa, recipe.as_str()),
+    ] {
+        let data = dir.path().join(task);
+        if !data.exists() {
+            look_alike(kind, &data, 4, 2);
+        }
+        let out = dir.path().join(format!("{task}-{}", more.len()));
+        let more = match more.starts_with("recipe") {
+            true => format!("fractions = [100]\nseeds = [1]\ndevelopment = 4\n{more}"),
+            false => more.to_owned(),
+        };
+        let study = open(&spec(model, task, &data, &more), &out).unwrap();
+        let report = study.run(&mut ()).unwrap();
+        let cell = match more.contains("recipe") {
+            true => "percent-100-seed-1",
+            false => "untrained",
+        };
+        assert_eq!(predictions(&out, cell).len(), report.test, "{task}");
+    }
+    let entities = dir.path().join("entities");
+    look_alike(LookAlike::I2b2, &entities, 4, 2);
+    let more = format!("fractions = [100]\nseeds = [1]\n{recipe}");
+    let refused = open(
+        &spec(model, "entities", &entities, &more),
+        &dir.path().join("no"),
+    );
+    assert!(refused.unwrap_err().to_string().contains("GPT-2"));
 }

@@ -270,17 +270,8 @@ impl AnswerSet {
     ) -> Result<Self> {
         let (mut rows, mut spans) = (Rows::new(bert), Vec::new());
         for (number, example) in examples.into_iter().enumerate() {
+            check_answer(example, number)?;
             let wanted = example.answer.clone();
-            if let Some(range) = &wanted
-                && example.context.get(range.clone()).is_none_or(str::is_empty)
-            {
-                return Err(Error::AnswerRange {
-                    example: number,
-                    start: range.start,
-                    end: range.end,
-                    bytes: example.context.len(),
-                });
-            }
             let found = bert.encode_question(&example.question, &example.context, options);
             for row in found.map_err(Error::model)? {
                 let span = wanted
@@ -294,8 +285,26 @@ impl AnswerSet {
     }
 }
 
+/// That an answer is a part of its text.
+pub(super) fn check_answer(example: &QuestionExample, number: usize) -> Result<()> {
+    match &example.answer {
+        Some(range) if example.context.get(range.clone()).is_none_or(str::is_empty) => {
+            Err(Error::AnswerRange {
+                example: number,
+                start: range.start,
+                end: range.end,
+                bytes: example.context.len(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The first and the last token of a range, if all of it is there.
-fn tokens_of(tokens: &[Option<Range<usize>>], range: &Range<usize>) -> Option<(usize, usize)> {
+pub(super) fn tokens_of(
+    tokens: &[Option<Range<usize>>],
+    range: &Range<usize>,
+) -> Option<(usize, usize)> {
     let is_first = |bytes: &Range<usize>| bytes.start <= range.start && range.start < bytes.end;
     let is_last = |bytes: &Range<usize>| bytes.start < range.end && range.end <= bytes.end;
     let at = |fits: &dyn Fn(&Range<usize>) -> bool| {

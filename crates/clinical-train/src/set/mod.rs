@@ -1,6 +1,7 @@
 //! Training examples of one kind, as token ids in memory.
 
 mod bert;
+mod gpt2;
 mod instructions;
 mod llama;
 mod sum;
@@ -11,6 +12,7 @@ use clinical_nn::Loss;
 pub use bert::{
     AnswerSet, ClassSet, LabelledText, LabelledWords, MaskedSet, QuestionExample, TagSet,
 };
+pub use gpt2::{ContinuationSet, Gpt2AnswerSet, Gpt2ClassSet};
 pub use instructions::{
     InstructionExample, InstructionPrompt, InstructionSet, InstructionSettings,
 };
