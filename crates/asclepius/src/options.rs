@@ -144,8 +144,8 @@ impl AnswerOptions {
     /// [`Answer::shown`](crate::Answer::shown), with its score in [`Answer::support`](crate::Answer::support). It reads
     /// the answer and three sentences once more after the note, and the question without the note. Default: none.
     ///
-    /// An answer that was put together from windows of a long note, or that was cancelled, is never shown: the promise
-    /// is about whole answers. Load the file with [`Calibration::load`], which refuses one of another model.
+    /// An answer that was put together from windows of a long note, cancelled or ended by a deadline is never shown: the
+    /// promise is about whole answers. Load the file with [`Calibration::load`], which refuses one of another model.
     #[must_use]
     pub fn with_calibration(mut self, calibration: impl Into<Option<Arc<Calibration>>>) -> Self {
         self.calibration = calibration.into();

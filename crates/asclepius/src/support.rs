@@ -109,7 +109,8 @@ impl Asked<'_> {
         let [part] = &self.parts[..] else {
             return Ok(answer);
         };
-        if answer.stop == StopReason::Cancelled {
+        // One that was cut off is no whole answer, and its time is over.
+        if matches!(answer.stop, StopReason::Cancelled | StopReason::Deadline) {
             return Ok(answer);
         }
         let note = &self.note[part.range.clone()];
