@@ -133,6 +133,31 @@ impl FolderLock {
     }
 }
 
+#[cfg(unix)]
+impl Drop for FolderLock {
+    /// As [`Unlock`].
+    fn drop(&mut self) {
+        let _ = self.folder.unlock();
+    }
+}
+
+/// Gives the lock of a file back when it is dropped. Closing the file alone would not: a program that another thread is
+/// just starting has a copy of the handle until it runs, and the next writer would find the output in use.
+#[derive(Debug)]
+pub(crate) struct Unlock(File);
+
+impl Unlock {
+    pub(crate) fn of(file: &File) -> io::Result<Self> {
+        file.try_clone().map(Self)
+    }
+}
+
+impl Drop for Unlock {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
 /// Locks a folder, if it is there.
 #[cfg(unix)]
 pub(crate) fn lock_folder(path: &Path, output: &Path) -> Result<Option<FolderLock>> {

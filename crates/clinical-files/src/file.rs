@@ -4,7 +4,7 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::draft::{Leftover, folder_of, hidden, sync_folder, take_file, write_error};
+use crate::draft::{Leftover, Unlock, folder_of, hidden, sync_folder, take_file, write_error};
 use crate::{Error, Result};
 
 /// Writes a file beside its place under another name, then renames it: whoever reads `output` sees what was there
@@ -39,6 +39,7 @@ pub fn replace_file<T, E: From<Error>>(
     let (target, permissions) = target_of(output)?;
     let draft = hidden(&target)?;
     let mut file = take_file(&draft, output)?;
+    let _unlock = Unlock::of(&file).map_err(&failed)?;
     let mut leftover = Leftover(Some(&draft));
     file.set_len(0).map_err(&failed)?;
     // Before anything is written: a file that only its owner may read must not be read by others on its way.

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use crate::draft::{checksum, folder_of, sync_folder, take_file, write_error};
+use crate::draft::{Unlock, checksum, folder_of, sync_folder, take_file, write_error};
 use crate::file::{replace_file, target_of};
 use crate::{Error, Result};
 
@@ -46,6 +46,8 @@ pub struct Unfinished {
     committed: u64,
     /// What was written since then.
     pending: Vec<u8>,
+    /// Of the data and the log; last, since fields are dropped in order.
+    _unlock: [Unlock; 2],
 }
 
 impl Unfinished {
@@ -83,6 +85,8 @@ impl Unfinished {
             .and_then(|_| data.set_len(kept.data_bytes))
             .and_then(|()| data.seek(SeekFrom::End(0)))
             .map_err(&failed)?;
+        let unlock = |file| Unlock::of(file).map_err(&failed);
+        let unlock = [unlock(&data)?, unlock(&log)?];
         let unfinished = Self {
             output: output.to_owned(),
             target,
@@ -92,6 +96,7 @@ impl Unfinished {
             log,
             committed: kept.data_bytes,
             pending: Vec::new(),
+            _unlock: unlock,
         };
         Ok((unfinished, kept.remarks))
     }
