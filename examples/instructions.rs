@@ -15,7 +15,8 @@ use asclepius::{
 use clap::Parser;
 use clinical_corpus::Texts;
 use clinical_instructions::{
-    Ask, Cause, CsvOptions, Pipeline, SourceNote, named, read_made, write_instructions,
+    Ask, Cause, CsvOptions, Pipeline, SourceNote, check_format, named, read_made,
+    write_instructions,
 };
 use indicatif::ProgressBar;
 
@@ -56,6 +57,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(data) = &arguments.data {
+        check_format(data)?;
+    }
     let load = LoadOptions::new().with_precision(arguments.precision);
     let model = match &arguments.model {
         Some(dir) => Asclepius::load(dir, &load)?,

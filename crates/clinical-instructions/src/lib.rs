@@ -20,7 +20,7 @@ pub use judging::{
 };
 pub use pipeline::{Dropped, Made, Pipeline, Progress, SourceNote};
 pub use rows::{
-    Instruction, InstructionRows, Questions, join_notes, read_instructions, read_made,
-    read_mimic_questions, write_instructions,
+    Instruction, InstructionRows, Questions, check_format, join_notes, read_instructions,
+    read_made, read_mimic_questions, write_instructions,
 };
 pub use writer::{Ask, Cause, Named, Writer, named};

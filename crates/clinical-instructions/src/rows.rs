@@ -232,6 +232,15 @@ pub fn write_instructions<'r>(
     Ok(count)
 }
 
+/// Whether [`write_instructions`] knows the format of this name: to be asked before a run of hours.
+///
+/// # Errors
+///
+/// [`Error::Format`].
+pub fn check_format(path: impl AsRef<Path>) -> Result<()> {
+    Format::of(path.as_ref()).map(drop)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Csv,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clinical_instructions::{
     Ask, Dropped, Error, Instruction, Made, MarkerPolicy, Pipeline, Progress, SourceNote, Task,
-    named, read_instructions, read_made, write_instructions,
+    check_format, named, read_instructions, read_made, write_instructions,
 };
 use clinical_synth::Generator;
 
@@ -269,4 +269,5 @@ fn every_format_keeps_every_row() {
     assert_eq!(std::fs::read(&none).unwrap(), b"[]\n");
     let result = write_instructions(&rows, dir.path().join("data.parquet"));
     assert!(matches!(result, Err(Error::Format { .. })));
+    assert!(check_format(&json).is_ok() && check_format("data").is_err());
 }
