@@ -157,31 +157,25 @@ impl Judging {
         }
         let identity = format!("judgements by {}, {self:?}", judge.name());
         let (mut run, mut done) = Run::open::<Judgement>(output.as_ref(), &identity)?;
-        let before = done.len();
-        let mut rows = 0;
-        for (index, item) in items.into_iter().enumerate() {
-            let row = index + 1;
-            let item = item.map_err(|cause| Error::Input {
-                row,
-                cause: cause.into(),
-            })?;
-            rows = row;
+        let mut new = Vec::new();
+        let mut rest = run.rest(items.into_iter(), |index, item: &ToJudge| {
             let (found, models) = (item.answers.len(), self.models.len());
             if found != models {
+                let row = index + 1;
                 return Err(Error::AnswerCount { row, found, models });
             }
-            if index < before {
-                if done[index].id != item.id {
-                    return Err(run.other_input(row));
-                }
-                continue;
-            }
+            Ok(done
+                .get(index)
+                .is_none_or(|one: &Judgement| one.id == item.id))
+        });
+        while let Some((index, item)) = rest.next()? {
             let judgement = self.judge(index, item, judge)?;
-            run.add(row, &judgement)?;
-            done.push(judgement);
-            progress(done.len());
+            run.add(index + 1, &judgement)?;
+            new.push(judgement);
+            progress(done.len() + new.len());
         }
-        run.finish(rows)?;
+        run.finish()?;
+        done.extend(new);
         Ok(done)
     }
 

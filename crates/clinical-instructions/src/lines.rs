@@ -1,11 +1,12 @@
 //! Files of one JSON value a line, and a run that goes on with one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clinical_files::Unfinished;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::writer::Cause;
 use crate::{Error, Result};
 
 /// The values of all lines. No message quotes one.
@@ -43,11 +44,15 @@ impl Run {
         Ok((Self { file, before }, done))
     }
 
-    /// The input is not the one that the output was begun with.
-    pub(crate) fn other_input(&self, row: usize) -> Error {
-        Error::OtherInput {
+    /// The items that are not done, each with its number from 0; `fits` looks at every item first, and says whether it is
+    /// the one that was done.
+    pub(crate) fn rest<I: Iterator, F>(&self, items: I, fits: F) -> Rest<I, F> {
+        Rest {
+            items,
+            fits,
             path: self.file.path().to_owned(),
-            row,
+            before: self.before,
+            seen: 0,
         }
     }
 
@@ -62,11 +67,51 @@ impl Run {
         Ok(self.file.commit("1 item")?)
     }
 
-    /// Puts the output in its place, after so many items in all.
-    pub(crate) fn finish(self, rows: usize) -> Result<()> {
-        if rows < self.before {
-            return Err(self.other_input(rows + 1));
-        }
+    /// Puts the output in its place.
+    pub(crate) fn finish(self) -> Result<()> {
         Ok(self.file.finish()?)
+    }
+}
+
+/// See [`Run::rest`].
+pub(crate) struct Rest<I, F> {
+    items: I,
+    fits: F,
+    path: PathBuf,
+    before: usize,
+    seen: usize,
+}
+
+impl<I, F> Rest<I, F> {
+    /// The next item that is not done. Fewer items than were done are another input, too.
+    pub(crate) fn next<T, E: Into<Cause>>(&mut self) -> Result<Option<(usize, T)>>
+    where
+        I: Iterator<Item = Result<T, E>>,
+        F: FnMut(usize, &T) -> Result<bool>,
+    {
+        loop {
+            let (index, row) = (self.seen, self.seen + 1);
+            let other = || Error::OtherInput {
+                path: self.path.clone(),
+                row,
+            };
+            let Some(item) = self.items.next() else {
+                return match index < self.before {
+                    true => Err(other()),
+                    false => Ok(None),
+                };
+            };
+            let item = item.map_err(|cause| Error::Input {
+                row,
+                cause: cause.into(),
+            })?;
+            if !(self.fits)(index, &item)? {
+                return Err(other());
+            }
+            self.seen = row;
+            if index >= self.before {
+                return Ok(Some((index, item)));
+            }
+        }
     }
 }

@@ -187,28 +187,20 @@ impl Pipeline {
             kept: done.iter().filter(|made| made.dropped.is_none()).count(),
             before: done.len(),
         };
-        let mut rows = 0;
-        for (index, note) in notes.into_iter().enumerate() {
-            let row = index + 1;
-            let note = note.map_err(|cause| Error::Input {
-                row,
-                cause: cause.into(),
-            })?;
-            rows = row;
-            if let Some(made) = done.get(index) {
-                if made.instruction.id != note.id || made.instruction.note != note.text {
-                    return Err(run.other_input(row));
-                }
-                continue;
-            }
+        let mut rest = run.rest(notes.into_iter(), |index, note: &SourceNote| {
+            let same =
+                |made: &Made| made.instruction.id == note.id && made.instruction.note == note.text;
+            Ok(done.get(index).is_none_or(same))
+        });
+        while let Some((index, note)) = rest.next()? {
             let made = self.make(index, note, &questions, writer)?;
             questions.add(&made);
-            run.add(row, &made)?;
+            run.add(index + 1, &made)?;
             state.notes += 1;
             state.kept += usize::from(made.dropped.is_none());
             progress(state);
         }
-        run.finish(rows)?;
+        run.finish()?;
         Ok(state)
     }
 
